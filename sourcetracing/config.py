@@ -1,0 +1,195 @@
+"""Typed settings: what every script reads from `CONFIG.yaml [MORE.yaml ...] [key=value ...]`.
+
+Order, later wins: defaults here < configs/systems/<system>.yaml < the YAML files in order < their `systems.<system>` part < key=value.
+An unknown key is refused with the nearest name, a wrong type with both types (`sourcetracing.settings_check`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+VARIANTS = ("original", "reverb", "speech", "music", "noise")
+SPLITS = ("train", "dev", "eval")
+LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "it": "Italian", "pl": "Polish", "ru": "Russian"}
+FRONTENDS = ("lfcc",)
+BACKENDS = ("aasist", "resnet18", "ecapa_tdnn")
+
+
+def setting(default: Any, help: str, *, choices: tuple | None = None, at_least: float | None = None, at_most: float | None = None):
+    """A dataclass field with the text `--help` shows and the values it admits (for a list: what each item may be)."""
+    metadata = {"help": help, "choices": choices, "at_least": at_least, "at_most": at_most}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class Paths:
+    corpus: str = setting("data/demo", "root of the corpus: holds fake/<language>/<model_dir>/*.wav and meta.csv (MLAAD's layout)")
+    musan: str = setting("data/demo/musan", "root of the noises: holds {music,noise,speech}/<subset>/*.wav (MUSAN's layout)")
+    rirs: str = setting("data/demo/RIRS_NOISES", "root of the room responses (RIRS_NOISES' layout)")
+    exp: str = setting("exp", "where everything that is computed goes, in a folder named after `name`")
+
+
+@dataclass
+class Corpus:
+    reader: str = setting("demo", "which corpus module provides the utterances", choices=("demo",))
+    languages: list[str] = setting(list(LANGUAGE_NAMES), "language codes used, in the order of the tables")
+    sources: list[str] = setting(
+        ["espeak_formant", "espeak_klatt", "griffin_lim", "lpc_vocoder"], "sources = classes, in the order of the class ids"
+    )
+
+
+@dataclass
+class Demo:
+    """The demo corpus that the project synthesizes itself."""
+
+    utterances_per_source: int = setting(40, "utterances for each (language, source)", at_least=5)
+    speakers_per_language: int = setting(6, "espeak voice variants per language", at_least=1, at_most=40)
+    unknown_sources: list[str] = setting(
+        [], "further sources, made but in no protocol class", choices=("world", "phase_vocoder", "sinusoidal", "channel_vocoder")
+    )
+    noises_per_category: int = setting(12, "noise files in each of music, noise, speech", at_least=2)
+    noise_seconds: float = setting(20.0, "length of a short noise file", at_least=5)
+    long_noises_per_category: int = setting(2, "how many of them last long_noise_seconds instead (MUSAN's are minutes long)", at_least=0)
+    long_noise_seconds: float = setting(120.0, "length of a long noise file", at_least=5)
+    rirs_per_room_size: int = setting(12, "room responses for each of small, medium, large rooms", at_least=1)
+
+
+@dataclass
+class Split:
+    train: float = setting(0.6, "fraction of utterances for training", at_least=0, at_most=1)
+    dev: float = setting(0.2, "fraction for development", at_least=0, at_most=1)
+    eval: float = setting(0.2, "fraction for evaluation", at_least=0, at_most=1)
+    stratify: bool = setting(True, "keep the fractions within each language x source; false = within each language only, as published (D78)")
+
+
+@dataclass
+class Audio:
+    sample_rate: int = setting(16000, "Hz; everything is resampled to it", at_least=8000)
+    crop_seconds: float = setting(4.0, "length of every network input", at_least=0.1)
+    crop_train: str = setting("random", "which part of a longer utterance, in train (random is seeded)", choices=("random", "head", "center"))
+    crop_eval: str = setting("head", "which part, in dev and eval; random = as published (D9)", choices=("random", "head", "center"))
+    min_seconds: float = setting(0.1, "shorter utterances are bad audio", at_least=0)
+    silence_peak_dbfs: float = setting(-80.0, "an utterance whose peak stays below is silent, hence bad audio", at_most=0)
+    on_bad_audio: str = setting("fail", "fail: name them and stop; skip: leave out, count and list them", choices=("fail", "skip"))
+
+
+@dataclass
+class Augment:
+    variants: list[str] = setting(list(VARIANTS), "acoustic variants stored for each utterance", choices=VARIANTS)
+    noise_snr_db: list[float] = setting([0.0, 15.0], "SNR range of the noise variant, dB")
+    speech_snr_db: list[float] = setting([13.0, 20.0], "SNR range of the speech (babble) variant, dB")
+    music_snr_db: list[float] = setting([5.0, 15.0], "SNR range of the music variant, dB")
+    babble_talkers: list[int] = setting([3, 8], "fewest and most talkers summed into babble")
+    random_offset: bool = setting(True, "noise clips start at a random place; false = always at their beginning, as published (D7)")
+    stacked: bool = setting(False, "each variant is made from the one before instead of the clean signal, as published (D6)")
+    force_speech: bool = setting(False, "music and noise variants mix in speech, as published (D5)")
+    real_rirs: bool = setting(False, "also draw from real_rirs_isotropic_noises; published: simulated only (D8)")
+
+
+@dataclass
+class Lfcc:
+    """LFCC as torchaudio computes it (spec 2.3); 64,000 samples give (80, 399)."""
+
+    n_lfcc: int = setting(80, "coefficients kept", at_least=1)
+    n_filter: int = setting(128, "linear filters between 0 and half the sample rate", at_least=1)
+    n_fft: int = setting(320, "samples in a transform", at_least=2)
+    win_length: int = setting(320, "samples in a Hann window", at_least=2)
+    hop_length: int = setting(160, "samples between windows", at_least=1)
+
+
+@dataclass
+class Store:
+    dtype: str = setting("float16", "number type of stored features", choices=("float16", "float32"))
+    block_rows: int = setting(320, "feature rows computed and made durable at a time", at_least=1)
+
+
+@dataclass
+class Aasist:
+    channels: list[int] = setting([32, 64], "width of the first two and of the other residual blocks")
+    gat_dims: list[int] = setting([64, 32], "width of the graph layers")
+    random_pos_s: bool = setting(False, "LFCC input: draw the position embedding afresh at every forward, as published (D14)")
+
+
+@dataclass
+class Resnet18:
+    width: int = setting(64, "channels of the first stage; the others have 2, 4 and 8 times as many", at_least=1)
+
+
+@dataclass
+class EcapaTdnn:
+    channels: int = setting(192, "C, the width of the SE-Res2 blocks; a multiple of 8", at_least=8)
+    logit_bn: bool = setting(False, "BatchNorm on the logits, as published (D17)")
+
+
+@dataclass
+class Train:
+    languages: list[str] = setting([], "training languages of a single run (train_refd.py); empty = all of the corpus")
+    seed: int = setting(688, "seed of initial weights, batches, mixup and dropout", at_least=0)
+    epochs: int = setting(50, "passes over the training rows", at_least=0)
+    batch_size: int = setting(16, "rows per step, before mixup doubles them", at_least=2)
+    mixup: str = setting("regmix", "regmix: originals + mixed (published); mixed_only; none", choices=("regmix", "mixed_only", "none"))
+    mixup_alpha: float = setting(0.5, "lambda ~ Beta(alpha, alpha), one per batch", at_least=1e-6)
+    lr: float = setting(5e-4, "learning rate of Adam", at_least=0)
+    lr_decay: float = setting(0.5, "factor applied every lr_interval epochs", at_least=0, at_most=1)
+    lr_interval: int = setting(10, "epochs between two decays", at_least=1)
+    beta_1: float = setting(0.9, "Adam", at_least=0, at_most=1)
+    beta_2: float = setting(0.999, "Adam", at_least=0, at_most=1)
+    eps: float = setting(1e-8, "Adam", at_least=0)
+    weight_decay: float = setting(5e-4, "L2 term inside Adam", at_least=0)
+    select: str = setting("dev_macro_f1", "which dev figure picks the epoch (F1: ties by loss)", choices=("dev_macro_f1", "dev_loss"))
+    variants: list[str] = setting([], "acoustic variants to train and develop on; empty = all stored", choices=VARIANTS)
+    initial_weights: str = setting("", "checkpoint (ours or a published .pth/.pt) to start from; with epochs=0 it is only evaluated")
+
+
+@dataclass
+class Experiment:
+    """The training cells of scripts 05, 06 and 08: systems x train_sets x seeds."""
+
+    systems: list[str] = setting(["lfcc_ecapa_tdnn"], "names of files in configs/systems")
+    train_sets: list[str] = setting([], "each a language or languages joined by +, such as en or en+de; empty = each language alone")
+    test_sets: list[str] = setting([], "likewise; empty = each language alone")
+    seeds: list[int] = setting([688], "one training run for each")
+
+
+@dataclass
+class Evaluation:
+    splits: list[str] = setting(["eval"], "splits that get scored", choices=SPLITS)
+    batch_size: int = setting(64, "rows per forward pass", at_least=1)
+    zero_division: float = setting(0.0, "precision of a class that was never predicted; published 1.0 (D49)", choices=(0.0, 1.0))
+    bootstrap_samples: int = setting(1000, "resamples of utterances behind each 95 % confidence interval", at_least=0)
+    embeddings: bool = setting(True, "store the embedding of each row beside its logits")
+
+
+@dataclass
+class Compute:
+    device: str = setting("auto", "auto: cuda, else mps, else cpu", choices=("auto", "cpu", "cuda", "mps"))
+    workers: int = setting(0, "processes for synthesis, features and training cells; 0 = one per core, at most 8", at_least=0)
+    precision: str = setting("auto", "auto: bf16 autocast on CUDA, float32 elsewhere", choices=("auto", "float32", "bf16"))
+
+
+@dataclass
+class Settings:
+    name: str = setting("demo", "name of the experiment: its folder below paths.exp")
+    seed: int = setting(688, "seed of synthesis, split, crops and augmentation", at_least=0)
+    system: str = setting("lfcc_ecapa_tdnn", "a file in configs/systems: front-end, back-end and what differs for them")
+    frontend: str = setting("lfcc", "what turns audio into features", choices=FRONTENDS)
+    backend: str = setting("ecapa_tdnn", "what turns features into a source", choices=BACKENDS)
+    paths: Paths = field(default_factory=Paths)
+    corpus: Corpus = field(default_factory=Corpus)
+    demo: Demo = field(default_factory=Demo)
+    split: Split = field(default_factory=Split)
+    audio: Audio = field(default_factory=Audio)
+    augment: Augment = field(default_factory=Augment)
+    lfcc: Lfcc = field(default_factory=Lfcc)
+    store: Store = field(default_factory=Store)
+    aasist: Aasist = field(default_factory=Aasist)
+    resnet18: Resnet18 = field(default_factory=Resnet18)
+    ecapa_tdnn: EcapaTdnn = field(default_factory=EcapaTdnn)
+    train: Train = field(default_factory=Train)
+    experiment: Experiment = field(default_factory=Experiment)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    compute: Compute = field(default_factory=Compute)
+    systems: dict[str, Any] = setting({}, "per system: settings that differ from configs/systems/<name>.yaml in this file")

@@ -1,0 +1,9 @@
+"""The one exception that a user's mistake raises.
+
+A script's door (`sourcetracing.cli.run_script`) prints a `UserError` as one line and exits with 2; every other exception is a
+bug of ours and keeps its traceback.
+"""
+
+
+class UserError(ValueError):
+    """A mistake the user can mend. The message names the thing and, where there is one, the next command."""
