@@ -1,6 +1,6 @@
 """Typed settings: what every script reads from `CONFIG.yaml [MORE.yaml ...] [key=value ...]`.
 
-Order, later wins: defaults here < configs/systems/<system>.yaml < the YAML files in order < their `systems.<system>` part < key=value.
+Order, later wins: defaults here < configs/systems/<system>.yaml < each YAML file, then its `systems.<system>` part < key=value.
 An unknown key is refused with the nearest name, a wrong type with both types (`sourcetracing.settings_check`).
 """
 
@@ -62,14 +62,18 @@ class Split:
     train: float = setting(0.6, "fraction of utterances for training", at_least=0, at_most=1)
     dev: float = setting(0.2, "fraction for development", at_least=0, at_most=1)
     eval: float = setting(0.2, "fraction for evaluation", at_least=0, at_most=1)
-    stratify: bool = setting(True, "keep the fractions within each language x source; false = within each language only, as published (D78)")
+    stratify: bool = setting(
+        True, "keep the fractions within each language x source; false = within each language only, as published (D78)"
+    )
 
 
 @dataclass
 class Audio:
     sample_rate: int = setting(16000, "Hz; everything is resampled to it", at_least=8000)
     crop_seconds: float = setting(4.0, "length of every network input", at_least=0.1)
-    crop_train: str = setting("random", "which part of a longer utterance, in train (random is seeded)", choices=("random", "head", "center"))
+    crop_train: str = setting(
+        "random", "which part of a longer utterance, in train (random is seeded)", choices=("random", "head", "center")
+    )
     crop_eval: str = setting("head", "which part, in dev and eval; random = as published (D9)", choices=("random", "head", "center"))
     min_seconds: float = setting(0.1, "shorter utterances are bad audio", at_least=0)
     silence_peak_dbfs: float = setting(-80.0, "an utterance whose peak stays below is silent, hence bad audio", at_most=0)

@@ -1,0 +1,78 @@
+"""The door that all scripts share: words in, one clear line out when something is wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sourcetracing.errors import UserError
+from sourcetracing.settings_io import Layers, describe, read_layers
+
+EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+_PLAIN_OS_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
+
+
+def run_script(work: Callable[[Layers], None], *, doc: str, uses: Sequence[str], argv: Sequence[str] | None = None) -> None:
+    """Runs `work` on the settings that the command line means, and ends the process.
+
+    doc: the script's docstring, shown by --help. uses: the groups of settings it reads ("" = the ungrouped ones), shown by --help.
+    Exit status: 0 done, 2 the user's mistake (one line on stderr), 130 interrupted.
+    """
+    sys.exit(_run(work, doc, uses, sys.argv[1:] if argv is None else list(argv)))
+
+
+def _run(work: Callable[[Layers], None], doc: str, uses: Sequence[str], words: list[str]) -> int:
+    started = time.perf_counter()
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        if {"-h", "--help"} & set(words):
+            _print_help(doc, uses, [word for word in words if word not in {"-h", "--help"}])
+            return 0
+        _refuse_flags(words)
+        work(read_layers(words))
+    except UserError as error:
+        return _complain(f"error: {error}")
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: run the same command again and it goes on from here:\n  {_command(words)}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        if error.errno not in _PLAIN_OS_ERRORS:
+            raise
+        return _complain(f"error: {error.strerror}: {error.filename or 'while writing'}. Mend that and run the same command again.")
+    print(f"[{Path(sys.argv[0]).stem}] done in {time.perf_counter() - started:.1f} s", flush=True)
+    return 0
+
+
+def _as_interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(line: str) -> int:
+    print(line, file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+def _command(words: Sequence[str]) -> str:
+    return " ".join(["python", os.path.relpath(sys.argv[0]), *words])
+
+
+def _refuse_flags(words: Sequence[str]) -> None:
+    for word in words:
+        if word.startswith("-"):
+            raise UserError(f"{word}: there are no flags here but --help; settings are written key=value, for example train.epochs=3")
+    if not any("=" not in word for word in words):
+        raise UserError(f"a settings file is missing. Run: {_command(['configs/demo.yaml', *words])}")
+
+
+def _print_help(doc: str, uses: Sequence[str], words: list[str]) -> None:
+    settings = read_layers(words).resolve()
+    origin = " ".join(words) if words else "the defaults; name a CONFIG.yaml before --help to see its values"
+    print(re.sub(r"\n{3,}", "\n\n", doc.strip()))
+    print(f"\nusage: {_command(['CONFIG.yaml', '[MORE.yaml ...]', '[key=value ...]'])}   (later wins)")
+    print(f"\nsettings of this script ({origin}):\n{describe(settings, uses)}")

@@ -1,0 +1,51 @@
+"""Device, number type, threads and memory allocator: chosen once, at the door."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import platform
+import sys
+
+import torch
+
+from sourcetracing.errors import UserError
+
+# mallopt's parameter numbers, from <malloc.h>.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto`: CUDA, else MPS, else CPU. A device that is asked for by name but absent is the user's mistake."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(device for device, there in available.items() if there))
+    if not available[name]:
+        raise UserError(f"compute.device={name}, but this machine has no {name} device. Use compute.device=auto or cpu.")
+    return torch.device(name)
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """bf16 autocast where `precision` asks for it (`auto`: on CUDA devices that have bf16), else plain float32."""
+    wanted = precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+def keep_freed_memory() -> bool:
+    """Tells glibc to keep freed blocks instead of handing them back to the system after every layer; returns whether it could.
+
+    Each training step frees and asks again for the same hundreds of megabytes. By default blocks above 32 MiB are mapped and unmapped
+    each time, and the page faults cost up to half of a CPU training step (benchmarks/training_step.py). Results do not change.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    gibibyte = 1 << 30
+    wishes = {_M_MMAP_THRESHOLD: gibibyte, _M_TRIM_THRESHOLD: 2 * gibibyte - 1, _M_TOP_PAD: 1 << 26}
+    return all(libc.mallopt(parameter, value) for parameter, value in wishes.items())
+
+
+def prepare_cpu(num_threads: int) -> None:
+    """Threads for tensor arithmetic, and an allocator that keeps what it has."""
+    torch.set_num_threads(num_threads)
+    keep_freed_memory()

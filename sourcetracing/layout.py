@@ -1,0 +1,51 @@
+"""Where everything of one experiment lies: the only place that spells file names below paths.exp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sourcetracing.config import Settings
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of exp/<name>/."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Layout:
+        return cls(Path(settings.paths.exp) / settings.name)
+
+    @property
+    def utterances(self) -> Path:
+        return self.root / "utterances.csv"
+
+    @property
+    def protocol(self) -> Path:
+        return self.root / "protocol.csv"
+
+    @property
+    def bad_audio(self) -> Path:
+        return self.root / "bad_audio.csv"
+
+    @property
+    def counts(self) -> Path:
+        return self.root / "tables" / "table1_counts.csv"
+
+    @property
+    def features(self) -> Path:
+        return self.root / "features"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def tables(self) -> Path:
+        return self.root / "tables"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"

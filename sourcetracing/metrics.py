@@ -1,0 +1,144 @@
+"""Classification figures from confusion matrices, and the equal error rate.
+
+Every figure is a function of the confusion matrix alone, so pooled, per-variant and per-language figures come from sums of
+matrices, and leading axes (resamples of the bootstrap, say) are computed at once. A matrix has one row for each true class of
+the *declared* class list and one column for each predicted class, then optionally one for predictions outside the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import classification_report
+
+from sourcetracing.errors import UserError
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Per-class figures, each (..., C): fractions, and `support` = items of the class."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    support: np.ndarray
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[int], *, outside: bool = False) -> np.ndarray:
+    """Counts (C, C), or (C, C + 1) with `outside`, of labels (N,) x predictions (N,) over the declared class ids.
+
+    `outside` adds a column for predictions that are no declared class (the published evaluation maps them to -1); without it
+    they are an error, as is a label that is not declared.
+    """
+    column_of = {int(class_id): position for position, class_id in enumerate(classes)}
+    rows, columns = _positions(labels, column_of), _positions(predictions, column_of)
+    if (rows < 0).any():
+        raise UserError(f"labels contain {_strangers(labels, column_of)}, which the declared classes {list(column_of)} do not")
+    if not outside and (columns < 0).any():
+        raise UserError(f"predictions contain {_strangers(predictions, column_of)}, which the declared classes {list(column_of)} do not")
+    num_rows, num_columns = len(column_of), len(column_of) + outside
+    cells = rows * num_columns + np.where(columns < 0, len(column_of), columns)
+    return np.bincount(cells, minlength=num_rows * num_columns).reshape(num_rows, num_columns)
+
+
+def class_figures(confusion: np.ndarray, zero_division: float = 0.0) -> ClassFigures:
+    """Precision, recall, F1 and support of each class of confusion matrices (..., C, K), K >= C.
+
+    `zero_division` is the precision of a class never predicted, the recall of a class without items and the F1 of a class with
+    neither, as in scikit-learn. The published evaluation used 1.0 (D49).
+    """
+    num_classes = confusion.shape[-2]
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    support = confusion.sum(axis=-1)
+    predicted = confusion.sum(axis=-2)[..., :num_classes]
+    return ClassFigures(
+        precision=_ratio(hits, predicted, zero_division),
+        recall=_ratio(hits, support, zero_division),
+        f1=_ratio(2 * hits, predicted + support, zero_division),
+        support=support,
+    )
+
+
+def macro_f1(confusion: np.ndarray, zero_division: float = 0.0) -> np.ndarray:
+    """Mean of the per-class F1 (...): the headline figure, and what the published tables hold (D1)."""
+    return class_figures(confusion, zero_division).f1.mean(axis=-1)
+
+
+def macro_f1_harmonic(confusion: np.ndarray, zero_division: float = 0.0) -> np.ndarray:
+    """Harmonic mean (...) of mean precision and mean recall: the formula the paper prints (section 3.2.3, D1)."""
+    figures = class_figures(confusion, zero_division)
+    precision, recall = figures.precision.mean(axis=-1), figures.recall.mean(axis=-1)
+    return _ratio(2 * precision * recall, precision + recall, 0.0)
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Fraction (...) of items whose class is predicted; nan without items."""
+    return _ratio(np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1), confusion.sum(axis=(-2, -1)), np.nan)
+
+
+def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Mean recall (...) over the classes that have items; nan without items."""
+    figures = class_figures(confusion, 0.0)
+    return _ratio(figures.recall.sum(axis=-1), (figures.support > 0).sum(axis=-1), np.nan)
+
+
+def report_text(confusion: np.ndarray, names: Sequence[str], zero_division: float = 0.0, digits: int = 6) -> str:
+    """scikit-learn's classification report of one confusion matrix (C, K), in the layout of the published result files."""
+    num_classes = len(names)
+    rows, columns = np.indices(confusion.shape)
+    counts = confusion.ravel()
+    true = np.repeat(rows.ravel(), counts)
+    predicted = np.repeat(np.where(columns < num_classes, columns, -1).ravel(), counts)
+    return classification_report(
+        true, predicted, labels=list(range(num_classes)), target_names=list(names), digits=digits, zero_division=zero_division
+    )
+
+
+def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """EER (fraction) and its threshold, of labels (N,) in {0, 1} and scores (N,) where higher means class 1.
+
+    The ROC has one point for each distinct score (ties are one step) and straight lines in between; the EER is where it crosses
+    false acceptance = false rejection. Constant scores therefore give 0.5. A reversed score gives more than 0.5: it is not
+    flipped. Refuses NaN and a set with one class only.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    _check_scores(labels, scores)
+    thresholds, inverse = np.unique(-scores, return_inverse=True)
+    positives = np.bincount(inverse, weights=labels == 1)
+    negatives = np.bincount(inverse, weights=labels == 0)
+    false_acceptance = np.concatenate([[0.0], negatives.cumsum() / negatives.sum()])
+    false_rejection = np.concatenate([[1.0], 1.0 - positives.cumsum() / positives.sum()])
+    gap = false_acceptance - false_rejection
+    after = int(np.argmax(gap >= 0))  # the last point has gap 1 and the first -1, so `after` is at least 1
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    eer = false_acceptance[after - 1] + share * (false_acceptance[after] - false_acceptance[after - 1])
+    # Nothing is accepted at the first point; any threshold above the highest score says so, and the highest score is the nearest one.
+    below, above = -thresholds[after - 1], -thresholds[max(after - 2, 0)]
+    return float(eer), float(above + share * (below - above))
+
+
+def _check_scores(labels: np.ndarray, scores: np.ndarray) -> None:
+    if labels.shape != scores.shape or labels.ndim != 1:
+        raise UserError(f"EER wants as many labels as scores, got shapes {labels.shape} and {scores.shape}")
+    if not np.isin(labels, (0, 1)).all():
+        raise UserError("EER wants labels 0 (negative) and 1 (positive) only")
+    if np.isnan(scores).any():
+        raise UserError(f"EER: {int(np.isnan(scores).sum())} of {len(scores)} scores are NaN")
+    if len(set(labels.tolist())) < 2:
+        raise UserError(f"EER needs both classes, all {len(labels)} labels are the same" if len(labels) else "EER of an empty set")
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, otherwise: float) -> np.ndarray:
+    empty = denominator == 0
+    return np.where(empty, otherwise, numerator / np.where(empty, 1, denominator))
+
+
+def _positions(values: np.ndarray, position_of: dict[int, int]) -> np.ndarray:
+    ids, inverse = np.unique(np.asarray(values), return_inverse=True)
+    return np.array([position_of.get(int(i), -1) for i in ids], dtype=np.int64)[inverse] if len(ids) else np.zeros(0, np.int64)
+
+
+def _strangers(values: np.ndarray, position_of: dict[int, int]) -> str:
+    return ", ".join(str(i) for i in np.unique(values) if int(i) not in position_of)

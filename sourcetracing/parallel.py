@@ -1,0 +1,98 @@
+"""Worker processes that use one thread each, leave Ctrl-C to their parent and never outlive it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import islice
+from typing import Any
+
+MOST_WORKERS = 8
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def available_cores() -> int:
+    """Cores this process may run on (respects taskset and containers' cpusets)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def resolve_workers(workers: int) -> int:
+    """The number of worker processes that a setting asks for; 0 = one per core, at most 8."""
+    return workers if workers > 0 else min(available_cores(), MOST_WORKERS)
+
+
+def _exit_with_parent(parent_pid: int) -> None:
+    while os.getppid() == parent_pid:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def start_worker(parent_pid: int, initializer: Callable | None = None, initargs: tuple = ()) -> None:
+    """Runs first in each worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_exit_with_parent, args=(parent_pid,), daemon=True).start()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _start_pool(num_workers: int, initializer: Callable | None, initargs: tuple, tasks_per_child: int | None) -> ProcessPoolExecutor:
+    # Thread counts are read when a library is first imported, which in a spawned child is before any initializer of ours runs.
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = "1"
+    return ProcessPoolExecutor(
+        num_workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=start_worker,
+        initargs=(os.getpid(), initializer, initargs),
+        max_tasks_per_child=tasks_per_child,
+    )
+
+
+def map_unordered(
+    function: Callable[[Any], Any],
+    items: Iterable[Any],
+    *,
+    num_workers: int,
+    initializer: Callable | None = None,
+    initargs: tuple = (),
+    tasks_per_child: int | None = None,
+    queued_per_worker: int = 2,
+) -> Iterator[tuple[Any, Any]]:
+    """Yields (item, function(item)) as they finish. Never holds more than a few items in flight, so memory stays flat.
+
+    On an error or Ctrl-C in the parent the workers are killed at once: the caller's work must be resumable by design.
+    """
+    saved = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    pool = _start_pool(num_workers, initializer, initargs, tasks_per_child)
+    pending: dict[Future, Any] = {}
+    items = iter(items)
+    try:
+        while True:
+            for item in islice(items, num_workers * queued_per_worker - len(pending)):
+                pending[pool.submit(function, item)] = item
+            if not pending:
+                break
+            finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield pending.pop(future), future.result()
+        pool.shutdown()
+    except BaseException:
+        _kill(pool)
+        raise
+    finally:
+        for name, value in saved.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):  # Python 3.14 has kill_workers(); until then this is the only handle
+        process.kill()
+    pool.shutdown(wait=False, cancel_futures=True)

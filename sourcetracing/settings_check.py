@@ -1,0 +1,123 @@
+"""Is this piece of YAML a valid piece of `Settings`? Every complaint names the key and what would be right."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from typing import Any
+
+from sourcetracing.errors import UserError
+
+
+def fields_of(group: type) -> dict[str, tuple[Any, dataclasses.Field]]:
+    """Name -> (type, dataclass field) of a settings group."""
+    hints = typing.get_type_hints(group)
+    return {field.name: (hints[field.name], field) for field in dataclasses.fields(group)}
+
+
+def did_you_mean(wrong: str, names: typing.Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest name, or the list of names where none is near and they are few."""
+    names = sorted(names)
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are: {', '.join(names)}" if len(names) <= 30 else ""
+
+
+def _nearest_setting(wrong: str, prefix: str, root: type) -> str:
+    """The same question for settings: a near name in its own group, else anywhere."""
+    leaves = [f"{key}.{name}" for key, (kind, _) in fields_of(root).items() if dataclasses.is_dataclass(kind) for name in fields_of(kind)]
+    everywhere = [*fields_of(root), *leaves]
+    here = [name for name in everywhere if name.rpartition(".")[0] == prefix.rstrip(".")]
+    exact = [name for name in everywhere if name.rpartition(".")[2] == wrong]
+    close = difflib.get_close_matches(prefix + wrong, here, n=1, cutoff=0.75)
+    by_last_part = {name.rpartition(".")[2]: name for name in reversed(everywhere)}
+    anywhere = [by_last_part[name] for name in difflib.get_close_matches(wrong, by_last_part, n=1, cutoff=0.6)]
+    found = [*exact, *close, *anywhere]
+    return f"; did you mean {found[0]!r}?" if found else f"; there are: {', '.join(here)}"
+
+
+def type_name(kind: Any) -> str:
+    """How a type is written in messages and in `--help`: int, list[str] ..."""
+    if dataclasses.is_dataclass(kind):
+        return "a group of settings"
+    return str(kind) if typing.get_origin(kind) else kind.__name__
+
+
+def lookup(group: type, dotted: str, where: str) -> Any:
+    """The type of the setting `dotted` (such as train.epochs); an unknown name is refused with the nearest one."""
+    kind: Any = group
+    parts = dotted.split(".")
+    for depth, part in enumerate(parts):
+        prefix = ".".join([*parts[:depth], ""]) if depth else ""
+        if kind is dict or typing.get_origin(kind) is dict:
+            return Any
+        if not dataclasses.is_dataclass(kind):
+            raise UserError(f"{where}: {prefix.rstrip('.')} is a single setting ({type_name(kind)}), it has no {part!r} below it")
+        known = fields_of(kind)
+        if part not in known:
+            raise UserError(f"{where}: unknown setting '{prefix}{part}'{_nearest_setting(part, prefix, group)}")
+        kind = known[part][0]
+    return kind
+
+
+def check_piece(piece: Any, group: type, where: str, prefix: str = "", root: type | None = None) -> None:
+    """Refuses unknown keys and wrong types in nested dict `piece`, a part of settings group `group`."""
+    root = root or group
+    if not isinstance(piece, dict):
+        raise UserError(f"{where}: {prefix.rstrip('.') or 'the file'} is {type(piece).__name__}, but a group of settings is expected")
+    known = fields_of(group)
+    for key, value in piece.items():
+        if key not in known:
+            raise UserError(f"{where}: unknown setting '{prefix}{key}'{_nearest_setting(str(key), prefix, root)}")
+        kind = known[key][0]
+        if dataclasses.is_dataclass(kind):
+            check_piece(value, kind, where, f"{prefix}{key}.", root)
+        elif not has_type(value, kind):
+            expected = f"{type_name(kind)} is expected{_type_hint(value, kind)}"
+            raise UserError(f"{where}: {prefix}{key}={value!r} is {type(value).__name__}, but {expected}")
+
+
+def _type_hint(value: Any, kind: Any) -> str:
+    if typing.get_origin(kind) is list and not isinstance(value, list):
+        return f", such as [{value}]"
+    if typing.get_origin(kind) is list:
+        wrong = next(item for item in value if not has_type(item, typing.get_args(kind)[0]))
+        return f": item {wrong!r} is {type(wrong).__name__}" + (" (quote it)" if isinstance(wrong, bool) else "")
+    return " (quote it)" if kind is str and isinstance(value, bool) else ""
+
+
+def has_type(value: Any, kind: Any) -> bool:
+    """Whether a YAML value fits a setting's type; an int fits float, a bool fits only bool."""
+    if kind is Any:
+        return True
+    if typing.get_origin(kind) is list:
+        return isinstance(value, list) and all(has_type(item, typing.get_args(kind)[0]) for item in value)
+    if typing.get_origin(kind) is dict:
+        return isinstance(value, dict)
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def check_values(settings: Any, prefix: str = "") -> None:
+    """Refuses values outside what a setting admits (choices, ranges)."""
+    for name, (kind, field) in fields_of(type(settings)).items():
+        value = getattr(settings, name)
+        if dataclasses.is_dataclass(kind):
+            check_values(value, f"{prefix}{name}.")
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            _check_value(item, f"{prefix}{name}", field.metadata)
+
+
+def _check_value(value: Any, key: str, rules: typing.Mapping) -> None:
+    choices, at_least, at_most = rules.get("choices"), rules.get("at_least"), rules.get("at_most")
+    if choices is not None and value not in choices:
+        hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+        raise UserError(f"{key}={value!r}: must be one of {', '.join(map(str, choices))}{hint if 'mean' in hint else ''}")
+    if at_least is not None and not value >= at_least:
+        raise UserError(f"{key}={value!r}: must be at least {at_least:g}")
+    if at_most is not None and not value <= at_most:
+        raise UserError(f"{key}={value!r}: must be at most {at_most:g}")
