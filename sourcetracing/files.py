@@ -45,6 +45,11 @@ def digest_of_file(path: str | Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def digest_of_bytes(content: bytes) -> str:
+    """32 hex digits of the BLAKE2b hash of some bytes; equals `digest_of_file` of a file that holds them."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def digest_of_json(value: object) -> str:
     """32 hex digits that depend on a JSON-able value alone (not on the order of keys)."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -27,6 +27,10 @@ class Layout:
         return self.root / "protocol.csv"
 
     @property
+    def protocol_record(self) -> Path:
+        return self.root / "protocol.json"
+
+    @property
     def bad_audio(self) -> Path:
         return self.root / "bad_audio.csv"
 

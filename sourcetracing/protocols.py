@@ -59,10 +59,9 @@ def select(table: pd.DataFrame, *, languages: Sequence[str] = (), splits: Sequen
     return mask
 
 
-def count_utterances(utterances: pd.DataFrame, protocol: pd.DataFrame, sources: Sequence[str]) -> pd.DataFrame:
+def count_utterances(utterances: pd.DataFrame, protocol: pd.DataFrame, sources: Sequence[str], languages: Sequence[str]) -> pd.DataFrame:
     """Table 1 of the paper: per language the number of utterances in all, per split, per source, and the hours of speech."""
     table = utterances.merge(protocol, on="utt_id", validate="one_to_one")
-    languages = list(dict.fromkeys(utterances["language"]))
     rows = [_count_row(language, table[table["language"] == language], sources) for language in languages]
     return pd.DataFrame([*rows, _count_row("total", table, sources)])
 

@@ -100,6 +100,12 @@ def system_file(name: str) -> Path:
     return path
 
 
+def system_parts(name: str) -> tuple[str, str]:
+    """(front-end, back-end) that a system's own file names."""
+    piece = _read_system(name)
+    return piece.get("frontend", Settings().frontend), piece.get("backend", Settings().backend)
+
+
 def parse_override(word: str) -> dict:
     """`train.epochs=3` as {"train": {"epochs": 3}}; the text is read as the type that the setting has."""
     key, _, text = word.partition("=")

@@ -20,7 +20,9 @@ def printed(values):
     return [f"{value:.6f}" for value in np.ravel(values)]
 
 
-@pytest.mark.parametrize("block", METRICS["published"], ids=lambda b: f"{b['file'].split('/')[2]}-{b['file'].split('/')[3]}-{b['test_family']}")
+@pytest.mark.parametrize(
+    "block", METRICS["published"], ids=lambda b: f"{b['file'].split('/')[2]}-{b['file'].split('/')[3]}-{b['test_family']}"
+)
 def test_published_result_files_are_reproduced_to_the_digit(block):
     confusion = np.array(block["one_consistent_confusion"])
     figures = metrics.class_figures(confusion, PUBLISHED_ZERO_DIVISION)
@@ -140,7 +142,12 @@ def test_eer_refuses_a_single_class(name):
 
 @pytest.mark.parametrize(
     ("labels", "scores", "message"),
-    [([0, 1, 1], [0.1, float("nan"), 0.3], "1 of 3 scores are NaN"), ([0, 2], [0.1, 0.2], "labels 0"), ([0], [0.1, 0.2], "as many"), ([], [], "empty")],
+    [
+        ([0, 1, 1], [0.1, float("nan"), 0.3], "1 of 3 scores are NaN"),
+        ([0, 2], [0.1, 0.2], "labels 0"),
+        ([0], [0.1, 0.2], "as many"),
+        ([], [], "empty"),
+    ],
 )
 def test_eer_refuses_what_it_cannot_measure(labels, scores, message):
     with pytest.raises(UserError, match=message):

@@ -1,0 +1,45 @@
+"""LFCC front-end: linear-frequency cepstral coefficients, through torchaudio's transform."""
+
+from __future__ import annotations
+
+import torchaudio
+from torch import Tensor, nn
+
+
+class LfccFrontEnd(nn.Module):
+    """Waveform (B, samples) -> (B, n_lfcc, frames): power spectrum, n_filter linear triangles, dB, orthonormal DCT.
+
+    64,000 samples give (80, 399) with the defaults, which are the only ones that do with a 20 ms window and 10 ms hop. The floor,
+    80 dB below the maximum, is each utterance's own: a row never depends on its neighbours. `log_lf=True` takes log(S + 1e-6)
+    instead of dB, without a floor. `pad` zeros are added on both sides. Raises ValueError for another rank, for less than
+    one window of samples, or for n_lfcc > n_filter. NaN in, NaN out.
+    Source: torchaudio.transforms.LFCC.
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 16000,
+        n_lfcc: int = 80,
+        n_filter: int = 128,
+        n_fft: int = 320,
+        win_length: int = 320,
+        hop_length: int = 160,
+        pad: int = 0,
+        center: bool = False,
+        log_lf: bool = False,
+    ):
+        super().__init__()
+        if n_lfcc > n_filter:
+            raise ValueError(f"n_lfcc = {n_lfcc} coefficients need at least as many filters, not n_filter = {n_filter}")
+        self.shortest = 1 if center else n_fft - 2 * pad
+        speckwargs = {"n_fft": n_fft, "win_length": win_length, "hop_length": hop_length, "pad": pad, "center": center}
+        self.transform = torchaudio.transforms.LFCC(
+            sample_rate=sample_rate, n_lfcc=n_lfcc, n_filter=n_filter, log_lf=log_lf, speckwargs=speckwargs
+        )
+
+    def forward(self, waveform_BN: Tensor) -> Tensor:
+        if waveform_BN.ndim != 2 or waveform_BN.shape[1] < self.shortest:
+            raise ValueError(f"expected (batch, at least {self.shortest} samples), got {tuple(waveform_BN.shape)}")
+        # torchaudio takes the maximum over all of a 2-d tensor, but over each item of a 3-d one.
+        return self.transform(waveform_BN.unsqueeze(1)).squeeze(1)

@@ -1,0 +1,48 @@
+"""ResNet18 on features as a one-channel image, of torchvision's blocks."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, conv1x1
+
+
+def stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    """Two basic blocks; the first has the stride, and a 1x1 convolution as shortcut where the shape changes."""
+    shortcut = None
+    if stride != 1 or in_channels != out_channels:
+        shortcut = nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(BasicBlock(in_channels, out_channels, stride, shortcut), BasicBlock(out_channels, out_channels))
+
+
+class ResNet18(nn.Module):
+    """Features (B, features, frames) -> (embedding (B, 8 * width), logits (B, num_classes)).
+
+    Time is the image's height, as in the published network. `width` = channels of the first stage (64: 512-d embedding); the
+    others have 2, 4 and 8 times as many. Raises ValueError for another rank. Source: He et al. 2016 (arXiv:1512.03385).
+    """
+
+    def __init__(self, num_classes: int, *, width: int = 64):
+        super().__init__()
+        self.embedding_dim = 8 * width
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        self.layer1 = stage(width, width, 1)
+        self.layer2 = stage(width, 2 * width, 2)
+        self.layer3 = stage(2 * width, 4 * width, 2)
+        self.layer4 = stage(4 * width, 8 * width, 2)
+        self.classifier = nn.Linear(self.embedding_dim, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x_BFT: Tensor) -> tuple[Tensor, Tensor]:
+        if x_BFT.ndim != 3:
+            raise ValueError(f"expected (batch, features, frames), got {tuple(x_BFT.shape)}")
+        image = self.stem(x_BFT.transpose(1, 2).unsqueeze(1))
+        image = self.layer4(self.layer3(self.layer2(self.layer1(image))))
+        embedding = image.mean(dim=(2, 3))
+        return embedding, self.classifier(embedding)

@@ -1,0 +1,31 @@
+"""05 - Train every cell of an experiment: systems x training sets x seeds, skipping what is done.
+
+Reads   exp/<name>/features/<front-end>-<hash>/
+Writes  exp/<name>/runs/<system>/<languages>-seed<n>-<hash>/ (config.yaml, environment.json, history.csv, model.safetensors, model.json)
+Costs   demo: about 2.5 minutes on 2 cores (12 cells); a killed run goes on at its last whole epoch
+Run     python scripts/05_train_matrix.py configs/demo.yaml
+        python scripts/05_train_matrix.py configs/demo.yaml 'experiment.systems=[lfcc_resnet18]' 'experiment.seeds=[1,2,3]'
+"""
+
+import _project_root  # noqa: F401
+
+from sourcetracing.cli import run_script
+from sourcetracing.experiments import load_cells
+from sourcetracing.layout import Layout
+from sourcetracing.run_folder import RunFolder
+from sourcetracing.settings_io import Layers
+from sourcetracing.training_matrix import train_cells
+
+
+def main(layers: Layers) -> None:
+    """Trains what is not trained and says where it lies."""
+    cells = load_cells(layers)
+    num_done = sum(RunFolder(cell.folder).is_finished for cell in cells)
+    print(f"05 training: {len(cells)} cells, {num_done} done, {len(cells) - num_done} to do", flush=True)
+    train_cells(cells)
+    print(f"{len(cells)} trained cells in {Layout.of(layers.resolve()).runs}")
+    print("next: python scripts/06_get_classification_metrics.py CONFIG.yaml")
+
+
+if __name__ == "__main__":
+    run_script(main, doc=__doc__, uses=["", "experiment", "train", "aasist", "resnet18", "ecapa_tdnn", "compute"])

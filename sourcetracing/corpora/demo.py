@@ -1,0 +1,180 @@
+"""The demo corpus: synthetic speech, noises and rooms that the project makes itself, in the layouts of MLAAD, MUSAN and RIRS_NOISES.
+
+`recipe.json` in each of the three folders is written first and names what determines its bytes, so a folder is never continued with
+other settings. Languages and sources are not in it: more of them can be added to a corpus later.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import soundfile
+
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+from sourcetracing.files import write_json, write_text
+from sourcetracing.synthesis import make, plan
+from sourcetracing.synthesis.espeak import require_espeak
+from sourcetracing.synthesis.pool import run_jobs
+
+RECIPE_VERSION = 1  # goes up with every change that makes other bytes from the same settings
+RECIPE_NAME = "recipe.json"
+META_HEADER = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
+MAKE_COMMAND = "python scripts/01_download_resources.py configs/demo.yaml"
+
+speaker_of = plan.speaker_of
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of the three folders: what shall be in it and how a file of it is made."""
+
+    setting: str  # that names the folder
+    root: Path
+    recipe: dict[str, object]
+    entries: list  # of plan.Utterance, plan.NoiseFile or plan.RoomFile
+    make_file: Callable
+
+    def missing(self) -> list:
+        return [entry for entry in self.entries if not (self.root / entry.path).exists()]
+
+    def is_foreign(self) -> bool:
+        """True where somebody put a real MUSAN or RIRS_NOISES: used as it is, never written to."""
+        return not (self.root / RECIPE_NAME).exists() and any(self.root.glob("*/*/**/*.wav"))
+
+
+def download(settings: Settings) -> None:
+    """Makes what is missing below paths.corpus, paths.musan and paths.rirs; existing files are kept. Raises UserError (see `_claim`)."""
+    parts = _parts(settings)
+    for part in parts:
+        _claim(part)
+    jobs = [(part.make_file, entry, str(part.root), settings.seed) for part in parts for entry in part.missing()]
+    if jobs:
+        require_espeak()
+        for part in parts:
+            _require_same_tools(part)
+            _sweep(part.root)
+        with tempfile.TemporaryDirectory(prefix="espeak-") as folder:
+            run_jobs(jobs, workers=settings.compute.workers, prepare=make.start_worker, prepare_with=(folder,), desc="Synthesizing")
+    _write_meta(parts[0])
+
+
+def check(settings: Settings) -> dict[str, int]:
+    """Number of utterances, noises and room responses, all of which are there. Raises UserError with the next command otherwise."""
+    counts = {}
+    for name, part in zip(("utterances", "noises", "rirs"), _parts(settings), strict=True):
+        missing = [entry.path for entry in part.missing()]
+        if missing:
+            total = len(part.entries)
+            raise UserError(f"{part.root}: {len(missing)} of {total} files are missing, the first is {missing[0]}. Run: {MAKE_COMMAND}")
+        counts[name] = len(part.entries)
+    return counts
+
+
+def _parts(settings: Settings) -> list[_Part]:
+    """Corpus, noises, room responses; a folder with somebody else's noises or responses is left out of the making."""
+    demo, seed = settings.demo, settings.seed
+    sources = list(dict.fromkeys([*settings.corpus.sources, *demo.unknown_sources]))
+    _require_known("corpus.languages", settings.corpus.languages, plan.LOCALES)
+    _require_known("corpus.sources", sources, plan.ARCHITECTURES)
+    utterances = plan.plan_utterances(settings.corpus.languages, sources, demo.utterances_per_source, demo.speakers_per_language, seed)
+    noises = plan.plan_noises(demo.noises_per_category, demo.noise_seconds, demo.long_noises_per_category, demo.long_noise_seconds)
+    rooms = plan.plan_rooms(demo.rirs_per_room_size)
+    return [
+        _Part("corpus", Path(settings.paths.corpus), _recipe(settings, *_CORPUS_KEYS), utterances, make.make_utterance),
+        _without_foreign(_Part("musan", Path(settings.paths.musan), _recipe(settings, *_NOISE_KEYS), noises, make.make_noise_file)),
+        _without_foreign(_Part("rirs", Path(settings.paths.rirs), _recipe(settings, *_ROOM_KEYS), rooms, make.make_room_file)),
+    ]
+
+
+_CORPUS_KEYS = ("utterances_per_source", "speakers_per_language")
+_NOISE_KEYS = ("noises_per_category", "noise_seconds", "long_noises_per_category", "long_noise_seconds")
+_ROOM_KEYS = ("rirs_per_room_size",)
+
+
+def _recipe(settings: Settings, *keys: str) -> dict[str, object]:
+    return {"recipe_version": RECIPE_VERSION, "seed": settings.seed, **{f"demo.{key}": getattr(settings.demo, key) for key in keys}}
+
+
+def _without_foreign(part: _Part) -> _Part:
+    return _Part(part.setting, part.root, part.recipe, [], part.make_file) if part.is_foreign() else part
+
+
+def _require_known(setting: str, names: list[str], known: dict) -> None:
+    for name in names:
+        if name not in known:
+            raise UserError(f"{setting}: the demo corpus has no {name!r}; it has {', '.join(known)}")
+
+
+def _claim(part: _Part) -> None:
+    """Writes the recipe into a new folder. Raises UserError for a folder made from another recipe, or with files of unknown origin."""
+    path = part.root / RECIPE_NAME
+    if not part.entries:
+        return
+    if not path.exists():
+        if part.setting == "corpus" and any((part.root / "fake").glob("*/*/*.wav")):
+            raise UserError(f"{part.root}/fake holds audio that this script did not make (no {RECIPE_NAME}). Give another paths.corpus")
+        write_json(path, {"settings": part.recipe, "made_with": _tools()})
+        return
+    found = _read_recipe(path)["settings"]
+    differing = [key for key in part.recipe if found.get(key) != part.recipe[key]]
+    if differing:
+        was, now = (", ".join(f"{key}={recipe.get(key)}" for key in differing) for recipe in (found, part.recipe))
+        raise UserError(f"{part.root} was made with {was}, the settings say {now}. Delete that folder or give another paths.{part.setting}")
+
+
+def _require_same_tools(part: _Part) -> None:
+    """Half a corpus from one espeak-ng and half from another would be a corpus of five sources."""
+    if not part.entries or not part.missing():
+        return
+    found, now = _read_recipe(part.root / RECIPE_NAME)["made_with"], _tools()
+    if found != now:
+        raise UserError(f"{part.root} was begun with {found}, installed is {now}. Delete that folder or give another paths.{part.setting}")
+
+
+def _tools() -> dict[str, str]:
+    require_espeak()
+    return {"espeakng-loader": version("espeakng-loader")}
+
+
+def _read_recipe(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _sweep(root: Path) -> None:
+    """Removes what killed processes left half-written."""
+    for path in root.rglob(".*.partial.*"):
+        path.unlink(missing_ok=True)
+
+
+def _write_meta(part: _Part) -> None:
+    """MLAAD's meta.csv for each model directory that has none of the right length."""
+    by_folder: dict[Path, list[plan.Utterance]] = {}
+    for utterance in part.entries:
+        by_folder.setdefault((part.root / utterance.path).parent, []).append(utterance)
+    for folder, utterances in by_folder.items():
+        if not (folder / "meta.csv").exists():
+            write_text(folder / "meta.csv", "\n".join([META_HEADER, *(_meta_row(part.root, utterance) for utterance in utterances)]) + "\n")
+
+
+def _meta_row(root: Path, utterance: plan.Utterance) -> str:
+    """One row, fields free of the separator; training_data names the vocoder's settings, the nearest thing it has."""
+    settings = make.checkpoint_settings(utterance.source, utterance.language)
+    fields = (
+        f"./{utterance.path}",
+        utterance.original_file,
+        utterance.language,
+        "True",
+        f"{soundfile.info(root / utterance.path).duration:.4f}",
+        " ".join(f"{key}={value}" for key, value in settings.items()) or "none",
+        utterance.source,
+        plan.ARCHITECTURES[utterance.source],
+        utterance.transcript,
+    )
+    assert not any("|" in field for field in fields)
+    return "|".join(fields)

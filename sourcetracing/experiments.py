@@ -1,0 +1,103 @@
+"""The training cells of an experiment: which system is trained on which languages with which seed, and where its run lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+from sourcetracing.feature_data import open_store
+from sourcetracing.files import digest_of_file, digest_of_json
+from sourcetracing.layout import Layout
+from sourcetracing.settings_io import Layers, system_parts, to_dict
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained system: its name, its training languages, its seed, its settings and its run folder."""
+
+    system: str
+    train_set: str  # languages joined by +
+    seed: int
+    settings: Settings
+    folder: Path
+
+
+def set_name(languages: Sequence[str]) -> str:
+    """en+de for ["en", "de"]: how a set of languages is written in tables and folder names."""
+    return "+".join(languages)
+
+
+def cell_of(settings: Settings, store_name: str) -> Cell:
+    """The cell that settings describe: train.languages (empty = all of the corpus) and train.seed of their system.
+
+    store_name: the feature store's folder name, which stands for everything that shaped the features.
+    """
+    train_set = set_name(settings.train.languages or settings.corpus.languages)
+    system = system_label(settings)
+    digest = digest_of_json([store_name, run_recipe(settings)])[:8]
+    folder = Layout.of(settings).runs / system / f"{train_set}-seed{settings.train.seed}-{digest}"
+    return Cell(system, train_set, settings.train.seed, settings, folder)
+
+
+def system_label(settings: Settings) -> str:
+    """The system's name; <frontend>_<backend> when a setting swapped a part of it, so that a table never shows a wrong name."""
+    parts = (settings.frontend, settings.backend)
+    return settings.system if system_parts(settings.system) == parts else "_".join(parts)
+
+
+def run_recipe(settings: Settings) -> dict:
+    """Everything besides the features that decides what a run learns. Another recipe is another run folder."""
+    backend = to_dict(getattr(settings, settings.backend))
+    recipe = {"backend": settings.backend, "options": backend, "train": to_dict(settings.train), "classes": settings.corpus.sources}
+    recipe["train"]["languages"] = settings.train.languages or settings.corpus.languages
+    recipe["precision"] = settings.compute.precision
+    if settings.train.initial_weights:
+        recipe["train"]["initial_weights"] = _digest_of_weights(Path(settings.train.initial_weights))
+    return recipe
+
+
+def _digest_of_weights(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"train.initial_weights: {path} does not exist")
+    return digest_of_file(path)
+
+
+def settings_of_cells(layers: Layers) -> list[Settings]:
+    """The settings of every training cell of `experiment`: systems x train_sets x seeds, in that order."""
+    base = layers.resolve()
+    train_sets = base.experiment.train_sets or base.corpus.languages
+    cells = [
+        layers.resolve({"train.languages": train_set.split("+"), "train.seed": seed}, system=system)
+        for system in base.experiment.systems
+        for train_set in train_sets
+        for seed in base.experiment.seeds
+    ]
+    labels = {settings.system: system_label(settings) for settings in cells}
+    if len(set(labels.values())) < len(labels):
+        raise UserError(f"experiment.systems: {', '.join(labels)} are the same system with these settings; name one of them")
+    return cells
+
+
+def load_cells(layers: Layers) -> list[Cell]:
+    """The experiment's cells with their folders; needs the feature stores that they are trained on. Raises `UserError`."""
+    store_names: dict[tuple, str] = {}
+    cells = []
+    for settings in settings_of_cells(layers):
+        key = (settings.frontend, str(to_dict(settings.lfcc)), str(to_dict(settings.augment)), str(to_dict(settings.audio)))
+        if key not in store_names:
+            store_names[key] = open_store(settings).folder.name
+        cells.append(cell_of(settings, store_names[key]))
+    return cells
+
+
+def load_cell(settings: Settings) -> Cell:
+    """The one cell that settings describe. Raises `UserError` when its feature store is missing."""
+    return cell_of(settings, open_store(settings).folder.name)
+
+
+def test_sets(settings: Settings) -> list[str]:
+    """The experiment's test sets, such as en or en+de; by default each language alone."""
+    return settings.experiment.test_sets or list(settings.corpus.languages)

@@ -1,0 +1,238 @@
+"""Turns the utterances of a protocol into a feature store: decode, crop, augment, front-end, disk, in one pass.
+
+Each utterance is handled by itself (its variants are one batch for the front-end), so the bytes depend neither on the number of workers
+nor on the block size nor on where an earlier run was killed. Batching whole blocks was measured too: twice as slow, since the
+intermediate spectra then fall out of the processor's cache.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from models.lfcc import LfccFrontEnd
+from sourcetracing.audio import crop, load_utterance
+from sourcetracing.augment import Augmenter
+from sourcetracing.compute import keep_freed_memory
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+from sourcetracing.files import digest_of_json
+from sourcetracing.layout import Layout
+from sourcetracing.noise_bank import bank_manifests, open_banks, prepare_banks
+from sourcetracing.parallel import map_unordered, resolve_workers
+from sourcetracing.progress import bar
+from sourcetracing.seeding import rng
+from sourcetracing.store import INDEX_COLUMNS, MANIFEST, STORE_FORMAT, FeatureStore, StoreWriter, is_finished, only_writer, write_block
+
+LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio")
+
+
+def build_front_end(settings: Settings) -> nn.Module:
+    """The module that turns (B, samples) float32 into features (B, ...)."""
+    assert settings.frontend == "lfcc", settings.frontend
+    return LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval()
+
+
+def crop_samples(settings: Settings) -> int:
+    """The length of every network input, in samples."""
+    return round(settings.audio.crop_seconds * settings.audio.sample_rate)
+
+
+def cropped_utterance(settings: Settings, path: str | Path, utt_id: str, split: str, digest: str | None = None) -> np.ndarray:
+    """The clean signal (crop_samples,) float32 that all variants of an utterance start from. Raises `BadAudio`."""
+    waveform = load_utterance(path, settings.audio.sample_rate, digest)
+    mode = settings.audio.crop_train if split == "train" else settings.audio.crop_eval
+    return crop(waveform, crop_samples(settings), mode, rng(settings.seed, utt_id, "crop"))
+
+
+def list_items(utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFrame:
+    """The utterances of a protocol in its order: columns utt_id, split, path, language, source, digest."""
+    columns = ["utt_id", "path", "language", "source", "digest"]
+    return protocol[["utt_id", "split"]].merge(utterances[columns], on="utt_id", validate="one_to_one")
+
+
+def list_rows(items: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
+    """The index of a store: one row per utterance and variant, utterance by utterance."""
+    rows = items.loc[items.index.repeat(len(variants))].reset_index(drop=True)
+    return rows.assign(row=range(len(rows)), variant=variants * len(items))[INDEX_COLUMNS]
+
+
+def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
+    """All that the content of a store depends on, but for the noises themselves."""
+    audio = {key: getattr(settings.audio, key) for key in ("sample_rate", "crop_seconds", "crop_train", "crop_eval")}
+    rows = items[["utt_id", "split", "language", "source", "digest"]]
+    return {
+        "format": STORE_FORMAT,
+        "frontend": {settings.frontend: asdict(getattr(settings, settings.frontend))},
+        "audio": audio,
+        "augment": asdict(settings.augment),
+        "dtype": settings.store.dtype,
+        "seed": settings.seed,
+        "num_utterances": len(items),
+        "utterances": digest_of_json(rows.to_numpy().tolist()),
+    }
+
+
+def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFrame) -> Path:
+    """Makes the feature store of an experiment, or goes on with it, or finds it done; returns its folder. Raises `UserError`.
+
+    utterances: columns utt_id, path, language, source, digest; protocol: columns utt_id, split, whose order the rows follow.
+    """
+    items = list_items(utterances, protocol)
+    if items.empty:
+        raise UserError(
+            "the protocol names no utterance of these languages and sources. Run: python scripts/02_build_protocols.py CONFIG.yaml"
+        )
+    manifests = prepare_banks(settings)
+    recipe = store_recipe(settings, items)
+    noises = {kind: bank.digest for kind, bank in open_banks(manifests).items()}
+    folder = Layout.of(settings).features / f"{settings.frontend}-{digest_of_json([recipe, noises])[:8]}"
+    if is_finished(folder):
+        FeatureStore.open(folder)
+        return folder
+    with only_writer(folder):
+        if not is_finished(folder):
+            _fill_store(settings, items, manifests, folder, {"recipe": recipe, "noises": noises})
+    return folder
+
+
+def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFrame) -> FeatureStore:
+    """The finished store of these settings and utterances. Raises `UserError` when there is none.
+
+    Where the noises are at hand they must be the store's too; a machine that only trains need not have them.
+    """
+    recipe, folder = store_recipe(settings, list_items(utterances, protocol)), Layout.of(settings).features
+    noises = _known_noises(settings)
+    for manifest in sorted(folder.glob(f"{settings.frontend}-*/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True):
+        facts = json.loads(manifest.read_text(encoding="utf-8"))
+        if facts.get("recipe") == recipe and (noises is None or facts.get("noises") == noises):
+            return FeatureStore.open(manifest.parent)
+    raise UserError(f"{folder} holds no features for these settings. Run: python scripts/04_preprocess_dataset.py CONFIG.yaml")
+
+
+def _known_noises(settings: Settings) -> dict[str, str] | None:
+    try:
+        manifests = bank_manifests(settings)
+    except UserError:  # no noises on this machine
+        return None
+    return {kind: bank.digest for kind, bank in open_banks({k: path for k, path in manifests.items() if path.exists()}).items()}
+
+
+def _fill_store(settings: Settings, items: pd.DataFrame, manifests: dict[str, Path], folder: Path, facts: dict) -> None:
+    variants = settings.augment.variants
+    feature_shape = tuple(build_front_end(settings)(torch.zeros(1, crop_samples(settings))).shape[1:])
+    utterances_per_block = max(1, settings.store.block_rows // len(variants))
+    shape = (len(items) * len(variants), *feature_shape)
+    writer = StoreWriter(folder, shape, np.dtype(settings.store.dtype), utterances_per_block * len(variants))
+    job = Job(settings, items, manifests, writer.path, writer.header_bytes, shape, writer.rows_per_block)
+    with bar(total=len(items), initial=_count(writer, writer.finished, variants), desc="features", unit="utt") as progress:
+        for block, digest in _make_blocks(job, writer.remaining()):
+            writer.commit(block, digest)
+            progress.update(len(writer.block_rows(block)) // len(variants))
+    versions = {name: version(name) for name in LIBRARIES}
+    writer.finish(list_rows(items, variants), {**facts, "variants": variants, "versions": versions})
+
+
+def _count(writer: StoreWriter, blocks, variants: list[str]) -> int:
+    return sum(len(writer.block_rows(block)) for block in blocks) // len(variants)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know to make any block of a store."""
+
+    settings: Settings
+    items: pd.DataFrame
+    manifests: dict[str, Path]
+    path: Path
+    header_bytes: int
+    shape: tuple[int, ...]
+    rows_per_block: int
+
+
+class BlockMaker:
+    """Computes blocks of a store and writes each to its place."""
+
+    def __init__(self, job: Job):
+        self.job, self.settings = job, job.settings
+        self.augmenter = Augmenter(job.settings.augment, open_banks(job.manifests), job.settings.seed)
+        self.front_end = build_front_end(job.settings)
+
+    def __call__(self, block: int) -> str:
+        """Makes a block durable on disk and returns its digest. Raises `UserError`."""
+        num_variants = len(self.settings.augment.variants)
+        first_row = block * self.job.rows_per_block
+        items = self.job.items.iloc[first_row // num_variants : (first_row + self.job.rows_per_block) // num_variants]
+        rows = torch.empty((len(items) * num_variants, *self.job.shape[1:]), dtype=getattr(torch, self.settings.store.dtype))
+        for number, item in enumerate(items.itertuples()):
+            rows[number * num_variants : (number + 1) * num_variants] = self.features(item)
+        self._refuse_overflow(rows, items)
+        return write_block(self.job.path, self.job.header_bytes, first_row, rows.numpy())
+
+    @torch.inference_mode()
+    def features(self, item) -> torch.Tensor:
+        """(variants, ...feature shape) float32 of one utterance (a row of `items`)."""
+        path = Path(self.settings.paths.corpus) / item.path
+        clean = cropped_utterance(self.settings, path, item.utt_id, item.split, item.digest)
+        return self.front_end(torch.from_numpy(self.augmenter.variants(clean, item.utt_id)))
+
+    def _refuse_overflow(self, rows: torch.Tensor, items: pd.DataFrame) -> None:
+        finite = torch.isfinite(rows).flatten(1).all(1)
+        if finite.all():
+            return
+        variants = self.settings.augment.variants
+        bad = int(torch.nonzero(~finite)[0])
+        name = f"{items['utt_id'].iloc[bad // len(variants)]}, variant {variants[bad % len(variants)]}"
+        hint = ". Use store.dtype=float32" if rows.dtype == torch.float16 else ""
+        raise UserError(f"{name}: its features are not finite as {self.settings.store.dtype}{hint}")
+
+
+def _make_blocks(job: Job, blocks: list[int]) -> Iterator[tuple[int, str]]:
+    """Yields (block, digest) as blocks get finished, by worker processes or, where one is enough, here."""
+    num_workers = min(resolve_workers(job.settings.compute.workers), len(blocks))
+    if num_workers <= 1:
+        with _one_thread():
+            make = BlockMaker(job)
+            for block in blocks:
+                yield block, make(block)
+        return
+    try:
+        yield from map_unordered(_make_in_worker, blocks, num_workers=num_workers, initializer=_start_worker, initargs=(job,))
+    except BrokenProcessPool:
+        raise UserError("a worker process was killed (out of memory?). Run the same command again, with compute.workers=1") from None
+
+
+_maker: BlockMaker | None = None  # of a worker process
+
+
+def _start_worker(job: Job) -> None:
+    global _maker
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    _maker = BlockMaker(job)
+
+
+def _make_in_worker(block: int) -> str:
+    assert _maker is not None
+    return _maker(block)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Here as in a worker: sums over several threads could differ in their last digit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

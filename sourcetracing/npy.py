@@ -1,0 +1,50 @@
+"""Large .npy files, written and read in pieces by plain file operations.
+
+Not by memory maps: pages of a map count as memory of the process that touched them, and faulting them in is slower than reading.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+
+
+def create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """An empty .npy file of this shape (the system fills it as it is written); returns the bytes before its first element."""
+    with open(path, "wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        header_bytes = file.tell()
+        file.truncate(header_bytes + int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    return header_bytes
+
+
+def write_at(path: Path, offset_bytes: int, array: np.ndarray, *, durable: bool = False) -> None:
+    """Writes an array's bytes into an existing file. By a write, not a memory map, so that no page of it counts as our memory."""
+    with open(path, "r+b", buffering=0) as file:
+        file.seek(offset_bytes)
+        view = memoryview(np.ascontiguousarray(array)).cast("B")
+        while len(view):
+            view = view[file.write(view) :]
+        if durable:
+            os.fsync(file.fileno())
+
+
+def read_into(path: Path, offset_bytes: int, array: np.ndarray) -> None:
+    """Fills a C-contiguous array with a file's bytes. Raises EOFError when the file ends early."""
+    with open(path, "rb", buffering=0) as file:
+        read_from(file, offset_bytes, array)
+
+
+def read_from(file: io.RawIOBase, offset_bytes: int, array: np.ndarray) -> None:
+    """As `read_into`, from a file that is open and unbuffered."""
+    file.seek(offset_bytes)
+    view = memoryview(array).cast("B")
+    while len(view):
+        num_read = file.readinto(view)  # at most 2 GiB at a time on Linux
+        if not num_read:
+            raise EOFError(f"{len(view)} bytes are missing")
+        view = view[num_read:]

@@ -1,0 +1,81 @@
+"""What a recording adds to a source: a microphone curve, a band limit, a noise floor and a level. The same for every source."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sourcetracing.seeding import rng
+
+SAMPLE_RATE = 16000  # Hz
+BAND_LIMIT_HZ, BAND_EDGE_HZ = 7200.0, 300.0  # cut and width of the cut
+SPEAKER_CURVE_DB, LANGUAGE_CURVE_DB = 1.5, 4.0  # standard deviation over frequency
+LEVEL_DBFS, LEVEL_SPREAD_DB = -23.0, 3.0
+NOISE_FLOOR_DB = (28.0, 42.0)  # below the speech
+PEAK_CEILING = 0.97
+
+
+def trim_silence(x: np.ndarray, sample_rate: int, threshold_db: float = -40.0) -> np.ndarray:
+    """Cuts both ends of (T,) where 10 ms frames stay below the threshold (dB re the loudest frame)."""
+    hop = sample_rate // 100
+    frames = x[: len(x) // hop * hop].reshape(-1, hop).astype(np.float64)
+    power = (frames**2).mean(axis=1)
+    loud = np.flatnonzero(power > power.max() * 10 ** (threshold_db / 10))
+    return x[loud[0] * hop : (loud[-1] + 1) * hop]
+
+
+def dither(x: np.ndarray, draw: np.random.Generator, below_db: float = 55.0) -> np.ndarray:
+    """Adds white noise `below_db` under the speech, so that no vocoder ever sees exact silence."""
+    return (x + rms(x) * 10 ** (-below_db / 20) * draw.standard_normal(len(x), np.float32)).astype(np.float32)
+
+
+def record(x: np.ndarray, speaker_key: str, language: str, seed: int, draw: np.random.Generator) -> np.ndarray:
+    """(T,) at 16 kHz as recorded: each speaker's and each language's curve, then noise floor, band limit and level."""
+    curve = _curve_db(SPEAKER_CURVE_DB, rng("microphone", seed, speaker_key)) + _curve_db(LANGUAGE_CURVE_DB, rng("room tone", seed, language))
+    heard = _filtered(x, 10 ** (curve / 20))
+    floor_db = draw.uniform(*NOISE_FLOOR_DB)
+    heard = heard + rms(heard) * 10 ** (-floor_db / 20) * draw.standard_normal(len(x), np.float32)
+    heard = _filtered(heard, _band_limit())
+    level_dbfs = LEVEL_DBFS + draw.uniform(-LEVEL_SPREAD_DB, LEVEL_SPREAD_DB)
+    heard *= 10 ** (level_dbfs / 20) / rms(heard)
+    return _soft_limit(heard)
+
+
+def rms(x: np.ndarray) -> float:
+    """Root mean square, never 0."""
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) + 1e-9
+
+
+_NUM_POINTS = 129  # of a curve, from 0 to half the sample rate
+
+
+def _curve_db(deviation_db: float, draw: np.random.Generator) -> np.ndarray:
+    """A smooth random curve over frequency: five cosines on a warped axis."""
+    axis = np.sqrt(np.linspace(0, 1, _NUM_POINTS))
+    weights, phases = draw.standard_normal(5), draw.uniform(0, 2 * np.pi, 5)
+    curve = sum(weight * np.cos(np.pi * (number + 1) * axis + phase) for number, (weight, phase) in enumerate(zip(weights, phases, strict=True)))
+    return deviation_db * (curve - curve.mean()) / curve.std()
+
+
+def _band_limit() -> np.ndarray:
+    frequency_hz = np.linspace(0, SAMPLE_RATE / 2, _NUM_POINTS)
+    fall = np.clip((frequency_hz - BAND_LIMIT_HZ) / BAND_EDGE_HZ, 0, 1)
+    return 10 ** (-60 * fall / 20)
+
+
+def _filtered(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Zero-phase filter (T,) by a gain curve from 0 to half the sample rate."""
+    n_fft = _fast_length(len(x) + 1024)
+    at_bins = np.interp(np.linspace(0, 1, n_fft // 2 + 1), np.linspace(0, 1, len(gain)), gain).astype(np.float32)
+    return np.fft.irfft(np.fft.rfft(x, n_fft) * at_bins, n_fft)[: len(x)].astype(np.float32)
+
+
+def _fast_length(at_least: int) -> int:
+    step = 1 << max(0, at_least.bit_length() - 4)
+    return -(-at_least // step) * step
+
+
+def _soft_limit(x: np.ndarray) -> np.ndarray:
+    """Bends peaks above the ceiling's half instead of clipping them; leaves quieter samples alone."""
+    knee = PEAK_CEILING / 2
+    over = np.maximum(np.abs(x) - knee, 0)
+    return np.where(over > 0, np.sign(x) * (knee + knee * np.tanh(over / knee)), x).astype(np.float32)

@@ -1,0 +1,149 @@
+"""The tables as people read them, in percent: terminal, Markdown and LaTeX (the paper's Table 4 layout)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from sourcetracing.files import write_text
+from sourcetracing.tables import CROSS, MONO, NEXT_COMMAND, POOLED, Tables, kind_of_cell, matrix_of, mean_of
+
+ABSENT = "–"
+
+
+def write_text_tables(tables: Tables, out_folder: Path) -> None:
+    """Writes table4.md and table4.tex."""
+    write_text(Path(out_folder) / "table4.md", markdown(tables))
+    write_text(Path(out_folder) / "table4.tex", latex(tables))
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A fraction as percent, the sign left out; – for nan."""
+    return ABSENT if math.isnan(value) else f"{100 * value:.{digits}f}"
+
+
+def mean_text(tables: Tables, system: str, kind: str, variant: str = POOLED) -> str:
+    """The mono or cross mean in percent; ± sd over several seeds; how many cells where some are missing."""
+    row = mean_of(tables, system, kind, variant)
+    if row is None:
+        return ABSENT
+    text = percent(row.macro_f1) + ("" if math.isnan(row.sd) else f" ± {percent(row.sd)}")
+    return text if row.cells == row.expected_cells else f"{text} ({row.cells} of {row.expected_cells} cells)"
+
+
+def interval_text(tables: Tables, system: str, kind: str, variant: str = POOLED) -> str:
+    """The 95 % interval of a mean in percent, such as `92.1 to 95.0`; – where there is none."""
+    row = mean_of(tables, system, kind, variant)
+    return ABSENT if row is None or math.isnan(row.ci_low) else f"{percent(row.ci_low)} to {percent(row.ci_high)}"
+
+
+def cell_text(tables: Tables, system: str, train: str, test: str, variant: str = POOLED) -> str:
+    """One cell in percent, ± sd where several seeds are there."""
+    value = matrix_of(tables, system, variant).loc[train, test]
+    sd = matrix_of(tables, system, variant, over_seeds="std").loc[train, test]
+    return percent(value) + ("" if math.isnan(sd) else f" ± {percent(sd)}")
+
+
+def terminal(tables: Tables, variant: str = POOLED) -> str:
+    """One matrix for each system, for a terminal of 100 columns (up to ten test sets of one language)."""
+    axes = tables.axes
+    chance = f"chance {100 / len(axes.classes):.0f}"
+    blocks = [f"macro-F1 in % on {axes.split}, {_variant_phrase(tables, variant)}; rows: trained on, columns: tested on; [mono]; {chance}"]
+    for system in axes.systems:
+        body = [[train, *(_bracketed(tables, system, train, test, variant) for test in axes.test_sets)] for train in axes.train_sets]
+        blocks.append(
+            _aligned(system, [["", *(f"{test} " for test in axes.test_sets)], *body]) + "\n" + _mean_line(tables, system, variant)
+        )
+    blocks += [f"note: {note}" for note in tables.notes]
+    if tables.missing:
+        blocks.append(f"next: {NEXT_COMMAND}")
+    return "\n\n".join(blocks)
+
+
+def markdown(tables: Tables) -> str:
+    """Table 4 (pooled), the mono and cross means by variant, and the notes."""
+    axes = tables.axes
+    lines = [f"# Macro-F1 in %, split {axes.split}, {_variant_phrase(tables, POOLED)}", ""]
+    lines += [_markdown_row(["system", "train", *axes.test_sets]), _markdown_row(["---", "---", *["---:"] * len(axes.test_sets)])]
+    for system in axes.systems:
+        for train in axes.train_sets:
+            cells = [(cell_text(tables, system, train, test), kind_of_cell(train, test)) for test in axes.test_sets]
+            lines.append(_markdown_row([system, train, *(f"**{text}**" if kind == MONO else text for text, kind in cells)]))
+    lines += [
+        "",
+        f"Bold: mono (the test languages were trained on). {_footnote(tables)}",
+        "",
+        "## Means over cells, by acoustic variant",
+        "",
+    ]
+    lines += [_markdown_row(["system", "variant", "mono", "95 % CI", "cross", "95 % CI"]), _markdown_row(["---", "---", *["---:"] * 4])]
+    for system in axes.systems:
+        for variant in axes.all_variants:
+            figures = [text(tables, system, kind, variant) for kind in (MONO, CROSS) for text in (mean_text, interval_text)]
+            lines.append(_markdown_row([system, variant, *figures]))
+    lines += [""] + [f"* {note}" for note in tables.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def latex(tables: Tables) -> str:
+    """Table 4 (pooled) for the booktabs package; mono cells in bold."""
+    axes = tables.axes
+    header = " & ".join(["System", "Train", *map(_escaped, axes.test_sets), "Mono", "Cross"])
+    lines = [f"% {_footnote(tables)}", f"\\begin{{tabular}}{{ll{'r' * len(axes.test_sets)}rr}}", "\\toprule", f"{header} \\\\"]
+    for system in axes.systems:
+        lines.append("\\midrule")
+        for position, train in enumerate(axes.train_sets):
+            cells = [_latex_cell(tables, system, train, test) for test in axes.test_sets]
+            means = [_latex_text(mean_text(tables, system, kind)) for kind in (MONO, CROSS)] if position == 0 else ["", ""]
+            lines.append(" & ".join([_escaped(system) if position == 0 else "", _escaped(train), *cells, *means]) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _variant_phrase(tables: Tables, variant: str) -> str:
+    if variant != POOLED:
+        return f"variant {variant}"
+    variants = tables.axes.variants
+    return f"pooled over {len(variants)} variants" if len(variants) > 1 else f"variant {variants[0]}"
+
+
+def _footnote(tables: Tables) -> str:
+    seeds = len(tables.axes.seeds)
+    spread = f" Mean ± sample sd over {seeds} seeds." if seeds > 1 else ""
+    return f"Chance level {100 / len(tables.axes.classes):.1f}.{spread}"
+
+
+def _mean_line(tables: Tables, system: str, variant: str) -> str:
+    parts = []
+    for kind in (MONO, CROSS):
+        if (text := mean_text(tables, system, kind, variant)) != ABSENT:
+            parts.append(f"{kind} mean {text} (95 % CI {interval_text(tables, system, kind, variant)})")
+    return "  " + "   ".join(parts)
+
+
+def _bracketed(tables: Tables, system: str, train: str, test: str, variant: str) -> str:
+    text = percent(matrix_of(tables, system, variant).loc[train, test])
+    return f"[{text}]" if kind_of_cell(train, test) == MONO else f"{text} "
+
+
+def _aligned(title: str, rows: list[list[str]]) -> str:
+    first = max(len(row[0]) for row in rows)
+    others = max(7, *(len(cell) for row in rows for cell in row[1:]))
+    lines = [f"  {row[0]:<{first}} " + " ".join(f"{cell:>{others}}" for cell in row[1:]) for row in rows]
+    return "\n".join([title, *lines])
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _latex_cell(tables: Tables, system: str, train: str, test: str) -> str:
+    text = _latex_text(cell_text(tables, system, train, test))
+    return f"\\textbf{{{text}}}" if kind_of_cell(train, test) == MONO else text
+
+
+def _latex_text(text: str) -> str:
+    return text.replace(" ± ", "\\,$\\pm$\\,").replace(ABSENT, "--")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("_", "\\_")

@@ -1,0 +1,222 @@
+"""Training: what it learns, what it writes, and that an interrupted run ends with the same bits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sourcetracing.checkpoints import load_checkpoint, load_initial_weights, save_checkpoint
+from sourcetracing.errors import UserError
+from sourcetracing.experiments import Cell, cell_of
+from sourcetracing.run_folder import HISTORY_COLUMNS, RunFolder
+from sourcetracing.scoring import is_scored, read_scores, score_cell, scores_path
+from sourcetracing.seeding import rng
+from sourcetracing.training import batches, build_model, is_better, learning_rate, train_cell, train_step
+from tests.conftest import small_settings
+
+CPU = torch.device("cpu")
+
+
+class Killed(BaseException):
+    """Stands for kill -9 at a chosen moment."""
+
+
+def die_after(epoch: int):
+    def on_epoch(done: int) -> None:
+        if done == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+def weights_of(cell: Cell) -> dict[str, torch.Tensor]:
+    return load_checkpoint(RunFolder(cell.folder).weights)[0]
+
+
+def test_learns_and_writes_a_complete_run_folder(cell, store):
+    folder = train_cell(cell, store, CPU)
+    history = pd.read_csv(folder.history)
+    assert list(history.columns) == list(HISTORY_COLUMNS)
+    assert list(history["epoch"]) == [1, 2, 3, 4]
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    assert history["dev_macro_f1"].max() > 0.6
+    outcome = folder.read_outcome()
+    assert outcome["dev_macro_f1"] == pytest.approx(history["dev_macro_f1"].max(), abs=1e-5)
+    assert outcome["num_train_rows"] == 3 * 6 * 2
+    assert json.loads((cell.folder / "classes.json").read_text()) == ["a", "b", "c"]
+    assert "torch" in json.loads((cell.folder / "environment.json").read_text())["packages"]
+    assert not folder.last.exists()
+    assert list(folder.tensorboard.glob("events*"))
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(cell, store, tmp_path, moment):
+    train_cell(cell, store, CPU)
+    other = replace(cell, folder=tmp_path / "interrupted")
+    with pytest.raises(Killed):
+        train_cell(other, store, CPU, on_epoch=die_after(moment))
+    assert not RunFolder(other.folder).is_finished
+    train_cell(other, store, CPU)
+    expected, found = weights_of(cell), weights_of(other)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    columns = [name for name in HISTORY_COLUMNS if name != "seconds"]
+    tables = [pd.read_csv(each.folder / "history.csv")[columns] for each in (cell, other)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_killed_between_best_weights_and_resume_state_repeats_the_epoch(cell, store, tmp_path, monkeypatch):
+    train_cell(cell, store, CPU)
+    other = replace(cell, folder=tmp_path / "interrupted")
+
+    def save_and_die(path: Path, tensors: dict, story: dict) -> None:
+        if path.name == "last.safetensors" and len(story["history"]) == 3:
+            raise Killed
+        save_checkpoint(path, tensors, story)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sourcetracing.training.save_checkpoint", save_and_die)
+        with pytest.raises(Killed):
+            train_cell(other, store, CPU)
+    train_cell(other, store, CPU)
+    assert (cell.folder / "model.safetensors").read_bytes()[-4000:] == (other.folder / "model.safetensors").read_bytes()[-4000:]
+
+
+def test_a_finished_run_is_left_alone(cell, store):
+    train_cell(cell, store, CPU)
+    before = RunFolder(cell.folder).weights.stat().st_mtime_ns
+    train_cell(cell, store, CPU, on_epoch=die_after(1))
+    assert RunFolder(cell.folder).weights.stat().st_mtime_ns == before
+
+
+def test_another_seed_learns_something_else(cell, store, tmp_path):
+    train_cell(cell, store, CPU)
+    other = cell_of(small_settings(tmp_path, "train.languages=[en]", "train.seed=1"), "some-store")
+    assert other.folder != cell.folder
+    train_cell(other, store, CPU)
+    assert any(not torch.equal(tensor, weights_of(other)[name]) for name, tensor in weights_of(cell).items())
+
+
+def test_corrupt_checkpoint_is_one_clear_line(cell, store):
+    with pytest.raises(Killed):
+        train_cell(cell, store, CPU, on_epoch=die_after(2))
+    last = RunFolder(cell.folder).last
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"last\.safetensors is damaged .* Delete it"):
+        train_cell(cell, store, CPU)
+    last.unlink()
+    assert train_cell(cell, store, CPU).is_finished
+
+
+def test_checkpoint_of_another_width_is_refused_by_name(cell, store, tmp_path):
+    train_cell(cell, store, CPU)
+    wider = small_settings(tmp_path, "ecapa_tdnn.channels=16")
+    model = build_model(wider, store.shape[1:])
+    with pytest.raises(UserError, match="has shape .* but the settings ask for"):
+        load_initial_weights(model, "ecapa_tdnn", RunFolder(cell.folder).weights)
+    resnet = build_model(small_settings(tmp_path, "backend=resnet18", "resnet18.width=8"), store.shape[1:])
+    with pytest.raises(UserError, match="belongs to another back-end"):
+        load_initial_weights(resnet, "resnet18", RunFolder(cell.folder).weights)
+
+
+def test_zero_epochs_keeps_the_initial_weights(cell, store, tmp_path):
+    train_cell(cell, store, CPU)
+    weights = RunFolder(cell.folder).weights
+    words = ["train.languages=[en]", "train.epochs=0", f"train.initial_weights={weights}"]
+    copy = cell_of(small_settings(tmp_path, *words), "some-store")
+    train_cell(copy, store, CPU)
+    assert all(torch.equal(tensor, weights_of(cell)[name]) for name, tensor in weights_of(copy).items())
+    assert RunFolder(copy.folder).read_outcome()["best_epoch"] == 0
+
+
+def test_a_pickle_that_is_no_checkpoint_is_refused(cell, store, tmp_path):
+    (tmp_path / "broken.pth").write_bytes(b"no checkpoint")
+    with pytest.raises(UserError, match="broken.pth cannot be read as a checkpoint"):
+        load_initial_weights(build_model(cell.settings, store.shape[1:]), "ecapa_tdnn", tmp_path / "broken.pth")
+
+
+def test_diverging_training_stops_with_one_line(cell, store, tmp_path):
+    settings = small_settings(tmp_path, "train.languages=[en]", "train.lr=1e30")
+    with pytest.raises(UserError, match=r"loss became .* lower train\.lr"):
+        train_cell(cell_of(settings, "some-store"), store, CPU)
+
+
+def test_no_rows_for_a_language_is_named(cell, store, tmp_path):
+    settings = small_settings(tmp_path, "corpus.languages=[en,de,fr]", "train.languages=[fr]")
+    with pytest.raises(UserError, match="no train rows for fr"):
+        train_cell(cell_of(settings, "some-store"), store, CPU)
+
+
+def test_published_schedule_halves_every_ten_epochs(cell):
+    rates = [learning_rate(replace(cell.settings.train, lr_interval=10), epoch) for epoch in (0, 9, 10, 49)]
+    assert rates == [5e-4, 5e-4, 2.5e-4, 3.125e-5]
+
+
+@pytest.mark.parametrize(("num_rows", "sizes"), [(48, [16, 16, 16]), (33, [16, 17]), (34, [16, 16, 2]), (5, [5]), (1, [1])])
+def test_batches_cover_every_row_once_and_never_leave_a_single_one(num_rows, sizes):
+    pieces = list(batches(np.arange(num_rows)[::-1], 16))
+    assert [len(piece) for piece in pieces] == sizes
+    assert sorted(np.concatenate(pieces)) == list(range(num_rows))
+
+
+def test_selection_prefers_f1_then_loss_and_dev_loss_alone_when_published():
+    worse, better = {"dev_macro_f1": 0.5, "dev_loss": 0.1}, {"dev_macro_f1": 0.6, "dev_loss": 9.0}
+    assert is_better(better, worse, "dev_macro_f1")
+    assert not is_better(better, worse, "dev_loss")
+    tie = {"dev_macro_f1": 0.6, "dev_loss": 1.0}
+    assert is_better(tie, better, "dev_macro_f1")
+    assert not is_better(dict(tie), tie, "dev_macro_f1")
+
+
+@pytest.mark.parametrize("mixup", ["regmix", "mixed_only", "none"])
+def test_every_mixup_mode_takes_a_step(cell, store, tmp_path, mixup):
+    settings = small_settings(tmp_path, "train.languages=[en]", f"train.mixup={mixup}", "train.epochs=1")
+    history = train_cell(cell_of(settings, "some-store"), store, CPU).history
+    assert np.isfinite(pd.read_csv(history)["train_loss"]).all()
+
+
+def test_scores_have_one_row_per_evaluated_row_and_follow_the_weights(cell, store):
+    folder = train_cell(cell, store, CPU)
+    score_cell(cell, store, CPU)
+    scores = read_scores(cell, "eval")
+    assert len(scores) == 2 * 3 * 2 * 2  # languages x sources x utterances x variants
+    assert set(scores["language"]) == {"en", "de"}
+    logits = scores[["logit_0", "logit_1", "logit_2"]].to_numpy()
+    assert (logits.argmax(axis=1) == scores["prediction"]).all()
+    assert (scores["source"] == np.array(["a", "b", "c"])[scores["label"]]).all()
+    embeddings = np.load(scores_path(cell, "eval").with_suffix(".embeddings.npy"))
+    assert embeddings.dtype == np.float16
+    assert len(embeddings) == len(scores)
+    tensors, story = load_checkpoint(folder.weights)
+    save_checkpoint(
+        folder.weights, {name: tensor * 1.5 if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, story
+    )
+    assert not is_scored(cell, "eval")
+    with pytest.raises(UserError, match="06_get_classification_metrics"):
+        read_scores(cell, "eval")
+
+
+def test_rows_left_on_disk_train_like_rows_in_memory(cell, store, tmp_path, monkeypatch):
+    train_cell(cell, store, CPU)
+    monkeypatch.setattr("sourcetracing.feature_data.FeatureRows._hold", lambda self: None)
+    other = replace(cell, folder=tmp_path / "from_disk")
+    train_cell(other, store, CPU)
+    assert all(torch.equal(tensor, weights_of(other)[name]) for name, tensor in weights_of(cell).items())
+
+
+def test_train_step_reports_the_sum_over_rows(cell, store):
+    from sourcetracing.feature_data import select_rows
+    from sourcetracing.training import start_or_resume
+
+    settings = cell.settings
+    rows = select_rows(store, settings, "train", ["en"], CPU)
+    state = start_or_resume(settings, store, RunFolder(cell.folder), CPU)
+    loss, correct, count = train_step(state, *rows.batch(np.arange(10)), settings, rng(0))
+    assert count == 10
+    assert 0 <= correct <= 10
+    assert loss > 0
