@@ -49,11 +49,10 @@ def terminal(tables: Tables, variant: str = POOLED) -> str:
     axes = tables.axes
     chance = f"chance {100 / len(axes.classes):.0f}"
     blocks = [f"macro-F1 in % on {axes.split}, {_variant_phrase(tables, variant)}; rows: trained on, columns: tested on; [mono]; {chance}"]
+    header = ["", *(f"{test} " for test in axes.test_sets)]
     for system in axes.systems:
         body = [[train, *(_bracketed(tables, system, train, test, variant) for test in axes.test_sets)] for train in axes.train_sets]
-        blocks.append(
-            _aligned(system, [["", *(f"{test} " for test in axes.test_sets)], *body]) + "\n" + _mean_line(tables, system, variant)
-        )
+        blocks.append("\n".join([system, *_aligned([header, *body]), _mean_line(tables, system, variant)]))
     blocks += [f"note: {note}" for note in tables.notes]
     if tables.missing:
         blocks.append(f"next: {NEXT_COMMAND}")
@@ -69,13 +68,8 @@ def markdown(tables: Tables) -> str:
         for train in axes.train_sets:
             cells = [(cell_text(tables, system, train, test), kind_of_cell(train, test)) for test in axes.test_sets]
             lines.append(_markdown_row([system, train, *(f"**{text}**" if kind == MONO else text for text, kind in cells)]))
-    lines += [
-        "",
-        f"Bold: mono (the test languages were trained on). {_footnote(tables)}",
-        "",
-        "## Means over cells, by acoustic variant",
-        "",
-    ]
+    lines += ["", f"Bold: mono (the test languages were trained on). {_footnote(tables)}", ""]
+    lines += ["## Means over cells, by acoustic variant", ""]
     lines += [_markdown_row(["system", "variant", "mono", "95 % CI", "cross", "95 % CI"]), _markdown_row(["---", "---", *["---:"] * 4])]
     for system in axes.systems:
         for variant in axes.all_variants:
@@ -113,10 +107,10 @@ def _footnote(tables: Tables) -> str:
 
 
 def _mean_line(tables: Tables, system: str, variant: str) -> str:
-    parts = []
-    for kind in (MONO, CROSS):
-        if (text := mean_text(tables, system, kind, variant)) != ABSENT:
-            parts.append(f"{kind} mean {text} (95 % CI {interval_text(tables, system, kind, variant)})")
+    texts = {kind: mean_text(tables, system, kind, variant) for kind in (MONO, CROSS)}
+    parts = [
+        f"{kind} mean {text} (95 % CI {interval_text(tables, system, kind, variant)})" for kind, text in texts.items() if text != ABSENT
+    ]
     return "  " + "   ".join(parts)
 
 
@@ -125,11 +119,10 @@ def _bracketed(tables: Tables, system: str, train: str, test: str, variant: str)
     return f"[{text}]" if kind_of_cell(train, test) == MONO else f"{text} "
 
 
-def _aligned(title: str, rows: list[list[str]]) -> str:
+def _aligned(rows: list[list[str]]) -> list[str]:
     first = max(len(row[0]) for row in rows)
     others = max(7, *(len(cell) for row in rows for cell in row[1:]))
-    lines = [f"  {row[0]:<{first}} " + " ".join(f"{cell:>{others}}" for cell in row[1:]) for row in rows]
-    return "\n".join([title, *lines])
+    return [f"  {row[0]:<{first}} " + " ".join(f"{cell:>{others}}" for cell in row[1:]) for row in rows]
 
 
 def _markdown_row(cells: list[str]) -> str:

@@ -74,17 +74,20 @@ class Tables:
     notes: list[str] = field(default_factory=list)
 
 
-def make_tables(runs: list[ScoredRun], settings: Settings, out_folder: Path | None = None) -> Tables:
+def make_tables(
+    runs: list[ScoredRun], settings: Settings, out_folder: Path | None = None, expected: list[tuple[str, str, int]] | None = None
+) -> Tables:
     """All figures of the runs; writes the CSV files into `out_folder`, if given.
 
+    expected: (system, train set, seed) of the runs that ought to be there, in display order; default: those of `experiment`.
     Raises UserError when no run has scores, or when the runs were scored on different utterances.
     """
-    expected = expected_runs(settings)
+    expected = expected_runs(settings) if expected is None else expected
     found = {(run.system, run.train_set, run.seed): run for run in runs}
     missing = [key for key in expected if key not in found]
     if not runs:
         raise UserError(f"{settings.name}: none of the {len(expected)} runs of the experiment has scores. Run: {NEXT_COMMAND}")
-    axes, notes = _axes(runs, settings)
+    axes, notes = _axes(runs, settings, expected)
     if missing:
         example = " ".join(str(part) for part in missing[0])
         notes.append(f"{len(missing)} of {len(expected)} runs have no scores yet (first: {example}); their cells are shown as –.")
@@ -144,7 +147,7 @@ def write_csv(tables: Tables, out_folder: Path) -> None:
             frame.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
 
 
-def _axes(runs: list[ScoredRun], settings: Settings) -> tuple[Axes, list[str]]:
+def _axes(runs: list[ScoredRun], settings: Settings, expected: list[tuple[str, str, int]]) -> tuple[Axes, list[str]]:
     """Display order: as configured, then whatever else the runs hold; variants only as far as scored."""
     experiment, languages = settings.experiment, list(settings.corpus.languages)
     scored = [set(run.scores["variant"].unique()) for run in runs]
@@ -152,7 +155,7 @@ def _axes(runs: list[ScoredRun], settings: Settings) -> tuple[Axes, list[str]]:
     if any(variants != scored[0] for variants in scored):
         notes.append("Runs were scored on different acoustic variants: their pooled figures do not compare; look at single variants.")
     axes = Axes(
-        systems=_unique([*experiment.systems, *(run.system for run in runs)]),
+        systems=_unique([*(system for system, _, _ in expected), *(run.system for run in runs)]),
         train_sets=_unique([*(experiment.train_sets or languages), *(run.train_set for run in runs)]),
         test_sets=list(experiment.test_sets or languages),
         variants=_unique([v for v in [*settings.augment.variants, *sorted(set.union(*scored))] if v in set.union(*scored)]),
