@@ -39,7 +39,8 @@ class AasistRaw(nn.Module):
 
     Differs from `Aasist`: sinc filters in front (fixed, nothing learned), a (1, 3) max-pool in each residual block, nodes are
     the largest magnitudes instead of attention-weighted sums, 70 % of the temporal nodes are kept. Any number of samples from
-    2,315 on. Raises ValueError for another rank or fewer samples. Source: Jung et al. 2022 (arXiv:2110.01200), AASIST.conf of clovaai/aasist.
+    2,315 on. Raises ValueError for another rank or fewer samples.
+    Source: Jung et al. 2022 (arXiv:2110.01200), AASIST.conf of clovaai/aasist.
     """
 
     def __init__(self, num_classes: int, *, channels: tuple[int, int] = (32, 64), gat_dims: tuple[int, int] = (64, 32)):

@@ -1,6 +1,7 @@
 """ECAPA-TDNN: squeeze-excitation Res2 blocks over time, attentive statistics pooling.
 
-Shapes: B batch, F features, T frames, C channels of the blocks, M channels of the aggregated features. Order everywhere: conv, ReLU, BatchNorm.
+Shapes: B batch, F features, T frames, C channels of the blocks, M channels of the aggregated features.
+Order everywhere: conv, ReLU, BatchNorm.
 Source: Desplanques et al. 2020 (arXiv:2005.07143), as implemented by TaoRuijie/ECAPA-TDNN.
 """
 

@@ -1,15 +1,18 @@
 """Turns the utterances of a protocol into a feature store: decode, crop, augment, front-end, disk, in one pass.
 
 Each utterance is handled by itself (its variants are one batch for the front-end), so the bytes depend neither on the number of workers
-nor on the block size nor on where an earlier run was killed. Batching whole blocks was measured too: twice as slow, since the
-intermediate spectra then fall out of the processor's cache.
+nor on the block size nor on where an earlier run was killed. Batching whole blocks was measured too: no faster at best, twice as slow
+where the intermediate spectra fall out of the processor's cache.
+
+The workers are threads. All that costs time (decoding, resampling, FFTs, torch) releases the interpreter lock, two threads do 1.8 times
+the work of one, and they start at once, where a process would first spend seconds on importing torch.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -28,11 +31,12 @@ from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
 from sourcetracing.files import digest_of_json
 from sourcetracing.layout import Layout
-from sourcetracing.noise_bank import bank_manifests, open_banks, prepare_banks
-from sourcetracing.parallel import map_unordered, resolve_workers
+from sourcetracing.noise_bank import ClipBank, bank_manifests, open_banks, prepare_banks
+from sourcetracing.npy import write_at
+from sourcetracing.parallel import resolve_workers
 from sourcetracing.progress import bar
 from sourcetracing.seeding import rng
-from sourcetracing.store import INDEX_COLUMNS, MANIFEST, STORE_FORMAT, FeatureStore, StoreWriter, is_finished, only_writer, write_block
+from sourcetracing.store import INDEX_COLUMNS, MANIFEST, STORE_FORMAT, FeatureStore, StoreWriter, is_finished, only_writer
 
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio")
 
@@ -95,14 +99,16 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
         )
     manifests = prepare_banks(settings)
     recipe = store_recipe(settings, items)
-    noises = {kind: bank.digest for kind, bank in open_banks(manifests).items()}
+    banks = open_banks(manifests)
+    noises = {kind: bank.digest for kind, bank in banks.items()}
     folder = Layout.of(settings).features / f"{settings.frontend}-{digest_of_json([recipe, noises])[:8]}"
     if is_finished(folder):
         FeatureStore.open(folder)
         return folder
     with only_writer(folder):
         if not is_finished(folder):
-            _fill_store(settings, items, manifests, folder, {"recipe": recipe, "noises": noises})
+            num_noises = {kind: len(bank) for kind, bank in banks.items()}
+            _fill_store(settings, items, banks, folder, {"recipe": recipe, "noises": noises, "num_noises": num_noises})
     return folder
 
 
@@ -128,16 +134,16 @@ def _known_noises(settings: Settings) -> dict[str, str] | None:
     return {kind: bank.digest for kind, bank in open_banks({k: path for k, path in manifests.items() if path.exists()}).items()}
 
 
-def _fill_store(settings: Settings, items: pd.DataFrame, manifests: dict[str, Path], folder: Path, facts: dict) -> None:
+def _fill_store(settings: Settings, items: pd.DataFrame, banks: dict[str, ClipBank], folder: Path, facts: dict) -> None:
     variants = settings.augment.variants
     feature_shape = tuple(build_front_end(settings)(torch.zeros(1, crop_samples(settings))).shape[1:])
     utterances_per_block = max(1, settings.store.block_rows // len(variants))
     shape = (len(items) * len(variants), *feature_shape)
     writer = StoreWriter(folder, shape, np.dtype(settings.store.dtype), utterances_per_block * len(variants))
-    job = Job(settings, items, manifests, writer.path, writer.header_bytes, shape, writer.rows_per_block)
+    job = Job(settings, items, banks, writer.path, writer.header_bytes, shape, writer.rows_per_block)
     with bar(total=len(items), initial=_count(writer, writer.finished, variants), desc="features", unit="utt") as progress:
-        for block, digest in _make_blocks(job, writer.remaining()):
-            writer.commit(block, digest)
+        for block, crc in _make_blocks(job, writer.remaining()):
+            writer.commit(block, crc)
             progress.update(len(writer.block_rows(block)) // len(variants))
     versions = {name: version(name) for name in LIBRARIES}
     writer.finish(list_rows(items, variants), {**facts, "variants": variants, "versions": versions})
@@ -149,11 +155,11 @@ def _count(writer: StoreWriter, blocks, variants: list[str]) -> int:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know to make any block of a store."""
+    """What it takes to make any block of a store."""
 
     settings: Settings
     items: pd.DataFrame
-    manifests: dict[str, Path]
+    banks: dict[str, ClipBank]
     path: Path
     header_bytes: int
     shape: tuple[int, ...]
@@ -161,23 +167,37 @@ class Job:
 
 
 class BlockMaker:
-    """Computes blocks of a store and writes each to its place."""
+    """Computes blocks of a store and writes each to its place; threads may share one."""
 
     def __init__(self, job: Job):
         self.job, self.settings = job, job.settings
-        self.augmenter = Augmenter(job.settings.augment, open_banks(job.manifests), job.settings.seed)
+        self.augmenter = Augmenter(job.settings.augment, job.banks, job.settings.seed)
         self.front_end = build_front_end(job.settings)
+        self.dtype = getattr(torch, job.settings.store.dtype)
+        self.most = torch.finfo(self.dtype).max
 
-    def __call__(self, block: int) -> str:
-        """Makes a block durable on disk and returns its digest. Raises `UserError`."""
+    def __call__(self, block: int) -> int:
+        """Makes a block durable on disk and returns its CRC-32. Raises `UserError`."""
         num_variants = len(self.settings.augment.variants)
         first_row = block * self.job.rows_per_block
         items = self.job.items.iloc[first_row // num_variants : (first_row + self.job.rows_per_block) // num_variants]
-        rows = torch.empty((len(items) * num_variants, *self.job.shape[1:]), dtype=getattr(torch, self.settings.store.dtype))
-        for number, item in enumerate(items.itertuples()):
-            rows[number * num_variants : (number + 1) * num_variants] = self.features(item)
-        self._refuse_overflow(rows, items)
-        return write_block(self.job.path, self.job.header_bytes, first_row, rows.numpy())
+        offset_bytes = self.job.header_bytes + first_row * int(np.prod(self.job.shape[1:])) * self.dtype.itemsize
+        return write_at(self.job.path, offset_bytes, (self.stored(item) for item in items.itertuples()), durable=True)
+
+    def stored(self, item) -> np.ndarray:
+        """`features` of an utterance in the store's number type. Raises `UserError` when that cannot hold them."""
+        features = self.features(item)
+        self._refuse_overflow(features, item.utt_id)
+        return features.to(self.dtype).numpy()
+
+    def _refuse_overflow(self, features: torch.Tensor, utt_id: str) -> None:
+        low, high = features.aminmax()  # NaN comes through
+        if -self.most <= low and high <= self.most:
+            return
+        fits = (features.abs() <= self.most).flatten(1).all(1).tolist()
+        hint = ". Use store.dtype=float32" if self.dtype == torch.float16 and features.isfinite().all() else ""
+        variant = self.settings.augment.variants[fits.index(False)]
+        raise UserError(f"{utt_id}, variant {variant}: its features do not fit {self.settings.store.dtype}, they reach {high:g}{hint}")
 
     @torch.inference_mode()
     def features(self, item) -> torch.Tensor:
@@ -186,50 +206,24 @@ class BlockMaker:
         clean = cropped_utterance(self.settings, path, item.utt_id, item.split, item.digest)
         return self.front_end(torch.from_numpy(self.augmenter.variants(clean, item.utt_id)))
 
-    def _refuse_overflow(self, rows: torch.Tensor, items: pd.DataFrame) -> None:
-        finite = torch.isfinite(rows).flatten(1).all(1)
-        if finite.all():
-            return
-        variants = self.settings.augment.variants
-        bad = int(torch.nonzero(~finite)[0])
-        name = f"{items['utt_id'].iloc[bad // len(variants)]}, variant {variants[bad % len(variants)]}"
-        hint = ". Use store.dtype=float32" if rows.dtype == torch.float16 else ""
-        raise UserError(f"{name}: its features are not finite as {self.settings.store.dtype}{hint}")
 
-
-def _make_blocks(job: Job, blocks: list[int]) -> Iterator[tuple[int, str]]:
-    """Yields (block, digest) as blocks get finished, by worker processes or, where one is enough, here."""
-    num_workers = min(resolve_workers(job.settings.compute.workers), len(blocks))
-    if num_workers <= 1:
-        with _one_thread():
-            make = BlockMaker(job)
-            for block in blocks:
-                yield block, make(block)
-        return
-    try:
-        yield from map_unordered(_make_in_worker, blocks, num_workers=num_workers, initializer=_start_worker, initargs=(job,))
-    except BrokenProcessPool:
-        raise UserError("a worker process was killed (out of memory?). Run the same command again, with compute.workers=1") from None
-
-
-_maker: BlockMaker | None = None  # of a worker process
-
-
-def _start_worker(job: Job) -> None:
-    global _maker
-    torch.set_num_threads(1)
+def _make_blocks(job: Job, blocks: list[int]) -> Iterator[tuple[int, int]]:
+    """Yields (block, CRC-32) as blocks get finished, by threads that each use one core."""
     keep_freed_memory()
-    _maker = BlockMaker(job)
-
-
-def _make_in_worker(block: int) -> str:
-    assert _maker is not None
-    return _maker(block)
+    with _one_thread_each(), ThreadPoolExecutor(resolve_workers(job.settings.compute.workers)) as pool:
+        make = BlockMaker(job)
+        pending = {pool.submit(make, block): block for block in blocks}
+        try:
+            for future in as_completed(pending):
+                yield pending[future], future.result()
+        except BaseException:  # an error, or Ctrl-C: blocks under way end within a second and are made again next time
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Here as in a worker: sums over several threads could differ in their last digit."""
+def _one_thread_each() -> Iterator[None]:
+    """Torch's own threads would compete with ours for the cores, and sums over several threads may differ in the last digit."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -43,11 +44,12 @@ def write_figures(tables: Tables, runs: list[ScoredRun], out_folder: Path) -> li
 
 
 def read_histories(runs: list[ScoredRun]) -> dict[tuple[str, str, int], pd.DataFrame]:
-    """history.csv of each run that has one, by (system, train set, seed)."""
+    """history.csv of each run that has one, by (system, train set, seed); its attrs hold the `best_epoch` of model.json."""
     found = {}
     for run in runs:
-        path = Path(run.folder) / "history.csv"
+        path, outcome = Path(run.folder) / "history.csv", Path(run.folder) / "model.json"
         if path.is_file() and len(history := pd.read_csv(path)):
+            history.attrs["best_epoch"] = json.loads(outcome.read_text(encoding="utf-8"))["best_epoch"] if outcome.is_file() else None
             found[run.system, run.train_set, run.seed] = history
     return found
 

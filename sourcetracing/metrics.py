@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import classification_report
 
 from sourcetracing.errors import UserError
 
@@ -86,6 +85,8 @@ def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
 
 def report_text(confusion: np.ndarray, names: Sequence[str], zero_division: float = 0.0, digits: int = 6) -> str:
     """scikit-learn's classification report of one confusion matrix (C, K), in the layout of the published result files."""
+    from sklearn.metrics import classification_report  # a second to import, which training workers need not spend
+
     num_classes = len(names)
     rows, columns = np.indices(confusion.shape)
     counts = confusion.ravel()

@@ -163,7 +163,7 @@ def _build_bank(kind: str, files: list[Path], manifest: Path, settings: Settings
         def store(index: int) -> tuple[int, float]:
             stored, scale = _encode(files[index], kind, rate)
             assert len(stored) <= rooms[index]
-            write_at(partial, header_bytes + starts[index] * dtype.itemsize, stored)
+            write_at(partial, header_bytes + starts[index] * dtype.itemsize, [stored])
             return len(stored), scale
 
         results = list(bar(_in_threads(store, len(files), settings), total=len(files), desc=f"decode {kind} files", unit="file"))

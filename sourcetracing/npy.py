@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,25 +24,23 @@ def create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> int:
     return header_bytes
 
 
-def write_at(path: Path, offset_bytes: int, array: np.ndarray, *, durable: bool = False) -> None:
-    """Writes an array's bytes into an existing file. By a write, not a memory map, so that no page of it counts as our memory."""
+def write_at(path: Path, offset_bytes: int, arrays: Iterable[np.ndarray], *, durable: bool = False) -> int:
+    """Writes arrays one after the other into an existing file from an offset on; returns the CRC-32 of their bytes."""
+    crc = 0
     with open(path, "r+b", buffering=0) as file:
         file.seek(offset_bytes)
-        view = memoryview(np.ascontiguousarray(array)).cast("B")
-        while len(view):
-            view = view[file.write(view) :]
+        for array in arrays:
+            view = memoryview(np.ascontiguousarray(array)).cast("B")
+            crc = zlib.crc32(view, crc)
+            while len(view):
+                view = view[file.write(view) :]
         if durable:
             os.fsync(file.fileno())
-
-
-def read_into(path: Path, offset_bytes: int, array: np.ndarray) -> None:
-    """Fills a C-contiguous array with a file's bytes. Raises EOFError when the file ends early."""
-    with open(path, "rb", buffering=0) as file:
-        read_from(file, offset_bytes, array)
+    return crc
 
 
 def read_from(file: io.RawIOBase, offset_bytes: int, array: np.ndarray) -> None:
-    """As `read_into`, from a file that is open and unbuffered."""
+    """Fills a C-contiguous array from a file that is open and unbuffered. Raises EOFError when the file ends early."""
     file.seek(offset_bytes)
     view = memoryview(array).cast("B")
     while len(view):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,6 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from sourcetracing.audio import digest_of_bytes
 from sourcetracing.errors import UserError
 from sourcetracing.files import atomic_path, digest_of_file, write_json
 from sourcetracing.npy import create_array, read_from, write_at
@@ -70,7 +70,7 @@ class FeatureStore:
     def load(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """(len(rows), ...feature shape) in memory, in the order of `rows`, in the store's number type; runs of rows are read at once."""
         rows = np.asarray(rows, dtype=np.int64)
-        if len(rows) and not (0 <= rows.min() and rows.max() < self.shape[0]):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < self.shape[0]):
             raise IndexError(f"row {rows.max()} of a store of {self.shape[0]} rows")
         loaded = np.empty((len(rows), *self.shape[1:]), self.dtype)
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
@@ -102,7 +102,8 @@ class StoreWriter:
         """Starts or resumes. shape: (rows, ...feature shape). A resumed store keeps the block size that it began with."""
         self.folder, self.shape, self.dtype = folder, shape, np.dtype(dtype)
         self.path = folder / PARTIAL
-        self.rows_per_block, self.finished = rows_per_block, {}
+        self.rows_per_block = rows_per_block
+        self.finished: dict[int, int] = {}
         if not self._resume():
             self._start()
 
@@ -122,10 +123,10 @@ class StoreWriter:
         """The blocks still to be made."""
         return [block for block in range(self.num_blocks) if block not in self.finished]
 
-    def commit(self, block: int, digest: str) -> None:
+    def commit(self, block: int, crc: int) -> None:
         """Notes durably that a block is on disk (`write_block` has synced it)."""
-        self._append({"block": block, "digest": digest})
-        self.finished[block] = digest
+        self._append({"block": block, "crc32": crc})
+        self.finished[block] = crc
 
     def finish(self, index: pd.DataFrame, facts: dict) -> None:
         """Turns the finished array into a store. facts: what store.json shall hold beside shape, dtype, checksum and bytes."""
@@ -153,7 +154,7 @@ class StoreWriter:
             os.fsync(file.fileno())
 
     def _resume(self) -> bool:
-        """Takes over what an earlier run left, if it fits; each block is compared with its digest."""
+        """Takes over what an earlier run left, if it fits; each block is compared with its CRC-32."""
         if (self.folder / FEATURES).exists() and not self.path.exists():  # killed between the last two steps of `finish`
             os.replace(self.folder / FEATURES, self.path)
         lines = _read_lines(self.folder / PROGRESS)
@@ -163,24 +164,23 @@ class StoreWriter:
         if self.path.stat().st_size != self.header_bytes + self.shape[0] * self.row_bytes:
             return False
         with open(self.path, "rb", buffering=0) as file:
-            self.finished = {line["block"]: line["digest"] for line in lines[1:] if self._holds(file, line["block"], line["digest"])}
+            self.finished = {line["block"]: line["crc32"] for line in lines[1:] if self._holds(file, line["block"], line["crc32"])}
         # A line that the kill cut short would spoil the next one: write the good ones anew.
         with atomic_path(self.folder / PROGRESS) as partial:
-            kept = [lines[0], *({"block": block, "digest": digest} for block, digest in self.finished.items())]
+            kept = [lines[0], *({"block": block, "crc32": crc} for block, crc in self.finished.items())]
             partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         return True
 
-    def _holds(self, file, block: int, digest: str) -> bool:
+    def _holds(self, file, block: int, crc: int) -> bool:
         rows = self.block_rows(block)
         content = np.empty(len(rows) * self.row_bytes, np.uint8)
         read_from(file, self.header_bytes + rows.start * self.row_bytes, content)
-        return digest_of_bytes(content) == digest
+        return zlib.crc32(content) == crc
 
 
-def write_block(path: Path, header_bytes: int, first_row: int, block: np.ndarray) -> str:
-    """Writes rows (rows, ...feature shape) of a partial store to their place, synced to disk; returns their digest. Any process may."""
-    write_at(path, header_bytes + first_row * block[0].nbytes, block, durable=True)
-    return digest_of_bytes(memoryview(block).cast("B"))
+def write_block(path: Path, header_bytes: int, first_row: int, block: np.ndarray) -> int:
+    """Writes rows (rows, ...feature shape) of a partial store to their place, synced to disk; returns their CRC-32."""
+    return write_at(path, header_bytes + first_row * block[0].nbytes, [block], durable=True)
 
 
 def _read_lines(path: Path) -> list[dict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
 
 from sourcetracing.files import write_text
@@ -22,12 +23,17 @@ def percent(value: float, digits: int = 1) -> str:
     return ABSENT if math.isnan(value) else f"{100 * value:.{digits}f}"
 
 
+def spread_text(sd: float) -> str:
+    """` ± 1.2` for a standard deviation (fraction); nothing for nan."""
+    return "" if math.isnan(sd) else f" ± {percent(sd)}"
+
+
 def mean_text(tables: Tables, system: str, kind: str, variant: str = POOLED) -> str:
     """The mono or cross mean in percent; ± sd over several seeds; how many cells where some are missing."""
     row = mean_of(tables, system, kind, variant)
     if row is None:
         return ABSENT
-    text = percent(row.macro_f1) + ("" if math.isnan(row.sd) else f" ± {percent(row.sd)}")
+    text = percent(row.macro_f1) + spread_text(row.sd)
     return text if row.cells == row.expected_cells else f"{text} ({row.cells} of {row.expected_cells} cells)"
 
 
@@ -41,19 +47,21 @@ def cell_text(tables: Tables, system: str, train: str, test: str, variant: str =
     """One cell in percent, ± sd where several seeds are there."""
     value = matrix_of(tables, system, variant).loc[train, test]
     sd = matrix_of(tables, system, variant, over_seeds="std").loc[train, test]
-    return percent(value) + ("" if math.isnan(sd) else f" ± {percent(sd)}")
+    return percent(value) + spread_text(sd)
 
 
 def terminal(tables: Tables, variant: str = POOLED) -> str:
     """One matrix for each system, for a terminal of 100 columns (up to ten test sets of one language)."""
     axes = tables.axes
-    chance = f"chance {100 / len(axes.classes):.0f}"
-    blocks = [f"macro-F1 in % on {axes.split}, {_variant_phrase(tables, variant)}; rows: trained on, columns: tested on; [mono]; {chance}"]
-    header = ["", *(f"{test} " for test in axes.test_sets)]
+    blocks = [
+        f"macro-F1 in %, split {axes.split}, {_variant_phrase(tables, variant)}; chance {100 / len(axes.classes):.0f}\n"
+        "rows: trained on; columns: tested on; [mono]: the test language was trained on"
+    ]
+    headers = _stacked(axes.test_sets)
     for system in axes.systems:
         body = [[train, *(_bracketed(tables, system, train, test, variant) for test in axes.test_sets)] for train in axes.train_sets]
-        blocks.append("\n".join([system, *_aligned([header, *body]), _mean_line(tables, system, variant)]))
-    blocks += [f"note: {note}" for note in tables.notes]
+        blocks.append("\n".join([system, *_aligned([*headers, *body]), _mean_lines(tables, system, variant)]))
+    blocks += [textwrap.fill(f"note: {note}", 98, subsequent_indent="      ") for note in tables.notes]
     if tables.missing:
         blocks.append(f"next: {NEXT_COMMAND}")
     return "\n\n".join(blocks)
@@ -106,17 +114,23 @@ def _footnote(tables: Tables) -> str:
     return f"Chance level {100 / len(tables.axes.classes):.1f}.{spread}"
 
 
-def _mean_line(tables: Tables, system: str, variant: str) -> str:
+def _mean_lines(tables: Tables, system: str, variant: str) -> str:
     texts = {kind: mean_text(tables, system, kind, variant) for kind in (MONO, CROSS)}
-    parts = [
-        f"{kind} mean {text} (95 % CI {interval_text(tables, system, kind, variant)})" for kind, text in texts.items() if text != ABSENT
-    ]
-    return "  " + "   ".join(parts)
+    intervals = {kind: interval_text(tables, system, kind, variant) for kind in texts}
+    return "\n".join(f"  {kind:<5} mean {text} (95 % CI {intervals[kind]})" for kind, text in texts.items() if text != ABSENT)
 
 
 def _bracketed(tables: Tables, system: str, train: str, test: str, variant: str) -> str:
     text = percent(matrix_of(tables, system, variant).loc[train, test])
     return f"[{text}]" if kind_of_cell(train, test) == MONO else f"{text} "
+
+
+def _stacked(names: list[str]) -> list[list[str]]:
+    """Header rows for sets of languages, one language below the other: `en+de` takes two rows."""
+    parts = [[f"{part}+" for part in name.split("+")[:-1]] + [f"{name.split('+')[-1]} "] for name in names]
+    height = max(map(len, parts))
+    padded = [[""] * (height - len(part)) + part for part in parts]
+    return [["", *row] for row in zip(*padded, strict=True)]
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -25,6 +25,7 @@ from sourcetracing.seeding import rng
 
 NEXT_COMMAND = "python scripts/06_get_classification_metrics.py CONFIG.yaml"
 POOLED = "pooled"
+REPORTED_SPLIT = "eval"  # dev chooses, eval only reports
 MONO, CROSS, PARTIAL = "mono", "cross", "partial"
 KEY = ["system", "train", "test", "variant", "seed"]
 CELL_COLUMNS = [*KEY, "macro_f1", "macro_f1_harmonic", "accuracy", "balanced_accuracy", "ci_low", "ci_high", "n", "split", "chosen_by"]
@@ -53,7 +54,7 @@ class Axes:
     variants: list[str]
     seeds: list[int]
     classes: list[str]
-    split: str = "eval"
+    split: str = REPORTED_SPLIT
 
     @property
     def all_variants(self) -> list[str]:

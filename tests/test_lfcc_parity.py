@@ -67,8 +67,9 @@ def test_number_of_frames(settings):
     assert LfccFrontEnd(**settings)(torch.zeros(1, 64000)).shape == (1, 80, expected)
 
 
-def test_default_is_80_by_399():
-    assert LfccFrontEnd()(torch.zeros(2, 64000)).shape == (2, 80, 399)
+@pytest.mark.parametrize("num_rows", [0, 1, 8, 19])
+def test_default_is_80_by_399(num_rows):
+    assert LfccFrontEnd()(torch.zeros(num_rows, 64000)).shape == (num_rows, 80, 399)
 
 
 @pytest.mark.parametrize("shape", [(64000,), (2, 1, 64000), (2, 319)])

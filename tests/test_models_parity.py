@@ -14,7 +14,11 @@ from models.published_names import load_published, rename_published
 from tests.golden.golden_weights import checksum, fill, formula_input, read_names, structured_input
 
 GOLDEN = Path(__file__).parent / "golden"
-MAX_GRADIENT_ERROR = 1e-3  # relative L2: near-ties in a max-pool can reroute single elements
+MAX_GRADIENT_ERROR = 1e-3  # relative L2
+# A max-pool or ReLU near a tie sends the input's gradient another way when rounding differs, as between processors (the
+# waveform fixture has an exact tie in float32). It then errs in a few places only: most elements must still agree.
+MAX_REROUTED_ERROR = 1e-2
+SHARE_AGREEING, MAX_AGREEING_ERROR = 0.8, 1e-4  # the latter relative to the gradient's root mean square
 
 
 class Golden:
@@ -25,7 +29,9 @@ class Golden:
         self.meta = json.loads((GOLDEN / f"{fixture}.json").read_text())
         names = read_names(GOLDEN / f"{fixture}.names.json")
         if fixture == "aasist_ssl" and num_classes == 2:
-            names["entries"] = [[name, [2, *shape[1:]] if name.startswith("out_layer") else shape, rule] for name, shape, rule in names["entries"]]
+            names["entries"] = [
+                [name, [2, *shape[1:]] if name.startswith("out_layer") else shape, rule] for name, shape, rule in names["entries"]
+            ]
         self.backend = backend
         self.published = {name: torch.from_numpy(np.array(value)) for name, value in fill(names).items()}
         self.model = build_backend(backend, num_features=num_features, num_frames=num_frames, num_classes=num_classes, **options).eval()
@@ -60,7 +66,13 @@ class Golden:
 
     def check_gradient(self, key: str, ours: torch.Tensor) -> None:
         expected = self.arrays[key]
-        assert np.linalg.norm(ours.numpy() - expected) <= MAX_GRADIENT_ERROR * np.linalg.norm(expected), key
+        difference = np.abs(ours.numpy() - expected) / np.sqrt(np.square(expected).mean())
+        error = np.sqrt(np.square(difference).mean())
+        if key.endswith("grad_input") and error > MAX_GRADIENT_ERROR:
+            assert np.quantile(difference, SHARE_AGREEING) <= MAX_AGREEING_ERROR, key
+            assert error <= MAX_REROUTED_ERROR, key
+        else:
+            assert error <= MAX_GRADIENT_ERROR, key
 
 
 def record(model: torch.nn.Module, inputs: dict[str, str] | None = None, outputs: dict[str, str] | None = None) -> dict[str, torch.Tensor]:

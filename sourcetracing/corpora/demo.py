@@ -13,19 +13,22 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 import soundfile
 
 from sourcetracing.config import Settings
+from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances
 from sourcetracing.errors import UserError
 from sourcetracing.files import write_json, write_text
+from sourcetracing.parallel import map_unordered, resolve_workers
+from sourcetracing.progress import bar
 from sourcetracing.synthesis import make, plan
 from sourcetracing.synthesis.espeak import require_espeak
-from sourcetracing.synthesis.pool import run_jobs
+from sourcetracing.synthesis.vocoders import checkpoint_settings
 
 RECIPE_VERSION = 1  # goes up with every change that makes other bytes from the same settings
 RECIPE_NAME = "recipe.json"
-META_HEADER = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
-MAKE_COMMAND = "python scripts/01_download_resources.py configs/demo.yaml"
+MAKE_COMMAND = "python scripts/01_download_resources.py CONFIG.yaml"
 
 speaker_of = plan.speaker_of
 
@@ -53,15 +56,27 @@ def download(settings: Settings) -> None:
     parts = _parts(settings)
     for part in parts:
         _claim(part)
-    jobs = [(part.make_file, entry, str(part.root), settings.seed) for part in parts for entry in part.missing()]
+    jobs = [make.Job(part.make_file, entry, str(part.root), settings.seed) for part in parts for entry in part.missing()]
     if jobs:
         require_espeak()
         for part in parts:
             _require_same_tools(part)
             _sweep(part.root)
-        with tempfile.TemporaryDirectory(prefix="espeak-") as folder:
-            run_jobs(jobs, workers=settings.compute.workers, prepare=make.start_worker, prepare_with=(folder,), desc="Synthesizing")
+        _make_all(jobs, resolve_workers(settings.compute.workers))
     _write_meta(parts[0])
+
+
+def _make_all(jobs: list[make.Job], workers: int) -> None:
+    """One process per worker, since espeak-ng is not thread-safe; a folder of its own for each."""
+    with tempfile.TemporaryDirectory(prefix="espeak-") as folder:
+        made = map_unordered(make.run_job, jobs, num_workers=workers, initializer=make.start_worker, initargs=(folder,))
+        for _ in bar(made, total=len(jobs), desc="Synthesizing", unit="file"):
+            pass
+
+
+def prepare(settings: Settings) -> pd.DataFrame:
+    """One row per utterance of the languages and sources in the settings: utt_id, path, language, source, speaker, transcript."""
+    return read_utterances(Path(settings.paths.corpus), settings.corpus.languages, settings.corpus.sources, speaker_of)
 
 
 def check(settings: Settings) -> dict[str, int]:
@@ -153,18 +168,21 @@ def _sweep(root: Path) -> None:
 
 
 def _write_meta(part: _Part) -> None:
-    """MLAAD's meta.csv for each model directory that has none of the right length."""
+    """MLAAD's meta.csv for each model directory that has none."""
     by_folder: dict[Path, list[plan.Utterance]] = {}
     for utterance in part.entries:
         by_folder.setdefault((part.root / utterance.path).parent, []).append(utterance)
     for folder, utterances in by_folder.items():
         if not (folder / "meta.csv").exists():
-            write_text(folder / "meta.csv", "\n".join([META_HEADER, *(_meta_row(part.root, utterance) for utterance in utterances)]) + "\n")
+            write_text(
+                folder / "meta.csv",
+                "\n".join(["|".join(META_COLUMNS), *(_meta_row(part.root, utterance) for utterance in utterances)]) + "\n",
+            )
 
 
 def _meta_row(root: Path, utterance: plan.Utterance) -> str:
     """One row, fields free of the separator; training_data names the vocoder's settings, the nearest thing it has."""
-    settings = make.checkpoint_settings(utterance.source, utterance.language)
+    settings = checkpoint_settings(utterance.source, utterance.language)
     fields = (
         f"./{utterance.path}",
         utterance.original_file,

@@ -30,7 +30,9 @@ def dither(x: np.ndarray, draw: np.random.Generator, below_db: float = 55.0) -> 
 
 def record(x: np.ndarray, speaker_key: str, language: str, seed: int, draw: np.random.Generator) -> np.ndarray:
     """(T,) at 16 kHz as recorded: each speaker's and each language's curve, then noise floor, band limit and level."""
-    curve = _curve_db(SPEAKER_CURVE_DB, rng("microphone", seed, speaker_key)) + _curve_db(LANGUAGE_CURVE_DB, rng("room tone", seed, language))
+    curve = _curve_db(SPEAKER_CURVE_DB, rng("microphone", seed, speaker_key)) + _curve_db(
+        LANGUAGE_CURVE_DB, rng("room tone", seed, language)
+    )
     heard = _filtered(x, 10 ** (curve / 20))
     floor_db = draw.uniform(*NOISE_FLOOR_DB)
     heard = heard + rms(heard) * 10 ** (-floor_db / 20) * draw.standard_normal(len(x), np.float32)
@@ -52,7 +54,9 @@ def _curve_db(deviation_db: float, draw: np.random.Generator) -> np.ndarray:
     """A smooth random curve over frequency: five cosines on a warped axis."""
     axis = np.sqrt(np.linspace(0, 1, _NUM_POINTS))
     weights, phases = draw.standard_normal(5), draw.uniform(0, 2 * np.pi, 5)
-    curve = sum(weight * np.cos(np.pi * (number + 1) * axis + phase) for number, (weight, phase) in enumerate(zip(weights, phases, strict=True)))
+    curve = sum(
+        weight * np.cos(np.pi * (number + 1) * axis + phase) for number, (weight, phase) in enumerate(zip(weights, phases, strict=True))
+    )
     return deviation_db * (curve - curve.mean()) / curve.std()
 
 

@@ -43,7 +43,7 @@ def require_espeak() -> None:
 class Espeak:
     """Speaks from a private data folder with the six languages and one voice variant, which each call replaces.
 
-    One per process: the library is not thread-safe, and its random numbers are the C library's.
+    One per process: the library is not thread-safe, and part of its random numbers are the C library's.
     """
 
     def __init__(self, folder: str | Path):
@@ -75,7 +75,8 @@ class Espeak:
             voice = f"{VOICE_NAMES[language]}+{_VARIANT}"
             assert library.espeak_SetVoiceByName(voice.encode()) == 0, f"espeak-ng has no voice {voice}"
             library.espeak_SetParameter(_RATE, words_per_minute, 0)
-            _c_library().srand(seed & 0x7FFFFFFF)
+            library.espeak_ng_SetRandSeed(ctypes.c_long(seed & 0x7FFFFFFF))  # otherwise the clock seeds it
+            _c_library().srand(ctypes.c_uint(seed & 0x7FFFFFFF))  # parts of it still draw from the C library
             encoded = text.encode()
             status = library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded) + 1), 0, _CHARACTERS, 0, _UTF8, None, None)
             assert status == 0, f"espeak-ng failed on: {text}"

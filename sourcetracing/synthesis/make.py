@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from sourcetracing.synthesis.plan import NoiseFile, RoomFile, Utterance
 from sourcetracing.synthesis.rooms import make_room, room_response
 from sourcetracing.synthesis.sentences import make_sentences
 from sourcetracing.synthesis.soundscapes import at_peak, make_noise
-from sourcetracing.synthesis.vocoders import VOCODERS, checkpoint_settings, vocode
+from sourcetracing.synthesis.vocoders import VOCODERS, vocode
 from sourcetracing.synthesis.voices import Voice, make_voices
 
 SAMPLE_RATE = 16000  # Hz, of every file
@@ -32,6 +34,21 @@ def start_worker(folder: str) -> None:
     """Gives this process a synthesizer whose private data lie below `folder`."""
     global _espeak
     _espeak = espeak.Espeak(Path(folder) / str(os.getpid()))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make: `function(entry, root, seed)`."""
+
+    function: Callable
+    entry: Utterance | NoiseFile | RoomFile
+    root: str
+    seed: int
+
+
+def run_job(job: Job) -> None:
+    """Makes the file of a job, in a worker process."""
+    job.function(job.entry, job.root, job.seed)
 
 
 def make_utterance(utterance: Utterance, root: str, seed: int) -> None:

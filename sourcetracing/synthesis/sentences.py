@@ -9,7 +9,15 @@ import numpy as np
 from sourcetracing.seeding import rng
 from sourcetracing.synthesis.sentence_parts import PARTS
 
-NUMBERS = {"hour": (5, 23), "minute": (10, 59), "day": (2, 28), "year": (1931, 2024), "few": (5, 20), "many": (120, 990), "percent": (12, 96)}
+NUMBERS = {
+    "hour": (5, 23),
+    "minute": (10, 59),
+    "day": (2, 28),
+    "year": (1931, 2024),
+    "few": (5, 20),
+    "many": (120, 990),
+    "percent": (12, 96),
+}
 
 
 def make_sentences(language: str, count: int, seed: int) -> list[str]:

@@ -69,7 +69,9 @@ def track_pitch(x: np.ndarray, sample_rate: int, hop: int, voiced_above: float =
     return sample_rate / (best + shortest), (normalised.max(axis=1) > voiced_above) & loud
 
 
-def excitation(pitch_hz: np.ndarray, voiced: np.ndarray, hop: int, num_samples: int, sample_rate: int, draw: np.random.Generator) -> np.ndarray:
+def excitation(
+    pitch_hz: np.ndarray, voiced: np.ndarray, hop: int, num_samples: int, sample_rate: int, draw: np.random.Generator
+) -> np.ndarray:
     """(num_samples,) of unit power: pulses at the pitch where voiced, white noise elsewhere."""
     at_samples = np.arange(num_samples)
     pitch = np.interp(at_samples, np.arange(len(pitch_hz)) * hop, pitch_hz)

@@ -47,7 +47,10 @@ def make_voices(language: str, count: int, seed: int, group: str = "speaker") ->
     """`count` distinct speakers of a language, pitches spread over male and female; `group` gives an independent set of people."""
     draw = rng("voices", seed, group, language)
     heights = draw.permutation(count)
-    return [_make_voice(f"{language}_{group}{number + 1:02d}", (heights[number] + draw.uniform(0.1, 0.9)) / count, draw) for number in range(count)]
+    return [
+        _make_voice(f"{language}_{group}{number + 1:02d}", (heights[number] + draw.uniform(0.1, 0.9)) / count, draw)
+        for number in range(count)
+    ]
 
 
 def _make_voice(name: str, height: float, draw: np.random.Generator) -> Voice:

@@ -1,0 +1,23 @@
+"""08 - Turn stored scores into tables, figures and the report.
+
+Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv
+Writes  exp/<name>/tables/: table4.{csv,md,tex}, means.csv, per_class.csv, confusion.csv, *.png;   exp/<name>/report.html
+Costs   demo: about 5 s; the same scores give the same bytes
+Run     python scripts/08_make_tables.py configs/demo.yaml
+"""
+
+import _project_root  # noqa: F401
+
+from sourcetracing.cli import run_script
+from sourcetracing.experiment_report import report_experiment
+from sourcetracing.settings_io import Layers
+
+
+def main(layers: Layers) -> None:
+    """Writes everything and shows the matrix of each system."""
+    print("08 tables, figures, report", flush=True)
+    print(report_experiment(layers))
+
+
+if __name__ == "__main__":
+    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "experiment", "evaluation"])

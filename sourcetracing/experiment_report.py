@@ -1,0 +1,51 @@
+"""From the runs of an experiment to everything that people read: the last step of the street."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sourcetracing.experiments import Cell, load_cells
+from sourcetracing.figures import write_figures
+from sourcetracing.layout import Layout
+from sourcetracing.report import write_report
+from sourcetracing.run_folder import RunFolder
+from sourcetracing.scoring import is_scored, read_scores
+from sourcetracing.settings_io import Layers, to_yaml
+from sourcetracing.table_text import terminal, write_text_tables
+from sourcetracing.tables import REPORTED_SPLIT, ScoredRun, make_tables
+
+
+def report_experiment(layers: Layers) -> str:
+    """Writes the tables, figures and report of an experiment; returns the matrices and the paths as text. Raises `UserError`."""
+    settings, cells = layers.resolve(), load_cells(layers)
+    layout, runs = Layout.of(settings), scored_runs(cells)
+    expected = [(cell.system, cell.train_set, cell.seed) for cell in cells]
+    tables = make_tables(runs, settings, layout.tables, expected)
+    write_text_tables(tables, layout.tables)
+    write_figures(tables, runs, layout.tables)
+    corpus = pd.read_csv(layout.counts) if layout.counts.is_file() else None
+    story = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs), "corpus": corpus}
+    write_report(tables, runs, layout.report, **story)
+    return f"\n{terminal(tables)}\n\ntables: {layout.tables}\nreport: {layout.report}"
+
+
+def scored_runs(cells: Sequence[Cell]) -> list[ScoredRun]:
+    """The cells that are finished and whose scores belong to their weights."""
+    return [
+        ScoredRun(cell.system, cell.train_set, cell.seed, cell.folder, read_scores(cell, REPORTED_SPLIT), cell.settings.train.select)
+        for cell in cells
+        if RunFolder(cell.folder).is_finished and is_scored(cell, REPORTED_SPLIT)
+    ]
+
+
+def environment_of(runs: Sequence[ScoredRun]) -> dict[str, Any]:
+    """environment.json of the runs: each entry that all share, and every value of an entry in which they differ."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for run in runs if (path := Path(run.folder) / "environment.json").is_file()]
+    keys = list(dict.fromkeys(key for one in found for key in one))
+    values = {key: list({json.dumps(one.get(key)): one.get(key) for one in found}.values()) for key in keys}
+    return {key: several[0] if len(several) == 1 else " | ".join(map(str, several)) for key, several in values.items()}

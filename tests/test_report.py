@@ -1,0 +1,164 @@
+"""The report: one file, every number in it, no request, no script; and it lays out in a browser where there is one."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from fake_scores import fake_runs, fake_settings
+
+from sourcetracing import colours, figures, table_text
+from sourcetracing.report import write_report
+from sourcetracing.settings_io import to_yaml
+from sourcetracing.tables import CROSS, MONO, make_tables
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+CORPUS = pd.DataFrame({"language": ["en", "de", "total"], "utterances": [160, 161, 321], "hours": [0.223, 0.25, 0.473]})
+ENVIRONMENT = {"git_commit": "0123abcd", "packages": {"torch": "2.11.0"}}
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    folder, settings = tmp_path_factory.mktemp("report"), fake_settings()
+    runs = fake_runs(settings, folder / "runs", missing={("lfcc_two", "fr", 688)})
+    tables = make_tables(runs, settings)
+    return settings, runs, tables, write(tables, runs, settings, folder / "report.html")
+
+
+def write(tables, runs, settings, path):
+    return write_report(tables, runs, path, name="demo", settings_yaml=to_yaml(settings), environment=ENVIRONMENT, corpus=CORPUS)
+
+
+class Page(HTMLParser):
+    """Collects what a browser would load, whether tags are balanced, and the visible text."""
+
+    VOID = {"meta", "link", "input", "br", "wbr"}
+    LOADS = {"src", "srcset", "href", "data", "poster", "action", "xlink:href"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open_tags, self.loads, self.tags, self.texts = [], [], set(), []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.loads += [value for name, value in attributes if name in self.LOADS]
+        if tag not in self.VOID:
+            self.open_tags.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open_tags.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_page_is_well_formed_and_loads_nothing(example):
+    text = example[3].read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open_tags == []
+    assert page.loads
+    assert all(value.startswith(("#", "data:")) for value in page.loads)
+    assert not page.tags & {"script", "img", "iframe", "object", "embed"}
+    assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_anchors_lead_somewhere(example):
+    text = example[3].read_text(encoding="utf-8")
+    targets = [value[1:] for value in Page(text).loads if value.startswith("#")]
+    assert len(targets) >= 8
+    assert all(f'id="{target}"' in text for target in targets)
+
+
+def test_every_number_is_in_the_page(example):
+    _, _, tables, path = example
+    numbers = set(Page(path.read_text(encoding="utf-8")).texts)
+    assert {f"{100 * value:.1f}" for value in tables.cells["macro_f1"]} <= numbers
+    for system in tables.axes.systems:
+        for kind in (MONO, CROSS):
+            for variant in tables.axes.all_variants:
+                assert table_text.mean_text(tables, system, kind, variant) in numbers
+    assert {"160", "161", "321", "0.47", "2.11.0"} <= numbers
+
+
+def test_missing_run_is_named(example):
+    text = example[3].read_text(encoding="utf-8")
+    assert "1 of 6 runs have no scores yet" in text
+    assert "<b>–</b>" in text
+
+
+def test_page_is_the_same_bytes_again(example, tmp_path):
+    settings, runs, tables, path = example
+    assert write(tables, runs, settings, tmp_path / "again.html").read_bytes() == path.read_bytes()
+
+
+def test_pictures_are_the_same_bytes_again(tmp_path):
+    settings = fake_settings(languages=["en", "fr"], systems=["lfcc_one"])
+    runs = fake_runs(settings, tmp_path)
+    tables = make_tables(runs, settings)
+    first = figures.write_figures(tables, runs, tmp_path / "first")
+    second = figures.write_figures(tables, runs, tmp_path / "second")
+    assert {picture.name for picture in first} >= {"lfcc_one_matrix.png", "lfcc_one_curves.png", "lfcc_one_confusion.png", "variants.png"}
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+        assert one.read_bytes().startswith(b"\x89PNG")
+        assert one.stat().st_size < 200_000
+
+
+def test_names_are_escaped(tmp_path):
+    settings = fake_settings(languages=["en"], systems=["<b>&system"])
+    runs = fake_runs(settings, tmp_path)
+    text = write(make_tables(runs, settings), runs, settings, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<b>&system" not in text
+    assert "&lt;b&gt;&amp;system" in text
+
+
+def test_several_seeds_sets_and_one_variant(tmp_path):
+    settings = fake_settings(systems=["lfcc_one"], seeds=[1, 2], variants=["original"])
+    settings.experiment.train_sets = settings.experiment.test_sets = ["en+de", "fr"]
+    runs = fake_runs(settings, tmp_path)
+    text = write(make_tables(runs, settings), runs, settings, tmp_path / "report.html").read_text(encoding="utf-8")
+    Page(text)
+    assert "±" in text
+    assert "By acoustic variant" not in text
+
+
+def test_every_colour_of_the_scale_can_be_read_and_ordered():
+    contrasts, luminances = [], []
+    for step in range(1001):
+        background = colours.heat(step / 1000)
+        lighter, darker = sorted(
+            (colours.relative_luminance(background), colours.relative_luminance(colours.ink_on(background))), reverse=True
+        )
+        contrasts.append((lighter + 0.05) / (darker + 0.05))
+        luminances.append(colours.relative_luminance(background))
+    assert min(contrasts) >= 4.5  # WCAG AA
+    assert all(a >= b - 1e-3 for a, b in zip(luminances, luminances[1:], strict=False))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [380, 1400])
+def test_browser_lays_it_out_without_overflow_or_complaint(example, tmp_path, width):
+    """The page in a frame of that width: its content is no wider, and the console stays empty."""
+    frame = tmp_path / "frame.html"
+    shutil.copy(example[3], tmp_path / "report.html")
+    script = "document.title = frames[0].document.documentElement.scrollWidth + ' wide'"
+    frame.write_text(f'<iframe src="report.html" width="{width}" height="800" style="border:0" onload="{script}"></iframe>')
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--allow-file-access-from-files",
+        "--enable-logging=stderr",
+    ]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1500,900", "--virtual-time-budget=2000", "--dump-dom"]
+    result = subprocess.run([CHROMIUM, *flags, frame.as_uri()], capture_output=True, text=True, timeout=60, check=True)
+    assert f"<title>{width} wide</title>" in result.stdout
+    assert "CONSOLE" not in result.stderr
