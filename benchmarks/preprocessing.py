@@ -1,8 +1,8 @@
 """Preprocessing: decode, five variants, LFCC, write. Ours against the straightforward (published) way, alternating; medians.
 
 The straightforward way is a loop over utterances: decode, and for each variant decode a whole noise file, LFCC of one signal, torch.save
-of one .pt file. It gets the same decoder, resampler and FFT convolution as ours, and torch as many threads as there are cores. Ours starts
-a new store each round; the noises are decoded once beforehand, which is timed apart: it is paid once, not per round.
+of one .pt file. It gets the same decoder, resampler and FFT convolution as ours and, like each of our workers, one thread (more do not
+help at this size). Ours starts a new store each round. The noises are decoded once beforehand, which is timed apart.
 Run: python benchmarks/preprocessing.py        (about 2 minutes, 300 MB of temporary files)
 """
 
@@ -29,7 +29,7 @@ from sourcetracing.noise_bank import prepare_banks
 from sourcetracing.parallel import available_cores
 from sourcetracing.store import FeatureStore
 
-NUM_UTTERANCES, ROUNDS, CROP = 64, 5, 64000
+NUM_UTTERANCES, ROUNDS, CROP = 96, 3, 64000
 SNR_DB = {"speech": (13, 20), "music": (5, 15), "noise": (0, 15)}
 LFCC = torchaudio.transforms.LFCC(n_lfcc=80, speckwargs={"n_fft": 320, "win_length": 320, "hop_length": 160, "center": False})
 
@@ -70,6 +70,7 @@ def ours(root: Path, utterances: pd.DataFrame, workers: int) -> FeatureStore:
 
 def compare(noise_seconds: float) -> None:
     """Prints the medians of alternating rounds for noise files of one length."""
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         root, cores = Path(folder), available_cores()
         utterances = write_corpus(root, NUM_UTTERANCES)

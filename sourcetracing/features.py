@@ -137,7 +137,9 @@ def _known_noises(settings: Settings) -> dict[str, str] | None:
 def _fill_store(settings: Settings, items: pd.DataFrame, banks: dict[str, ClipBank], folder: Path, facts: dict) -> None:
     variants = settings.augment.variants
     feature_shape = tuple(build_front_end(settings)(torch.zeros(1, crop_samples(settings))).shape[1:])
-    utterances_per_block = max(1, settings.store.block_rows // len(variants))
+    # At least two blocks for each worker; their size does not change the result.
+    share = -(-len(items) // (2 * resolve_workers(settings.compute.workers)))
+    utterances_per_block = max(1, min(settings.store.block_rows // len(variants), share))
     shape = (len(items) * len(variants), *feature_shape)
     writer = StoreWriter(folder, shape, np.dtype(settings.store.dtype), utterances_per_block * len(variants))
     job = Job(settings, items, banks, writer.path, writer.header_bytes, shape, writer.rows_per_block)

@@ -23,7 +23,8 @@ VOICE_NAMES = {"en": "en-us", "de": "de", "fr": "fr", "it": "it", "pl": "pl", "r
 _LANGUAGE_FILES = {"en": "gmw/en-US", "de": "gmw/de", "fr": "roa/fr", "it": "roa/it", "pl": "zlw/pl", "ru": "zle/ru"}
 _SHARED_FILES = ("phondata", "phonindex", "phontab", "intonations")
 _VARIANT = "speaker"
-_SYNCHRONOUS, _DO_NOT_EXIT, _RATE, _UTF8, _CHARACTERS = 2, 0x8000, 1, 1, 1  # names of speak_lib.h, shortened
+_VOLUME_PERCENT = 30  # at 100 the Klatt synthesizer clips more than half of its utterances
+_SYNCHRONOUS, _DO_NOT_EXIT, _RATE, _VOLUME, _UTF8, _CHARACTERS = 2, 0x8000, 1, 2, 1, 1  # names of speak_lib.h, shortened
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
@@ -75,6 +76,7 @@ class Espeak:
             voice = f"{VOICE_NAMES[language]}+{_VARIANT}"
             assert library.espeak_SetVoiceByName(voice.encode()) == 0, f"espeak-ng has no voice {voice}"
             library.espeak_SetParameter(_RATE, words_per_minute, 0)
+            library.espeak_SetParameter(_VOLUME, _VOLUME_PERCENT, 0)
             library.espeak_ng_SetRandSeed(ctypes.c_long(seed & 0x7FFFFFFF))  # otherwise the clock seeds it
             _c_library().srand(ctypes.c_uint(seed & 0x7FFFFFFF))  # parts of it still draw from the C library
             encoded = text.encode()

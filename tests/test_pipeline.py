@@ -1,0 +1,188 @@
+"""The whole street on a small corpus: killed at each station and run again, it ends with the same table; run once more, it does nothing."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sourcetracing import classification, protocol_building
+from sourcetracing.classification import write_reports
+from sourcetracing.corpora.mlaad import META_COLUMNS
+from sourcetracing.errors import UserError
+from sourcetracing.experiment_report import report_experiment
+from sourcetracing.experiments import cell_of, load_cells, system_label
+from sourcetracing.features import extract_features
+from sourcetracing.layout import Layout
+from sourcetracing.protocol_building import build_protocols
+from sourcetracing.protocols import load_protocol
+from sourcetracing.run_folder import RunFolder
+from sourcetracing.settings_io import Layers, load_settings, read_layers
+from sourcetracing.store import StoreWriter
+from sourcetracing.training_matrix import score_cells, train_cells
+from tests.audio_files import write_noises, write_responses, write_wav
+
+LANGUAGES, SOURCES = ("en", "de"), ("espeak_formant", "griffin_lim")
+
+
+def write_small_corpus(root: Path, per_group: int = 10) -> None:
+    """Seeded noise in MLAAD's layout; the second source is louder in every other sample, so that there is something to learn."""
+    for language in LANGUAGES:
+        for source in SOURCES:
+            rows = []
+            for number in range(per_group):
+                path = f"fake/{language}/{source}/{number}.wav"
+                write_wav(root / path, 0.6, hash_of(language, source, number), level=0.02 if source == "griffin_lim" else 0.2)
+                rows.append([f"./{path}", f"{language}/x/{number}.wav", language, "True", "0.6", "none", source, "none", f"text {number}"])
+            with open(root / "fake" / language / source / "meta.csv", "w", encoding="utf-8", newline="") as file:
+                csv.writer(file, delimiter="|", lineterminator="\n").writerows([META_COLUMNS, *rows])
+
+
+def hash_of(language: str, source: str, number: int) -> int:
+    return 1000 * LANGUAGES.index(language) + 100 * SOURCES.index(source) + number
+
+
+def words(root: Path, name: str) -> list[str]:
+    paths = [f"paths.corpus={root}/corpus", f"paths.musan={root}/musan", f"paths.rirs={root}/rirs", f"paths.exp={root}/exp", f"name={name}"]
+    corpus = ["corpus.languages=[en,de]", "corpus.sources=[espeak_formant,griffin_lim]", "audio.crop_seconds=0.5", "compute.device=cpu"]
+    sizes = [
+        "ecapa_tdnn.channels=8",
+        "train.epochs=2",
+        "augment.variants=[original,noise,reverb]",
+        "evaluation.bootstrap_samples=50",
+        "store.block_rows=30",
+    ]
+    return [*paths, *corpus, *sizes, "experiment.systems=[lfcc_ecapa_tdnn]", "compute.workers=2"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("street")
+    write_small_corpus(root / "corpus")
+    write_noises(root / "musan", num_files=9)
+    write_responses(root / "rirs")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def no_synthesizer(monkeypatch):
+    """The corpus is there already; nothing is to be synthesized."""
+    monkeypatch.setattr("sourcetracing.corpora.demo.check", lambda settings: None)
+
+
+def run_all(layers: Layers) -> None:
+    settings = layers.resolve()
+    build_protocols(settings)
+    extract_features(settings, *load_protocol(settings, Layout.of(settings).root))
+    cells = load_cells(layers)
+    train_cells(cells)
+    score_cells(cells)
+    write_reports(cells)
+    report_experiment(layers)
+
+
+def modification_times(root: Path) -> dict[str, int]:
+    skipped = ("report.html", ".lock")
+    files = [path for path in root.rglob("*") if path.is_file() and path.name not in skipped and "tables" not in path.parts]
+    return {str(path): path.stat().st_mtime_ns for path in files if not path.name.endswith(".txt")}
+
+
+@pytest.fixture(scope="module")
+def finished(corpus: Path) -> Layers:
+    patch = pytest.MonkeyPatch()
+    patch.setattr("sourcetracing.corpora.demo.check", lambda settings: None)
+    layers = read_layers(words(corpus, "uninterrupted"))
+    run_all(layers)
+    patch.undo()
+    return layers
+
+
+def test_every_table_cell_is_there(finished):
+    table = pd.read_csv(Layout.of(finished.resolve()).tables / "table4.csv")
+    pairs = set(zip(table["train"], table["test"], table["variant"], strict=True))
+    assert pairs == {(a, b, v) for a in LANGUAGES for b in LANGUAGES for v in ("pooled", "original", "noise", "reverb")}
+    assert table["macro_f1"].between(0, 1).all()
+    assert (table["ci_low"] <= table["macro_f1"]).all()
+    assert (table["macro_f1"] <= table["ci_high"]).all()
+    assert (table.loc[table["variant"] == "pooled", "n"] == 2 * 2 * 3).all()
+    assert Layout.of(finished.resolve()).report.stat().st_size > 10_000
+
+
+def test_a_second_run_changes_nothing(finished):
+    root = Layout.of(finished.resolve()).root
+    before = modification_times(root)
+    table = (root / "tables" / "table4.csv").read_bytes()
+    run_all(finished)
+    assert modification_times(root) == before
+    assert (root / "tables" / "table4.csv").read_bytes() == table
+
+
+def test_interrupted_at_each_station_ends_with_the_same_table(finished, corpus, monkeypatch):
+    layers = read_layers(words(corpus, "interrupted"))
+
+    def interrupt(owner: object, name: str, at_call: int) -> None:
+        """Runs everything, but the n-th call of a function raises what Ctrl-C raises."""
+        original, calls = getattr(owner, name), iter(range(1, 1000))
+
+        def interrupting(*args, **kwargs):
+            if next(calls) == at_call:
+                raise KeyboardInterrupt
+            return original(*args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, interrupting)
+            with pytest.raises(KeyboardInterrupt):
+                run_all(layers)
+
+    interrupt(protocol_building, "split_utterances", 1)
+    interrupt(StoreWriter, "commit", 2)
+    interrupt(RunFolder, "read_outcome", 1)  # when the first of two cells is done
+    interrupt(classification, "write_text", 2)
+    run_all(layers)
+    tables = [Layout.of(each.resolve()).tables / "table4.csv" for each in (finished, layers)]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+
+
+def test_changed_settings_make_a_run_of_their_own(finished, corpus):
+    cells = load_cells(finished)
+    other = load_cells(read_layers([*words(corpus, "uninterrupted"), "train.mixup=none"]))
+    assert all(RunFolder(cell.folder).is_finished for cell in cells)
+    assert not any(RunFolder(cell.folder).is_finished for cell in other)
+    with pytest.raises(UserError, match=r"04_preprocess_dataset\.py"):
+        load_cells(read_layers([*words(corpus, "uninterrupted"), "seed=1"]))
+
+
+def test_a_swapped_back_end_gets_its_own_name(corpus):
+    assert system_label(load_settings(words(corpus, "x"))) == "lfcc_ecapa_tdnn"
+    swapped = load_settings([*words(corpus, "x"), "backend=resnet18"])
+    assert system_label(swapped) == "lfcc_resnet18"
+    assert cell_of(swapped, "store").folder.parent.name == "lfcc_resnet18"
+
+
+def test_settings_that_make_two_systems_one_are_refused(corpus):
+    layers = read_layers([*words(corpus, "uninterrupted"), "experiment.systems=[lfcc_ecapa_tdnn,lfcc_resnet18]", "backend=resnet18"])
+    with pytest.raises(UserError, match="are the same system"):
+        load_cells(layers)
+
+
+def test_a_step_without_the_one_before_names_its_command(corpus):
+    layers = read_layers(words(corpus, "nothing"))
+    with pytest.raises(UserError, match=r"Run: python scripts/02_build_protocols\.py"):
+        load_cells(layers)
+
+
+def test_bad_audio_is_named_and_can_be_left_out(corpus, tmp_path):
+    write_small_corpus(tmp_path / "corpus", per_group=5)
+    empty, silent = (tmp_path / "corpus" / "fake" / "en" / source / "1.wav" for source in SOURCES)
+    empty.write_bytes(b"")
+    write_wav(silent, 0.6, 1, level=0.0)
+    mine = [*words(corpus, "bad"), f"paths.corpus={tmp_path / 'corpus'}", f"paths.exp={tmp_path / 'exp'}"]
+    with pytest.raises(UserError, match=r"2 of 20 audio files cannot be used: fake/en/espeak_formant/1\.wav") as caught:
+        build_protocols(load_settings(mine))
+    assert "silent" in str(caught.value)
+    settings = load_settings([*mine, "audio.on_bad_audio=skip"])
+    counts, _ = build_protocols(settings)
+    assert counts["utterances"].iloc[-1] == 18
+    assert len(pd.read_csv(Layout.of(settings).bad_audio)) == 2
