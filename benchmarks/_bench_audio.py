@@ -16,6 +16,8 @@ from sourcetracing.files import digest_of_file  # noqa: E402
 
 UTTERANCE_SECONDS, UTTERANCE_RATE = 5.0, 22050
 NOISE_RATE, RIR_SECONDS = 16000, 0.8
+MUSAN_SECONDS = {"speech": 510.0, "music": 232.0, "noise": 23.0}  # MUSAN's means: 60 h in 426, 42 h in 660, 6 h in 930 files
+SHORT_SECONDS = {"speech": 10.0, "music": 10.0, "noise": 10.0}
 
 
 def write_noise(path: Path, seconds: float, rate: int, generator: np.random.Generator, decay_seconds: float = np.inf) -> None:
@@ -29,12 +31,12 @@ def write_noise(path: Path, seconds: float, rate: int, generator: np.random.Gene
     soundfile.write(path, samples.clip(-0.99, 0.99), rate, subtype="PCM_16")
 
 
-def write_noises(root: Path, noise_seconds: float, files_per_category: int = 8, num_responses: int = 50) -> None:
+def write_noises(root: Path, noise_seconds: dict[str, float], files_per_category: int = 8, num_responses: int = 50) -> None:
     """MUSAN's layout below root/musan, RIRS_NOISES' below root/RIRS_NOISES."""
     generator = np.random.default_rng(0)
-    for kind in ("music", "noise", "speech"):
+    for kind, seconds in noise_seconds.items():
         for number in range(files_per_category):
-            write_noise(root / "musan" / kind / "subset" / f"{number}.wav", noise_seconds, NOISE_RATE, generator)
+            write_noise(root / "musan" / kind / "subset" / f"{number}.wav", seconds, NOISE_RATE, generator)
     for number in range(num_responses):
         path = root / "RIRS_NOISES/simulated_rirs/mediumroom/Room001" / f"Room001-{number:05d}.wav"
         write_noise(path, RIR_SECONDS, NOISE_RATE, generator, decay_seconds=0.08)

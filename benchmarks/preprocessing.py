@@ -1,7 +1,8 @@
 """Preprocessing: decode, five variants, LFCC, write. Ours against the straightforward (published) way, alternating; medians.
 
 The straightforward way is a loop over utterances: decode, and for each variant decode a whole noise file, LFCC of one signal, torch.save
-of one .pt file. It gets the same decoder, resampler and FFT convolution as ours and, like each of our workers, one thread (more do not
+of one .pt file. As published it takes all three noises from speech (D5), whose files are MUSAN's longest; it is also timed with each from
+its own category. It gets the same decoder, resampler and FFT convolution as ours and, like each of our workers, one thread (more do not
 help at this size). Ours starts a new store each round. The noises are decoded once beforehand, which is timed apart.
 Run: python benchmarks/preprocessing.py        (about 2 minutes, 300 MB of temporary files)
 """
@@ -22,7 +23,7 @@ import soundfile
 import soxr
 import torch
 import torchaudio
-from _bench_audio import UTTERANCE_RATE, as_protocol, settings_below, write_corpus, write_noises
+from _bench_audio import MUSAN_SECONDS, SHORT_SECONDS, UTTERANCE_RATE, as_protocol, settings_below, write_corpus, write_noises
 
 from sourcetracing.features import extract_features
 from sourcetracing.noise_bank import prepare_banks
@@ -34,11 +35,18 @@ SNR_DB = {"speech": (13, 20), "music": (5, 15), "noise": (0, 15)}
 LFCC = torchaudio.transforms.LFCC(n_lfcc=80, speckwargs={"n_fft": 320, "win_length": 320, "hop_length": 160, "center": False})
 
 
+def load_as_published(path: Path) -> np.ndarray:
+    """What librosa.load does with a mono file at the wanted rate: decode all of it, and check all of it for NaN."""
+    waveform, _ = soundfile.read(path, dtype="float32")
+    assert np.isfinite(waveform).all()
+    return waveform
+
+
 def published_variant(clean: np.ndarray, variant: str, files: dict[str, list[Path]], draw: np.random.Generator) -> np.ndarray:
     """One variant, decoding the noise or response that it needs."""
     if variant == "original":
         return clean
-    clip, _ = soundfile.read(files[variant][draw.integers(len(files[variant]))], dtype="float32")
+    clip = load_as_published(files[variant][draw.integers(len(files[variant]))])
     if variant == "reverb":
         return scipy.signal.fftconvolve(clean, clip / np.sqrt((clip**2).sum()))[: len(clean)]
     clip = clip[:CROP] if len(clip) >= CROP else np.pad(clip, (0, CROP - len(clip)), mode="wrap")
@@ -46,15 +54,17 @@ def published_variant(clean: np.ndarray, variant: str, files: dict[str, list[Pat
     return clean + np.sqrt(10 ** ((levels[0] - levels[1] - draw.uniform(*SNR_DB[variant])) / 10)).astype(np.float32) * clip
 
 
-def published(root: Path, utterances: pd.DataFrame, folder: Path) -> None:
-    """The whole straightforward way, for all utterances."""
+def published(root: Path, utterances: pd.DataFrame, categories: tuple[str, str, str]) -> None:
+    """The whole straightforward way, for all utterances. categories: what the speech, music and noise variants draw from."""
+    folder = root / "pt"
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     draw = np.random.default_rng(0)
-    files = {kind: sorted((root / "musan" / kind).rglob("*.wav")) for kind in ("speech", "music", "noise")}
+    variants = ("speech", "music", "noise")
+    files = {variant: sorted((root / "musan" / kind).rglob("*.wav")) for variant, kind in zip(variants, categories, strict=True)}
     files["reverb"] = sorted((root / "RIRS_NOISES").rglob("*.wav"))
     for number, path in enumerate(utterances["path"]):
-        waveform, _ = soundfile.read(root / "corpus" / path, dtype="float32")
-        clean = soxr.resample(waveform, UTTERANCE_RATE, 16000)[:CROP]
+        clean = soxr.resample(load_as_published(root / "corpus" / path), UTTERANCE_RATE, 16000)[:CROP]
         for variant in ("original", "reverb", "speech", "music", "noise"):
             with torch.inference_mode():
                 features = LFCC(torch.from_numpy(published_variant(clean, variant, files, draw)))
@@ -68,8 +78,8 @@ def ours(root: Path, utterances: pd.DataFrame, workers: int) -> FeatureStore:
     return FeatureStore.open(extract_features(settings, utterances, as_protocol(utterances)))
 
 
-def compare(noise_seconds: float) -> None:
-    """Prints the medians of alternating rounds for noise files of one length."""
+def compare(name: str, noise_seconds: dict[str, float]) -> None:
+    """Prints the medians of alternating rounds for one set of noise files."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         root, cores = Path(folder), available_cores()
@@ -79,12 +89,15 @@ def compare(noise_seconds: float) -> None:
         prepare_banks(settings_below(root, "bench", cores))
         bank_seconds = time.perf_counter() - started
         ways = {
-            "published": lambda: published(root, utterances, root / "pt"),
+            "published": lambda: published(root, utterances, ("speech", "speech", "speech")),
+            "own categories": lambda: published(root, utterances, ("speech", "music", "noise")),
             f"ours, {cores} workers": lambda: ours(root, utterances, cores),
             "ours, 1 worker": lambda: ours(root, utterances, 1),
         }
         times = alternate(ways, root)
-        report(noise_seconds, times, bank_seconds)
+        print(f"{name} noise files, {NUM_UTTERANCES} utterances, median (least, most) of {ROUNDS} rounds")
+        report(times)
+        print(f"  once beforehand: {bank_seconds:.2f} s to decode the noises ({8 * sum(noise_seconds.values()) / 60:.0f} minutes of them)")
         store, pt_bytes = ours(root, utterances, cores), statistics.mean(path.stat().st_size for path in (root / "pt").glob("*.pt"))
         row_bytes = store.facts["bytes"] / store.shape[0]
         print(f"  bytes per variant: published {pt_bytes:,.0f}, ours {row_bytes:,.0f}   {row_bytes / pt_bytes:.3f}x", flush=True)
@@ -94,7 +107,6 @@ def alternate(ways: dict[str, Callable], root: Path) -> dict[str, list[float]]:
     """Milliseconds per utterance of each way in each round."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
-        shutil.rmtree(root / "pt", ignore_errors=True)
         for name, run in ways.items():
             started = time.perf_counter()
             run()
@@ -102,16 +114,14 @@ def alternate(ways: dict[str, Callable], root: Path) -> dict[str, list[float]]:
     return times
 
 
-def report(noise_seconds: float, times: dict[str, list[float]], bank_seconds: float) -> None:
+def report(times: dict[str, list[float]]) -> None:
     """One line per way."""
-    print(f"noise files of {noise_seconds:g} s, {NUM_UTTERANCES} utterances, median (least, most) of {ROUNDS} rounds")
     baseline = statistics.median(times["published"])
     for name, values in times.items():
         median = statistics.median(values)
         print(f"  {name:16} {median:7.2f} ms per utterance ({min(values):.2f}, {max(values):.2f})   {baseline / median:5.1f}x")
-    print(f"  once beforehand: {bank_seconds:.2f} s to decode the noises ({24 * noise_seconds / 60:.0f} minutes of them)")
 
 
 if __name__ == "__main__":
-    for seconds in (180.0, 10.0):
-        compare(seconds)
+    compare("MUSAN-like", MUSAN_SECONDS)
+    compare("short (10 s)", SHORT_SECONDS)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-from _bench_audio import as_protocol, settings_below, write_corpus, write_noises
+from _bench_audio import SHORT_SECONDS, as_protocol, settings_below, write_corpus, write_noises
 
 NUM_FILES, FACTORS = 256, (1, 4, 16)
 
@@ -51,7 +51,7 @@ def main() -> None:
     """Makes the audio and starts one process per size."""
     with tempfile.TemporaryDirectory() as folder:
         write_corpus(Path(folder), NUM_FILES).to_csv(Path(folder) / "utterances.csv", index=False)
-        write_noises(Path(folder), noise_seconds=30)
+        write_noises(Path(folder), SHORT_SECONDS)
         print("peak memory of preprocessing, 2 workers (the first size also builds the noise bank)", flush=True)
         for factor in FACTORS:
             subprocess.run([sys.executable, __file__, folder, str(factor)], check=True, stderr=subprocess.DEVNULL)

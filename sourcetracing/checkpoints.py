@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from models.published_names import rename_published
+from models.published_names import load_published
 from sourcetracing.errors import UserError
 from sourcetracing.files import atomic_path
 
@@ -67,12 +67,15 @@ def load_initial_weights(model: torch.nn.Module, backend: str, path: Path) -> No
     """Our own .safetensors, or a published project's .pth/.pt whose names are mapped to ours (`models.published_names`)."""
     if path.suffix == ".safetensors":
         tensors, _ = load_checkpoint(path)
-    else:
-        tensors = rename_published(backend, _load_published(path))
-    load_weights(model, tensors, str(path))
+        load_weights(model, tensors, str(path))
+        return
+    try:
+        load_published(backend, model, _read_published(path))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
-def _load_published(path: Path) -> dict[str, torch.Tensor]:
+def _read_published(path: Path) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)  # weights_only: a pickle may run code, tensors may not
     except Exception as error:  # torch raises half a dozen kinds here, none of them documented

@@ -12,8 +12,9 @@ from typing import Any
 VARIANTS = ("original", "reverb", "speech", "music", "noise")
 SPLITS = ("train", "dev", "eval")
 LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "it": "Italian", "pl": "Polish", "ru": "Russian"}
-FRONTENDS = ("lfcc",)
-BACKENDS = ("aasist", "resnet18", "ecapa_tdnn")
+FRONTENDS = ("lfcc", "waveform")
+BACKENDS = ("aasist", "resnet18", "ecapa_tdnn", "aasist_raw", "ecapa_raw")
+RAW_BACKENDS = ("aasist_raw", "ecapa_raw")  # these take waveforms, the others features
 
 
 def setting(default: Any, help: str, *, choices: tuple | None = None, at_least: float | None = None, at_most: float | None = None):
@@ -105,6 +106,11 @@ class Lfcc:
 
 
 @dataclass
+class Waveform:
+    """No front-end: the back-end gets the samples themselves. Nothing to set."""
+
+
+@dataclass
 class Store:
     dtype: str = setting("float16", "number type of stored features", choices=("float16", "float32"))
     block_rows: int = setting(320, "feature rows computed and made durable at a time", at_least=1)
@@ -126,6 +132,21 @@ class Resnet18:
 class EcapaTdnn:
     channels: int = setting(192, "C, the width of the SE-Res2 blocks; a multiple of 8", at_least=8)
     logit_bn: bool = setting(False, "BatchNorm on the logits, as published (D17)")
+
+
+@dataclass
+class AasistRaw:
+    """clovaai's AASIST with its own sinc filters."""
+
+    channels: list[int] = setting([32, 64], "width of the first two and of the other residual blocks")
+    gat_dims: list[int] = setting([64, 32], "width of the graph layers")
+
+
+@dataclass
+class EcapaRaw:
+    """ECAPA-TDNN with its own log-mel front-end and a 192-d embedding."""
+
+    channels: int = setting(1024, "C, the width of the SE-Res2 blocks; a multiple of 8", at_least=8)
 
 
 @dataclass
@@ -188,10 +209,13 @@ class Settings:
     audio: Audio = field(default_factory=Audio)
     augment: Augment = field(default_factory=Augment)
     lfcc: Lfcc = field(default_factory=Lfcc)
+    waveform: Waveform = field(default_factory=Waveform)
     store: Store = field(default_factory=Store)
     aasist: Aasist = field(default_factory=Aasist)
     resnet18: Resnet18 = field(default_factory=Resnet18)
     ecapa_tdnn: EcapaTdnn = field(default_factory=EcapaTdnn)
+    aasist_raw: AasistRaw = field(default_factory=AasistRaw)
+    ecapa_raw: EcapaRaw = field(default_factory=EcapaRaw)
     train: Train = field(default_factory=Train)
     experiment: Experiment = field(default_factory=Experiment)
     evaluation: Evaluation = field(default_factory=Evaluation)

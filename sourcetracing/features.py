@@ -136,7 +136,8 @@ def _known_noises(settings: Settings) -> dict[str, str] | None:
 
 def _fill_store(settings: Settings, items: pd.DataFrame, banks: dict[str, ClipBank], folder: Path, facts: dict) -> None:
     variants = settings.augment.variants
-    feature_shape = tuple(build_front_end(settings)(torch.zeros(1, crop_samples(settings))).shape[1:])
+    with _one_thread_each():
+        feature_shape = tuple(build_front_end(settings)(torch.zeros(1, crop_samples(settings))).shape[1:])
     # At least two blocks for each worker; their size does not change the result.
     share = -(-len(items) // (2 * resolve_workers(settings.compute.workers)))
     utterances_per_block = max(1, min(settings.store.block_rows // len(variants), share))

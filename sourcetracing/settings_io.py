@@ -12,7 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sourcetracing.config import Settings
+from sourcetracing.config import BACKENDS, RAW_BACKENDS, Settings
 from sourcetracing.errors import UserError
 from sourcetracing.settings_check import check_piece, check_values, did_you_mean, fields_of, lookup, type_name
 
@@ -150,6 +150,11 @@ def _check_together(settings: Settings) -> None:
         value = getattr(settings.augment, name)
         if len(value) != 2 or value[0] > value[1]:
             raise UserError(f"augment.{name}={value}: two numbers are expected, the lower one first")
+    if (settings.frontend == "waveform") != (settings.backend in RAW_BACKENDS):
+        fitting = ", ".join(RAW_BACKENDS if settings.frontend == "waveform" else [name for name in BACKENDS if name not in RAW_BACKENDS])
+        raise UserError(f"frontend={settings.frontend} does not fit backend={settings.backend}; with it go: {fitting}")
+    if settings.backend == "ecapa_tdnn" and settings.ecapa_tdnn.channels % 8:
+        raise UserError(f"ecapa_tdnn.channels={settings.ecapa_tdnn.channels}: must be a multiple of 8")
     if settings.lfcc.n_lfcc > settings.lfcc.n_filter:
         raise UserError(f"lfcc.n_lfcc={settings.lfcc.n_lfcc} is more than lfcc.n_filter={settings.lfcc.n_filter}")
     for key, names in [("train.languages", settings.train.languages), *_set_languages(settings)]:

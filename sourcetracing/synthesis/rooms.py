@@ -7,23 +7,21 @@ import numpy as np
 SAMPLE_RATE = 16000  # Hz
 SPEED_OF_SOUND = 343.0  # m/s
 ROOM_SIZES = {  # metres of each side, seconds of reverberation time: the ranges they are drawn from
-    "smallroom": ((2.0, 5.0), (2.0, 3.0), (0.15, 0.35)),
-    "mediumroom": ((5.0, 12.0), (2.5, 4.0), (0.25, 0.6)),
-    "largeroom": ((12.0, 30.0), (3.0, 6.0), (0.4, 0.9)),
+    "smallroom": ((2.0, 5.0), (2.0, 3.0), (0.10, 0.25)),
+    "mediumroom": ((5.0, 12.0), (2.5, 4.0), (0.15, 0.40)),
+    "largeroom": ((12.0, 30.0), (3.0, 6.0), (0.25, 0.60)),
 }
 
 
 def make_room(size: str, draw: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Sides (3,) in metres and reverberation time in seconds of a room of `ROOM_SIZES`."""
+    """Sides (3,) in metres and nominal reverberation time in seconds of a room of `ROOM_SIZES`."""
     sides_m, height_m, seconds = ROOM_SIZES[size]
     return np.array([draw.uniform(*sides_m), draw.uniform(*sides_m), draw.uniform(*height_m)]), float(draw.uniform(*seconds))
 
 
 def room_response(sides_m: np.ndarray, reverberation_seconds: float, draw: np.random.Generator) -> np.ndarray:
-    """(T,) float32 at 16 kHz, peak 0.9, for a random place of talker and microphone at least half a metre apart."""
-    talker, microphone = draw.uniform(0.15, 0.85, (2, 3)) * sides_m
-    if np.linalg.norm(talker - microphone) < 0.5:
-        talker = sides_m - microphone
+    """(T,) float32 at 16 kHz, peak 0.9, for a random place of the microphone and of a talker up to 3 m away."""
+    talker, microphone = place_talker(sides_m, draw)
     num_samples = int(reverberation_seconds * SAMPLE_RATE)
     response = np.zeros(num_samples + 1)
     delays, gains = _images(sides_m, talker, microphone, _reflection(sides_m, reverberation_seconds), num_samples - 1)
@@ -33,8 +31,16 @@ def room_response(sides_m: np.ndarray, reverberation_seconds: float, draw: np.ra
     return (0.9 * response / np.abs(response).max()).astype(np.float32)
 
 
+def place_talker(sides_m: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Talker and microphone (3,) in metres, 0.5 to 3 m apart where the walls leave room for that."""
+    microphone = draw.uniform(0.25, 0.75, 3) * sides_m
+    direction = draw.standard_normal(3) * (1, 1, 0.3)  # mouths are about as high as microphones
+    wanted = microphone + draw.uniform(0.5, 3.0) * direction / np.linalg.norm(direction)
+    return np.clip(wanted, 0.1 * sides_m, 0.9 * sides_m), microphone
+
+
 def _reflection(sides_m: np.ndarray, reverberation_seconds: float) -> float:
-    """Wall reflection coefficient that gives the reverberation time by Eyring's formula."""
+    """Wall reflection coefficient that gives the reverberation time by Eyring's formula; flat rooms then decay more slowly, as they do."""
     volume = sides_m.prod()
     surface = 2 * (sides_m[0] * sides_m[1] + sides_m[1] * sides_m[2] + sides_m[0] * sides_m[2])
     absorbed = 1 - np.exp(-0.161 * volume / (surface * reverberation_seconds))

@@ -20,8 +20,8 @@ def at_peak(x: np.ndarray, peak: float = 0.5) -> np.ndarray:
 
 
 def coloured_noise(num_samples: int, draw: np.random.Generator, exponent: float | None = None) -> np.ndarray:
-    """Gaussian noise whose power falls as 1 / f^exponent (0 white ... 2 brown; drawn when not given), flat below 30 Hz."""
-    exponent = draw.uniform(0, 2) if exponent is None else exponent
+    """Gaussian noise whose power falls as 1 / f^exponent (0 white, 2 brown; drawn between 0.8 and 2 when not given), flat below 30 Hz."""
+    exponent = draw.uniform(0.8, 2) if exponent is None else exponent
     n_fft = 1 << (num_samples - 1).bit_length()
     frequency_hz = np.maximum(np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE), 30.0)
     spectrum = np.fft.rfft(draw.standard_normal(n_fft, np.float32)) * (frequency_hz ** (-exponent / 2)).astype(np.float32)
@@ -78,7 +78,7 @@ def _rain(num_samples: int, draw: np.random.Generator) -> np.ndarray:
     drops = draw.standard_normal(num_samples) * (draw.random(num_samples) < 0.02) * draw.random(num_samples) ** 3
     fade = np.exp(-np.arange(64) / draw.uniform(4, 16)) * draw.standard_normal(64)
     pattering = _unit(np.convolve(drops, fade)[:num_samples])
-    return (pattering + 0.4 * _unit(coloured_noise(num_samples, draw, 0.4))) * (0.5 + 0.5 * _slow(num_samples, draw, 3.0))
+    return (pattering + 0.4 * _unit(coloured_noise(num_samples, draw, 1.0))) * (0.5 + 0.5 * _slow(num_samples, draw, 3.0))
 
 
 NOISES: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {

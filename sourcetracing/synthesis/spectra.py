@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -39,9 +41,14 @@ def stft(x: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
 
 
 def istft(spectrum: np.ndarray, n_fft: int, hop: int, num_samples: int) -> np.ndarray:
-    """Least-squares inverse of `stft` for hops of n_fft / 4 (the squared windows then sum to 1.5)."""
-    assert n_fft == 4 * hop
-    return overlap_add(np.fft.irfft(spectrum, n_fft, axis=1) * (hann(n_fft) / 1.5), hop, num_samples)
+    """Least-squares inverse of `stft` (Griffin & Lim 1984, eq. 6)."""
+    frames = np.fft.irfft(spectrum, n_fft, axis=1) * hann(n_fft)
+    return overlap_add(frames, hop, num_samples) / _window_power(len(frames), n_fft, hop, num_samples)
+
+
+@functools.lru_cache(maxsize=2)  # the same again in every iteration of Griffin-Lim
+def _window_power(num_frames: int, n_fft: int, hop: int, num_samples: int) -> np.ndarray:
+    return overlap_add(np.broadcast_to(hann(n_fft) ** 2, (num_frames, n_fft)), hop, num_samples) + np.float32(1e-8)
 
 
 def mel_matrix(num_mels: int, n_fft: int, sample_rate: int) -> np.ndarray:

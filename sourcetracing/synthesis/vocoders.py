@@ -73,11 +73,11 @@ VOCODERS = {
 # As "checkpoints" of one system differ between languages: settings, and the languages that have the second ones.
 CHECKPOINTS: dict[str, tuple[dict, dict, tuple[str, ...]]] = {
     "griffin_lim": (
-        {"n_fft": 1024, "num_mels": 80, "num_iterations": 16},
-        {"n_fft": 800, "num_mels": 64, "num_iterations": 20},
+        {"n_fft": 1024, "num_mels": 56, "num_iterations": 10},
+        {"n_fft": 800, "num_mels": 48, "num_iterations": 12},
         ("de", "it", "ru"),
     ),
-    "lpc_vocoder": ({"order": 18, "hop": 120}, {"order": 24, "hop": 160}, ("de", "fr", "pl")),
+    "lpc_vocoder": ({"order": 14, "hop": 120}, {"order": 18, "hop": 160}, ("de", "fr", "pl")),
     "world": ({"frame_ms": 5.0, "aperiodicity": 1.0}, {"frame_ms": 10.0, "aperiodicity": 0.5}, ("fr", "it", "ru")),
     "phase_vocoder": ({"stretch": 1.25}, {"stretch": 0.8}, ("en", "it", "pl")),
     "sinusoidal": ({"num_peaks": 40, "hop": 160}, {"num_peaks": 60, "hop": 200}, ("de", "it", "pl")),
