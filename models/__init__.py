@@ -6,23 +6,18 @@ Every back-end maps a batch to (embedding (B, E), logits (B, num_classes)) and h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from torch import nn
 
-from models.aasist import Aasist
-from models.aasist_raw import AasistRaw
-from models.ecapa_raw import EcapaRaw
-from models.ecapa_tdnn import EcapaTdnn
-from models.resnet18 import ResNet18
-
-BACKENDS: dict[str, Callable[..., nn.Module]] = {
-    "aasist": lambda num_features, num_frames, num_classes, **options: Aasist(num_features, num_frames, num_classes, **options),
-    "resnet18": lambda num_features, num_frames, num_classes, **options: ResNet18(num_classes, **options),
-    "ecapa_tdnn": lambda num_features, num_frames, num_classes, **options: EcapaTdnn(num_features, num_classes, **options),
-    "aasist_raw": lambda num_features, num_frames, num_classes, **options: AasistRaw(num_classes, **options),
-    "ecapa_raw": lambda num_features, num_frames, num_classes, **options: EcapaRaw(num_classes, **options),
+# Name -> (module, class, which of num_features and num_frames the class wants). Imported when asked for: torchvision alone takes a second.
+BACKENDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "aasist": ("models.aasist", "Aasist", ("num_features", "num_frames")),
+    "resnet18": ("models.resnet18", "ResNet18", ()),
+    "ecapa_tdnn": ("models.ecapa_tdnn", "EcapaTdnn", ("num_features",)),
+    "aasist_raw": ("models.aasist_raw", "AasistRaw", ()),
+    "ecapa_raw": ("models.ecapa_raw", "EcapaRaw", ()),
 }
 
 
@@ -33,4 +28,6 @@ def build_backend(name: str, *, num_features: int, num_frames: int, num_classes:
     """
     if name not in BACKENDS:
         raise ValueError(f"unknown back-end {name!r}; there are: {', '.join(BACKENDS)}")
-    return BACKENDS[name](num_features, num_frames, num_classes, **options)
+    module, class_name, wanted = BACKENDS[name]
+    sizes = {"num_features": num_features, "num_frames": num_frames}
+    return getattr(import_module(module), class_name)(*(sizes[size] for size in wanted), num_classes, **options)

@@ -9,6 +9,18 @@ from torch import Tensor, nn
 CPU_ROWS_AT_A_TIME = 8  # spectra of more rows outgrow the processor's cache and cost fresh memory: 2.5 times slower on 320 rows
 
 
+class PowerSpectrogram(nn.Module):
+    """torchaudio's complex spectrogram, squared as re^2 + im^2. Its own power=2 takes a root only to square it: a third of the time."""
+
+    def __init__(self, **options: int | bool):
+        super().__init__()
+        self.spectrogram = torchaudio.transforms.Spectrogram(power=None, **options)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        spectrum = self.spectrogram(waveform)
+        return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+
+
 class LfccFrontEnd(nn.Module):
     """Waveform (B, samples) -> (B, n_lfcc, frames): power spectrum, n_filter linear triangles, dB, orthonormal DCT.
 
@@ -40,6 +52,7 @@ class LfccFrontEnd(nn.Module):
         self.transform = torchaudio.transforms.LFCC(
             sample_rate=sample_rate, n_lfcc=n_lfcc, n_filter=n_filter, log_lf=log_lf, speckwargs=speckwargs
         )
+        self.transform.Spectrogram = PowerSpectrogram(**speckwargs)
 
     def forward(self, waveform_BN: Tensor) -> Tensor:
         if waveform_BN.ndim != 2 or waveform_BN.shape[1] < self.shortest:

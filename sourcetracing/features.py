@@ -43,6 +43,8 @@ LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio")
 
 def build_front_end(settings: Settings) -> nn.Module:
     """The module that turns (B, samples) float32 into features (B, ...)."""
+    if settings.frontend == "waveform":
+        return nn.Identity()
     assert settings.frontend == "lfcc", settings.frontend
     return LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval()
 

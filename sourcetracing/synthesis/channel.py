@@ -8,7 +8,7 @@ from sourcetracing.seeding import rng
 
 SAMPLE_RATE = 16000  # Hz
 BAND_LIMIT_HZ, BAND_EDGE_HZ = 7200.0, 300.0  # cut and width of the cut
-SPEAKER_CURVE_DB, LANGUAGE_CURVE_DB = 1.0, 2.5  # standard deviation over frequency
+SPEAKER_CURVE_DB, LANGUAGE_CURVE_DB = 1.0, 2.0  # standard deviation over frequency
 LEVEL_DBFS, LEVEL_SPREAD_DB = -23.0, 3.0
 NOISE_FLOOR_DB = (28.0, 42.0)  # below the speech
 PEAK_CEILING = 0.97

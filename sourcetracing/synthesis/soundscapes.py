@@ -20,8 +20,8 @@ def at_peak(x: np.ndarray, peak: float = 0.5) -> np.ndarray:
 
 
 def coloured_noise(num_samples: int, draw: np.random.Generator, exponent: float | None = None) -> np.ndarray:
-    """Gaussian noise whose power falls as 1 / f^exponent (0 white, 2 brown; drawn between 0.8 and 2 when not given), flat below 30 Hz."""
-    exponent = draw.uniform(0.8, 2) if exponent is None else exponent
+    """Gaussian noise whose power falls as 1 / f^exponent (0 white, 2 brown; drawn between 1 and 2 when not given), flat below 30 Hz."""
+    exponent = draw.uniform(1, 2) if exponent is None else exponent
     n_fft = 1 << (num_samples - 1).bit_length()
     frequency_hz = np.maximum(np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE), 30.0)
     spectrum = np.fft.rfft(draw.standard_normal(n_fft, np.float32)) * (frequency_hz ** (-exponent / 2)).astype(np.float32)

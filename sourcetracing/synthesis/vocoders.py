@@ -73,8 +73,8 @@ VOCODERS = {
 # As "checkpoints" of one system differ between languages: settings, and the languages that have the second ones.
 CHECKPOINTS: dict[str, tuple[dict, dict, tuple[str, ...]]] = {
     "griffin_lim": (
-        {"n_fft": 1024, "num_mels": 56, "num_iterations": 10},
-        {"n_fft": 800, "num_mels": 48, "num_iterations": 12},
+        {"n_fft": 1280, "num_mels": 56, "num_iterations": 6},
+        {"n_fft": 1024, "num_mels": 48, "num_iterations": 8},
         ("de", "it", "ru"),
     ),
     "lpc_vocoder": ({"order": 14, "hop": 120}, {"order": 18, "hop": 160}, ("de", "fr", "pl")),
