@@ -20,8 +20,8 @@ def at_peak(x: np.ndarray, peak: float = 0.5) -> np.ndarray:
 
 
 def coloured_noise(num_samples: int, draw: np.random.Generator, exponent: float | None = None) -> np.ndarray:
-    """Gaussian noise whose power falls as 1 / f^exponent (0 white, 2 brown; drawn between 1 and 2 when not given), flat below 30 Hz."""
-    exponent = draw.uniform(1, 2) if exponent is None else exponent
+    """Gaussian noise whose power falls as 1 / f^exponent (0 white, 2 brown; drawn when not given), flat below 30 Hz."""
+    exponent = draw.uniform(1.2, 2.2) if exponent is None else exponent
     n_fft = 1 << (num_samples - 1).bit_length()
     frequency_hz = np.maximum(np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE), 30.0)
     spectrum = np.fft.rfft(draw.standard_normal(n_fft, np.float32)) * (frequency_hz ** (-exponent / 2)).astype(np.float32)
@@ -47,12 +47,12 @@ def _hum(num_samples: int, draw: np.random.Generator) -> np.ndarray:
     for harmonic in range(1, 25):
         strength = draw.uniform(0.3, 1) / harmonic**0.7
         tone += strength * np.cos(2 * np.pi * harmonic * mains_hz * times + draw.uniform(0, 2 * np.pi))
-    return _unit(tone * (0.8 + 0.2 * _slow(num_samples, draw, 2.0))) + 0.1 * _unit(coloured_noise(num_samples, draw, 1.0))
+    return _unit(tone * (0.8 + 0.2 * _slow(num_samples, draw, 2.0))) + 0.1 * _unit(coloured_noise(num_samples, draw, 1.5))
 
 
 def _clicks(num_samples: int, draw: np.random.Generator) -> np.ndarray:
     """Knocks and clicks: decaying resonances at random times, in a little noise."""
-    made = 0.05 * _unit(coloured_noise(num_samples, draw, 1.0))
+    made = 0.05 * _unit(coloured_noise(num_samples, draw, 1.5))
     length = SAMPLE_RATE // 5
     times = np.arange(length) / SAMPLE_RATE
     for start in draw.integers(0, max(1, num_samples - length), draw.poisson(num_samples / SAMPLE_RATE * 3) + 1):
@@ -69,7 +69,7 @@ def _traffic(num_samples: int, draw: np.random.Generator) -> np.ndarray:
     for passing_at in draw.uniform(0, times[-1], draw.poisson(times[-1] / 4) + 1):
         near = np.exp(-(((times - passing_at) / draw.uniform(0.6, 2)) ** 2))
         engine = np.sin(2 * np.pi * draw.uniform(60, 140) * times + 0.8 * np.sin(2 * np.pi * draw.uniform(15, 30) * times))
-        made += near * (2 * _unit(coloured_noise(num_samples, draw, 1.0)) + engine)
+        made += near * (2 * _unit(coloured_noise(num_samples, draw, 1.5)) + engine)
     return made
 
 

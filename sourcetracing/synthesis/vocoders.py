@@ -77,7 +77,7 @@ CHECKPOINTS: dict[str, tuple[dict, dict, tuple[str, ...]]] = {
         {"n_fft": 1024, "num_mels": 48, "num_iterations": 8},
         ("de", "it", "ru"),
     ),
-    "lpc_vocoder": ({"order": 14, "hop": 120}, {"order": 18, "hop": 160}, ("de", "fr", "pl")),
+    "lpc_vocoder": ({"order": 12, "hop": 160}, {"order": 16, "hop": 200}, ("de", "fr", "pl")),
     "world": ({"frame_ms": 5.0, "aperiodicity": 1.0}, {"frame_ms": 10.0, "aperiodicity": 0.5}, ("fr", "it", "ru")),
     "phase_vocoder": ({"stretch": 1.25}, {"stretch": 0.8}, ("en", "it", "pl")),
     "sinusoidal": ({"num_peaks": 40, "hop": 160}, {"num_peaks": 60, "hop": 200}, ("de", "it", "pl")),
