@@ -2,7 +2,7 @@
 
 Reads   exp/<name>/features/<front-end>-<hash>/
 Writes  exp/<name>/runs/<system>/<languages>-seed<n>-<hash>/
-Costs   demo: 20 s on 2 cores for the small ECAPA-TDNN; a killed run goes on at its last whole epoch
+Costs   demo: about 40 s on 2 cores for the small ECAPA-TDNN; a killed run goes on at its last whole epoch
 Run     python train_refd.py configs/demo.yaml system=lfcc_ecapa_tdnn 'train.languages=[en]'
         python train_refd.py configs/demo.yaml backend=resnet18 resnet18.width=16 'train.languages=[en,de]' train.epochs=4
 """

@@ -81,7 +81,7 @@ REPLACED = {
 
 def straightforward(model: nn.Module) -> nn.Module:
     """A copy of one of our networks that computes the same thing the obvious way."""
-    plain = copy.deepcopy(model)
+    plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     for module in plain.modules():
         module.__class__ = REPLACED.get(type(module), type(module))
     return plain

@@ -5,7 +5,8 @@ keeps freed memory (sourcetracing.compute); straightforward = benchmarks/straigh
 has a process of its own, since allocator settings are a process's; they take turns, so a drifting machine hits both.
 
 Run     python benchmarks/training_step.py [rounds=5] [threads=2]
-Prints  median seconds per step of both, their ratio, and how far the two networks' logits are apart
+Prints  median seconds per step of both, their ratio, and how far the two networks' logits are apart; then the same for ours with
+        compute.precision=bf16, which is other arithmetic and hence no part of the comparison
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 STEPS_PER_ROUND = 3
+SIDES = ("ours", "straightforward", "ours_bf16")
 NETWORKS = ("aasist", "resnet18", "ecapa_tdnn")
 
 
@@ -29,14 +31,16 @@ def serve(name: str, side: str, threads: int) -> None:
     from benchmarks.straightforward_networks import straightforward
     from models import build_backend
     from models.mixup import regmix, regmix_loss
-    from sourcetracing.compute import keep_freed_memory
+    from sourcetracing.compute import autocast, keep_freed_memory
 
-    if side == "ours":
+    if side != "straightforward":
         keep_freed_memory()
+    device = torch.device("cpu")
+    precision = "bf16" if side == "ours_bf16" else "float32"
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = build_backend(name, num_features=80, num_frames=399, num_classes=4)
-    if side != "ours":
+    if side == "straightforward":
         model = straightforward(model)
     features, labels, permutation = torch.randn(16, 80, 399), torch.randint(0, 4, (16,)), torch.randperm(16)
     with torch.inference_mode():
@@ -47,7 +51,9 @@ def serve(name: str, side: str, threads: int) -> None:
         started = time.perf_counter()
         for _ in range(STEPS_PER_ROUND):
             optimizer.zero_grad(set_to_none=True)
-            regmix_loss(model(regmix(features, permutation, 0.4))[1], labels, permutation, 0.4).backward()
+            with autocast(device, precision):
+                _, logits = model(regmix(features, permutation, 0.4))
+            regmix_loss(logits.float(), labels, permutation, 0.4).backward()
             optimizer.step()
         print((time.perf_counter() - started) / STEPS_PER_ROUND, flush=True)
 
@@ -68,17 +74,17 @@ def one_round(child: subprocess.Popen) -> float:
 
 def compare(name: str, rounds: int, threads: int) -> None:
     """Prints one row of the result."""
-    (ours, our_logits), (plain, plain_logits) = (start(name, side, threads) for side in ("ours", "straightforward"))
-    for child in (ours, plain):
+    children, logits = zip(*(start(name, side, threads) for side in SIDES), strict=True)
+    for child in children:
         one_round(child)  # warm-up
-    pairs = [(one_round(ours), one_round(plain)) for _ in range(rounds)]
-    for child in (ours, plain):
+    times = [[one_round(child) for child in children] for _ in range(rounds)]
+    for child in children:
         child.stdin.close()
         child.wait()
-    our_time, plain_time = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(plain_one / our_one for our_one, plain_one in pairs)
-    apart = max(abs(a - b) for a, b in zip(our_logits, plain_logits, strict=True))
-    print(f"{name:<12} {our_time:8.3f} s {plain_time:12.3f} s {ratio:9.2f}x {apart:14.1e}", flush=True)
+    ours, plain, bf16 = (statistics.median(column) for column in zip(*times, strict=True))
+    ratios = [statistics.median(row[1] / row[side] for row in times) for side in (0, 2)]
+    apart = max(abs(a - b) for a, b in zip(logits[0], logits[1], strict=True))
+    print(f"{name:<12}{ours:9.3f} s{plain:14.3f} s{ratios[0]:8.2f}x{apart:13.0e}{bf16:11.3f} s{ratios[1]:8.2f}x", flush=True)
 
 
 def main() -> None:
@@ -86,7 +92,7 @@ def main() -> None:
     options = dict(word.split("=") for word in sys.argv[1:])
     rounds, threads = int(options.get("rounds", 5)), int(options.get("threads", 2))
     print(f"training step, 16 + 16 rows of (80, 399), {threads} threads, median of {rounds} alternating rounds of {STEPS_PER_ROUND} steps")
-    print(f"{'network':<12} {'ours':>10} {'straightforward':>14} {'ratio':>8} {'logits apart':>16}")
+    print(f"{'network':<12}{'ours':>11}{'straightforward':>16}{'ratio':>9}{'logits apart':>13}{'ours, bf16':>13}{'ratio':>9}", flush=True)
     for name in NETWORKS:
         compare(name, rounds, threads)
 

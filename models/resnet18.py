@@ -39,12 +39,14 @@ class ResNet18(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            layer.to(memory_format=torch.channels_last)  # the faster layout for these convolutions, on CPU and GPU
 
     def forward(self, x_BFT: Tensor) -> tuple[Tensor, Tensor]:
         if x_BFT.ndim != 3:
             raise ValueError(f"expected (batch, features, frames), got {tuple(x_BFT.shape)}")
         convolution, *rest_of_stem = self.stem
-        # Channels last is the faster layout for these convolutions, on CPU and GPU; a one-channel image has no layout to choose.
+        # A one-channel image has no layout to choose, so the choice is made behind the first convolution.
         image = convolution(x_BFT.transpose(1, 2).unsqueeze(1)).contiguous(memory_format=torch.channels_last)
         for layer in rest_of_stem:
             image = layer(image)

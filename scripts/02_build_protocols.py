@@ -2,7 +2,7 @@
 
 Reads   paths.corpus (fake/<language>/<model_dir>/*.wav and meta.csv)
 Writes  exp/<name>/utterances.csv, protocol.csv, protocol.json, tables/table1_counts.csv (and bad_audio.csv if any file is bad)
-Costs   reads all audio once: about 5 s for the demo, a minute for MCL-MLAAD; nothing when nothing changed
+Costs   reads all audio once: 1 s for the demo; nothing when nothing changed
 Run     python scripts/02_build_protocols.py configs/demo.yaml
 """
 

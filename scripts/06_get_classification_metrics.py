@@ -3,7 +3,7 @@
 Reads   exp/<name>/runs/ and features/
 Writes  exp/<name>/runs/<system>/<run>/scores/<split>.parquet (utt_id, variant, language, source, logits), <split>.embeddings.npy
         and <split>_<test set>.txt (per-class reports)
-Costs   demo: about 20 s on 2 cores; scores that belong to the weights on disk are kept
+Costs   demo: about 11 s on 2 cores; scores that belong to the weights on disk are kept
 Run     python scripts/06_get_classification_metrics.py configs/demo.yaml
 """
 

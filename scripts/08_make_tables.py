@@ -2,7 +2,7 @@
 
 Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv
 Writes  exp/<name>/tables/: table4.{csv,md,tex}, means.csv, per_class.csv, confusion.csv, *.png;   exp/<name>/report.html
-Costs   demo: about 5 s; the same scores give the same bytes
+Costs   demo: about 2 s; the same scores give the same bytes
 Run     python scripts/08_make_tables.py configs/demo.yaml
 """
 

@@ -86,7 +86,8 @@ def load_cells(layers: Layers) -> list[Cell]:
     store_names: dict[tuple, str] = {}
     cells = []
     for settings in settings_of_cells(layers):
-        key = (settings.frontend, str(to_dict(settings.lfcc)), str(to_dict(settings.augment)), str(to_dict(settings.audio)))
+        # Cells of one front-end share a store; looking for it once for each front-end is enough.
+        key = (settings.frontend, *(repr(getattr(settings, group)) for group in (settings.frontend, "audio", "augment", "store")))
         if key not in store_names:
             store_names[key] = open_store(settings).folder.name
         cells.append(cell_of(settings, store_names[key]))
