@@ -177,8 +177,8 @@ def to_dict(settings: Any) -> dict:
 
 
 def to_yaml(settings: Settings) -> str:
-    """The resolved settings as YAML that can be read back."""
-    return yaml.safe_dump(to_dict(settings), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    """The resolved settings as YAML that can be read back; what `systems` said is in them already, and must not be applied again."""
+    return yaml.safe_dump({**to_dict(settings), "systems": {}}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
 def describe(settings: Settings, groups: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from sourcetracing.feature_data import open_store
 from sourcetracing.parallel import map_unordered, resolve_workers
 from sourcetracing.progress import bar
 from sourcetracing.run_folder import RunFolder
-from sourcetracing.scoring import score_cell
+from sourcetracing.scoring import is_scored, score_cell
 from sourcetracing.training import train_cell
 
 _tell_parent: Callable[[Any], None] = lambda message: None  # noqa: E731 (replaced in each worker)
@@ -37,9 +37,12 @@ def train_cells(cells: Sequence[Cell]) -> None:
 
 
 def score_cells(cells: Sequence[Cell]) -> None:
-    """Scores the cells whose scores are missing; a progress bar counts cells."""
-    with bar(total=len(cells), desc="score", unit="cell") as progress:
-        for _ in _each(_score_one, cells, lambda _: None):
+    """Scores the cells whose scores are missing or older than their weights; a progress bar counts cells."""
+    to_do = [cell for cell in cells if not all(is_scored(cell, split) for split in cell.settings.evaluation.splits)]
+    if not to_do:
+        return
+    with bar(total=len(to_do), desc="score", unit="cell") as progress:
+        for _ in _each(_score_one, to_do, lambda _: None):
             progress.update(1)
 
 
