@@ -18,9 +18,11 @@ def main(layers: Layers) -> None:
     """Builds the protocol and prints its counts."""
     settings = layers.resolve()
     print(f"02 protocols: {settings.paths.corpus} -> {Layout.of(settings).root}", flush=True)
-    counts, done = build_protocols(settings)
-    print(counts.to_string(index=False))
-    print(f"{'wrote' if done else 'unchanged:'} {Layout.of(settings).protocol}")
+    built = build_protocols(settings)
+    print(built.counts.to_string(index=False))
+    if built.num_left_out:
+        print(f"left out {built.num_left_out} bad audio files, listed in {Layout.of(settings).bad_audio}")
+    print(f"{'wrote' if built.is_new else 'unchanged:'} {Layout.of(settings).protocol}")
     print("next: python scripts/04_preprocess_dataset.py CONFIG.yaml")
 
 

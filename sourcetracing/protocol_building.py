@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +17,17 @@ from sourcetracing.protocols import count_utterances, split_utterances
 from sourcetracing.settings_io import to_dict
 
 
-def build_protocols(settings: Settings) -> tuple[pd.DataFrame, bool]:
-    """Reads the corpus, checks every audio file, splits; returns the counts table and whether anything had to be done.
+@dataclass(frozen=True)
+class BuiltProtocol:
+    """counts: Table 1; num_left_out: bad audio files (listed in bad_audio.csv); is_new: whether anything had to be done."""
+
+    counts: pd.DataFrame
+    num_left_out: int
+    is_new: bool
+
+
+def build_protocols(settings: Settings) -> BuiltProtocol:
+    """Reads the corpus, checks every audio file, splits the utterances.
 
     Writes exp/<name>/utterances.csv, protocol.csv, tables/table1_counts.csv and, last, protocol.json: the digest of what they were
     made from. Nothing is done when that digest is still true. Raises `UserError` for a missing corpus or bad audio.
@@ -25,17 +35,17 @@ def build_protocols(settings: Settings) -> tuple[pd.DataFrame, bool]:
     layout = Layout.of(settings)
     corpus_module(settings.corpus.reader).check(settings)
     utterances = corpus_module(settings.corpus.reader).prepare(settings)
-    record = {"inputs": _digest_of_inputs(utterances, settings)}
-    if _is_current(layout, record):
-        return pd.read_csv(layout.counts), False
-    utterances, _ = check_corpus(utterances, Path(settings.paths.corpus), settings)
+    inputs = _digest_of_inputs(utterances, settings)
+    if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
+        return BuiltProtocol(pd.read_csv(layout.counts), num_left_out, is_new=False)
+    utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
     protocol = split_utterances(utterances, settings.split, settings.seed)
     counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)
     for table, path in [(utterances, layout.utterances), (protocol, layout.protocol), (counts, layout.counts)]:
         with atomic_path(path) as partial:
             table.to_csv(partial, index=False)
-    write_json(layout.protocol_record, record)
-    return counts, True
+    write_json(layout.protocol_record, {"inputs": inputs, "num_left_out": len(problems)})
+    return BuiltProtocol(counts, len(problems), is_new=True)
 
 
 def _digest_of_inputs(utterances: pd.DataFrame, settings: Settings) -> str:
@@ -53,7 +63,9 @@ def _size_and_time(path: Path) -> tuple[int, int] | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _is_current(layout: Layout, record: dict) -> bool:
+def _left_out_last_time(layout: Layout, inputs: str) -> int | None:
+    """None unless the files on disk were made from these inputs."""
     if not all(path.is_file() for path in (layout.protocol_record, layout.utterances, layout.protocol, layout.counts)):
-        return False
-    return json.loads(layout.protocol_record.read_text(encoding="utf-8")) == record
+        return None
+    record = json.loads(layout.protocol_record.read_text(encoding="utf-8"))
+    return record["num_left_out"] if record.get("inputs") == inputs else None

@@ -183,6 +183,8 @@ def test_bad_audio_is_named_and_can_be_left_out(corpus, tmp_path):
         build_protocols(load_settings(mine))
     assert "silent" in str(caught.value)
     settings = load_settings([*mine, "audio.on_bad_audio=skip"])
-    counts, _ = build_protocols(settings)
-    assert counts["utterances"].iloc[-1] == 18
+    built = build_protocols(settings)
+    assert built.counts["utterances"].iloc[-1] == 18
+    assert (built.num_left_out, built.is_new) == (2, True)
+    assert (build_protocols(settings).num_left_out, build_protocols(settings).is_new) == (2, False)
     assert len(pd.read_csv(Layout.of(settings).bad_audio)) == 2
