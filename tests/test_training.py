@@ -14,12 +14,15 @@ import torch
 from sourcetracing.checkpoints import load_checkpoint, load_initial_weights, save_checkpoint
 from sourcetracing.errors import UserError
 from sourcetracing.experiments import Cell, cell_of
+from sourcetracing.feature_data import select_rows
 from sourcetracing.run_folder import HISTORY_COLUMNS, RunFolder
 from sourcetracing.scoring import is_scored, read_scores, score_cell, scores_path
 from sourcetracing.seeding import rng
-from sourcetracing.training import batches, build_model, is_better, learning_rate, train_cell, train_step
+from sourcetracing.training import batches, build_model, is_better, learning_rate, start_or_resume, train_cell, train_step
 from tests.conftest import small_settings
+from tests.golden.golden_weights import fill, read_names
 
+GOLDEN = Path(__file__).parent / "golden"
 CPU = torch.device("cpu")
 
 
@@ -140,6 +143,19 @@ def test_a_pickle_that_is_no_checkpoint_is_refused(cell, store, tmp_path):
         load_initial_weights(build_model(cell.settings, store.shape[1:]), "ecapa_tdnn", tmp_path / "broken.pth")
 
 
+def test_a_published_checkpoint_is_read_under_its_own_names(tmp_path, store):
+    names = read_names(GOLDEN / "ecapa_c192.names.json")
+    published = {f"module.{name}": torch.from_numpy(np.array(value)) for name, value in fill(names).items()}
+    torch.save(published, tmp_path / "theirs.pth")
+    words = ["ecapa_tdnn.channels=192", "ecapa_tdnn.logit_bn=true", "corpus.sources=[a,b,c,d]"]
+    model = build_model(small_settings(tmp_path, *words), store.shape[1:])
+    load_initial_weights(model, "ecapa_tdnn", tmp_path / "theirs.pth")
+    assert torch.equal(model.classifier.weight, published["module.fc6.weight"])
+    narrow = build_model(small_settings(tmp_path, *words, "ecapa_tdnn.channels=64"), store.shape[1:])
+    with pytest.raises(UserError, match="theirs.pth: this is no ecapa_tdnn checkpoint for this model"):
+        load_initial_weights(narrow, "ecapa_tdnn", tmp_path / "theirs.pth")
+
+
 def test_diverging_training_stops_with_one_line(cell, store, tmp_path):
     settings = small_settings(tmp_path, "train.languages=[en]", "train.lr=1e30")
     with pytest.raises(UserError, match=r"loss became .* lower train\.lr"):
@@ -210,9 +226,6 @@ def test_rows_left_on_disk_train_like_rows_in_memory(cell, store, tmp_path, monk
 
 
 def test_train_step_reports_the_sum_over_rows(cell, store):
-    from sourcetracing.feature_data import select_rows
-    from sourcetracing.training import start_or_resume
-
     settings = cell.settings
     rows = select_rows(store, settings, "train", ["en"], CPU)
     state = start_or_resume(settings, store, RunFolder(cell.folder), CPU)
