@@ -9,8 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any
+
+from sourcetracing.errors import UserError
 
 MOST_WORKERS = 8
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -67,6 +70,7 @@ def map_unordered(
     """Yields (item, function(item)) as they finish. Never holds more than a few items in flight, so memory stays flat.
 
     On an error or Ctrl-C in the parent the workers are killed at once: the caller's work must be resumable by design.
+    A worker that dies (the system kills it for lack of memory, say) is a `UserError`.
     """
     saved = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     pool = _start_pool(num_workers, initializer, initargs, tasks_per_child)
@@ -82,6 +86,11 @@ def map_unordered(
             for future in finished:
                 yield pending.pop(future), future.result()
         pool.shutdown()
+    except BrokenProcessPool:
+        _kill(pool)
+        raise UserError(
+            "a worker process was killed, most likely for lack of memory. Run the same command again with fewer: compute.workers=1"
+        ) from None
     except BaseException:
         _kill(pool)
         raise
