@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from sourcetracing.compute import pick_device, prepare_cpu
 from sourcetracing.experiments import Cell
 from sourcetracing.feature_data import open_store
@@ -94,9 +92,6 @@ def train_alone(cell: Cell) -> RunFolder:
     """One cell in this process with all cores, as train_refd.py does."""
     device = pick_device(cell.settings.compute.device)
     prepare_cpu(resolve_workers(cell.settings.compute.workers))
-    folder = RunFolder(cell.folder)
-    with (
-        bar(total=cell.settings.train.epochs, initial=folder.num_epochs_done(), desc="train", unit="epoch") as progress,
-        torch.enable_grad(),
-    ):
+    done = RunFolder(cell.folder).num_epochs_done()
+    with bar(total=cell.settings.train.epochs, initial=done, desc="train", unit="epoch") as progress:
         return train_cell(cell, open_store(cell.settings), device, on_epoch=lambda epoch: progress.update(1))

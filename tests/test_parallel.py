@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from sourcetracing.errors import UserError
 from sourcetracing.parallel import map_unordered
 from sourcetracing.settings_io import PROJECT_ROOT
 
@@ -41,8 +42,19 @@ def test_an_error_reaches_the_parent_and_ends_the_workers():
     assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
 
 
+def die(number: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_worker_that_the_system_kills_is_one_clear_line():
+    with pytest.raises(UserError, match="compute.workers=1"):
+        list(map_unordered(die, range(3), num_workers=2))
+
+
 SLEEPER = """
 import time
+from sourcetracing.errors import UserError
 from sourcetracing.parallel import map_unordered
 if __name__ == "__main__":
     list(map_unordered(time.sleep, [60] * 4, num_workers=2))
