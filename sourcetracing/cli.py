@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -59,7 +60,7 @@ def _complain(line: str) -> int:
 
 
 def _command(words: Sequence[str]) -> str:
-    return " ".join(["python", os.path.relpath(sys.argv[0]), *words])
+    return shlex.join(["python", os.path.relpath(sys.argv[0]), *words])
 
 
 def _refuse_flags(words: Sequence[str]) -> None:
@@ -74,5 +75,5 @@ def _print_help(doc: str, uses: Sequence[str], words: list[str]) -> None:
     settings = read_layers(words).resolve()
     origin = " ".join(words) if words else "the defaults; name a CONFIG.yaml before --help to see its values"
     print(re.sub(r"\n{3,}", "\n\n", doc.strip()))
-    print(f"\nusage: {_command(['CONFIG.yaml', '[MORE.yaml ...]', '[key=value ...]'])}   (later wins)")
+    print(f"\nusage: {_command([])} CONFIG.yaml [MORE.yaml ...] [key=value ...]   (later wins)")
     print(f"\nsettings of this script ({origin}):\n{describe(settings, uses)}")
