@@ -94,7 +94,7 @@ def check(settings: Settings) -> dict[str, int]:
 def _parts(settings: Settings) -> list[_Part]:
     """Corpus, noises, room responses; a folder with somebody else's noises or responses is left out of the making."""
     demo, seed = settings.demo, settings.seed
-    sources = list(dict.fromkeys([*settings.corpus.sources, *demo.unknown_sources]))
+    sources = list(dict.fromkeys([*settings.corpus.sources, *settings.corpus.unknown_sources]))
     _require_known("corpus.languages", settings.corpus.languages, plan.LOCALES)
     _require_known("corpus.sources", sources, plan.ARCHITECTURES)
     utterances = plan.plan_utterances(settings.corpus.languages, sources, demo.utterances_per_source, demo.speakers_per_language, seed)
