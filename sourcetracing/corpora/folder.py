@@ -1,0 +1,353 @@
+"""A corpus of your own: a tree <paths.corpus>/<language>/<source>/**/*.wav, or a table (folder.table) with a row per audio file.
+
+The table is a CSV or TSV with a header: path, language, source [, speaker, transcript, recording, split]. A path is relative to
+paths.corpus, or absolute. The utt_id of a file is that path without its suffix, so it stays when labels are corrected.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from sourcetracing.config import Settings
+from sourcetracing.corpora.list_words import SPLIT_WORDS
+from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS, model_dir_of
+from sourcetracing.errors import UserError
+from sourcetracing.settings_check import did_you_mean
+
+REQUIRED_COLUMNS = ("path", "language", "source")
+OPTIONAL_COLUMNS = ("speaker", "transcript", "recording", "split")
+SEPARATORS = (",", ";", "\t", "|")
+NUM_NAMED = 3  # missing files that the one-line message names
+_FORMATS = {".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3", ".ogg": "OGG", ".opus": "OGG", ".aiff": "AIFF", ".aif": "AIFF"}
+AUDIO_SUFFIXES = tuple(suffix for suffix, name in _FORMATS.items() if name in soundfile.available_formats())
+
+
+def prepare(settings: Settings) -> pd.DataFrame:
+    """The utterance table (`UTTERANCE_COLUMNS`, and split where the table has it), sorted by utt_id; prints what it left out.
+
+    Raises `UserError` for a table or tree that is not as above, and for a language or source of the settings that it lacks. Whether the
+    files of a table exist is left to `check`, so that a protocol can be built and audited without its audio.
+    """
+    rows, notes = _read(settings)
+    for note in notes:
+        print(note)
+    return rows
+
+
+def check(settings: Settings) -> dict[str, int]:
+    """The number of utterances, all of which are there. Raises `UserError` as `prepare`, and for missing files."""
+    rows, _ = _read(settings)
+    missing = rows["path"][~_is_there(rows, settings)].tolist()
+    if missing:
+        named = ", ".join(missing[:NUM_NAMED])
+        where = f"{settings.folder.table}: {len(missing)} of {len(rows)} files are missing below {settings.paths.corpus}"
+        raise UserError(f"{where}: {named}{' ...' if len(missing) > NUM_NAMED else ''}. See paths.corpus")
+    return {"utterances": len(rows)}
+
+
+def inventory(settings: Settings) -> pd.DataFrame:
+    """Columns language, source, needed, present, in the order of the settings: rows of the table, and how many of their files exist."""
+    rows, _ = _read(settings)
+    counts = rows.assign(there=_is_there(rows, settings)).groupby(["language", "source"], sort=False)["there"].agg(["size", "sum"])
+    table = counts.reset_index().rename(columns={"size": "needed", "sum": "present"})
+    places = {name: place for place, name in enumerate([*settings.corpus.languages, *settings.corpus.sources])}
+    return table.sort_values(
+        ["language", "source"], key=lambda names: names.map(lambda name: (places.get(name, len(places)), name)), ignore_index=True
+    )
+
+
+def missing_files(settings: Settings) -> list[str]:
+    """Paths of the table that are not there, sorted."""
+    rows, _ = _read(settings)
+    return sorted(rows["path"][~_is_there(rows, settings)])
+
+
+def download(settings: Settings) -> None:
+    """Nothing to fetch. Raises `UserError` with the expected layout where the corpus is missing."""
+    if settings.folder.table:
+        _require_table(settings)
+    else:
+        _require_root(settings)
+
+
+def resources(settings: Settings) -> list:
+    """Nothing is fetched for a corpus of your own."""
+    return []
+
+
+def _read(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
+    """(utterances of the settings' languages and sources, lines about what was left out)."""
+    found, notes = _read_table(settings) if settings.folder.table else _read_tree(settings)
+    rows = _select(found, settings)
+    if len(rows) < len(found):
+        chosen = "corpus.languages, corpus.sources and corpus.unknown_sources"
+        notes.append(f"{_where(settings)}: left out {len(found) - len(rows)} of {len(found)} utterances that {chosen} do not name")
+    rows["utt_id"] = rows["path"].str.replace(r"([^/])\.[^./]+$", r"\1", regex=True).str.lstrip("/")
+    _refuse_same_id(rows)
+    for column in set(UTTERANCE_COLUMNS) - set(rows.columns):
+        rows[column] = ""
+    columns = [*UTTERANCE_COLUMNS, *(["split"] if "split" in rows else [])]
+    return rows[columns].sort_values("utt_id", ignore_index=True), notes
+
+
+def _where(settings: Settings) -> str:
+    return settings.folder.table or settings.paths.corpus
+
+
+def _select(found: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    corpus = settings.corpus
+    known = [name for name in corpus.unknown_sources if name != "all"]
+    _require_names("corpus.languages", corpus.languages, found["language"], _where(settings))
+    _require_names("corpus.sources", corpus.sources, found["source"], _where(settings))
+    _require_names("corpus.unknown_sources", known, found["source"], _where(settings))
+    mask = found["language"].isin(corpus.languages)
+    if "all" not in corpus.unknown_sources:
+        mask &= found["source"].isin([*corpus.sources, *known])
+    rows = found[mask].reset_index(drop=True)
+    for setting, names, column in (("corpus.languages", corpus.languages, "language"), ("corpus.sources", corpus.sources, "source")):
+        if absent := [name for name in names if name not in set(rows[column].unique())]:
+            raise UserError(f"{setting}: {_where(settings)} has {absent[0]!r}, but not together with the other settings of the corpus")
+    return rows
+
+
+def _require_names(setting: str, names: list[str], column: pd.Series, where: str) -> None:
+    there = sorted(column.unique())
+    for name in names:
+        if name not in there:
+            raise UserError(f"{setting}: {where} has no {name!r}; it has {', '.join(there[:30])}{' ...' if len(there) > 30 else ''}")
+
+
+def _refuse_same_id(rows: pd.DataFrame) -> None:
+    if (twice := rows["utt_id"].duplicated()).any():
+        utt_id = rows["utt_id"][twice].iloc[0]
+        first, second = rows["path"][rows["utt_id"] == utt_id].iloc[:2]
+        raise UserError(f"{first} and {second} would both be utterance {utt_id}. Rename one of them")
+
+
+# --- a tree
+
+
+def _require_root(settings: Settings) -> None:
+    root = settings.paths.corpus
+    if not os.path.isdir(root):
+        layout = f"{root}/<language>/<source>/*.wav, such as {root}/en/my_vocoder/1.wav"
+        raise UserError(f"paths.corpus={root} is no folder. Expected: {layout}; or a table with path, language, source as folder.table")
+
+
+def _read_tree(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
+    _require_root(settings)
+    root = os.path.abspath(settings.paths.corpus)
+    paths, others = _sort_out(root, _files_below(root, _other_folders(settings)))
+    if not paths:
+        held = f"; it holds {_count_suffixes(others)}" if others else ""
+        expected = f"<language>/<source>/* with one of {' '.join(AUDIO_SUFFIXES)}"
+        raise UserError(f"{settings.paths.corpus} holds no {expected}{held}. See paths.corpus")
+    _refuse_undecodable(paths)
+    source_of = {model_dir_of(source): source for source in [*settings.corpus.sources, *settings.corpus.unknown_sources]}
+    folders = [path.split("/", 2) for path in paths]
+    columns = {
+        "path": paths,
+        "language": [parts[0] for parts in folders],
+        "source": [source_of.get(parts[1], parts[1]) for parts in folders],
+    }
+    notes = [f"{settings.paths.corpus}: ignored {len(others)} other files ({_count_suffixes(others)})"] if others else []
+    return pd.DataFrame(columns, dtype="str"), notes
+
+
+def _other_folders(settings: Settings) -> set[str]:
+    """Noises or results that lie inside the corpus folder are no languages of it."""
+    return {os.path.abspath(path) for path in (settings.paths.musan, settings.paths.rirs, settings.paths.exp)}
+
+
+def _files_below(folder: str, skipped: set[str], ancestors: tuple = ()) -> Iterator[str]:
+    """Absolute paths of all files but hidden ones, through links too; a link to a folder around itself is not followed."""
+    stat = os.stat(folder)
+    identity = (stat.st_dev, stat.st_ino)
+    if identity in ancestors:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.path in skipped:
+                continue
+            if entry.is_dir():
+                yield from _files_below(entry.path, skipped, (*ancestors, identity))
+            else:
+                yield entry.path
+
+
+def _sort_out(root: str, files: Iterator[str]) -> tuple[list[str], list[str]]:
+    """(audio below <language>/<source>/, everything else), sorted and relative to root, with forward slashes."""
+    audio, others = [], []
+    for file in files:
+        path = os.path.relpath(file, root).replace(os.sep, "/") if os.sep != "/" else file[len(root.rstrip("/")) + 1 :]
+        is_audio = path.lower().endswith(AUDIO_SUFFIXES) and path.count("/") >= 2
+        (audio if is_audio else others).append(path)
+    return sorted(audio), sorted(others)
+
+
+def _count_suffixes(paths: list[str]) -> str:
+    """Such as: 3 .txt, 2 .m4a, 1 .wav outside <language>/<source>/."""
+    kinds = [os.path.splitext(path)[1].lower() or "without suffix" for path in paths]
+    outside = " outside <language>/<source>/"
+    counts = Counter(kind + (outside if kind in AUDIO_SUFFIXES else "") for kind in kinds)
+    return ", ".join(f"{count} {kind}" for kind, count in counts.most_common(5)) + (", ..." if len(counts) > 5 else "")
+
+
+def _refuse_undecodable(paths: list[str]) -> None:
+    try:
+        "".join(paths).encode("utf-8")
+    except UnicodeEncodeError:
+        bad = next(path for path in paths if any("\ud800" <= char <= "\udfff" for char in path))
+        raise UserError(f"{bad.encode('utf-8', 'backslashreplace').decode()}: the file name is not UTF-8. Rename it") from None
+
+
+# --- a table
+
+
+def _require_table(settings: Settings) -> Path:
+    path = Path(settings.folder.table)
+    if not path.is_file():
+        expected = f"a CSV with columns path, language, source, the paths relative to paths.corpus ({settings.paths.corpus})"
+        raise UserError(f"folder.table={path} is no file. Expected: {expected}")
+    return path
+
+
+def _read_table(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
+    path = _require_table(settings)
+    columns, separator = _read_header(path)
+    cells = _read_cells(path, columns, separator)
+    extra = [column for column in columns if column and column not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
+    rows = cells[[column for column in columns if column in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]].copy()
+    for column in REQUIRED_COLUMNS:
+        _refuse(rows[column] == "", path, lambda row, column=column: f"empty {column}")
+    rows["path"] = _normalize_paths(rows["path"], path, settings.paths.corpus)
+    _refuse_listed_twice(rows["path"], path)
+    if "split" in rows:
+        rows = _with_splits(rows, path)
+    return rows, [f"{path}: ignored the columns {', '.join(extra)}"] if extra else []
+
+
+def _read_header(path: Path) -> tuple[list[str], str]:
+    """(column names in lower case, separator). The separator is the one that yields most of the names that we know."""
+    found = {separator: _first_row(path, separator) for separator in SEPARATORS}
+    separator = max(SEPARATORS, key=lambda separator: len(set(found[separator]) & {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS}))
+    columns = found[separator]
+    for column in REQUIRED_COLUMNS:
+        if column not in columns:
+            raise UserError(f"{path} has no column {column!r}{did_you_mean(column, [name for name in columns if name])}")
+    if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
+        raise UserError(f"{path} has two columns {twice[0]!r}")
+    return columns, separator
+
+
+def _first_row(path: Path, separator: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            row = next(csv.reader(file, delimiter=separator), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no UTF-8 table ({error}). Save it as CSV in UTF-8") from None
+    if not row:
+        raise UserError(f"{path} is empty, or its first line is. Expected: a header with path, language, source")
+    return [name.strip().lower() for name in row]
+
+
+def _read_cells(path: Path, columns: list[str], separator: str) -> pd.DataFrame:
+    """All cells as text, indexed by row as a spreadsheet counts them (the header is row 1); blank rows left out."""
+    names = [column or f"unnamed {place}" for place, column in enumerate(columns)]
+    rules = {"dtype": "str", "keep_default_na": False, "index_col": False, "skip_blank_lines": False, "encoding": "utf-8-sig"}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            cells = pd.read_csv(path, sep=separator, header=0, names=names, **rules)
+    except pd.errors.ParserWarning:
+        raise UserError(f"{path}, row 2: more cells than the header has columns ({len(columns)})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 table ({error}). Save it as CSV in UTF-8") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path} cannot be read as a table: {str(error).strip()}") from None
+    cells = cells.fillna("").set_axis(cells.index + 2)
+    for name in set(names) - {"transcript"}:
+        cells[name] = cells[name].str.strip()
+    cells = cells[(cells != "").any(axis=1)]
+    if cells.empty:
+        raise UserError(f"{path} lists no utterances")
+    _refuse_swallowed_rows(cells, path, separator)
+    return cells
+
+
+def _refuse_swallowed_rows(cells: pd.DataFrame, path: Path, separator: str) -> None:
+    """A quotation mark at the start of an unquoted transcript makes one cell of all rows up to the next mark."""
+    if separator in (",", ";"):  # these do occur in text; tabs and bars together with a line break do not
+        return
+    for name in cells:
+        swallowed = cells[name].str.contains("\n", regex=False) & cells[name].str.contains(separator, regex=False)
+        _refuse(swallowed, path, lambda row, name=name: f"the {name} starts with a quotation mark that does not end with the cell")
+
+
+def _refuse(mask: pd.Series, path: Path, reason) -> None:
+    """Raises `UserError` for the first row in the mask; reason: text for the row's number."""
+    if mask.any():
+        row = mask.idxmax()
+        others = f" (and {int(mask.sum()) - 1} more rows)" if mask.sum() > 1 else ""
+        raise UserError(f"{path}, row {row}: {reason(row)}{others}")
+
+
+def _normalize_paths(paths: pd.Series, table: Path, root: str) -> pd.Series:
+    """Forward slashes, no ./ and //; relative to root wherever they lie below it. Refuses `..`."""
+    given, paths = paths, paths.str.replace("\\", "/", regex=False)
+    _refuse(paths.str.contains(r"(?:^|/)\.\.(?:/|$)"), table, lambda row: f"{given[row]} leaves its folder by '..'; write the path without")
+    paths = paths.str.replace(r"/(?:\.?/)+", "/", regex=True).str.replace(r"^\./", "", regex=True)
+    for prefix in {os.path.abspath(root), os.path.realpath(root)}:
+        paths = paths.str.removeprefix(prefix.replace(os.sep, "/").rstrip("/") + "/")
+    _refuse(paths.str.endswith("/"), table, lambda row: f"{given[row]} is a folder, but one audio file for each row is expected")
+    return paths
+
+
+def _refuse_listed_twice(paths: pd.Series, table: Path) -> None:
+    if (twice := paths.duplicated()).any():
+        second = twice.idxmax()
+        first = (paths == paths[second]).idxmax()
+        raise UserError(f"{table}, rows {first} and {second}: both list {paths[second]}")
+
+
+def _with_splits(rows: pd.DataFrame, table: Path) -> pd.DataFrame:
+    words = rows["split"].str.lower()
+    if (words == "").all():
+        return rows.drop(columns="split")
+    full = (words != "").idxmax()
+    _refuse(words == "", table, lambda row: f"no split, but row {full} has {rows['split'][full]!r}; give one to every row or to none")
+    splits = words.map(SPLIT_WORDS)
+    _refuse(splits.isna(), table, lambda row: f"unknown split {rows['split'][row]!r}; use train, dev or eval")
+    return rows.assign(split=splits)
+
+
+def _is_there(rows: pd.DataFrame, settings: Settings) -> np.ndarray:
+    """(rows,) bool: whether each file exists. Folders are listed once, since a question for each file takes minutes on a network disk."""
+    if not settings.folder.table:
+        return np.ones(len(rows), dtype=bool)
+    listings: dict[str, set[str]] = {}
+    there = np.zeros(len(rows), dtype=bool)
+    for place, path in enumerate(rows["path"].tolist()):
+        folder, _, name = path.rpartition("/")
+        if folder not in listings:
+            listings[folder] = _file_names(os.path.join(settings.paths.corpus, folder if folder or path[0] != "/" else "/"))
+        # Asked again, because some file systems open a name in other letters than they list it in.
+        there[place] = name in listings[folder] or bool(listings[folder]) and os.path.isfile(os.path.join(settings.paths.corpus, path))
+    return there
+
+
+def _file_names(folder: str) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return set()
