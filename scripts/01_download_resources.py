@@ -1,28 +1,41 @@
 """01 - Get the corpus, the noises and the room responses. For the demo corpus: synthesize them.
 
 Reads   nothing (demo: an espeak-ng library that comes with `pip install espeakng-loader`)
-Writes  paths.corpus, paths.musan, paths.rirs
-Costs   demo: about 20 s on 2 cores, 192 MB; files that are there and complete are kept
+Writes  paths.corpus, paths.protocols, paths.musan, paths.rirs; with --check exp/<name>/missing_files.txt
+Costs   demo: about 20 s on 2 cores, 192 MB; MCL-MLAAD: about 4 GB, MUSAN 11 GB, RIRS_NOISES 1.3 GB. What is there and complete is kept;
+        an interrupted download goes on where it was
 Run     python scripts/01_download_resources.py configs/demo.yaml
+        python scripts/01_download_resources.py configs/mcl_mlaad.yaml --dry-run
+        python scripts/01_download_resources.py configs/mcl_mlaad.yaml --check
 """
 
 import _project_root  # noqa: F401
 
 from sourcetracing.cli import run_script
-from sourcetracing.corpora import corpus_module
+from sourcetracing.corpora.stock import check_all, download_all, print_plan, print_stock
 from sourcetracing.settings_io import Layers
 
+FLAGS = {
+    "--dry-run": "print what would be fetched, from where, how large, under which licence; fetch nothing",
+    "--check": "count what is there against what is needed, per language and source; list what is missing",
+}
 
-def main(layers: Layers) -> None:
+
+def main(layers: Layers, flags: set[str]) -> None:
     """Downloads (or makes) what the corpus needs and names the next step."""
     settings = layers.resolve()
     print(f"01 resources: corpus {settings.corpus.reader!r} -> {settings.paths.corpus}", flush=True)
-    corpus = corpus_module(settings.corpus.reader)
-    corpus.download(settings)
-    corpus.check(settings)
-    print(f"complete: {settings.paths.corpus}, {settings.paths.musan}, {settings.paths.rirs}")
+    if "--dry-run" in flags:
+        print_plan(settings)
+    if "--check" in flags:
+        print_stock(settings)
+    if flags:
+        return
+    download_all(settings)
+    counts = check_all(settings)
+    print("complete: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
     print("next: python scripts/02_build_protocols.py CONFIG.yaml")
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "demo", "compute"])
+    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "demo", "mlaad", "mcl_mlaad", "folder", "download", "compute"], flags=FLAGS)

@@ -1,30 +1,53 @@
-"""02 - Check every audio file, split the utterances into train, dev and eval, and count them (Table 1).
+"""02 - Check every audio file, split the utterances into train, dev and eval, count them (Table 1), look for leakage.
 
-Reads   paths.corpus (fake/<language>/<model_dir>/*.wav and meta.csv)
-Writes  exp/<name>/utterances.csv, protocol.csv, protocol.json, tables/table1_counts.csv (and bad_audio.csv if any file is bad)
-Costs   reads all audio once: 1 s for the demo; nothing when nothing changed
+Reads   paths.corpus (fake/<language>/<model_dir>/*.wav and meta.csv, or your own layout); paths.protocols or mcl_mlaad.lists
+Writes  exp/<name>/utterances.csv, protocol.csv, label_assignment.txt, protocol.json, tables/table1_counts.csv, tables/leakage.csv
+        (and bad_audio.csv if any file is bad); with --audit nothing
+Costs   reads all audio once: 1 s for the demo; nothing when nothing changed. --audit needs no audio
 Run     python scripts/02_build_protocols.py configs/demo.yaml
+        python scripts/02_build_protocols.py configs/demo.yaml --audit
+        python scripts/02_build_protocols.py configs/demo.yaml split.group_by=transcript
 """
 
 import _project_root  # noqa: F401
+import pandas as pd
 
 from sourcetracing.cli import run_script
+from sourcetracing.config import Settings
 from sourcetracing.layout import Layout
-from sourcetracing.protocol_building import build_protocols
+from sourcetracing.leakage import summarize
+from sourcetracing.protocol_building import audit_protocol, build_protocols
 from sourcetracing.settings_io import Layers
 
+FLAGS = {"--audit": "report what train, dev and eval share: files, transcripts, recordings, speakers, audio; write nothing"}
+MAX_SOURCE_COLUMNS = 8  # more do not fit a terminal; tables/table1_counts.csv has them all
 
-def main(layers: Layers) -> None:
-    """Builds the protocol and prints its counts."""
+
+def main(layers: Layers, flags: set[str]) -> None:
+    """Builds the protocol and prints its counts, or prints the audit."""
     settings = layers.resolve()
     print(f"02 protocols: {settings.paths.corpus} -> {Layout.of(settings).root}", flush=True)
+    if "--audit" in flags:
+        _report_audit(settings)
+        return
     built = build_protocols(settings)
-    print(built.counts.to_string(index=False))
+    too_many = settings.corpus.sources if len(settings.corpus.sources) > MAX_SOURCE_COLUMNS else []
+    print(built.counts.drop(columns=too_many).to_string(index=False))
     if built.num_left_out:
         print(f"left out {built.num_left_out} bad audio files, listed in {Layout.of(settings).bad_audio}")
+    print("\n".join(summarize(built.leakage)))
     print(f"{'wrote' if built.is_new else 'unchanged:'} {Layout.of(settings).protocol}")
     print("next: python scripts/04_preprocess_dataset.py CONFIG.yaml")
 
 
+def _report_audit(settings: Settings) -> None:
+    table, saw_audio = audit_protocol(settings)
+    with pd.option_context("display.width", 200):
+        print(table.to_string(index=False))
+    print("\n".join(summarize(table)))
+    if not saw_audio:
+        print("the protocol is not built yet: audited as it would be, without looking at the audio")
+
+
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "split", "audio"])
+    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "mlaad", "mcl_mlaad", "folder", "split", "audio"], flags=FLAGS)

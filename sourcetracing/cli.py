@@ -9,7 +9,8 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from sourcetracing.errors import UserError
@@ -19,24 +20,35 @@ EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 _PLAIN_OS_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
 
 
-def run_script(work: Callable[[Layers], None], *, doc: str, uses: Sequence[str], argv: Sequence[str] | None = None) -> None:
+def run_script(
+    work: Callable[..., None], *, doc: str, uses: Sequence[str], flags: Mapping[str, str] | None = None, argv: Sequence[str] | None = None
+) -> None:
     """Runs `work` on the settings that the command line means, and ends the process.
 
     doc: the script's docstring, shown by --help. uses: the groups of settings it reads ("" = the ungrouped ones), shown by --help.
+    flags: name -> meaning of those that the script knows; `work(layers, chosen)` then gets the set of those that were given.
     Exit status: 0 done, 2 the user's mistake (one line on stderr), 130 interrupted.
     """
-    sys.exit(_run(work, doc, uses, sys.argv[1:] if argv is None else list(argv)))
+    words = sys.argv[1:] if argv is None else list(argv)
+    chosen = {word for word in words if word in (flags or {})}
+    job = work if flags is None else partial(_with_flags, work, chosen)
+    sys.exit(_run(job, doc, uses, flags or {}, words))
 
 
-def _run(work: Callable[[Layers], None], doc: str, uses: Sequence[str], words: list[str]) -> int:
+def _with_flags(work: Callable[..., None], chosen: set[str], layers: Layers) -> None:
+    work(layers, chosen)
+
+
+def _run(work: Callable[[Layers], None], doc: str, uses: Sequence[str], flags: Mapping[str, str], words: list[str]) -> int:
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         if {"-h", "--help"} & set(words):
-            _print_help(doc, uses, [word for word in words if word not in {"-h", "--help"}])
+            _print_help(doc, uses, flags, [word for word in words if word not in {"-h", "--help", *flags}])
             return 0
-        _refuse_flags(words)
-        work(read_layers(words))
+        settings_words = [word for word in words if word not in flags]
+        _refuse_flags(settings_words, flags)
+        work(read_layers(settings_words))
     except UserError as error:
         return _complain(f"error: {error}")
     except KeyboardInterrupt:
@@ -63,17 +75,20 @@ def _command(words: Sequence[str]) -> str:
     return shlex.join(["python", os.path.relpath(sys.argv[0]), *words])
 
 
-def _refuse_flags(words: Sequence[str]) -> None:
+def _refuse_flags(words: Sequence[str], flags: Mapping[str, str]) -> None:
     for word in words:
         if word.startswith("-"):
-            raise UserError(f"{word}: there are no flags here but --help; settings are written key=value, for example train.epochs=3")
+            raise UserError(f"{word}: there are no flags here but {', '.join([*flags, '--help'])}; settings are written key=value, for example train.epochs=3")
     if not any("=" not in word for word in words):
         raise UserError(f"a settings file is missing. Run: {_command(['configs/demo.yaml', *words])}")
 
 
-def _print_help(doc: str, uses: Sequence[str], words: list[str]) -> None:
+def _print_help(doc: str, uses: Sequence[str], flags: Mapping[str, str], words: list[str]) -> None:
     settings = read_layers(words).resolve()
     origin = " ".join(words) if words else "the defaults; name a CONFIG.yaml before --help to see its values"
     print(re.sub(r"\n{3,}", "\n\n", doc.strip()))
-    print(f"\nusage: {_command([])} CONFIG.yaml [MORE.yaml ...] [key=value ...]   (later wins)")
+    shown = "".join(f" [{flag}]" for flag in flags)
+    print(f"\nusage: {_command([])} CONFIG.yaml [MORE.yaml ...] [key=value ...]{shown}   (later wins)")
+    for flag, meaning in flags.items():
+        print(f"  {flag:<12} {meaning}")
     print(f"\nsettings of this script ({origin}):\n{describe(settings, uses)}")

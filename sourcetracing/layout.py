@@ -35,6 +35,18 @@ class Layout:
         return self.root / "bad_audio.csv"
 
     @property
+    def missing_files(self) -> Path:
+        return self.root / "missing_files.txt"
+
+    @property
+    def label_assignment(self) -> Path:
+        return self.root / "label_assignment.txt"
+
+    @property
+    def leakage(self) -> Path:
+        return self.tables / "leakage.csv"
+
+    @property
     def counts(self) -> Path:
         return self.root / "tables" / "table1_counts.csv"
 

@@ -11,41 +11,73 @@ import pandas as pd
 from sourcetracing.audio import check_corpus
 from sourcetracing.config import Settings
 from sourcetracing.corpora import corpus_module
-from sourcetracing.files import atomic_path, digest_of_json, write_json
+from sourcetracing.errors import UserError
+from sourcetracing.files import atomic_path, digest_of_json, write_json, write_text
+from sourcetracing.label_assignment import assign_labels, format_labels
 from sourcetracing.layout import Layout
-from sourcetracing.protocols import count_utterances, split_utterances
+from sourcetracing.leakage import audit
+from sourcetracing.protocols import count_utterances, read_table, split_utterances
 from sourcetracing.settings_io import to_dict
 
 
 @dataclass(frozen=True)
 class BuiltProtocol:
-    """counts: Table 1; num_left_out: bad audio files (listed in bad_audio.csv); is_new: whether anything had to be done."""
+    """counts: Table 1; leakage: what splits share; num_left_out: bad audio files (in bad_audio.csv); is_new: whether anything was done."""
 
     counts: pd.DataFrame
+    leakage: pd.DataFrame
     num_left_out: int
     is_new: bool
 
 
 def build_protocols(settings: Settings) -> BuiltProtocol:
-    """Reads the corpus, checks every audio file, splits the utterances.
+    """Reads the corpus, checks every audio file, splits the utterances, looks for what the splits share.
 
-    Writes exp/<name>/utterances.csv, protocol.csv, tables/table1_counts.csv and, last, protocol.json: the digest of what they were
-    made from. Nothing is done when that digest is still true. Raises `UserError` for a missing corpus or bad audio.
+    Writes exp/<name>/utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, tables/leakage.csv and, last,
+    protocol.json: the digest of what they were made from. Nothing is done when that digest is still true. Raises `UserError` for a
+    missing corpus or bad audio.
     """
-    layout = Layout.of(settings)
-    corpus_module(settings.corpus.reader).check(settings)
-    utterances = corpus_module(settings.corpus.reader).prepare(settings)
+    layout, corpus = Layout.of(settings), corpus_module(settings.corpus.reader)
+    corpus.check(settings)
+    utterances = corpus.prepare(settings)
     inputs = _digest_of_inputs(utterances, settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
-        return BuiltProtocol(pd.read_csv(layout.counts), num_left_out, is_new=False)
+        return BuiltProtocol(pd.read_csv(layout.counts), _read_leakage(layout), num_left_out, is_new=False)
     utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
-    protocol = split_utterances(utterances, settings.split, settings.seed)
+    protocol = _split(utterances, settings)
     counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)
-    for table, path in [(utterances, layout.utterances), (protocol, layout.protocol), (counts, layout.counts)]:
+    leakage = audit(utterances, protocol)
+    tables = [(utterances.drop(columns="split", errors="ignore"), layout.utterances), (protocol, layout.protocol)]
+    for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage)]:
         with atomic_path(path) as partial:
             table.to_csv(partial, index=False)
+    write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
     write_json(layout.protocol_record, {"inputs": inputs, "num_left_out": len(problems)})
-    return BuiltProtocol(counts, len(problems), is_new=True)
+    return BuiltProtocol(counts, leakage, len(problems), is_new=True)
+
+
+def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, bool]:
+    """(the leakage audit, whether it saw the audio): of the protocol on disk or, where audio is missing, of the one that would be built."""
+    layout = Layout.of(settings)
+    utterances = corpus_module(settings.corpus.reader).prepare(settings)
+    if _left_out_last_time(layout, _digest_of_inputs(utterances, settings)) is not None:
+        command = "python scripts/02_build_protocols.py CONFIG.yaml"
+        return audit(read_table(layout.utterances, ["utt_id"], command), read_table(layout.protocol, ["utt_id", "split"], command)), True
+    return audit(utterances, _split(utterances, settings)), False
+
+
+def _split(utterances: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    sources = settings.corpus.sources
+    unknown = [source for source in utterances["source"].unique() if source not in sources]
+    protocol = split_utterances(utterances, settings.split, settings.seed, unknown)
+    trained = set(utterances["source"][(protocol["split"] == "train").to_numpy()])
+    if untrained := [source for source in sources if source not in trained]:
+        raise UserError(f"corpus.sources: {untrained[0]} has no training utterance in these splits; name it in corpus.unknown_sources instead")
+    return protocol
+
+
+def _read_leakage(layout: Layout) -> pd.DataFrame:
+    return pd.read_csv(layout.leakage, keep_default_na=False, na_values=[""])
 
 
 def _digest_of_inputs(utterances: pd.DataFrame, settings: Settings) -> str:
@@ -65,7 +97,12 @@ def _size_and_time(path: Path) -> tuple[int, int] | None:
 
 def _left_out_last_time(layout: Layout, inputs: str) -> int | None:
     """None unless the files on disk were made from these inputs."""
-    if not all(path.is_file() for path in (layout.protocol_record, layout.utterances, layout.protocol, layout.counts)):
+    if not all(path.is_file() for path in _files(layout)):
         return None
     record = json.loads(layout.protocol_record.read_text(encoding="utf-8"))
     return record["num_left_out"] if record.get("inputs") == inputs else None
+
+
+def _files(layout: Layout) -> tuple[Path, ...]:
+    written = (layout.utterances, layout.protocol, layout.counts, layout.leakage, layout.label_assignment)
+    return (layout.protocol_record, *written)

@@ -18,6 +18,7 @@ import soundfile
 
 from sourcetracing.config import Settings
 from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances
+from sourcetracing.corpora.resources import Resource
 from sourcetracing.errors import UserError
 from sourcetracing.files import write_json, write_text
 from sourcetracing.parallel import map_unordered, resolve_workers
@@ -89,6 +90,36 @@ def check(settings: Settings) -> dict[str, int]:
             raise UserError(f"{part.root}: {len(missing)} of {total} files are missing, the first is {missing[0]}. Run: {MAKE_COMMAND}")
         counts[name] = len(part.entries)
     return counts
+
+
+def inventory(settings: Settings) -> pd.DataFrame:
+    """Columns language, source, needed, present; the noises and room responses stand in rows of language "-"."""
+    rows = [
+        {"language": language, "source": source, "present": (part.root / entry.path).exists()}
+        for part in _parts(settings)
+        for entry in part.entries
+        for language, source in [_stock_of(part, entry)]
+    ]
+    counts = pd.DataFrame(rows).groupby(["language", "source"], sort=False)["present"].agg(["size", "sum"])
+    return counts.set_axis(["needed", "present"], axis=1).astype(int).reset_index()
+
+
+def _stock_of(part: _Part, entry) -> tuple[str, str]:
+    return (entry.language, entry.source) if part.setting == "corpus" else ("-", part.root.name)
+
+
+def missing_files(settings: Settings) -> list[str]:
+    """Files that are not there, noises and room responses among them."""
+    return [str(part.root / entry.path) for part in _parts(settings) for entry in part.missing()]
+
+
+def resources(settings: Settings) -> list[Resource]:
+    """The three folders; nothing is fetched, espeak-ng and numpy make them."""
+    made = [(part, len(part.missing())) for part in _parts(settings)]
+    return [
+        Resource(f"demo {part.setting} ({count} files)", "made here", 0, "MIT (yours)", str(part.root), is_here=not count)
+        for part, count in made
+    ]
 
 
 def _parts(settings: Settings) -> list[_Part]:

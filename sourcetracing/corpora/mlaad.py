@@ -24,7 +24,7 @@ META_COLUMNS = (
     "architecture",
     "transcript",
 )
-UTTERANCE_COLUMNS = ("utt_id", "path", "language", "source", "speaker", "transcript")
+UTTERANCE_COLUMNS = ("utt_id", "path", "language", "source", "speaker", "transcript", "recording")
 
 
 def model_dir_of(model_name: str) -> str:
@@ -87,5 +87,6 @@ def _utterances_of(meta: pd.DataFrame, speaker_of: Callable[[str], str]) -> pd.D
         "source": meta["model_name"],
         "speaker": meta["original_file"].map(speaker_of),
         "transcript": meta["transcript"],
+        "recording": meta["original_file"],
     }
     return pd.DataFrame(columns)

@@ -1,0 +1,126 @@
+"""MCL-MLAAD, the corpus of the multilingual source-tracing benchmark: six languages, four sources, 11,700 utterances (spec 1.3).
+
+Rebuilt: the union of MLAAD's three source-tracing lists, restricted to those languages and sources, gives every count of the paper's
+Table 1; our seeded splitter splits it. Imported (mcl_mlaad.lists): the authors' own lists, with their splits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sourcetracing.config import Settings
+from sourcetracing.corpora import mlaad_audio, mlaad_source_tracing
+from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS, utterance_id
+from sourcetracing.corpora.mlaad_protocols import download_protocols
+from sourcetracing.corpora.published_lists import describe, read_lists
+from sourcetracing.corpora.resources import Resource
+from sourcetracing.downloads.hub import fetch_hub, list_hub
+from sourcetracing.downloads.records import mark_complete, only_run, read_complete
+from sourcetracing.errors import UserError
+
+_BARK, _XTTS_1, _XTTS_2 = (f"tts_models/multilingual/multi-dataset/{name}" for name in ("bark", "xtts_v1.1", "xtts_v2"))
+SOURCES = ("griffin_lim", _BARK, _XTTS_1, _XTTS_2)
+_WEST = {"griffin_lim": 600, _BARK: 300, _XTTS_1: 600, _XTTS_2: 600}
+PUBLISHED_COUNTS = {**{language: _WEST for language in ("en", "de", "fr", "it", "pl")}, "ru": dict.fromkeys(SOURCES, 300)}
+
+
+def needed(settings: Settings) -> pd.DataFrame:
+    """The utterances, needing no audio; with `split` only where the authors' lists give one. Raises `UserError` (see `check_counts`)."""
+    if settings.mcl_mlaad.lists:
+        return _imported(settings)
+    if settings.split.assignment == "published":
+        raise UserError(
+            "split.assignment=published: a rebuilt MCL-MLAAD has no published splits; give the authors' lists as mcl_mlaad.lists"
+        )
+    utterances = mlaad_source_tracing.needed(settings).drop(columns="split")
+    if settings.mcl_mlaad.published_counts:
+        check_counts(utterances)
+    return utterances
+
+
+def check_counts(utterances: pd.DataFrame) -> None:
+    """Refuses counts per language and source other than the paper's (Table 1); cells that the paper does not have are not looked at."""
+    found = utterances.groupby(["language", "source"]).size()
+    for (language, source), count in found.items():
+        expected = PUBLISHED_COUNTS.get(language, {}).get(source)
+        if expected is not None and count != expected:
+            raise UserError(
+                f"MCL-MLAAD has {expected} utterances of {source} in {language}, this protocol has {count}. "
+                "For a protocol that is meant to differ set mcl_mlaad.published_counts=false"
+            )
+
+
+def _imported(settings: Settings) -> pd.DataFrame:
+    folder = Path(settings.mcl_mlaad.lists)
+    if not folder.is_dir():
+        raise UserError(f"mcl_mlaad.lists={folder} is no folder. Run: python scripts/01_download_resources.py CONFIG.yaml")
+    imported = read_lists(folder, settings.corpus.sources, settings.corpus.languages)
+    print("\n".join(describe(imported)))
+    table = imported.utterances
+    filled = {"utt_id": table["path"].map(utterance_id), "recording": table["path"].str.extract(r"([^/]+)\.[^./]+$")[0]}
+    blank = {column: "" for column in UTTERANCE_COLUMNS if column not in table and column not in filled}
+    return table.assign(**filled, **blank)[[*UTTERANCE_COLUMNS, "split"]].sort_values("utt_id", ignore_index=True)
+
+
+def download(settings: Settings) -> None:
+    """The authors' lists or MLAAD's protocols, then the audio they need."""
+    if settings.mcl_mlaad.lists:
+        _download_lists(settings)
+    else:
+        download_protocols(settings)
+    mlaad_audio.download(settings, needed(settings))
+
+
+def _download_lists(settings: Settings) -> None:
+    """Fills an absent or half-fetched folder from the Hub; a folder of the user's own is used as it is."""
+    mcl, folder = settings.mcl_mlaad, Path(settings.mcl_mlaad.lists)
+    record = read_complete(folder, "lists")
+    is_own = record is None and any(folder.rglob("*.[ct][sx][vt]")) and not (folder / ".cache").exists()
+    if record is not None or is_own:
+        return
+    with only_run(folder):
+        listing = list_hub(mcl.lists_hub_id, mcl.lists_hub_revision, None, setting_name="mcl_mlaad.lists_hub_revision")
+        texts = {path: size for path, size in listing.files.items() if path.lower().endswith((".csv", ".tsv", ".txt"))}
+        if not texts:
+            raise UserError(f"{mcl.lists_hub_id} holds no CSV or TXT lists. See mcl_mlaad.lists_hub_id")
+        fetch_hub(mcl.lists_hub_id, listing.commit, texts, folder)
+        mark_complete(folder, "lists", {"hub_id": mcl.lists_hub_id, "commit": listing.commit, "files": len(texts)})
+
+
+def prepare(settings: Settings) -> pd.DataFrame:
+    """The utterance table; transcripts and recordings from the meta.csv files."""
+    return mlaad_audio.add_meta(needed(settings), Path(settings.paths.corpus))
+
+
+def check(settings: Settings) -> dict[str, int]:
+    """The number of utterances, all of which are there. Raises `UserError`."""
+    return mlaad_audio.check(settings, needed(settings))
+
+
+def inventory(settings: Settings) -> pd.DataFrame:
+    """Per language and source: needed and present."""
+    return mlaad_audio.inventory(settings, needed(settings))
+
+
+def missing_files(settings: Settings) -> list[str]:
+    """Audio files that are not there."""
+    return mlaad_audio.missing_files(settings, needed(settings))
+
+
+def resources(settings: Settings) -> list[Resource]:
+    """The protocols or lists and, once they are here, the audio."""
+    folder = Path(settings.mcl_mlaad.lists)
+    if not settings.mcl_mlaad.lists:
+        audio = mlaad_source_tracing.audio_resources(settings, needed, _num_published(settings))
+        return [mlaad_source_tracing.protocol_resource(settings), *audio]
+    if folder.is_dir():
+        return mlaad_audio.resources(settings, needed(settings))
+    where = f"https://huggingface.co/datasets/{settings.mcl_mlaad.lists_hub_id}"
+    return [Resource("MCL-MLAAD lists", where, None, "not stated", str(folder)), *mlaad_audio.plan(settings, _num_published(settings))]
+
+
+def _num_published(settings: Settings) -> int:
+    corpus = settings.corpus
+    return sum(PUBLISHED_COUNTS.get(language, {}).get(source, 0) for language in corpus.languages for source in corpus.sources)

@@ -1,0 +1,86 @@
+"""The corpus of the Interspeech 2025 special session: MLAAD v5 with its official source-tracing splits (spec 1.1, 1.2, 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from sourcetracing.config import Settings
+from sourcetracing.corpora import mlaad_audio
+from sourcetracing.corpora.mlaad_protocols import download_protocols, protocol_file, read_protocols
+from sourcetracing.corpora.resources import Resource
+from sourcetracing.errors import UserError
+from sourcetracing.settings_check import did_you_mean
+
+NUM_UTTERANCES = 56_891  # 57,000 rows, 109 of them twice
+
+
+def needed(settings: Settings) -> pd.DataFrame:
+    """The utterances of the settings' languages and sources, in the protocol's order, with `split`; needs no audio."""
+    protocols = read_protocols(Path(settings.paths.protocols), keep_duplicates=settings.mlaad.keep_duplicates)
+    return choose(protocols, settings)
+
+
+def choose(protocols: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Rows of the settings' languages, sources and unknown sources. Raises `UserError` for a name that is nowhere in the protocols."""
+    corpus = settings.corpus
+    every_other = corpus.unknown_sources == ["all"]
+    unknown = [] if every_other else corpus.unknown_sources
+    for setting, names, column in [
+        ("corpus.languages", corpus.languages, "language"),
+        ("corpus.sources", corpus.sources, "source"),
+        ("corpus.unknown_sources", unknown, "source"),
+    ]:
+        there = set(protocols[column])
+        if absent := [name for name in names if name not in there]:
+            raise UserError(f"{setting}: the protocols have no {column} {absent[0]!r}{did_you_mean(absent[0], there)}")
+    in_languages = protocols["language"].isin(corpus.languages)
+    kept = in_languages & (every_other | protocols["source"].isin([*corpus.sources, *unknown]))
+    return protocols[kept].reset_index(drop=True)
+
+
+def download(settings: Settings) -> None:
+    """The protocols, then the audio they need."""
+    download_protocols(settings)
+    mlaad_audio.download(settings, needed(settings))
+
+
+def prepare(settings: Settings) -> pd.DataFrame:
+    """The utterance table in the protocol's order, with `split`; transcripts and recordings from the meta.csv files."""
+    return mlaad_audio.add_meta(needed(settings), Path(settings.paths.corpus))
+
+
+def check(settings: Settings) -> dict[str, int]:
+    """The number of utterances, all of which are there. Raises `UserError`."""
+    return mlaad_audio.check(settings, needed(settings))
+
+
+def inventory(settings: Settings) -> pd.DataFrame:
+    """Per language and source: needed and present."""
+    return mlaad_audio.inventory(settings, needed(settings))
+
+
+def missing_files(settings: Settings) -> list[str]:
+    """Audio files that are not there."""
+    return mlaad_audio.missing_files(settings, needed(settings))
+
+
+def resources(settings: Settings) -> list[Resource]:
+    """The protocols and the audio they need (all of it while the protocols are not here to say)."""
+    return [protocol_resource(settings), *audio_resources(settings, needed, NUM_UTTERANCES)]
+
+
+def protocol_resource(settings: Settings) -> Resource:
+    """The protocols' zip."""
+    path, remote = Path(settings.paths.protocols), protocol_file(settings)
+    is_here = path.exists()
+    return Resource("source-tracing protocols", remote.urls[0], remote.size_bytes, "not stated", str(path.parent), is_here, remote=remote)
+
+
+def audio_resources(settings: Settings, needed: Callable[[Settings], pd.DataFrame], num_published: int) -> list[Resource]:
+    """The audio, counted where the protocols are here, else taken to be as much as is published."""
+    if Path(settings.paths.protocols).exists():
+        return mlaad_audio.resources(settings, needed(settings))
+    return mlaad_audio.plan(settings, num_published)
