@@ -78,7 +78,8 @@ def _command(words: Sequence[str]) -> str:
 def _refuse_flags(words: Sequence[str], flags: Mapping[str, str]) -> None:
     for word in words:
         if word.startswith("-"):
-            raise UserError(f"{word}: there are no flags here but {', '.join([*flags, '--help'])}; settings are written key=value, for example train.epochs=3")
+            known = ", ".join([*flags, "--help"])
+            raise UserError(f"{word}: there are no flags here but {known}; settings are written key=value, for example train.epochs=3")
     if not any("=" not in word for word in words):
         raise UserError(f"a settings file is missing. Run: {_command(['configs/demo.yaml', *words])}")
 

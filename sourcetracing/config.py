@@ -30,7 +30,8 @@ def setting(default: Any, help: str, *, choices: tuple | None = None, at_least: 
 class Paths:
     corpus: str = setting("data/demo", "root of the corpus: holds fake/<language>/<model_dir>/*.wav and meta.csv (MLAAD's layout)")
     protocols: str = setting(
-        "data/MLAADv5_for_sourcetracing/mlaad4sourcetracing.zip", "MLAAD's source-tracing protocols: the zip, or a folder with its three CSVs"
+        "data/MLAADv5_for_sourcetracing/mlaad4sourcetracing.zip",
+        "MLAAD's source-tracing protocols: the zip, or a folder with its three CSVs",
     )
     musan: str = setting("data/demo/musan", "root of the noises: holds {music,noise,speech}/<subset>/*.wav (MUSAN's layout)")
     rirs: str = setting("data/demo/RIRS_NOISES", "root of the room responses (RIRS_NOISES' layout)")
@@ -128,7 +129,9 @@ class Split:
     stratify: bool = setting(
         True, "keep the fractions within each language x source; false = within each language only, as published (D78)"
     )
-    assignment: str = setting("seeded", "seeded: drawn here; published: the splits that come with the corpus", choices=("seeded", "published"))
+    assignment: str = setting(
+        "seeded", "seeded: drawn here; published: the splits that come with the corpus", choices=("seeded", "published")
+    )
     group_by: str = setting(
         "none", "keep utterances that share this in one split, against leakage", choices=("none", "transcript", "recording", "speaker")
     )

@@ -39,6 +39,10 @@ class Layout:
         return self.root / "missing_files.txt"
 
     @property
+    def speaker_groups(self) -> Path:
+        return self.root / "speaker_groups.csv"
+
+    @property
     def label_assignment(self) -> Path:
         return self.root / "label_assignment.txt"
 

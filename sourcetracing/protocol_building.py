@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
@@ -51,9 +52,18 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage)]:
         with atomic_path(path) as partial:
             table.to_csv(partial, index=False)
+    _write_speaker_groups(corpus, settings, layout)
     write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
     write_json(layout.protocol_record, {"inputs": inputs, "num_left_out": len(problems)})
     return BuiltProtocol(counts, leakage, len(problems), is_new=True)
+
+
+def _write_speaker_groups(corpus: ModuleType, settings: Settings, layout: Layout) -> None:
+    """Only imported lists have them."""
+    groups = corpus.speaker_groups(settings) if hasattr(corpus, "speaker_groups") else None
+    if groups is not None:
+        with atomic_path(layout.speaker_groups) as partial:
+            groups.to_csv(partial, index=False)
 
 
 def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, bool]:
@@ -72,7 +82,7 @@ def _split(utterances: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     protocol = split_utterances(utterances, settings.split, settings.seed, unknown)
     trained = set(utterances["source"][(protocol["split"] == "train").to_numpy()])
     if untrained := [source for source in sources if source not in trained]:
-        raise UserError(f"corpus.sources: {untrained[0]} has no training utterance in these splits; name it in corpus.unknown_sources instead")
+        raise UserError(f"corpus.sources: {untrained[0]} has no training utterance in these splits; move it to corpus.unknown_sources")
     return protocol
 
 

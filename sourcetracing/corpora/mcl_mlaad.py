@@ -6,6 +6,7 @@ Table 1; our seeded splitter splits it. Imported (mcl_mlaad.lists): the authors'
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from sourcetracing.config import Settings
 from sourcetracing.corpora import mlaad_audio, mlaad_source_tracing
 from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS, utterance_id
 from sourcetracing.corpora.mlaad_protocols import download_protocols
-from sourcetracing.corpora.published_lists import describe, read_lists
+from sourcetracing.corpora.published_lists import ImportedLists, describe, read_lists
 from sourcetracing.corpora.resources import Resource
 from sourcetracing.downloads.hub import fetch_hub, list_hub
 from sourcetracing.downloads.records import mark_complete, only_run, read_complete
@@ -53,15 +54,31 @@ def check_counts(utterances: pd.DataFrame) -> None:
 
 
 def _imported(settings: Settings) -> pd.DataFrame:
-    folder = Path(settings.mcl_mlaad.lists)
-    if not folder.is_dir():
-        raise UserError(f"mcl_mlaad.lists={folder} is no folder. Run: python scripts/01_download_resources.py CONFIG.yaml")
-    imported = read_lists(folder, settings.corpus.sources, settings.corpus.languages)
-    print("\n".join(describe(imported)))
-    table = imported.utterances
+    table = _read_lists_once(settings).utterances
     filled = {"utt_id": table["path"].map(utterance_id), "recording": table["path"].str.extract(r"([^/]+)\.[^./]+$")[0]}
     blank = {column: "" for column in UTTERANCE_COLUMNS if column not in table and column not in filled}
     return table.assign(**filled, **blank)[[*UTTERANCE_COLUMNS, "split"]].sort_values("utt_id", ignore_index=True)
+
+
+def _read_lists_once(settings: Settings) -> ImportedLists:
+    folder = Path(settings.mcl_mlaad.lists)
+    if not folder.is_dir():
+        raise UserError(f"mcl_mlaad.lists={folder} is no folder. Run: python scripts/01_download_resources.py CONFIG.yaml")
+    return _read_lists(folder, tuple(settings.corpus.sources), tuple(settings.corpus.languages))
+
+
+@lru_cache(maxsize=1)
+def _read_lists(folder: Path, sources: tuple[str, ...], languages: tuple[str, ...]) -> ImportedLists:
+    """Reads and describes them once in a process; the verbs ask several times."""
+    imported = read_lists(folder, sources, languages)
+    print("\n".join(describe(imported)))
+    return imported
+
+
+def speaker_groups(settings: Settings) -> pd.DataFrame | None:
+    """The authors' seen and unseen speakers per held-out language (path, language, source, heldout, group), where lists give them."""
+    groups = _read_lists_once(settings).speaker_groups if settings.mcl_mlaad.lists else None
+    return None if groups is None or groups.empty else groups
 
 
 def download(settings: Settings) -> None:

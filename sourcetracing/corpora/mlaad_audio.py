@@ -15,7 +15,7 @@ from sourcetracing.corpora.mlaad import read_meta
 from sourcetracing.corpora.resources import Resource
 from sourcetracing.downloads.hub import fetch_hub, list_hub
 from sourcetracing.downloads.http import RemoteFile, fetch
-from sourcetracing.downloads.records import only_run
+from sourcetracing.downloads.records import discard, only_run
 from sourcetracing.downloads.split_zip import unpack_split_zip
 from sourcetracing.errors import UserError
 
@@ -108,7 +108,7 @@ def _download_archive(settings: Settings, folders: list[str]) -> None:
     _lift(root)
     if not settings.download.keep_archives:
         for path in paths:
-            path.unlink()
+            discard(path)
 
 
 def _published_checksums(settings: Settings, store: Path) -> dict[str, str]:

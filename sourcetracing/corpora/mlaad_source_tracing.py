@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -19,8 +20,15 @@ NUM_UTTERANCES = 56_891  # 57,000 rows, 109 of them twice
 
 def needed(settings: Settings) -> pd.DataFrame:
     """The utterances of the settings' languages and sources, in the protocol's order, with `split`; needs no audio."""
-    protocols = read_protocols(Path(settings.paths.protocols), keep_duplicates=settings.mlaad.keep_duplicates)
-    return choose(protocols, settings)
+    path = Path(settings.paths.protocols)
+    changed_ns = path.stat().st_mtime_ns if path.exists() else 0
+    return choose(_read_protocols_once(path, settings.mlaad.keep_duplicates, changed_ns), settings)
+
+
+@lru_cache(maxsize=1)
+def _read_protocols_once(path: Path, keep_duplicates: bool, changed_ns: int) -> pd.DataFrame:
+    """The verbs of one script ask several times; the notice about duplicates shall appear once."""
+    return read_protocols(path, keep_duplicates=keep_duplicates)
 
 
 def choose(protocols: pd.DataFrame, settings: Settings) -> pd.DataFrame:

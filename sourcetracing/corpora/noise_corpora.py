@@ -19,7 +19,7 @@ from sourcetracing.config import Download, Settings
 from sourcetracing.corpora.resources import Resource
 from sourcetracing.downloads.archives import unpack
 from sourcetracing.downloads.http import RemoteFile, fetch
-from sourcetracing.downloads.records import mark_complete, only_run, read_complete, require_free_space
+from sourcetracing.downloads.records import discard, mark_complete, only_run, read_complete, require_free_space
 from sourcetracing.errors import UserError
 
 RECORD = "unpacked"
@@ -90,12 +90,12 @@ def download(corpus: NoiseCorpus, settings: Settings) -> None:
     root = corpus.root(settings)
     if _is_filled(corpus, settings):
         return
-    with only_run(root.parent / f".{root.name}-unpacking"):
+    with only_run(root.parent):
         [archive] = fetch([corpus.remote(settings.download)], root.parent, settings.download)
         _unpack_beside(corpus, archive, root)
-    mark_complete(root, RECORD, {"archive": corpus.archive_name, "files": count_files(corpus, settings)})
-    if not settings.download.keep_archives:
-        archive.unlink()
+        mark_complete(root, RECORD, {"archive": corpus.archive_name, "files": count_files(corpus, settings)})
+        if not settings.download.keep_archives:
+            discard(archive)
 
 
 def _unpack_beside(corpus: NoiseCorpus, archive: Path, root: Path) -> None:

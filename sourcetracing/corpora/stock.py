@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ from sourcetracing.config import Settings
 from sourcetracing.corpora import corpus_module, noise_corpora
 from sourcetracing.corpora.resources import Resource
 from sourcetracing.downloads.http import remote_size
+from sourcetracing.downloads.records import free_bytes
 from sourcetracing.downloads.sizes import size_text
 from sourcetracing.errors import UserError
 from sourcetracing.files import write_text
@@ -72,7 +72,7 @@ def print_plan(settings: Settings) -> None:
     rows = [_plan_row(resource, settings) for resource in resources]
     print(pd.DataFrame(rows).to_string(index=False, justify="left"))
     known = [resource.size_bytes or 0 for resource in resources if not resource.is_here]
-    print(f"to fetch: {size_text(sum(known))} and what is unknown above; free: {_free_space(settings)}")
+    print(f"to fetch: {size_text(sum(known))} and what is unknown above; free: {size_text(free_bytes(Path(settings.paths.corpus)))}")
 
 
 def _plan_row(resource: Resource, settings: Settings) -> dict[str, str]:
@@ -93,10 +93,3 @@ def _size_text(resource: Resource, settings: Settings) -> str:
     except UserError:
         size_bytes = None
     return size_text(size_bytes)
-
-
-def _free_space(settings: Settings) -> str:
-    folder = Path(settings.paths.corpus).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return size_text(shutil.disk_usage(folder).free)
