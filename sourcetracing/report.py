@@ -1,6 +1,6 @@
 """One self-contained HTML page for an experiment: no network, no scripts, no other files, no date of its own.
 
-Reads   the computed tables, history.csv and model.json of the runs, the settings, the environment, the protocol counts
+Reads   the computed tables, history.csv and model.json of the runs, the settings, the environment, the protocol's counts and its audit
 Writes  exp/<name>/report.html
 
 The variants are switched by radio buttons and CSS alone, so the page works where scripts are off, and prints in full.
@@ -23,6 +23,7 @@ from sourcetracing import report_charts as charts
 from sourcetracing.config import LANGUAGE_NAMES
 from sourcetracing.figures import read_histories, summed_confusion
 from sourcetracing.files import write_text
+from sourcetracing.leakage import overall_table, worst_cells
 from sourcetracing.table_text import ABSENT, mean_text, percent, spread_text
 from sourcetracing.tables import CROSS, MONO, POOLED, ScoredRun, Tables, kind_of_cell, matrix_of, mean_of
 
@@ -39,8 +40,11 @@ def write_report(
     settings_yaml: str,
     environment: Mapping[str, Any],
     corpus: pd.DataFrame | None = None,
+    leakage: pd.DataFrame | None = None,
 ) -> Path:
-    """Writes the page. `corpus`: the protocol's counts and hours by language, last row the total; `environment`: of the runs."""
+    """Writes the page. `corpus`: the protocol's counts and hours by language, last row the total; `leakage`: its audit
+    (`leakage.read_audit`); `environment`: of the runs.
+    """
     sections = {
         "Matrix": _matrix_section(tables),
         "Means": _means_section(tables),
@@ -49,6 +53,7 @@ def write_report(
         "Classes": _classes_section(tables),
         "Training": _training_section(tables, runs),
         "Corpus": _corpus_section(corpus),
+        "Leakage": _leakage_section(leakage),
         "How to read": _reading_section(tables),
         "Settings": _settings_section(settings_yaml, environment),
     }
@@ -247,6 +252,27 @@ def _corpus_section(corpus: pd.DataFrame | None) -> str:
         return ""
     text = "Utterances of each language: in all, in each split, of each source; hours of speech."
     return f"<h2>Corpus</h2><p>{text}</p>{charts.plain_table(corpus, last_is_sum=True)}"
+
+
+def _leakage_section(leakage: pd.DataFrame | None) -> str:
+    if leakage is None or leakage.empty:
+        return ""
+    text = (
+        "What two splits have in common: how many files, transcripts, source recordings, speakers and audio of the same bytes, and in "
+        "brackets the share of the second split's utterances that have one of them."
+    )
+    overall = charts.plain_table(overall_table(leakage), text_columns=["note"])
+    return f"<h2>Leakage</h2><p>{text}</p>{overall}{_worst_leakage(worst_cells(leakage))}"
+
+
+def _worst_leakage(cells: pd.DataFrame) -> str:
+    if cells.empty:
+        return ""
+    columns = ["language", "source", "shared", "splits", "utterances", "of", "percent_anywhere"]
+    table = cells.assign(shared=cells["kind"], splits=cells["first"] + " → " + cells["second"], utterances=cells["affected_anywhere"])
+    table = table.assign(of=cells["utterances"])[columns].rename(columns={"percent_anywhere": "%"})
+    text = "Where most utterances of the second split have something that the first split has, in any language and source:"
+    return f"<p>{text}</p>{charts.plain_table(table)}"
 
 
 def _reading_section(tables: Tables) -> str:

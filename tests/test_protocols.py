@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.config import Split
+from sourcetracing.config import Settings, Split
 from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances, utterance_id
 from sourcetracing.errors import UserError
-from sourcetracing.protocols import check_protocol, count_utterances, read_table, select, split_utterances
+from sourcetracing.protocols import check_protocol, count_utterances, load_protocol, read_table, select, split_utterances
 
 
 def make_utterances(per_group: int = 40) -> pd.DataFrame:
@@ -89,6 +89,14 @@ def test_counts_add_up():
     assert counts.loc["total", "hours"] == pytest.approx(300 * 4.5 / 3600, abs=1e-3)
 
 
+def test_counts_leave_no_language_out_and_count_no_other():
+    utterances = make_utterances().assign(split="published")
+    counts = count_utterances(utterances, split_utterances(utterances, Split(), 688), ["xtts", "absent"], ["ru", "fr"])
+    assert counts["language"].tolist() == ["ru", "fr", "total"]
+    assert counts["utterances"].tolist() == [100, 0, 300]
+    assert counts[["train", "dev", "eval", "xtts", "absent"]].to_numpy().tolist() == [[60, 20, 20, 40, 0], [0] * 5, [180, 60, 60, 120, 0]]
+
+
 def test_selection_by_language_split_variant():
     table = pd.DataFrame({"language": ["en", "en", "de"], "split": ["train", "eval", "eval"], "variant": ["original", "noise", "noise"]})
     assert select(table).tolist() == [True, True, True]
@@ -105,6 +113,35 @@ def test_damaged_tables_are_named(tmp_path):
     (tmp_path / "c.csv").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="is damaged"):
         read_table(tmp_path / "c.csv", ["utt_id"], "do this")
+
+
+def test_tables_are_read_as_they_were_written(tmp_path):
+    texts = ["007", "", "NA", "1e5", 'say "a, b"\nand c', "true"]
+    table = pd.DataFrame({"utt_id": texts, "transcript": texts[::-1], "duration_s": np.arange(6) / 4, "sample_rate": 16000})
+    table["speaker"] = ["007", "1", "2", "3", "", "5"]
+    table = pd.concat([table] * 9000, ignore_index=True)  # quoted line ends fall on the edges of the parts it is read in
+    table.to_csv(tmp_path / "a.csv", index=False)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "a.csv", ["utt_id"], "do this"), table)
+
+
+def test_damage_is_told_in_one_line(tmp_path):
+    for text in ('utt_id,split\na,"x\ny",z\n', "utt_id,duration_s\na,long\n"):
+        (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match=r"a\.csv is damaged .* Delete it and run: do this") as raised:
+            read_table(tmp_path / "a.csv", ["utt_id"], "do this")
+        assert "\n" not in str(raised.value)
+
+
+def test_an_experiment_reads_its_own_languages_and_sources_back(tmp_path):
+    utterances = make_utterances().assign(path="x.wav", digest="00")
+    protocol = split_utterances(utterances, Split(), 688, ["bark"])
+    utterances.to_csv(tmp_path / "utterances.csv", index=False)
+    protocol.to_csv(tmp_path / "protocol.csv", index=False)
+    settings = Settings()
+    settings.corpus.languages, settings.corpus.sources, settings.corpus.unknown_sources = ["en", "ru"], ["griffin_lim", "xtts"], ["bark"]
+    kept, whole = load_protocol(settings, tmp_path)
+    assert kept["utt_id"].tolist() == utterances.query("language != 'de' and source != 'bark'")["utt_id"].tolist()
+    pd.testing.assert_frame_equal(whole, protocol)
 
 
 def write_meta(root: Path, language: str, model_name: str, stems: list[str], transcript: str = 'say "a|b"'.replace("|", ";")) -> None:

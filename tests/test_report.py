@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from html import escape
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from fake_scores import fake_runs, fake_settings
 
 from sourcetracing import colours, figures, table_text
+from sourcetracing.leakage import audit
 from sourcetracing.report import write_report
 from sourcetracing.settings_io import to_yaml
 from sourcetracing.tables import CROSS, MONO, make_tables
@@ -27,8 +29,9 @@ def example(tmp_path_factory):
     return settings, runs, tables, write(tables, runs, settings, folder / "report.html")
 
 
-def write(tables, runs, settings, path):
-    return write_report(tables, runs, path, name="demo", settings_yaml=to_yaml(settings), environment=ENVIRONMENT, corpus=CORPUS)
+def write(tables, runs, settings, path, leakage=None):
+    story = {"name": "demo", "settings_yaml": to_yaml(settings), "environment": ENVIRONMENT, "corpus": CORPUS, "leakage": leakage}
+    return write_report(tables, runs, path, **story)
 
 
 class Page(HTMLParser):
@@ -66,7 +69,9 @@ def test_page_is_well_formed_and_loads_nothing(example):
     assert page.loads
     assert all(value.startswith(("#", "data:")) for value in page.loads)
     assert not page.tags & {"script", "img", "iframe", "object", "embed"}
-    assert not re.search(r"https?://|@import|url\(", text)
+    without_settings = text.replace(escape(to_yaml(example[0])), "")  # whose addresses of downloads are text
+    assert len(without_settings) < len(text)
+    assert not re.search(r"https?://|@import|url\(", without_settings)
 
 
 def test_anchors_lead_somewhere(example):
@@ -85,6 +90,35 @@ def test_every_number_is_in_the_page(example):
             for variant in tables.axes.all_variants:
                 assert table_text.mean_text(tables, system, kind, variant) in numbers
     assert {"160", "161", "321", "0.47", "2.11.0"} <= numbers
+
+
+def leaking_audit():
+    """One text in train and in the de part of dev; nothing else is known."""
+    utterances = pd.DataFrame({"utt_id": list("abcd"), "language": ["en", "en", "de", "de"], "source": "<i>&source"})
+    utterances["transcript"] = ["one", "two", "one", "three"]
+    return audit(utterances, pd.DataFrame({"utt_id": list("abcd"), "split": ["train", "eval", "dev", "dev"]}))
+
+
+def test_leakage_is_shown_with_its_worst_cells(example, tmp_path):
+    settings, runs, tables, path = example
+    assert 'id="leakage"' not in path.read_text(encoding="utf-8")
+    text = write(tables, runs, settings, tmp_path / "report.html", leaking_audit()).read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open_tags == []
+    assert 'id="leakage"' in text
+    assert "<i>&source" not in text
+    assert {"train → dev", "1 (50.0 %)", "<i>&source", "not checked: no speaker is known"} <= set(page.texts)
+    section = text[text.index('id="leakage"') :]
+    assert section.index("&lt;i&gt;&amp;source") > section.index("Where most utterances")
+
+
+def test_without_shared_values_there_are_no_worst_cells(example, tmp_path):
+    settings, runs, tables, _ = example
+    utterances = pd.DataFrame({"utt_id": list("abc"), "language": "en", "source": "a"})
+    table = audit(utterances, pd.DataFrame({"utt_id": list("abc"), "split": ["train", "eval", "dev"]}))
+    text = write(tables, runs, settings, tmp_path / "report.html", table).read_text(encoding="utf-8")
+    assert "<h2>Leakage</h2>" in text
+    assert "Where most utterances" not in text
 
 
 def test_missing_run_is_named(example):

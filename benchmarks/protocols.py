@@ -1,0 +1,193 @@
+"""Load, split and audit a protocol of a million utterances: seconds and peak memory of ours, beside the straightforward way on a slice.
+
+The corpus is made up: 40 languages x 80 sources, MLAAD's paths, sentences of about 55 characters that four sources speak on average,
+recordings, speakers, digests. Each way runs in a process of its own; memory is the peak resident set of that process, libraries included.
+The straightforward way assigns splits label by label within each group of a pandas groupby, shuffles transcripts without looking at
+languages and sources, and compares Python sets of values in every language, source and cell. It gets a small corpus of the same kind;
+beside its seconds stands what that corpus costs us, and nothing is extrapolated.
+
+Run     python benchmarks/protocols.py [rows=1000000] [slice=50000]      (about two minutes, 400 MB of temporary files)
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sourcetracing.config import SPLITS, Split
+from sourcetracing.leakage import COLUMN_OF, PAIRS, audit
+from sourcetracing.protocols import read_table, split_balance, split_utterances
+from sourcetracing.seeding import rng
+
+NUM_LANGUAGES, NUM_SOURCES, SPEAKERS_PER_LANGUAGE, SHARED_BY, SEED = 40, 80, 50, 4, 688
+TARGET_SECONDS, TARGET_GB = 30, 2.0
+WORDS = ("the", "voice", "of", "a", "stranger", "speaks", "as", "if", "it", "had", "always", "lived", "here", "and", "nobody", "asked")
+
+
+def write_corpus(path: Path, num_rows: int) -> None:
+    """A table of utterances as script 02 writes it, language after language."""
+    for number in range(NUM_LANGUAGES):
+        part = _one_language(number, num_rows // NUM_LANGUAGES)
+        part.to_csv(path, index=False, mode="a" if number else "w", header=number == 0)
+
+
+def _one_language(number: int, num_rows: int) -> pd.DataFrame:
+    generator, language = np.random.default_rng(number), f"l{number:02d}"
+    texts = generator.integers(0, num_rows // SHARED_BY, num_rows)
+    sentences = [f"{' '.join(generator.choice(WORDS, 9))} {text:06d} {language}" for text in range(num_rows // SHARED_BY)]
+    sources = [f"tts_models/multilingual/model_{row % NUM_SOURCES:02d}" for row in range(num_rows)]
+    ids = [
+        f"{language}/{source.replace('/', '_')}/chapter{row // NUM_SOURCES:04d}_f{text:06d}"
+        for row, (source, text) in enumerate(zip(sources, texts, strict=True))
+    ]
+    columns = {
+        "utt_id": ids,
+        "path": [f"fake/{utt_id}.wav" for utt_id in ids],
+        "language": language,
+        "source": sources,
+        "speaker": [f"{language}-{text % SPEAKERS_PER_LANGUAGE}" for text in texts],
+        "transcript": [sentences[text] for text in texts],
+        "recording": [f"{language}/by_book/wavs/f{text:06d}.wav" for text in texts],
+        "duration_s": generator.uniform(2, 9, num_rows).round(3),
+        "sample_rate": 22050,
+        "digest": [value.hex() for value in generator.integers(0, 2**63, (num_rows, 2)).astype(">i8")[:, :].view("V16").ravel().tolist()],
+    }
+    return pd.DataFrame(columns)
+
+
+def our_steps(path: Path) -> dict[str, Callable[[dict], object]]:
+    """What is timed, in order; each step may use the results of those before it."""
+    return {
+        "load": lambda done: read_table(path, ["utt_id"], ""),
+        "split, seeded": lambda done: split_utterances(done["load"], Split(), SEED),
+        "split, group_by=transcript": lambda done: split_utterances(done["load"], Split(group_by="transcript"), SEED),
+        "audit": lambda done: audit(done["load"], done["split, seeded"]),
+    }
+
+
+def straightforward_steps(path: Path) -> dict[str, Callable[[dict], object]]:
+    """The same by groupby and sets."""
+    return {
+        "load": lambda done: pd.read_csv(path, dtype={"utt_id": str}, keep_default_na=False),
+        "split, seeded": lambda done: split_by_groupby(done["load"]),
+        "split, group_by=transcript": lambda done: split_groups_by_shuffling(done["load"]),
+        "audit": lambda done: audit_by_sets(done["load"], done["split, seeded"]),
+    }
+
+
+def split_by_groupby(utterances: pd.DataFrame) -> pd.Series:
+    """60/20/20 within language x source."""
+    assigned = pd.Series("", index=utterances["utt_id"])
+    for group, members in utterances.groupby(["language", "source"]):
+        ids = sorted(members["utt_id"])
+        shuffled = [ids[position] for position in rng(SEED, "split", *group).permutation(len(ids))]
+        ends = round(len(ids) * 0.6), round(len(ids) * 0.6) + round(len(ids) * 0.2)
+        for split, part in zip(SPLITS, (shuffled[: ends[0]], shuffled[ends[0] : ends[1]], shuffled[ends[1] :]), strict=True):
+            assigned[part] = split
+    return assigned
+
+
+def split_groups_by_shuffling(utterances: pd.DataFrame) -> pd.Series:
+    """60/20/20 of the transcripts, whatever comes out in each language x source."""
+    texts = sorted(utterances["transcript"].unique())
+    shuffled = [texts[position] for position in rng(SEED).permutation(len(texts))]
+    ends = round(len(texts) * 0.6), round(len(texts) * 0.8)
+    split_of = {text: SPLITS[(position >= ends[0]) + (position >= ends[1])] for position, text in enumerate(shuffled)}
+    return utterances["transcript"].map(split_of)
+
+
+def audit_by_sets(utterances: pd.DataFrame, assigned: pd.Series) -> list[tuple]:
+    """Shared values and affected utterances of each kind, in all and by language, source and cell."""
+    table, rows = utterances.assign(split=assigned.to_numpy()), []
+    for keys in ([], ["language"], ["source"], ["language", "source"]):
+        for name, part in table.groupby(keys) if keys else [("all", table)]:
+            for kind, column in COLUMN_OF.items():
+                values = {split: set(part[column][part["split"] == split]) for split in SPLITS}
+                for first, second in PAIRS:
+                    shared = values[first] & values[second]
+                    affected = sum(value in shared for value in part[column][part["split"] == second])
+                    rows.append((kind, name, first, second, len(shared), affected))
+    return rows
+
+
+WAYS = {"ours": our_steps, "straightforward": straightforward_steps}
+
+
+def measure(way: str, path: Path) -> None:
+    """Runs in a fresh process: prints the seconds of each step, and how far the groups are from 60/20/20, as a line of JSON."""
+    done, seconds = {}, {}
+    for name, step in WAYS[way](path).items():
+        started = time.perf_counter()
+        done[name] = step(done)
+        seconds[name] = time.perf_counter() - started
+    by_groups = pd.DataFrame({"utt_id": done["load"]["utt_id"], "split": list(_splits_of(done["split, group_by=transcript"]))})
+    deviation = split_balance(done["load"], by_groups, Split())["deviation_points"].mean()
+    print(json.dumps({"seconds": seconds, "deviation_points": deviation}))
+
+
+def _splits_of(assigned: pd.DataFrame | pd.Series) -> pd.Series:
+    return assigned["split"] if isinstance(assigned, pd.DataFrame) else assigned
+
+
+def in_fresh_process(way: str, path: Path) -> dict:
+    """What `measure` prints and the process's peak memory in GB, watched from outside every 5 ms."""
+    process = subprocess.Popen([sys.executable, __file__, way, str(path)], stdout=subprocess.PIPE, text=True)
+    peak, watched, stop = [0], psutil.Process(process.pid), threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.005):
+            try:
+                peak[0] = max(peak[0], watched.memory_info().rss)
+            except psutil.NoSuchProcess:
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    output = process.communicate()[0]
+    stop.set()
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return json.loads(output) | {"peak_gb": peak[0] / 1e9}
+
+
+def main() -> None:
+    """Makes the corpus, measures ours on all of it and both ways on a slice."""
+    options = dict(word.split("=") for word in sys.argv[1:])
+    num_rows, num_slice = int(options.get("rows", 1_000_000)), int(options.get("slice", 50_000))
+    with tempfile.TemporaryDirectory() as folder:
+        whole, part = Path(folder) / "utterances.csv", Path(folder) / "slice.csv"
+        write_corpus(whole, num_rows)
+        write_corpus(part, num_slice)
+        runs = [in_fresh_process(way, path) for way, path in (("ours", whole), ("ours", part), ("straightforward", part))]
+        size_mb = whole.stat().st_size / 1e6
+    print_table(runs, num_rows, num_slice)
+    total, peak_gb = sum(runs[0]["seconds"].values()), runs[0]["peak_gb"]
+    verdict = "holds" if total < TARGET_SECONDS and peak_gb < TARGET_GB else "is missed"
+    print(f"{size_mb:,.0f} MB of CSV in {total:.1f} s and {peak_gb:.2f} GB; the target of {TARGET_SECONDS} s and {TARGET_GB} GB {verdict}")
+
+
+def print_table(runs: list[dict], num_rows: int, num_slice: int) -> None:
+    """A column for each run: ours on everything, ours and the straightforward way on the slice."""
+    print(f"{'':28}" + "".join(f"{text:>22}" for text in (f"ours, {num_rows:,} rows", f"ours, {num_slice:,} rows", "straightforward")))
+    for name in runs[0]["seconds"]:
+        seconds = [run["seconds"][name] for run in runs]
+        print(f"  {name:26}" + "".join(f"{value:20.2f} s" for value in seconds) + f"   ({seconds[2] / seconds[1]:.1f}x ours)")
+    print(f"  {'peak memory':26}" + "".join(f"{run['peak_gb']:19.2f} GB" for run in runs))
+    print(f"  {'groups: mean deviation':26}" + "".join(f"{run['deviation_points']:15.1f} points" for run in runs))
+
+
+if __name__ == "__main__":
+    measure(sys.argv[1], Path(sys.argv[2])) if sys.argv[1:2] and sys.argv[1] in WAYS else main()
