@@ -2,7 +2,7 @@
 
 Reads   paths.corpus (fake/<language>/<model_dir>/*.wav and meta.csv, or your own layout); paths.protocols or mcl_mlaad.lists
 Writes  exp/<name>/utterances.csv, protocol.csv, label_assignment.txt, protocol.json, tables/table1_counts.csv, tables/leakage.csv
-        (and bad_audio.csv if any file is bad); with --audit nothing
+        (and bad_audio.csv if any file is bad); with --audit at most tables/leakage_planned.csv
 Costs   reads all audio once: 1 s for the demo; nothing when nothing changed. --audit needs no audio
 Run     python scripts/02_build_protocols.py configs/demo.yaml
         python scripts/02_build_protocols.py configs/demo.yaml --audit
@@ -10,16 +10,16 @@ Run     python scripts/02_build_protocols.py configs/demo.yaml
 """
 
 import _project_root  # noqa: F401
-import pandas as pd
 
 from sourcetracing.cli import run_script
 from sourcetracing.config import Settings
 from sourcetracing.layout import Layout
-from sourcetracing.leakage import summarize
+from sourcetracing.leakage import overall_table, summarize, worst_cells
 from sourcetracing.protocol_building import audit_protocol, build_protocols
 from sourcetracing.settings_io import Layers
 
-FLAGS = {"--audit": "report what train, dev and eval share: files, transcripts, recordings, speakers, audio; write nothing"}
+FLAGS = {"--audit": "report what train, dev and eval share: files, transcripts, recordings, speakers, audio"}
+NUM_WORST_CELLS, WORST_COLUMNS = 10, ["kind", "language", "source", "first", "second", "affected_anywhere", "utterances", "percent_anywhere"]
 MAX_SOURCE_COLUMNS = 8  # more do not fit a terminal; tables/table1_counts.csv has them all
 
 
@@ -35,18 +35,20 @@ def main(layers: Layers, flags: set[str]) -> None:
     print(built.counts.drop(columns=too_many).to_string(index=False))
     if built.num_left_out:
         print(f"left out {built.num_left_out} bad audio files, listed in {Layout.of(settings).bad_audio}")
-    print("\n".join(summarize(built.leakage)))
+    print("\n".join([*built.balance, *summarize(built.leakage)]))
     print(f"{'wrote' if built.is_new else 'unchanged:'} {Layout.of(settings).protocol}")
     print("next: python scripts/04_preprocess_dataset.py CONFIG.yaml")
 
 
 def _report_audit(settings: Settings) -> None:
-    table, saw_audio = audit_protocol(settings)
-    with pd.option_context("display.width", 200):
-        print(table.to_string(index=False))
-    print("\n".join(summarize(table)))
-    if not saw_audio:
+    table, written = audit_protocol(settings)
+    print(overall_table(table).to_string(index=False))
+    if len(worst := worst_cells(table, NUM_WORST_CELLS)):
+        print(f"\nwhere most of a split is affected:\n{worst[WORST_COLUMNS].round(1).to_string(index=False)}")
+    print("\n" + "\n".join(summarize(table)))
+    if written != Layout.of(settings).leakage:
         print("the protocol is not built yet: audited as it would be, without looking at the audio")
+    print(f"every language and source: {written}")
 
 
 if __name__ == "__main__":

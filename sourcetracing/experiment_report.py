@@ -12,6 +12,7 @@ import pandas as pd
 from sourcetracing.experiments import Cell, load_cells
 from sourcetracing.figures import write_figures
 from sourcetracing.layout import Layout
+from sourcetracing.leakage import read_audit
 from sourcetracing.report import write_report
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.scoring import is_scored, read_scores
@@ -29,8 +30,9 @@ def report_experiment(layers: Layers) -> str:
     write_text_tables(tables, layout.tables)
     write_figures(tables, runs, layout.tables)
     corpus = pd.read_csv(layout.counts) if layout.counts.is_file() else None
-    story = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs), "corpus": corpus}
-    write_report(tables, runs, layout.report, **story)
+    leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None
+    story = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
+    write_report(tables, runs, layout.report, corpus=corpus, leakage=leakage, **story)
     return f"\n{terminal(tables)}\n\ntables: {layout.tables}\nreport: {layout.report}"
 
 

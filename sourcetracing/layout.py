@@ -51,6 +51,10 @@ class Layout:
         return self.tables / "leakage.csv"
 
     @property
+    def planned_leakage(self) -> Path:
+        return self.tables / "leakage_planned.csv"
+
+    @property
     def counts(self) -> Path:
         return self.root / "tables" / "table1_counts.csv"
 

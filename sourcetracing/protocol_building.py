@@ -16,17 +16,21 @@ from sourcetracing.errors import UserError
 from sourcetracing.files import atomic_path, digest_of_json, write_json, write_text
 from sourcetracing.label_assignment import assign_labels, format_labels
 from sourcetracing.layout import Layout
-from sourcetracing.leakage import audit
-from sourcetracing.protocols import count_utterances, read_table, split_utterances
+from sourcetracing.leakage import audit, read_audit
+from sourcetracing.protocols import balance_lines, count_utterances, split_balance, split_utterances
 from sourcetracing.settings_io import to_dict
 
 
 @dataclass(frozen=True)
 class BuiltProtocol:
-    """counts: Table 1; leakage: what splits share; num_left_out: bad audio files (in bad_audio.csv); is_new: whether anything was done."""
+    """What script 02 says: counts (Table 1), leakage (what splits share), balance (lines; of a grouped split), num_left_out (bad audio).
+
+    is_new: whether anything was done.
+    """
 
     counts: pd.DataFrame
     leakage: pd.DataFrame
+    balance: list[str]
     num_left_out: int
     is_new: bool
 
@@ -43,7 +47,7 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     utterances = corpus.prepare(settings)
     inputs = _digest_of_inputs(utterances, settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
-        return BuiltProtocol(pd.read_csv(layout.counts), _read_leakage(layout), num_left_out, is_new=False)
+        return BuiltProtocol(pd.read_csv(layout.counts), read_audit(layout.leakage), [], num_left_out, is_new=False)
     utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
     protocol = _split(utterances, settings)
     counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)
@@ -55,7 +59,17 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     _write_speaker_groups(corpus, settings, layout)
     write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
     write_json(layout.protocol_record, {"inputs": inputs, "num_left_out": len(problems)})
-    return BuiltProtocol(counts, leakage, len(problems), is_new=True)
+    return BuiltProtocol(counts, leakage, _balance(utterances, protocol, settings), len(problems), is_new=True)
+
+
+def _balance(utterances: pd.DataFrame, protocol: pd.DataFrame, settings: Settings) -> list[str]:
+    if settings.split.group_by == "none":
+        return []
+    return balance_lines(split_balance(utterances, protocol, settings.split, _unknown_sources(utterances, settings)))
+
+
+def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:
+    return [source for source in utterances["source"].unique() if source not in settings.corpus.sources]
 
 
 def _write_speaker_groups(corpus: ModuleType, settings: Settings, layout: Layout) -> None:
@@ -66,28 +80,25 @@ def _write_speaker_groups(corpus: ModuleType, settings: Settings, layout: Layout
             groups.to_csv(partial, index=False)
 
 
-def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, bool]:
-    """(the leakage audit, whether it saw the audio): of the protocol on disk or, where audio is missing, of the one that would be built."""
+def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
+    """The leakage audit and where it lies: of the protocol on disk, or else of the one that would be built, without its audio."""
     layout = Layout.of(settings)
     utterances = corpus_module(settings.corpus.reader).prepare(settings)
     if _left_out_last_time(layout, _digest_of_inputs(utterances, settings)) is not None:
-        command = "python scripts/02_build_protocols.py CONFIG.yaml"
-        return audit(read_table(layout.utterances, ["utt_id"], command), read_table(layout.protocol, ["utt_id", "split"], command)), True
-    return audit(utterances, _split(utterances, settings)), False
+        return read_audit(layout.leakage), layout.leakage
+    leakage = audit(utterances, _split(utterances, settings))
+    with atomic_path(layout.planned_leakage) as partial:
+        leakage.to_csv(partial, index=False)
+    return leakage, layout.planned_leakage
 
 
 def _split(utterances: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     sources = settings.corpus.sources
-    unknown = [source for source in utterances["source"].unique() if source not in sources]
-    protocol = split_utterances(utterances, settings.split, settings.seed, unknown)
+    protocol = split_utterances(utterances, settings.split, settings.seed, _unknown_sources(utterances, settings))
     trained = set(utterances["source"][(protocol["split"] == "train").to_numpy()])
     if untrained := [source for source in sources if source not in trained]:
         raise UserError(f"corpus.sources: {untrained[0]} has no training utterance in these splits; move it to corpus.unknown_sources")
     return protocol
-
-
-def _read_leakage(layout: Layout) -> pd.DataFrame:
-    return pd.read_csv(layout.leakage, keep_default_na=False, na_values=[""])
 
 
 def _digest_of_inputs(utterances: pd.DataFrame, settings: Settings) -> str:

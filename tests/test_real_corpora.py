@@ -71,7 +71,7 @@ def test_mcl_mlaad_runs_to_the_end(mlaad_root, demo_root, tmp_path):
     words = words_for(mlaad_root, demo_root, tmp_path)
     assert "complete: 80 utterances" in run("scripts/01_download_resources.py", *words)
     assert "as it would be" in run("scripts/02_build_protocols.py", *words, "--audit")
-    assert not any(tmp_path.iterdir())  # an audit writes nothing
+    assert [path.name for path in tmp_path.rglob("*.csv")] == ["leakage_planned.csv"]
     shown = run("scripts/02_build_protocols.py", *words)
     assert "transcript" in shown
     assert "as it would be" not in run("scripts/02_build_protocols.py", *words, "--audit")
@@ -107,7 +107,9 @@ def test_what_is_missing_is_counted_and_listed(mlaad_root, demo_root, tmp_path):
 def test_the_plan_names_source_size_licence_and_fetches_nothing(tmp_path):
     here = [f"paths.{name}={tmp_path}/{name}" for name in ("corpus", "musan", "rirs", "exp")]
     offline = ["download.musan_urls=[http://127.0.0.1:9/musan.tar.gz]"]
-    shown = run("scripts/01_download_resources.py", "configs/mcl_mlaad.yaml", *here, *offline, f"paths.protocols={tmp_path}/p.zip", "--dry-run")
+    shown = run(
+        "scripts/01_download_resources.py", "configs/mcl_mlaad.yaml", *here, *offline, f"paths.protocols={tmp_path}/p.zip", "--dry-run"
+    )
     for text in ("mueller91/MLAAD", "11,700 files", "CC BY-NC 4.0", "11.09 GB", "1.31 GB", "Apache 2.0", "deepfake-total.com", "free"):
         assert text in shown
     assert not any(tmp_path.iterdir())
