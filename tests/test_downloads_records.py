@@ -12,7 +12,7 @@ import pytest
 
 from sourcetracing.downloads import records
 from sourcetracing.downloads.checksums import checksum_of, normal_checksum
-from sourcetracing.downloads.records import mark_complete, only_run, read_complete, record_path, require_free_space
+from sourcetracing.downloads.records import discard, mark_complete, only_run, read_complete, record_path, require_free_space
 from sourcetracing.downloads.sizes import size_text
 from sourcetracing.errors import UserError
 from sourcetracing.settings_io import PROJECT_ROOT
@@ -68,6 +68,14 @@ def test_a_completion_record_is_read_back_and_absent_or_broken_ones_are_none(tmp
     for broken in ("{", json.dumps([1])):
         record_path(tmp_path, "a.zip").write_text(broken, encoding="utf-8")
         assert read_complete(tmp_path, "a.zip") is None
+
+
+def test_a_discarded_file_leaves_no_record(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"a")
+    mark_complete(tmp_path, "a.zip", {"size_bytes": 1})
+    discard(tmp_path / "a.zip")
+    discard(tmp_path / "a.zip")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -72,3 +72,9 @@ def read_complete(folder: Path, name: str) -> dict | None:
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) else None
+
+
+def discard(path: Path) -> None:
+    """Removes a downloaded file and its record, for example an archive that was unpacked."""
+    path.unlink(missing_ok=True)
+    record_path(path.parent, path.name).unlink(missing_ok=True)
