@@ -106,7 +106,7 @@ def _digest_of_inputs(utterances: pd.DataFrame, settings: Settings) -> str:
     root = Path(settings.paths.corpus)
     stats = [_size_and_time(root / path) for path in utterances["path"]]
     rows = utterances.astype(str).to_numpy().tolist()
-    return digest_of_json([rows, stats, to_dict(settings.split), to_dict(settings.audio), settings.corpus.languages, settings.seed])
+    return digest_of_json([rows, stats, to_dict(settings.split), to_dict(settings.audio), to_dict(settings.corpus), settings.seed])
 
 
 def _size_and_time(path: Path) -> tuple[int, int] | None:

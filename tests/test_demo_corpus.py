@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import soundfile
 
@@ -13,7 +14,10 @@ from sourcetracing.corpora import demo
 from sourcetracing.corpora.mlaad import read_meta
 from sourcetracing.errors import UserError
 from sourcetracing.files import digest_of_file
+from sourcetracing.layout import Layout
 from sourcetracing.parallel import map_unordered
+from sourcetracing.protocol_building import build_protocols
+from sourcetracing.protocols import load_protocol
 
 HEADER = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
 LANGUAGES, SOURCES = ["en", "ru"], ["espeak_formant", "griffin_lim"]
@@ -122,11 +126,28 @@ def test_nothing_is_made_when_all_is_there(corpus, monkeypatch):
 
 def test_a_source_added_later_leaves_the_others_alone(corpus, tmp_path):
     before = _copy(corpus, tmp_path)
-    demo.download(settings_for(tmp_path, unknown_sources=["sinusoidal"]))
+    settings = settings_for(tmp_path)
+    settings.corpus.unknown_sources = ["sinusoidal"]
+    demo.download(settings)
     after = digests(tmp_path)
     assert len(list(tmp_path.glob("fake/*/sinusoidal/*.wav"))) == 2 * 5
     assert {path: digest for path, digest in after.items() if "sinusoidal" not in path} == before
-    assert set(demo.prepare(settings_for(tmp_path))["source"]) == set(SOURCES)  # made, but in no class
+    assert set(demo.prepare(settings_for(tmp_path))["source"]) == set(SOURCES)
+    assert set(demo.prepare(settings)["source"]) == {*SOURCES, "sinusoidal"}
+
+
+def test_unknown_sources_are_in_dev_and_eval_and_in_no_class(corpus, tmp_path):
+    _copy(corpus, tmp_path)
+    settings = settings_for(tmp_path)
+    settings.corpus.unknown_sources, settings.paths.exp = ["sinusoidal"], str(tmp_path / "exp")
+    demo.download(settings)
+    built = build_protocols(settings)
+    assert built.counts.set_index("language").loc["total", ["train", "dev", "eval"]].sum() == 2 * 5 * (len(SOURCES) + 1)
+    root = Layout.of(settings).root
+    table = pd.read_csv(root / "utterances.csv").merge(pd.read_csv(root / "protocol.csv"), on="utt_id")
+    assert set(table["split"][table["source"] == "sinusoidal"]) == {"dev", "eval"}
+    assert (root / "label_assignment.txt").read_text().splitlines()[-1] == f"{'sinusoidal':<50}|{len(SOURCES):<3}|OOD"
+    assert set(load_protocol(settings, root)[0]["source"]) == set(SOURCES)
 
 
 @pytest.mark.parametrize(("change", "folder"), [({"speakers_per_language": 3}, "."), ({"noise_seconds": 6.0}, "musan")])

@@ -76,8 +76,15 @@ def _make_all(jobs: list[make.Job], workers: int) -> None:
 
 
 def prepare(settings: Settings) -> pd.DataFrame:
-    """One row per utterance of the languages and sources in the settings: utt_id, path, language, source, speaker, transcript."""
-    return read_utterances(Path(settings.paths.corpus), settings.corpus.languages, settings.corpus.sources, speaker_of)
+    """One row per utterance of the languages, sources and unknown sources in the settings."""
+    return read_utterances(Path(settings.paths.corpus), settings.corpus.languages, _sources(settings), speaker_of)
+
+
+def _sources(settings: Settings) -> list[str]:
+    """Classes first; [all] = every other source that can be made."""
+    corpus = settings.corpus
+    unknown = list(plan.ARCHITECTURES) if corpus.unknown_sources == ["all"] else corpus.unknown_sources
+    return list(dict.fromkeys([*corpus.sources, *unknown]))
 
 
 def check(settings: Settings) -> dict[str, int]:
@@ -125,7 +132,7 @@ def resources(settings: Settings) -> list[Resource]:
 def _parts(settings: Settings) -> list[_Part]:
     """Corpus, noises, room responses; a folder with somebody else's noises or responses is left out of the making."""
     demo, seed = settings.demo, settings.seed
-    sources = list(dict.fromkeys([*settings.corpus.sources, *settings.corpus.unknown_sources]))
+    sources = _sources(settings)
     _require_known("corpus.languages", settings.corpus.languages, plan.LOCALES)
     _require_known("corpus.sources", sources, plan.ARCHITECTURES)
     utterances = plan.plan_utterances(settings.corpus.languages, sources, demo.utterances_per_source, demo.speakers_per_language, seed)
