@@ -8,8 +8,16 @@ from collections.abc import Iterable
 from tqdm import tqdm
 
 
-def bar(iterable: Iterable | None = None, *, total: int | None = None, desc: str = "", unit: str = "it", initial: int = 0) -> tqdm:
-    """A tqdm bar on stderr. In a log file (no terminal) it prints every 10 seconds instead of 10 times a second."""
+def bar(
+    iterable: Iterable | None = None,
+    *,
+    total: int | None = None,
+    desc: str = "",
+    unit: str = "it",
+    initial: int = 0,
+    unit_scale: bool = False,
+) -> tqdm:
+    """A tqdm bar on stderr; unit_scale shows 1,000,000 as 1 M. In a log file (no terminal) it prints every 10 seconds instead of 10 times a second."""
     interactive = sys.stderr.isatty()
     return tqdm(
         iterable,
@@ -17,6 +25,7 @@ def bar(iterable: Iterable | None = None, *, total: int | None = None, desc: str
         desc=desc,
         unit=unit,
         initial=initial,
+        unit_scale=unit_scale,
         mininterval=0.1 if interactive else 10,
         maxinterval=10 if interactive else 60,
         dynamic_ncols=interactive,

@@ -21,9 +21,7 @@ def size_text(size_bytes: int | None) -> str:
 
 def byte_bar(desc: str, total_bytes: int | None, initial_bytes: int = 0) -> tqdm:
     """A progress bar in bytes, shown as kB, MB, GB."""
-    progress = bar(total=total_bytes, desc=desc, unit="B", initial=initial_bytes)
-    progress.unit_scale = True
-    return progress
+    return bar(total=total_bytes, desc=desc, unit="B", initial=initial_bytes, unit_scale=True)
 
 
 def say(line: str) -> None:
