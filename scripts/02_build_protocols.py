@@ -10,6 +10,7 @@ Run     python scripts/02_build_protocols.py configs/demo.yaml
 """
 
 import _project_root  # noqa: F401
+import pandas as pd
 
 from sourcetracing.cli import run_script
 from sourcetracing.config import Settings
@@ -19,7 +20,8 @@ from sourcetracing.protocol_building import audit_protocol, build_protocols
 from sourcetracing.settings_io import Layers
 
 FLAGS = {"--audit": "report what train, dev and eval share: files, transcripts, recordings, speakers, audio"}
-NUM_WORST_CELLS, WORST_COLUMNS = 10, ["kind", "language", "source", "first", "second", "affected_anywhere", "utterances", "percent_anywhere"]
+NUM_WORST_CELLS = 10
+WORST_COLUMNS = ["kind", "language", "source", "first", "second", "affected_anywhere", "utterances", "percent_anywhere"]
 MAX_SOURCE_COLUMNS = 8  # more do not fit a terminal; tables/table1_counts.csv has them all
 
 
@@ -35,14 +37,19 @@ def main(layers: Layers, flags: set[str]) -> None:
     print(built.counts.drop(columns=too_many).to_string(index=False))
     if built.num_left_out:
         print(f"left out {built.num_left_out} bad audio files, listed in {Layout.of(settings).bad_audio}")
-    print("\n".join([*built.balance, *summarize(built.leakage)]))
+    print("\n".join(built.balance))
+    print(f"what two splits share, and the part of the second that it touches (--audit says more):\n{_overall(built.leakage)}\n")
     print(f"{'wrote' if built.is_new else 'unchanged:'} {Layout.of(settings).protocol}")
     print("next: python scripts/04_preprocess_dataset.py CONFIG.yaml")
 
 
+def _overall(leakage: pd.DataFrame) -> str:
+    return overall_table(leakage).to_string(index=False)
+
+
 def _report_audit(settings: Settings) -> None:
     table, written = audit_protocol(settings)
-    print(overall_table(table).to_string(index=False))
+    print(_overall(table))
     if len(worst := worst_cells(table, NUM_WORST_CELLS)):
         print(f"\nwhere most of a split is affected:\n{worst[WORST_COLUMNS].round(1).to_string(index=False)}")
     print("\n" + "\n".join(summarize(table)))

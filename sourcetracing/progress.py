@@ -17,7 +17,10 @@ def bar(
     initial: int = 0,
     unit_scale: bool = False,
 ) -> tqdm:
-    """A tqdm bar on stderr; unit_scale shows 1,000,000 as 1 M. In a log file (no terminal) it prints every 10 seconds instead of 10 times a second."""
+    """A tqdm bar on stderr; in a log file (no terminal) it prints every 10 seconds instead of 10 times a second.
+
+    unit_scale: shows 1,000,000 as 1 M.
+    """
     interactive = sys.stderr.isatty()
     return tqdm(
         iterable,

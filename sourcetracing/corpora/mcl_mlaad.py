@@ -24,7 +24,7 @@ from sourcetracing.errors import UserError
 _BARK, _XTTS_1, _XTTS_2 = (f"tts_models/multilingual/multi-dataset/{name}" for name in ("bark", "xtts_v1.1", "xtts_v2"))
 SOURCES = ("griffin_lim", _BARK, _XTTS_1, _XTTS_2)
 _WEST = {"griffin_lim": 600, _BARK: 300, _XTTS_1: 600, _XTTS_2: 600}
-PUBLISHED_COUNTS = {**{language: _WEST for language in ("en", "de", "fr", "it", "pl")}, "ru": dict.fromkeys(SOURCES, 300)}
+PUBLISHED_COUNTS = {**dict.fromkeys(("en", "de", "fr", "it", "pl"), _WEST), "ru": dict.fromkeys(SOURCES, 300)}
 
 
 def needed(settings: Settings) -> pd.DataFrame:

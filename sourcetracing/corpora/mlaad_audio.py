@@ -13,8 +13,8 @@ import pandas as pd
 from sourcetracing.config import Settings
 from sourcetracing.corpora.mlaad import read_meta
 from sourcetracing.corpora.resources import Resource
-from sourcetracing.downloads.hub import fetch_hub, list_hub
 from sourcetracing.downloads.http import RemoteFile, fetch
+from sourcetracing.downloads.hub import fetch_hub, list_hub
 from sourcetracing.downloads.records import discard, only_run
 from sourcetracing.downloads.split_zip import unpack_split_zip
 from sourcetracing.errors import UserError

@@ -70,9 +70,16 @@ def print_plan(settings: Settings) -> None:
     resources = corpus_module(settings.corpus.reader).resources(settings)
     resources += [noise_corpora.resource(noises, settings) for noises in _noise_corpora(settings)]
     rows = [_plan_row(resource, settings) for resource in resources]
-    print(pd.DataFrame(rows).to_string(index=False, justify="left"))
+    print(_left_aligned(pd.DataFrame(rows)))
     known = [resource.size_bytes or 0 for resource in resources if not resource.is_here]
-    print(f"to fetch: {size_text(sum(known))} and what is unknown above; free: {size_text(free_bytes(Path(settings.paths.corpus)))}")
+    unknown = " and what is unknown above" if "size unknown" in [row["size"] for row in rows] else ""
+    print(f"to fetch: {size_text(sum(known))}{unknown}; free: {size_text(free_bytes(Path(settings.paths.corpus)))}")
+
+
+def _left_aligned(table: pd.DataFrame) -> str:
+    widths = {column: max(len(column), table[column].str.len().max()) for column in table}
+    rows = [list(table.columns), *table.to_numpy().tolist()]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths.values(), strict=True)).rstrip() for row in rows)
 
 
 def _plan_row(resource: Resource, settings: Settings) -> dict[str, str]:
