@@ -11,6 +11,7 @@ Run     python benchmarks/protocols.py [rows=1000000] [slice=50000]      (about 
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sourcetracing.config import SPLITS, Split
+from sourcetracing.corpora.mlaad_protocols import read_protocols
 from sourcetracing.leakage import COLUMN_OF, PAIRS, audit
 from sourcetracing.protocols import read_table, split_balance, split_utterances
 from sourcetracing.seeding import rng
@@ -41,6 +43,16 @@ def write_corpus(path: Path, num_rows: int) -> None:
     for number in range(NUM_LANGUAGES):
         part = _one_language(number, num_rows // NUM_LANGUAGES)
         part.to_csv(path, index=False, mode="a" if number else "w", header=number == 0)
+
+
+def write_lists(path: Path) -> None:
+    """The same utterances as MLAAD's three protocol lists, in the folder <path>.lists."""
+    table = pd.read_csv(path, usecols=["path", "source"])
+    lists = ("./" + table["path"]).to_frame().assign(model_name=table["source"])
+    folder = path.with_suffix(".lists")
+    folder.mkdir()
+    for number, split in enumerate(SPLITS):
+        lists[number :: len(SPLITS)].to_csv(folder / f"{split}.csv", index=False)
 
 
 def _one_language(number: int, num_rows: int) -> pd.DataFrame:
@@ -70,6 +82,7 @@ def _one_language(number: int, num_rows: int) -> pd.DataFrame:
 def our_steps(path: Path) -> dict[str, Callable[[dict], object]]:
     """What is timed, in order; each step may use the results of those before it."""
     return {
+        "read MLAAD's three lists": lambda done: len(read_protocols(path.with_suffix(".lists"))),
         "load": lambda done: read_table(path, ["utt_id"], ""),
         "split, seeded": lambda done: split_utterances(done["load"], Split(), SEED),
         "split, group_by=transcript": lambda done: split_utterances(done["load"], Split(group_by="transcript"), SEED),
@@ -80,11 +93,23 @@ def our_steps(path: Path) -> dict[str, Callable[[dict], object]]:
 def straightforward_steps(path: Path) -> dict[str, Callable[[dict], object]]:
     """The same by groupby and sets."""
     return {
+        "read MLAAD's three lists": lambda done: len(read_lists_row_by_row(path.with_suffix(".lists"))),
         "load": lambda done: pd.read_csv(path, dtype={"utt_id": str}, keep_default_na=False),
         "split, seeded": lambda done: split_by_groupby(done["load"]),
         "split, group_by=transcript": lambda done: split_groups_by_shuffling(done["load"]),
         "audit": lambda done: audit_by_sets(done["load"], done["split, seeded"]),
     }
+
+
+def read_lists_row_by_row(folder: Path) -> pd.DataFrame:
+    """Language, folder and stem from each path by pathlib."""
+    rows = []
+    for split in SPLITS:
+        with open(folder / f"{split}.csv", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                path = PurePosixPath(row["path"])
+                rows.append({"path": str(path), "language": path.parts[1], "source": row["model_name"], "stem": path.stem, "split": split})
+    return pd.DataFrame(rows)
 
 
 def split_by_groupby(utterances: pd.DataFrame) -> pd.Series:
@@ -171,6 +196,8 @@ def main() -> None:
         whole, part = Path(folder) / "utterances.csv", Path(folder) / "slice.csv"
         write_corpus(whole, num_rows)
         write_corpus(part, num_slice)
+        write_lists(whole)
+        write_lists(part)
         runs = [in_fresh_process(way, path) for way, path in (("ours", whole), ("ours", part), ("straightforward", part))]
         size_mb = whole.stat().st_size / 1e6
     print_table(runs, num_rows, num_slice)
