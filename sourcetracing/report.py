@@ -261,7 +261,10 @@ def _leakage_section(leakage: pd.DataFrame | None) -> str:
         "What two splits have in common: how many files, transcripts, source recordings, speakers and audio of the same bytes, and in "
         "brackets the share of the second split's utterances that have one of them."
     )
-    overall = charts.plain_table(overall_table(leakage), text_columns=["note"])
+    overall = overall_table(leakage)
+    if not overall["note"].any():
+        overall = overall.drop(columns="note")
+    overall = charts.plain_table(overall, text_columns=["note"])
     return f"<h2>Leakage</h2><p>{text}</p>{overall}{_worst_leakage(worst_cells(leakage))}"
 
 
@@ -272,7 +275,7 @@ def _worst_leakage(cells: pd.DataFrame) -> str:
     table = cells.assign(shared=cells["kind"], splits=cells["first"] + " → " + cells["second"], utterances=cells["affected_anywhere"])
     table = table.assign(of=cells["utterances"])[columns].rename(columns={"percent_anywhere": "%"})
     text = "Where most utterances of the second split have something that the first split has, in any language and source:"
-    return f"<p>{text}</p>{charts.plain_table(table)}"
+    return f"<p>{text}</p>{charts.plain_table(table, text_columns=['source', 'shared', 'splits'])}"
 
 
 def _reading_section(tables: Tables) -> str:
