@@ -104,6 +104,32 @@ def test_what_is_missing_is_counted_and_listed(mlaad_root, demo_root, tmp_path):
     assert not (tmp_path / "exp" / "mcl_mlaad" / "missing_files.txt").exists()
 
 
+def test_official_splits_with_an_unknown_source(mlaad_root, demo_root, tmp_path):
+    words = words_for(mlaad_root, demo_root, tmp_path)
+    known, unknown = mcl_mlaad.SOURCES[:3], mcl_mlaad.SOURCES[3]
+    words[0] = "configs/mlaad5_source_tracing.yaml"
+    words += [
+        f"corpus.sources=[{','.join(known)}]",
+        "augment.variants=[original]",
+        "experiment.train_sets=[en+ru]",
+        "experiment.test_sets=[ru]",
+    ]
+    refused = run("scripts/02_build_protocols.py", *words, status=2)
+    assert unknown in refused  # it is in train, so it cannot be unknown
+    lists = tmp_path / "lists"
+    shutil.copytree(mlaad_root / "lists", lists)
+    lines = (lists / "train.csv").read_text().splitlines()
+    (lists / "train.csv").write_text("\n".join(line for line in lines if not line.endswith(unknown)) + "\n")
+    words[2] = f"paths.protocols={lists}"
+    run("scripts/02_build_protocols.py", *words)
+    labels = (tmp_path / "mlaad5_source_tracing" / "label_assignment.txt").read_text().splitlines()
+    assert labels[3] == f"{unknown:<50}|3  |OOD"
+    table = pd.read_csv(tmp_path / "mlaad5_source_tracing" / "protocol.csv")
+    assert len(table) == 80 - sum(line.endswith(unknown) for line in lines)
+    assert "60 utterances x 1 variants" in run("scripts/04_preprocess_dataset.py", *words)  # the known sources
+    run("scripts/05_train_matrix.py", *words)
+
+
 def test_the_plan_names_source_size_licence_and_fetches_nothing(tmp_path):
     here = [f"paths.{name}={tmp_path}/{name}" for name in ("corpus", "musan", "rirs", "exp")]
     offline = ["download.musan_urls=[http://127.0.0.1:9/musan.tar.gz]"]
