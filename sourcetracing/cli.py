@@ -16,7 +16,7 @@ from pathlib import Path
 from sourcetracing.errors import UserError
 from sourcetracing.settings_io import Layers, describe, read_layers
 
-EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 _PLAIN_OS_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
 
 
@@ -54,6 +54,9 @@ def _run(work: Callable[[Layers], None], doc: str, uses: Sequence[str], flags: M
     except KeyboardInterrupt:
         print(f"\ninterrupted: run the same command again and it goes on from here:\n  {_command(words)}", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `script ... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
     except OSError as error:
         if error.errno not in _PLAIN_OS_ERRORS:
             raise

@@ -136,10 +136,12 @@ def _lift(root: Path) -> None:
 
 
 def inventory(settings: Settings, utterances: pd.DataFrame) -> pd.DataFrame:
-    """What is needed and what is there: columns language, source, needed, present."""
+    """What is needed and what is there: columns language, source, needed, present; in the settings' order, unknown sources last."""
     table = utterances.assign(present=is_present(utterances, Path(settings.paths.corpus)))
     counts = table.groupby(["language", "source"], sort=False)["present"].agg(["size", "sum"])
-    return counts.set_axis(["needed", "present"], axis=1).astype(int).reset_index()
+    counts = counts.set_axis(["needed", "present"], axis=1).astype(int).reset_index()
+    turn = {name: number for number, name in enumerate([*settings.corpus.languages, *settings.corpus.sources])}
+    return counts.sort_values(["language", "source"], key=lambda names: names.map(turn).fillna(len(turn)), kind="stable", ignore_index=True)
 
 
 def missing_files(settings: Settings, utterances: pd.DataFrame) -> list[str]:

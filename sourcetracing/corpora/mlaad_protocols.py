@@ -23,9 +23,9 @@ _PATH_PATTERN = rf"^(?:\./)?(?P<path>fake/(?P<language>{_NAME})/(?P<model_dir>{_
 
 
 def protocol_file(settings: Settings) -> RemoteFile:
-    """The zip as it is published; the pinned size belongs to the pinned address only."""
+    """The zip as it is published; the pinned size belongs to the pinned checksum."""
     mlaad, path = settings.mlaad, Path(settings.paths.protocols)
-    size_bytes = SIZE_BYTES if mlaad == type(mlaad)() else None
+    size_bytes = SIZE_BYTES if mlaad.protocols_checksum == type(mlaad)().protocols_checksum else None
     return RemoteFile(path.name, (mlaad.protocols_url,), size_bytes, mlaad.protocols_checksum)
 
 
