@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -155,3 +156,17 @@ def test_unknown_flags_are_refused():
     shown = run("scripts/01_download_resources.py", "configs/demo.yaml", "--chek", status=2)
     assert "--chek: there are no flags here but --dry-run, --check, --help" in shown
     assert "--dry-run" in run("scripts/01_download_resources.py", "configs/mcl_mlaad.yaml", "--help")
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback():
+    """As in `python scripts/... --help | head -1`."""
+    process = subprocess.Popen(
+        [sys.executable, "scripts/01_download_resources.py", "configs/mlaad5_source_tracing.yaml", "--help"],
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    assert process.wait() == 141
