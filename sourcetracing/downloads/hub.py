@@ -1,0 +1,209 @@
+"""Data sets of the Hugging Face Hub, through huggingface_hub.
+
+Its variables hold: HF_TOKEN, HF_ENDPOINT (a mirror), HF_HUB_OFFLINE, and the proxies of the system. `snapshot_download` is not used, for it
+lists a whole data set before it filters: MLAAD has several 100,000 files. Here only the wanted folders are listed, and a file that is there
+with the listed size costs no request, since the library gives a file its name only once it is complete.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import httpx2  # what huggingface_hub speaks HTTP with; it passes its errors on
+from huggingface_hub import HfApi, constants, hf_hub_download, is_offline_mode
+from huggingface_hub.errors import (
+    FileMetadataError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import RepoFile
+from tqdm import tqdm
+
+from sourcetracing.downloads.archives import safe_name
+from sourcetracing.downloads.records import require_free_space
+from sourcetracing.downloads.sizes import byte_bar
+from sourcetracing.errors import UserError
+
+_COMMIT = re.compile("[0-9a-f]{40}")
+_AGAIN = "run the same command again; it goes on from here"
+
+
+@dataclass(frozen=True)
+class HubListing:
+    """Files of a data set at a commit."""
+
+    commit: str
+    files: dict[str, int]  # path in the data set -> bytes
+
+
+def list_hub(
+    hub_id: str, revision: str, folders: Sequence[str] | None = None, *, setting_name: str = "", max_workers: int = 8
+) -> HubListing:
+    """The files of a data set below some folders; None = all of it.
+
+    revision: a commit, or a branch or tag, which is looked up. setting_name: the setting that holds it, for messages.
+    Raises `UserError`: unknown data set, revision or folder, terms not accepted, no network, offline mode.
+    """
+    with _plain_errors(hub_id, revision, setting_name):
+        api = HfApi()
+        # Without `expand` the answer would name every file of the data set.
+        is_commit = _COMMIT.fullmatch(revision)
+        commit = revision if is_commit else api.dataset_info(hub_id, revision=revision, expand=["sha"]).sha
+
+        def list_folder(folder: str | None) -> dict[str, int]:
+            try:
+                tree = api.list_repo_tree(hub_id, folder, recursive=True, revision=commit, repo_type="dataset")
+                return {entry.path: entry.size for entry in tree if isinstance(entry, RepoFile)}
+            except RemoteEntryNotFoundError:
+                raise UserError(f"data set {hub_id} has no folder {folder} at revision {revision}{_see(setting_name)}") from None
+
+        files: dict[str, int] = {}
+        for found in _in_threads(list_folder, [None] if folders is None else folders, max_workers):
+            files |= found
+    return HubListing(commit, dict(sorted(files.items())))
+
+
+def fetch_hub(
+    hub_id: str, commit: str, files: Mapping[str, int] | Sequence[str], target: str | Path, *, setting_name: str = "", max_workers: int = 8
+) -> None:
+    """Fetches files of a data set into a folder, under their paths in the data set; what is there already is left alone.
+
+    files: path -> bytes, as `list_hub` gives them, or paths alone; a file that is there is taken for complete if it has the listed size.
+    Raises `UserError`: terms not accepted, no network, offline mode with files missing, full disk, an unknown file.
+    """
+    target = Path(target)
+    sizes: dict[str, int | None] = dict(files) if isinstance(files, Mapping) else dict.fromkeys(files)
+    missing = {path: size for path, size in sizes.items() if not _is_there(target / safe_name(f"data set {hub_id}", path), size)}
+    if not missing:
+        return
+    if is_offline_mode():
+        raise UserError(
+            f"{target / next(iter(missing))} and {len(missing) - 1} more files are missing, but HF_HUB_OFFLINE is set. Unset it"
+        )
+    total_bytes = sum(size or 0 for size in missing.values())
+    require_free_space(target, total_bytes, f"the rest of {hub_id}")
+    with _plain_errors(hub_id, commit, setting_name), byte_bar(f"fetch {hub_id}", total_bytes or None) as progress:
+        for size_bytes in _in_threads(lambda path: _fetch_file(hub_id, commit, path, missing[path], target), missing, max_workers):
+            progress.update(size_bytes)
+
+
+def _is_there(path: Path, size_bytes: int | None) -> bool:
+    return path.is_file() and size_bytes in (None, path.stat().st_size)
+
+
+def _fetch_file(hub_id: str, commit: str, path: str, size_bytes: int | None, target: Path) -> int:
+    # The library keeps notes on what it fetched, and would believe them of a file that was spoilt later.
+    (target / path).unlink(missing_ok=True)
+    fetched = Path(hf_hub_download(hub_id, path, repo_type="dataset", revision=commit, local_dir=target, tqdm_class=_NoBar))
+    found_bytes = fetched.stat().st_size
+    if size_bytes not in (None, found_bytes):
+        raise UserError(f"{fetched} has {found_bytes:,} bytes, and the list of {hub_id} says {size_bytes:,}. Run the same command again")
+    return found_bytes
+
+
+class _NoBar(tqdm):
+    """In place of the library's bar for each file."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**options, "disable": True})
+
+
+def _in_threads(function: Callable[[Any], Any], items: Iterable[Any], num_workers: int) -> Iterator[Any]:
+    """The results as they come. A few items are in hand at a time, and the first error ends it all."""
+    remaining = iter(items)
+    with ThreadPoolExecutor(num_workers) as pool:
+        try:
+            pending = {pool.submit(function, item) for item in islice(remaining, 4 * num_workers)}
+            while pending:
+                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                pending |= {pool.submit(function, item) for item in islice(remaining, len(finished))}
+                for future in finished:
+                    yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+# errors
+
+
+@contextmanager
+def _plain_errors(hub_id: str, revision: str, setting_name: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        # The library hides why it could not reach the Hub behind "not found on this disk".
+        cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ else error
+        line = _access_error(cause, hub_id, revision, setting_name) or _transfer_error(cause, hub_id)
+        if line is None:
+            raise
+        raise UserError(line) from None
+
+
+def _access_error(error: BaseException, hub_id: str, revision: str, setting_name: str) -> str | None:
+    match error:
+        case GatedRepoError():
+            return (
+                f"data set {hub_id} is gated: accept the terms at https://huggingface.co/datasets/{hub_id}, make a token at "
+                f"https://huggingface.co/settings/tokens, set HF_TOKEN to it, and {_AGAIN}"
+            )
+        case RepositoryNotFoundError():
+            advice = f"check the name, or set HF_TOKEN{_see(setting_name)}"
+            return f"data set {hub_id} does not exist at {constants.ENDPOINT}, or is private: {advice}"
+        case RevisionNotFoundError():
+            return f"data set {hub_id} has no revision {revision}{_see(setting_name)}"
+        case RemoteEntryNotFoundError():
+            return f"data set {hub_id} at revision {revision} does not hold {error.response.url}"
+        case OfflineModeIsEnabled():
+            return f"data set {hub_id} cannot be listed or fetched: HF_HUB_OFFLINE is set. Unset it"
+        case HFValidationError():
+            return f"{hub_id!r} is no name of a data set{_see(setting_name)}: {_first_line(error)}"
+        case HfHubHTTPError() if error.response.status_code == 401:
+            return f"{constants.ENDPOINT} does not accept the token in HF_TOKEN: {_first_line(error)}"
+    return None
+
+
+def _transfer_error(error: BaseException, hub_id: str) -> str | None:
+    match error:
+        case HfHubHTTPError():
+            hint = " (with HF_TOKEN set, more requests are allowed)" if error.response.status_code == 429 else ""
+            said = error.server_message or error.response.reason_phrase
+            return f"{constants.ENDPOINT} answered {error.response.status_code} {said} for data set {hub_id}{hint}. Later, {_AGAIN}"
+        case httpx2.RequestError() | httpx2.InvalidURL():
+            return (
+                f"{constants.ENDPOINT} cannot be reached ({_first_line(error)}). Check the network, its proxy and HF_ENDPOINT, and {_AGAIN}"
+            )
+        case FileMetadataError() | json.JSONDecodeError():
+            return f"{constants.ENDPOINT} does not answer as the Hugging Face Hub does. Check HF_ENDPOINT and the network's login page"
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no space is left on the disk for data set {hub_id}. Free some, and {_AGAIN}"
+        case OSError() if error.errno is None:  # a file that arrived too short, many times
+            return f"data set {hub_id}: {_first_line(error)} Check the network, and {_AGAIN}"
+        case RuntimeError():  # all that the Hub's own protocol, Xet, has to say of a failure
+            return f"data set {hub_id}: {_first_line(error)}. With HF_HUB_DISABLE_XET=1 it comes over plain HTTP; {_AGAIN}"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _see(setting_name: str) -> str:
+    return f" (setting {setting_name})" if setting_name else ""
