@@ -17,7 +17,7 @@ Answer = tuple[int, dict[str, str], bytes]
 class FakeHub:
     """A Hub with one data set. Use as a context manager; `url` is its HF_ENDPOINT, `requests` what was asked of it.
 
-    token: without it, files are refused as gated. listed_sizes: what the listing claims of a file, where it is not true.
+    token: without it, files are refused as gated. listed_sizes, listed_sha256: what the listing claims of a file, where it is not true.
     drops: paths whose next answer ends half-way. busy: paths whose next answer is 503. page_size: entries of a page of the listing.
     """
 
@@ -26,6 +26,7 @@ class FakeHub:
         self.branches = {"main": COMMIT, COMMIT: COMMIT}
         self.token, self.refused_tokens = "", set()
         self.listed_sizes: dict[str, int] = {}
+        self.listed_sha256: dict[str, str] = {}
         self.drops: set[str] = set()
         self.busy: set[str] = set()
         self.delay_seconds = 0.0
@@ -84,7 +85,11 @@ class FakeHub:
 
     def _entry(self, path: str) -> dict:
         size = self.listed_sizes.get(path, len(self.files[path]))
-        return {"type": "file", "path": path, "size": size, "oid": hashlib.sha1(self.files[path]).hexdigest()}
+        entry = {"type": "file", "path": path, "size": size, "oid": hashlib.sha1(self.files[path]).hexdigest()}
+        if not path.endswith(".wav"):
+            return entry
+        listed = self.listed_sha256.get(path, hashlib.sha256(self.files[path]).hexdigest())
+        return {**entry, "lfs": {"oid": listed, "size": size, "pointerSize": 130}}
 
     def _file(self, revision: str, path: str, headers: dict[str, str]) -> Answer:
         time.sleep(self.delay_seconds)

@@ -196,6 +196,18 @@ def test_a_list_that_is_not_true(hub: FakeHub, ask):
     assert "3,004 bytes, and the list of org/set says 17" in ask(FETCH)[0]
 
 
+def test_other_bytes_than_listed_are_removed(hub: FakeHub, ask, tmp_path: Path):
+    path = next(path for path in ENGLISH if path.endswith(".wav"))
+    code = "x = list_hub(HUB_ID, COMMIT, ['fake/en/vits']); fetch_hub(HUB_ID, x.commit, x.files, target, sha256=x.sha256)"
+    hub.listed_sha256[path] = "0" * 64
+    message, _ = ask(code)
+    assert path in message and "SHA-256 differs" in message
+    assert not (tmp_path / "data" / path).exists()
+    hub.listed_sha256.clear()
+    ask(code)
+    assert content_below(tmp_path / "data") == ENGLISH
+
+
 def test_too_small_a_disk(hub: FakeHub, ask, tmp_path: Path):
     hub.listed_sizes = {"fake/en/vits/4.wav": 1 << 60}
     assert "needs" in ask(FETCH)[0] and content_below(tmp_path / "data") == {}

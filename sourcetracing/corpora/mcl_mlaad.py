@@ -102,7 +102,7 @@ def _download_lists(settings: Settings) -> None:
         texts = {path: size for path, size in listing.files.items() if path.lower().endswith((".csv", ".tsv", ".txt"))}
         if not texts:
             raise UserError(f"{mcl.lists_hub_id} holds no CSV or TXT lists. See mcl_mlaad.lists_hub_id")
-        fetch_hub(mcl.lists_hub_id, listing.commit, texts, folder)
+        fetch_hub(mcl.lists_hub_id, listing.commit, texts, folder, sha256=listing.sha256)
         mark_complete(folder, "lists", {"hub_id": mcl.lists_hub_id, "commit": listing.commit, "files": len(texts)})
 
 

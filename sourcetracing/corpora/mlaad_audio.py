@@ -86,7 +86,7 @@ def _download_from_hub(settings: Settings, root: Path, missing: pd.DataFrame) ->
         )
     meta = [path for path in (f"{folder}/meta.csv" for folder in folders_of(missing)) if path in listing.files]
     wanted = {path: listing.files[path] for path in [*meta, *missing["path"].drop_duplicates()]}
-    fetch_hub(mlaad.hub_id, listing.commit, wanted, root)
+    fetch_hub(mlaad.hub_id, listing.commit, wanted, root, sha256=listing.sha256)
 
 
 def archive_parts(settings: Settings) -> list[RemoteFile]:

@@ -8,6 +8,7 @@ with the listed size costs no request, since the library gives a file its name o
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +50,7 @@ class HubListing:
 
     commit: str
     files: dict[str, int]  # path in the data set -> bytes
+    sha256: dict[str, str]  # path -> hex digest; the Hub knows it of large files and audio, not of small texts
 
 
 def list_hub(
@@ -65,26 +67,35 @@ def list_hub(
         is_commit = _COMMIT.fullmatch(revision)
         commit = revision if is_commit else api.dataset_info(hub_id, revision=revision, expand=["sha"]).sha
 
-        def list_folder(folder: str | None) -> dict[str, int]:
+        def list_folder(folder: str | None) -> list[RepoFile]:
             try:
                 tree = api.list_repo_tree(hub_id, folder, recursive=True, revision=commit, repo_type="dataset")
-                return {entry.path: entry.size for entry in tree if isinstance(entry, RepoFile)}
+                return [entry for entry in tree if isinstance(entry, RepoFile)]
             except RemoteEntryNotFoundError:
                 raise UserError(f"data set {hub_id} has no folder {folder} at revision {revision}{_see(setting_name)}") from None
 
-        files: dict[str, int] = {}
-        for found in _in_threads(list_folder, [None] if folders is None else folders, max_workers):
-            files |= found
-    return HubListing(commit, dict(sorted(files.items())))
+        found = _in_threads(list_folder, [None] if folders is None else folders, max_workers)
+        entries = sorted((entry for part in found for entry in part), key=lambda entry: entry.path)
+    sizes = {entry.path: entry.size for entry in entries}
+    return HubListing(commit, sizes, {entry.path: entry.lfs.sha256 for entry in entries if entry.lfs})
 
 
 def fetch_hub(
-    hub_id: str, commit: str, files: Mapping[str, int] | Sequence[str], target: str | Path, *, setting_name: str = "", max_workers: int = 8
+    hub_id: str,
+    commit: str,
+    files: Mapping[str, int] | Sequence[str],
+    target: str | Path,
+    *,
+    sha256: Mapping[str, str] | None = None,
+    setting_name: str = "",
+    max_workers: int = 8,
 ) -> None:
     """Fetches files of a data set into a folder, under their paths in the data set; what is there already is left alone.
 
     files: path -> bytes, as `list_hub` gives them, or paths alone; a file that is there is taken for complete if it has the listed size.
-    Raises `UserError`: terms not accepted, no network, offline mode with files missing, full disk, an unknown file.
+    sha256: path -> hex digest, as `list_hub` gives them, of the files whose bytes shall be compared on arrival.
+    Raises `UserError`: terms not accepted, no network, offline mode with files missing, full disk, an unknown file, bytes other
+    than listed.
     """
     target = Path(target)
     sizes: dict[str, int | None] = dict(files) if isinstance(files, Mapping) else dict.fromkeys(files)
@@ -98,7 +109,12 @@ def fetch_hub(
     total_bytes = sum(size or 0 for size in missing.values())
     require_free_space(target, total_bytes, f"the rest of {hub_id}")
     with _plain_errors(hub_id, commit, setting_name), byte_bar(f"fetch {hub_id}", total_bytes or None) as progress:
-        for size_bytes in _in_threads(lambda path: _fetch_file(hub_id, commit, path, missing[path], target), missing, max_workers):
+        expected = sha256 or {}
+
+        def fetch_one(path: str) -> int:
+            return _fetch_file(hub_id, commit, path, missing[path], expected.get(path), target)
+
+        for size_bytes in _in_threads(fetch_one, missing, max_workers):
             progress.update(size_bytes)
 
 
@@ -106,14 +122,22 @@ def _is_there(path: Path, size_bytes: int | None) -> bool:
     return path.is_file() and size_bytes in (None, path.stat().st_size)
 
 
-def _fetch_file(hub_id: str, commit: str, path: str, size_bytes: int | None, target: Path) -> int:
+def _fetch_file(hub_id: str, commit: str, path: str, size_bytes: int | None, sha256: str | None, target: Path) -> int:
     # The library keeps notes on what it fetched, and would believe them of a file that was spoilt later.
     (target / path).unlink(missing_ok=True)
     fetched = Path(hf_hub_download(hub_id, path, repo_type="dataset", revision=commit, local_dir=target, tqdm_class=_NoBar))
     found_bytes = fetched.stat().st_size
     if size_bytes not in (None, found_bytes):
         raise UserError(f"{fetched} has {found_bytes:,} bytes, and the list of {hub_id} says {size_bytes:,}. Run the same command again")
+    if sha256 and _sha256_of(fetched) != sha256:
+        fetched.unlink()
+        raise UserError(f"{path} of {hub_id} did not arrive as the Hub lists it (its SHA-256 differs); it was removed, {_AGAIN}")
     return found_bytes
+
+
+def _sha256_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _NoBar(tqdm):
