@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from sourcetracing.corpora import mcl_mlaad, mlaad_audio
 from sourcetracing.corpora.mlaad import model_dir_of
 from sourcetracing.settings_io import PROJECT_ROOT, load_settings
-from tests.fake_hub import HUB_ID, FakeHub
+from tests.fake_hub import COMMIT, HUB_ID, FakeHub
 from tests.faulty_server import FaultyServer
 from tests.test_downloads_split_zip import split
 
@@ -73,7 +74,9 @@ def test_the_hub_gives_the_needed_files_and_no_others(tmp_path, words):
         assert "complete: 24 utterances" in download(words, hub.url)
         assert audio_below(root) == NEEDED
         assert all((root / path).read_bytes() == FILES[path] for path in NEEDED)
-        assert not hub.asked("GET", f"/api/datasets/{HUB_ID}/tree/0123456789abcdef0123456789abcdef01234567/fake/en/suno_bark")
+        assert not hub.asked("GET", f"/api/datasets/{HUB_ID}/tree/{COMMIT}/fake/en/suno_bark")
+        record = json.loads((root / ".complete-mlaad.json").read_text())
+        assert (record["revision"], record["commit"], record["files"]) == ("main", COMMIT, len(NEEDED) + 8)
         num_requests = len(hub.requests)
         download(words, hub.url)
         assert len(hub.requests) == num_requests  # nothing is missing: the Hub is not asked

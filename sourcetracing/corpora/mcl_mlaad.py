@@ -22,6 +22,7 @@ from sourcetracing.downloads.records import mark_complete, only_run, read_comple
 from sourcetracing.errors import UserError
 
 _BARK, _XTTS_1, _XTTS_2 = (f"tts_models/multilingual/multi-dataset/{name}" for name in ("bark", "xtts_v1.1", "xtts_v2"))
+LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 SOURCES = ("griffin_lim", _BARK, _XTTS_1, _XTTS_2)
 _WEST = {"griffin_lim": 600, _BARK: 300, _XTTS_1: 600, _XTTS_2: 600}
 PUBLISHED_COUNTS = {**dict.fromkeys(("en", "de", "fr", "it", "pl"), _WEST), "ru": dict.fromkeys(SOURCES, 300)}
@@ -94,36 +95,19 @@ def _download_lists(settings: Settings) -> None:
     """Fills an absent or half-fetched folder from the Hub; a folder of the user's own is used as it is."""
     mcl, folder = settings.mcl_mlaad, Path(settings.mcl_mlaad.lists)
     record = read_complete(folder, "lists")
-    is_own = record is None and any(folder.rglob("*.[ct][sx][vt]")) and not (folder / ".cache").exists()
+    is_own = any(path.suffix.lower() in LIST_SUFFIXES for path in folder.rglob("*")) and not (folder / ".cache").exists()
     if record is not None or is_own:
         return
     with only_run(folder):
         listing = list_hub(mcl.lists_hub_id, mcl.lists_hub_revision, None, setting_name="mcl_mlaad.lists_hub_revision")
-        texts = {path: size for path, size in listing.files.items() if path.lower().endswith((".csv", ".tsv", ".txt"))}
+        texts = {path: size for path, size in listing.files.items() if path.lower().endswith(LIST_SUFFIXES)}
         if not texts:
             raise UserError(f"{mcl.lists_hub_id} holds no CSV or TXT lists. See mcl_mlaad.lists_hub_id")
         fetch_hub(mcl.lists_hub_id, listing.commit, texts, folder, sha256=listing.sha256)
         mark_complete(folder, "lists", {"hub_id": mcl.lists_hub_id, "commit": listing.commit, "files": len(texts)})
 
 
-def prepare(settings: Settings) -> pd.DataFrame:
-    """The utterance table; transcripts and recordings from the meta.csv files."""
-    return mlaad_audio.add_meta(needed(settings), Path(settings.paths.corpus))
-
-
-def check(settings: Settings) -> dict[str, int]:
-    """The number of utterances, all of which are there. Raises `UserError`."""
-    return mlaad_audio.check(settings, needed(settings))
-
-
-def inventory(settings: Settings) -> pd.DataFrame:
-    """Per language and source: needed and present."""
-    return mlaad_audio.inventory(settings, needed(settings))
-
-
-def missing_files(settings: Settings) -> list[str]:
-    """Audio files that are not there."""
-    return mlaad_audio.missing_files(settings, needed(settings))
+prepare, check, inventory, missing_files = mlaad_audio.verbs(needed)
 
 
 def resources(settings: Settings) -> list[Resource]:

@@ -6,6 +6,7 @@ MLAAD: the multi-language audio anti-spoofing dataset, N. M. Mueller et al. 2024
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -15,7 +16,7 @@ from sourcetracing.corpora.mlaad import read_meta
 from sourcetracing.corpora.resources import Resource
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.downloads.hub import fetch_hub, list_hub
-from sourcetracing.downloads.records import discard, only_run
+from sourcetracing.downloads.records import discard, mark_complete, only_run
 from sourcetracing.downloads.split_zip import unpack_split_zip
 from sourcetracing.errors import UserError
 
@@ -87,6 +88,7 @@ def _download_from_hub(settings: Settings, root: Path, missing: pd.DataFrame) ->
     meta = [path for path in (f"{folder}/meta.csv" for folder in folders_of(missing)) if path in listing.files]
     wanted = {path: listing.files[path] for path in [*meta, *missing["path"].drop_duplicates()]}
     fetch_hub(mlaad.hub_id, listing.commit, wanted, root, sha256=listing.sha256)
+    mark_complete(root, "mlaad", {"hub_id": mlaad.hub_id, "revision": mlaad.hub_revision, "commit": listing.commit, "files": len(wanted)})
 
 
 def archive_parts(settings: Settings) -> list[RemoteFile]:
@@ -106,6 +108,7 @@ def _download_archive(settings: Settings, folders: list[str]) -> None:
     wanted = tuple(f"{folder}/" for folder in folders)
     unpack_split_zip(paths, root, wanted=lambda name: _below_fake(name).startswith(wanted))
     _lift(root)
+    mark_complete(root, "mlaad", {"archive": settings.mlaad.archive_url + settings.mlaad.archive_name, "folders": folders})
     if not settings.download.keep_archives:
         for path in paths:
             discard(path)
@@ -133,6 +136,19 @@ def _lift(root: Path) -> None:
     inner = [path for path in root.glob("*/fake") if path.is_dir()]
     if not (root / "fake").exists() and len(inner) == 1:
         inner[0].rename(root / "fake")
+
+
+def verbs(needed: Callable[[Settings], pd.DataFrame]) -> tuple[Callable, ...]:
+    """prepare, check, inventory and missing_files of a corpus of MLAAD files, each a function of the settings (see `corpora`).
+
+    needed: the corpus's utterance table, made without audio.
+    """
+    return (
+        lambda settings: add_meta(needed(settings), Path(settings.paths.corpus)),
+        lambda settings: check(settings, needed(settings)),
+        lambda settings: inventory(settings, needed(settings)),
+        lambda settings: missing_files(settings, needed(settings)),
+    )
 
 
 def inventory(settings: Settings, utterances: pd.DataFrame) -> pd.DataFrame:

@@ -55,24 +55,7 @@ def download(settings: Settings) -> None:
     mlaad_audio.download(settings, needed(settings))
 
 
-def prepare(settings: Settings) -> pd.DataFrame:
-    """The utterance table in the protocol's order, with `split`; transcripts and recordings from the meta.csv files."""
-    return mlaad_audio.add_meta(needed(settings), Path(settings.paths.corpus))
-
-
-def check(settings: Settings) -> dict[str, int]:
-    """The number of utterances, all of which are there. Raises `UserError`."""
-    return mlaad_audio.check(settings, needed(settings))
-
-
-def inventory(settings: Settings) -> pd.DataFrame:
-    """Per language and source: needed and present."""
-    return mlaad_audio.inventory(settings, needed(settings))
-
-
-def missing_files(settings: Settings) -> list[str]:
-    """Audio files that are not there."""
-    return mlaad_audio.missing_files(settings, needed(settings))
+prepare, check, inventory, missing_files = mlaad_audio.verbs(needed)
 
 
 def resources(settings: Settings) -> list[Resource]:

@@ -27,10 +27,14 @@ RECORD = "unpacked"
 
 @dataclass(frozen=True)
 class NoiseCorpus:
-    """One archive of noises. counts: folder below the root -> number of .wav files in the published archive."""
+    """One archive of noises.
+
+    key: the word in its settings paths.<key>, download.<key>_urls, download.<key>_checksum. counts: folder below the root -> number of
+    .wav files in the published archive.
+    """
 
     name: str
-    setting: str
+    key: str
     archive_name: str
     size_bytes: int
     unpacked_bytes: int
@@ -39,21 +43,18 @@ class NoiseCorpus:
     counts: dict[str, int]
 
     def root(self, settings: Settings) -> Path:
-        return Path(settings.paths.musan if self.setting == "paths.musan" else settings.paths.rirs)
+        return Path(getattr(settings.paths, self.key))
 
     def remote(self, download: Download) -> RemoteFile:
-        urls, checksum = (
-            (download.musan_urls, download.musan_checksum)
-            if self.setting == "paths.musan"
-            else (download.rirs_urls, download.rirs_checksum)
-        )
-        as_published = checksum == getattr(Download(), "musan_checksum" if self.setting == "paths.musan" else "rirs_checksum")
-        return RemoteFile(self.archive_name, tuple(urls), self.size_bytes if as_published else None, checksum)
+        """The archive to fetch; the published size belongs to the published checksum."""
+        urls, checksum = (getattr(download, f"{self.key}_{part}") for part in ("urls", "checksum"))
+        is_published = checksum == getattr(Download(), f"{self.key}_checksum")
+        return RemoteFile(self.archive_name, tuple(urls), self.size_bytes if is_published else None, checksum)
 
 
 MUSAN = NoiseCorpus(
     name="MUSAN",
-    setting="paths.musan",
+    key="musan",
     archive_name="musan.tar.gz",
     size_bytes=11_086_114_085,
     unpacked_bytes=12_500_000_000,
@@ -63,7 +64,7 @@ MUSAN = NoiseCorpus(
 )
 RIRS_NOISES = NoiseCorpus(
     name="RIRS_NOISES",
-    setting="paths.rirs",
+    key="rirs",
     archive_name="rirs_noises.zip",
     size_bytes=1_311_166_223,
     unpacked_bytes=5_000_000_000,
@@ -145,7 +146,7 @@ def check(corpus: NoiseCorpus, settings: Settings) -> int:
         row = lacking.iloc[0]
         raise UserError(
             f"{corpus.root(settings)}: {row['source']} has {row['present']} of {row['needed']} files. "
-            f"Delete that folder and run: python scripts/01_download_resources.py CONFIG.yaml (or give another {corpus.setting})"
+            f"Delete that folder and run: python scripts/01_download_resources.py CONFIG.yaml (or give another paths.{corpus.key})"
         )
     return int(table["present"].sum())
 
