@@ -4,6 +4,7 @@ Reads   exp/<name>/utterances.csv, protocol.csv; paths.corpus, paths.musan, path
 Writes  exp/<name>/features/<front-end>-<hash>/ (features.npy, index.csv, store.json); exp/noise_bank/ (the noises, decoded once)
 Costs   about 5 ms and 320 kB per utterance with five variants on 2 cores (python benchmarks/preprocessing.py); a killed run goes on
 Run     python scripts/04_preprocess_dataset.py configs/demo.yaml
+        python scripts/04_preprocess_dataset.py configs/demo.yaml system=w2v2_base_aasist
         python scripts/04_preprocess_dataset.py configs/demo.yaml configs/compat/published_augmentation.yaml
 """
 
@@ -12,6 +13,8 @@ import time
 import _project_root  # noqa: F401
 
 from sourcetracing.cli import run_script
+from sourcetracing.config import Settings
+from sourcetracing.experiments import front_ends
 from sourcetracing.features import extract_features
 from sourcetracing.layout import Layout
 from sourcetracing.protocols import load_protocol
@@ -20,10 +23,17 @@ from sourcetracing.store import FeatureStore
 
 
 def main(layers: Layers) -> None:
-    """Makes the feature store and says what is in it."""
-    settings = layers.resolve()
+    """Makes the feature stores of the experiment's systems (or of `system=`), and says what is in them."""
+    for settings in front_ends(layers):
+        make_store(settings)
+    print("next: python scripts/05_train_matrix.py CONFIG.yaml")
+
+
+def make_store(settings: Settings) -> None:
+    """Makes one store."""
     utterances, protocol = load_protocol(settings, Layout.of(settings).root)
-    print(f"04 features: {len(utterances)} utterances x {len(settings.augment.variants)} variants", flush=True)
+    what = f"{settings.ssl.model}, layer {settings.ssl.layer}" if settings.frontend == "ssl" else settings.frontend
+    print(f"04 features ({what}): {len(utterances)} utterances x {len(settings.augment.variants)} variants", flush=True)
     started = time.perf_counter()
     store = FeatureStore.open(extract_features(settings, utterances, protocol))
     seconds, megabytes = time.perf_counter() - started, store.facts["bytes"] / 1e6
@@ -32,8 +42,7 @@ def main(layers: Layers) -> None:
     print(f"drawn from {noises or 'no noise'} files")
     print(f"{store.shape[0]} rows of {store.shape[1:]} {store.dtype}, {megabytes:.0f} MB, {hours:.2f} h of sound, in {seconds:.1f} s")
     print(f"store: {store.folder}")
-    print("next: python scripts/05_train_matrix.py CONFIG.yaml")
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "audio", "augment", "lfcc", "store", "compute"])
+    run_script(main, doc=__doc__, uses=["", "paths", "audio", "augment", "lfcc", "ssl", "store", "compute"])

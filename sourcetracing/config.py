@@ -13,7 +13,7 @@ VARIANTS = ("original", "reverb", "speech", "music", "noise")
 SPLITS = ("train", "dev", "eval")
 LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "it": "Italian", "pl": "Polish", "ru": "Russian"}
 READERS = ("demo", "mlaad_source_tracing", "mcl_mlaad", "folder")
-FRONTENDS = ("lfcc", "waveform")
+FRONTENDS = ("lfcc", "ssl", "waveform")
 BACKENDS = ("aasist", "resnet18", "ecapa_tdnn", "aasist_raw", "ecapa_raw")
 RAW_BACKENDS = ("aasist_raw", "ecapa_raw")  # these take waveforms, the others features
 
@@ -175,6 +175,19 @@ class Lfcc:
 
 
 @dataclass
+class Ssl:
+    """A self-supervised encoder, frozen: wav2vec2, XLS-R, MMS, HuBERT, WavLM, data2vec, w2v-BERT 2.0 or Whisper."""
+
+    model: str = setting(
+        "facebook/wav2vec2-base",
+        "id on the Hugging Face Hub, or a folder; {language} in it becomes english, german ... of the training language",
+    )
+    revision: str = setting("main", "commit, tag or branch of the model on the Hub")
+    layer: Any = setting("last", "last: the encoder's output; or a number: 0 = input of block 1, n = raw output of block n")
+    normalize: bool = setting(True, "zero mean and unit variance of each waveform; false = as the published code (D21)")
+
+
+@dataclass
 class Waveform:
     """No front-end: the back-end gets the samples themselves. Nothing to set."""
 
@@ -282,6 +295,7 @@ class Settings:
     audio: Audio = field(default_factory=Audio)
     augment: Augment = field(default_factory=Augment)
     lfcc: Lfcc = field(default_factory=Lfcc)
+    ssl: Ssl = field(default_factory=Ssl)
     waveform: Waveform = field(default_factory=Waveform)
     store: Store = field(default_factory=Store)
     aasist: Aasist = field(default_factory=Aasist)

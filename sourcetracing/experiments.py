@@ -87,11 +87,22 @@ def load_cells(layers: Layers) -> list[Cell]:
     cells = []
     for settings in settings_of_cells(layers):
         # Cells of one front-end share a store; looking for it once for each front-end is enough.
-        key = (settings.frontend, *(repr(getattr(settings, group)) for group in (settings.frontend, "audio", "augment", "store")))
+        key = _front_end_key(settings)
         if key not in store_names:
             store_names[key] = open_store(settings).folder.name
         cells.append(cell_of(settings, store_names[key]))
     return cells
+
+
+def front_ends(layers: Layers) -> list[Settings]:
+    """Settings for each feature store to be made: the distinct front-ends of the experiment's cells, or that of `system` if it is given."""
+    if layers.names_system:
+        return [layers.resolve()]
+    return list({_front_end_key(settings): settings for settings in settings_of_cells(layers)}.values())
+
+
+def _front_end_key(settings: Settings) -> tuple:
+    return (settings.frontend, *(repr(getattr(settings, group)) for group in (settings.frontend, "audio", "augment", "store")))
 
 
 def load_cell(settings: Settings) -> Cell:

@@ -26,7 +26,7 @@ from torch import nn
 from models.lfcc import LfccFrontEnd
 from sourcetracing.audio import crop, load_utterance
 from sourcetracing.augment import Augmenter
-from sourcetracing.compute import keep_freed_memory
+from sourcetracing.compute import autocast, keep_freed_memory
 from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
 from sourcetracing.files import digest_of_json
@@ -36,17 +36,30 @@ from sourcetracing.npy import write_at
 from sourcetracing.parallel import resolve_workers
 from sourcetracing.progress import bar
 from sourcetracing.seeding import rng
+from sourcetracing.ssl_front_end import load_ssl
 from sourcetracing.store import INDEX_COLUMNS, MANIFEST, STORE_FORMAT, FeatureStore, StoreWriter, is_finished, only_writer
 
-LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio")
+LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
 
 
 def build_front_end(settings: Settings) -> nn.Module:
     """The module that turns (B, samples) float32 into features (B, ...)."""
     if settings.frontend == "waveform":
         return nn.Identity()
+    if settings.frontend == "ssl":
+        return load_ssl(settings)
     assert settings.frontend == "lfcc", settings.frontend
     return LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval()
+
+
+@torch.inference_mode()
+def apply(front_end: nn.Module, waveforms: torch.Tensor, settings: Settings) -> torch.Tensor:
+    """Features (B, ...) float32 on the CPU of waveforms (B, samples); SSL encoders compute where their weights are."""
+    if settings.frontend != "ssl":
+        return front_end(waveforms)
+    device = next(front_end.parameters()).device
+    with autocast(device, settings.compute.precision):
+        return front_end(waveforms.to(device)).float().cpu()
 
 
 def crop_samples(settings: Settings) -> int:
@@ -138,20 +151,22 @@ def _known_noises(settings: Settings) -> dict[str, str] | None:
 
 def _fill_store(settings: Settings, items: pd.DataFrame, banks: dict[str, ClipBank], folder: Path, facts: dict) -> None:
     variants = settings.augment.variants
+    front_end = build_front_end(settings)
     with _one_thread_each():
-        feature_shape = tuple(build_front_end(settings)(torch.zeros(1, crop_samples(settings))).shape[1:])
+        feature_shape = tuple(apply(front_end, torch.zeros(1, crop_samples(settings)), settings).shape[1:])
     # At least two blocks for each worker; their size does not change the result.
     share = -(-len(items) // (2 * resolve_workers(settings.compute.workers)))
     utterances_per_block = max(1, min(settings.store.block_rows // len(variants), share))
     shape = (len(items) * len(variants), *feature_shape)
     writer = StoreWriter(folder, shape, np.dtype(settings.store.dtype), utterances_per_block * len(variants))
-    job = Job(settings, items, banks, writer.path, writer.header_bytes, shape, writer.rows_per_block)
+    job = Job(settings, items, banks, writer.path, writer.header_bytes, shape, writer.rows_per_block, front_end)
     with bar(total=len(items), initial=_count(writer, writer.finished, variants), desc="features", unit="utt") as progress:
         for block, crc in _make_blocks(job, writer.remaining()):
             writer.commit(block, crc)
             progress.update(len(writer.block_rows(block)) // len(variants))
     versions = {name: version(name) for name in LIBRARIES}
-    writer.finish(list_rows(items, variants), {**facts, "variants": variants, "versions": versions})
+    checkpoint = {"checkpoint_commit": front_end.commit} if getattr(front_end, "commit", "") else {}
+    writer.finish(list_rows(items, variants), {**facts, **checkpoint, "variants": variants, "versions": versions})
 
 
 def _count(writer: StoreWriter, blocks, variants: list[str]) -> int:
@@ -169,6 +184,7 @@ class Job:
     header_bytes: int
     shape: tuple[int, ...]
     rows_per_block: int
+    front_end: nn.Module
 
 
 class BlockMaker:
@@ -177,7 +193,7 @@ class BlockMaker:
     def __init__(self, job: Job):
         self.job, self.settings = job, job.settings
         self.augmenter = Augmenter(job.settings.augment, job.banks, job.settings.seed)
-        self.front_end = build_front_end(job.settings)
+        self.front_end = job.front_end
         self.dtype = getattr(torch, job.settings.store.dtype)
         self.most = torch.finfo(self.dtype).max
 
@@ -209,7 +225,7 @@ class BlockMaker:
         """(variants, ...feature shape) float32 of one utterance (a row of `items`)."""
         path = Path(self.settings.paths.corpus) / item.path
         clean = cropped_utterance(self.settings, path, item.utt_id, item.split, item.digest)
-        return self.front_end(torch.from_numpy(self.augmenter.variants(clean, item.utt_id)))
+        return apply(self.front_end, torch.from_numpy(self.augmenter.variants(clean, item.utt_id)), self.settings)
 
 
 def _make_blocks(job: Job, blocks: list[int]) -> Iterator[tuple[int, int]]:

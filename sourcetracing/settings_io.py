@@ -12,7 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sourcetracing.config import BACKENDS, RAW_BACKENDS, Settings
+from sourcetracing.config import BACKENDS, LANGUAGE_NAMES, RAW_BACKENDS, Settings
 from sourcetracing.errors import UserError
 from sourcetracing.settings_check import check_piece, check_values, did_you_mean, fields_of, lookup, type_name
 
@@ -40,10 +40,19 @@ class Layers:
         settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), *pieces))
         check_values(settings)
         _check_together(settings)
+        settings.ssl.model = _model_of_language(settings)
         return settings
 
+    @property
+    def names_system(self) -> bool:
+        """Whether the words say which system is meant, instead of leaving it to the experiment."""
+        return bool(self._named_systems())
+
+    def _named_systems(self) -> list[str]:
+        return [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
+
     def _system_name(self) -> str:
-        named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
+        named = self._named_systems()
         return named[-1] if named else Settings().system
 
 
@@ -153,6 +162,9 @@ def _check_together(settings: Settings) -> None:
     if (settings.frontend == "waveform") != (settings.backend in RAW_BACKENDS):
         fitting = ", ".join(RAW_BACKENDS if settings.frontend == "waveform" else [name for name in BACKENDS if name not in RAW_BACKENDS])
         raise UserError(f"frontend={settings.frontend} does not fit backend={settings.backend}; with it go: {fitting}")
+    layer = settings.ssl.layer
+    if layer != "last" and (isinstance(layer, bool) or not isinstance(layer, int) or layer < 0):
+        raise UserError(f"ssl.layer={layer!r}: must be last, or a number from 0 (input of block 1) to the number of blocks")
     if settings.backend == "ecapa_tdnn" and settings.ecapa_tdnn.channels % 8:
         raise UserError(f"ecapa_tdnn.channels={settings.ecapa_tdnn.channels}: must be a multiple of 8")
     if settings.lfcc.n_lfcc > settings.lfcc.n_filter:
@@ -164,6 +176,17 @@ def _check_together(settings: Settings) -> None:
     stored, wanted = settings.augment.variants, settings.train.variants
     if missing := [variant for variant in wanted if variant not in stored]:
         raise UserError(f"train.variants: {missing[0]!r} is not among augment.variants={stored}")
+
+
+def _model_of_language(settings: Settings) -> str:
+    """ssl.model with {language} replaced by the English name of the one language that is trained on; unchanged while that is open."""
+    model, languages = settings.ssl.model, settings.train.languages
+    if "{language}" not in model or settings.frontend != "ssl" or not languages:
+        return model
+    if len(languages) > 1 or languages[0] not in LANGUAGE_NAMES:
+        known = ", ".join(LANGUAGE_NAMES)
+        raise UserError(f"ssl.model={model} needs one training language of {known}, train.languages are {', '.join(languages)}")
+    return model.replace("{language}", LANGUAGE_NAMES[languages[0]].lower())
 
 
 def _set_languages(settings: Settings) -> list[tuple[str, list[str]]]:

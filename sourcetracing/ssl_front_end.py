@@ -1,0 +1,48 @@
+"""The SSL encoder that the settings name, on the device they name; what can be wrong with a checkpoint, in one line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sourcetracing.compute import pick_device
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+
+if TYPE_CHECKING:
+    from models.ssl import SslEncoder
+
+
+def load_ssl(settings: Settings) -> SslEncoder:
+    """The frozen encoder, cut at `ssl.layer`. Raises `UserError`: no such model, not here and no network, wrong weights, no such layer."""
+    from models.ssl import SAMPLE_RATE, SslEncoder  # transformers takes seconds to import
+
+    ssl = settings.ssl
+    if settings.audio.sample_rate != SAMPLE_RATE:
+        raise UserError(f"audio.sample_rate={settings.audio.sample_rate}: SSL encoders hear {SAMPLE_RATE} Hz")
+    if "{language}" in ssl.model:
+        raise UserError(f"ssl.model={ssl.model} follows the training language: name one, for example train.languages=[en]")
+    is_folder = Path(ssl.model).is_dir()
+    try:
+        encoder = SslEncoder(ssl.model, layer=ssl.layer, normalize=ssl.normalize, revision=None if is_folder else ssl.revision)
+    except ValueError as error:
+        raise UserError(f"ssl.model={ssl.model}: {_first_line(error)}") from None
+    except OSError as error:
+        raise UserError(_not_found(settings, error)) from None
+    return encoder.to(pick_device(settings.compute.device))
+
+
+def _not_found(settings: Settings, error: OSError) -> str:
+    name = settings.ssl.model
+    if Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/")):
+        return f"ssl.model={name} is no folder with a checkpoint (config.json, model.safetensors): {_first_line(error)}"
+    where = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else _first_line(error)
+    return (
+        f"ssl.model={name} is not on this machine and could not be fetched ({where}). With a network run: "
+        f"hf download {name} --revision {settings.ssl.revision}, or give a folder as ssl.model"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
