@@ -58,8 +58,10 @@ def apply(front_end: nn.Module, waveforms: torch.Tensor, settings: Settings) -> 
     if settings.frontend != "ssl":
         return front_end(waveforms)
     device = next(front_end.parameters()).device
+    # On a CPU one at a time is a tenth faster than five together: what lies between the layers stays in the processor's cache.
+    batches = waveforms.split(1) if device.type == "cpu" else [waveforms]
     with autocast(device, settings.compute.precision):
-        return front_end(waveforms.to(device)).float().cpu()
+        return torch.cat([front_end(batch.to(device)).float().cpu() for batch in batches])
 
 
 def crop_samples(settings: Settings) -> int:
@@ -90,9 +92,10 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     """All that the content of a store depends on, but for the noises themselves."""
     audio = {key: getattr(settings.audio, key) for key in ("sample_rate", "crop_seconds", "crop_train", "crop_eval")}
     rows = items[["utt_id", "split", "language", "source", "digest"]]
+    precision = {"precision": settings.compute.precision} if settings.frontend == "ssl" else {}
     return {
         "format": STORE_FORMAT,
-        "frontend": {settings.frontend: asdict(getattr(settings, settings.frontend))},
+        "frontend": {settings.frontend: asdict(getattr(settings, settings.frontend)) | precision},
         "audio": audio,
         "augment": asdict(settings.augment),
         "dtype": settings.store.dtype,
