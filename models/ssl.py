@@ -47,7 +47,7 @@ class SslEncoder(nn.Module):
         self.model_type, self.normalize = config.model_type, normalize
         if self.model_type not in (*WAVEFORM_TYPES, *SPECTRUM_TYPES):
             known = ", ".join((*WAVEFORM_TYPES, *SPECTRUM_TYPES))
-            raise ValueError(f"{model} is a {self.model_type} model; speech encoders of these families are known: {known}")
+            raise ValueError(f"this is a {self.model_type} model; speech encoders of these families are known: {known}")
         self.commit = getattr(config, "_commit_hash", None) or ""
         self.spectra = None if self.model_type in WAVEFORM_TYPES else AutoFeatureExtractor.from_pretrained(model, revision=revision)
         self.network = cut_encoder(_load(model, revision), layer)
@@ -96,7 +96,7 @@ def _load(model: str | Path, revision: str | None) -> nn.Module:
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         names = sorted(str(key) for key in report.get(kind) or () if not _HEADS.search(str(key)))
         if names:
-            raise WeightsError(f"{model}: {len(names)} {kind.replace('_keys', '')} weights, the first is {names[0]}")
+            raise WeightsError(f"{len(names)} {kind.replace('_keys', '')} weights, the first is {names[0]}")
     return network.get_encoder() if network.config.model_type == "whisper" else network
 
 
