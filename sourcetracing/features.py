@@ -36,7 +36,7 @@ from sourcetracing.npy import write_at
 from sourcetracing.parallel import resolve_workers
 from sourcetracing.progress import bar
 from sourcetracing.seeding import rng
-from sourcetracing.ssl_front_end import load_ssl
+from sourcetracing.ssl_front_end import checkpoint_digest, load_ssl
 from sourcetracing.store import INDEX_COLUMNS, MANIFEST, STORE_FORMAT, FeatureStore, StoreWriter, is_finished, only_writer
 
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
@@ -92,10 +92,12 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     """All that the content of a store depends on, but for the noises themselves."""
     audio = {key: getattr(settings.audio, key) for key in ("sample_rate", "crop_seconds", "crop_train", "crop_eval")}
     rows = items[["utt_id", "split", "language", "source", "digest"]]
-    precision = {"precision": settings.compute.precision} if settings.frontend == "ssl" else {}
+    more = {}
+    if settings.frontend == "ssl":
+        more = {"precision": settings.compute.precision, "checkpoint": checkpoint_digest(settings.ssl.model)}
     return {
         "format": STORE_FORMAT,
-        "frontend": {settings.frontend: asdict(getattr(settings, settings.frontend)) | precision},
+        "frontend": {settings.frontend: asdict(getattr(settings, settings.frontend)) | more},
         "audio": audio,
         "augment": asdict(settings.augment),
         "dtype": settings.store.dtype,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sourcetracing.compute import pick_device
 from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
+from sourcetracing.files import digest_of_file, digest_of_json
 
 if TYPE_CHECKING:
     from models.ssl import SslEncoder
@@ -31,6 +33,19 @@ def load_ssl(settings: Settings) -> SslEncoder:
     except OSError as error:
         raise UserError(_not_found(settings, error)) from None
     return encoder.to(pick_device(settings.compute.device))
+
+
+def checkpoint_digest(model: str) -> str:
+    """32 hex digits of a folder's configuration and weights, so that another network in the same folder is another store; "" for a Hub id."""
+    files = sorted(file for file in Path(model).glob("*") if file.suffix in {".json", ".safetensors", ".bin"})
+    return (
+        digest_of_json([[file.name, _digest_once(file, file.stat().st_size, file.stat().st_mtime_ns)] for file in files]) if files else ""
+    )
+
+
+@lru_cache(maxsize=64)
+def _digest_once(file: Path, size_bytes: int, changed_ns: int) -> str:
+    return digest_of_file(file)
 
 
 def _not_found(settings: Settings, error: OSError) -> str:

@@ -114,6 +114,15 @@ def test_another_layer_or_model_is_another_store(root, tmp_path):
     assert all(json.loads((tmp_path / "ssl" / "features" / name / "store.json").read_text())["recipe"]["frontend"]["ssl"] for name in names)
 
 
+def test_another_network_in_the_same_folder_is_another_store(root, tmp_path):
+    settings = load_settings(words(root, tmp_path, "system=w2v2_base_aasist", f"ssl.model={save_tiny('wav2vec2', tmp_path / 'model')}"))
+    build_protocols(settings)
+    before = make_store(settings)
+    assert make_store(settings) == before
+    save_tiny("wav2vec2", tmp_path / "model", seed=5)
+    assert make_store(settings) != before
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
