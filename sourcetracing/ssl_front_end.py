@@ -36,7 +36,7 @@ def load_ssl(settings: Settings) -> SslEncoder:
 
 
 def checkpoint_digest(model: str) -> str:
-    """32 hex digits of a folder's configuration and weights, so that another network in the same folder is another store; "" for a Hub id."""
+    """32 hex digits of a folder's configuration and weights: another network in the same folder is another store. "" for a Hub id."""
     files = sorted(file for file in Path(model).glob("*") if file.suffix in {".json", ".safetensors", ".bin"})
     return (
         digest_of_json([[file.name, _digest_once(file, file.stat().st_size, file.stat().st_mtime_ns)] for file in files]) if files else ""
