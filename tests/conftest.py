@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from sourcetracing.settings_io import load_settings
 from sourcetracing.store import FeatureStore, StoreWriter, write_block
 
 torch.set_num_threads(1)
+# A shell that starts the tests in the background tells them to ignore Ctrl-C, and their child processes would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 LANGUAGES, SOURCES = ["en", "de"], ["a", "b", "c"]
 
 
