@@ -95,8 +95,8 @@ def load_cells(layers: Layers) -> list[Cell]:
 
 
 def front_ends(layers: Layers) -> list[Settings]:
-    """Settings for each feature store to be made: the distinct front-ends of the experiment's cells, or that of `system` if it is given."""
-    if layers.names_system:
+    """Settings for each feature store to be made: the distinct front-ends of the experiment's cells; after system=NAME its own alone."""
+    if layers.is_for_one_system:
         return [layers.resolve()]
     return list({_front_end_key(settings): settings for settings in settings_of_cells(layers)}.values())
 

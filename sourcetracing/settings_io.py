@@ -44,15 +44,12 @@ class Layers:
         return settings
 
     @property
-    def names_system(self) -> bool:
-        """Whether the words say which system is meant, instead of leaving it to the experiment."""
-        return bool(self._named_systems())
-
-    def _named_systems(self) -> list[str]:
-        return [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
+    def is_for_one_system(self) -> bool:
+        """Whether `system=` stands on the command line, so that the experiment's list of systems is not meant."""
+        return any("system" in piece for _, piece in self.overrides)
 
     def _system_name(self) -> str:
-        named = self._named_systems()
+        named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
         return named[-1] if named else Settings().system
 
 

@@ -73,6 +73,14 @@ def test_from_audio_to_tables_with_the_checkpoint_of_the_training_language(root,
     assert models["w2v2_base_aasist", "en"] == f"{root}/base"
 
 
+def test_a_system_named_in_a_file_does_not_hide_those_of_the_experiment(root, tmp_path):
+    """Else script 04 would make one store, and script 05 would send the user back to script 04 for ever."""
+    (tmp_path / "mine.yaml").write_text("system: lfcc_aasist\nexperiment: {systems: [lfcc_aasist, w2v2_base_aasist]}\n")
+    mine = [str(tmp_path / "mine.yaml"), *words(root, tmp_path)]
+    assert [settings.frontend for settings in front_ends(read_layers(mine))] == ["lfcc", "ssl"]
+    assert [settings.frontend for settings in front_ends(read_layers([*mine, "system=w2v2_base_aasist"]))] == ["ssl"]
+
+
 def make_store(settings) -> Path:
     return extract_features(settings, *load_protocol(settings, Layout.of(settings).root))
 
