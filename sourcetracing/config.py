@@ -176,15 +176,41 @@ class Lfcc:
 
 @dataclass
 class Ssl:
-    """A self-supervised encoder, frozen: wav2vec2, XLS-R, MMS, HuBERT, WavLM, data2vec, w2v-BERT 2.0 or Whisper."""
+    """A self-supervised encoder: wav2vec2, XLS-R, MMS, HuBERT, WavLM, data2vec, w2v-BERT 2.0 or Whisper."""
 
     model: str = setting(
         "facebook/wav2vec2-base",
         "id on the Hugging Face Hub, or a folder; {language} in it becomes english, german ... of the training language",
     )
     revision: str = setting("main", "commit, tag or branch of the model on the Hub")
-    layer: Any = setting("last", "last: the encoder's output; or a number: 0 = input of block 1, n = raw output of block n")
+    layer: Any = setting(
+        "last", "last: the encoder's output; a number: 0 = input of block 1, n = raw output of block n; weighted_sum: of all, learned"
+    )
     normalize: bool = setting(True, "zero mean and unit variance of each waveform; false = as the published code (D21)")
+    mode: str = setting(
+        "frozen", "frozen: features are computed once, to disk; finetune: trained with the back-end", choices=("frozen", "finetune")
+    )
+
+
+@dataclass
+class Finetune:
+    """How an SSL encoder is trained along with its back-end (ssl.mode=finetune)."""
+
+    lr: float = setting(1e-5, "learning rate of the encoder; the back-end has train.lr. Published: 5e-4 for both (D20)", at_least=0)
+    warmup_epochs: float = setting(1.0, "the encoder's learning rate grows from 0 over so many epochs (a fraction is fine)", at_least=0)
+    freeze_cnn: bool = setting(True, "keep the convolutions before the first block as they are")
+    gradient_checkpointing: bool = setting(False, "compute activations twice instead of keeping them: less memory, a third more time")
+    lora_rank: int = setting(0, "0 = train all weights; else train only LoRA matrices of this rank beside them", at_least=0)
+    lora_alpha: float = setting(16.0, "LoRA's scale is alpha / rank", at_least=0)
+    regularization: str = setting(
+        "explicit",
+        "explicit: the four settings below; checkpoint: what its config.json says, as published (D21)",
+        choices=("explicit", "checkpoint"),
+    )
+    dropout: float = setting(0.1, "on attention, hidden states and projected features", at_least=0, at_most=1)
+    layerdrop: float = setting(0.0, "probability that a block is skipped", at_least=0, at_most=1)
+    mask_time_prob: float = setting(0.0, "SpecAugment: fraction of frames masked, in spans of 10 frames", at_least=0, at_most=1)
+    mask_feature_prob: float = setting(0.0, "SpecAugment: fraction of features masked, in spans of 10 features", at_least=0, at_most=1)
 
 
 @dataclass
@@ -237,6 +263,7 @@ class Train:
     seed: int = setting(688, "seed of initial weights, batches, mixup and dropout", at_least=0)
     epochs: int = setting(50, "passes over the training rows", at_least=0)
     batch_size: int = setting(16, "rows per step, before mixup doubles them", at_least=2)
+    micro_batch_size: int = setting(0, "rows computed at a time, gradients added up; saves memory; 0 = the whole batch", at_least=0)
     mixup: str = setting("regmix", "regmix: originals + mixed (published); mixed_only; none", choices=("regmix", "mixed_only", "none"))
     mixup_alpha: float = setting(0.5, "lambda ~ Beta(alpha, alpha), one per batch", at_least=1e-6)
     lr: float = setting(5e-4, "learning rate of Adam", at_least=0)
@@ -274,7 +301,19 @@ class Evaluation:
 class Compute:
     device: str = setting("auto", "auto: cuda, else mps, else cpu", choices=("auto", "cpu", "cuda", "mps"))
     workers: int = setting(0, "processes for synthesis, features and training cells; 0 = one per core, at most 8", at_least=0)
+    encoder_batch: int = setting(
+        0, "waveforms per pass of a frozen SSL encoder; 0 = 1 on a CPU, 64 on a GPU; halved for lack of memory", at_least=0
+    )
+    compile: bool = setting(False, "torch.compile the frozen SSL encoder: minutes at the start, faster after")
     precision: str = setting("auto", "auto: bf16 autocast on CUDA, float32 elsewhere", choices=("auto", "float32", "bf16"))
+
+
+@dataclass
+class Executor:
+    """Where blocks of features (script 04) and training cells (05) are computed. `executor=ray` is short for `executor.kind=ray`."""
+
+    kind: str = setting("local", "local: this machine; ray: the machines of a Ray cluster (docs/scaling.md)", choices=("local", "ray"))
+    address: str = setting("auto", "of the Ray cluster; auto: the one that this machine belongs to")
 
 
 @dataclass
@@ -296,6 +335,7 @@ class Settings:
     augment: Augment = field(default_factory=Augment)
     lfcc: Lfcc = field(default_factory=Lfcc)
     ssl: Ssl = field(default_factory=Ssl)
+    finetune: Finetune = field(default_factory=Finetune)
     waveform: Waveform = field(default_factory=Waveform)
     store: Store = field(default_factory=Store)
     aasist: Aasist = field(default_factory=Aasist)
@@ -307,4 +347,5 @@ class Settings:
     experiment: Experiment = field(default_factory=Experiment)
     evaluation: Evaluation = field(default_factory=Evaluation)
     compute: Compute = field(default_factory=Compute)
+    executor: Executor = field(default_factory=Executor)
     systems: dict[str, Any] = setting({}, "per system: settings that differ from configs/systems/<name>.yaml in this file")

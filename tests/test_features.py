@@ -14,10 +14,11 @@ import torch
 from audio_files import small_audio_settings, write_corpus, write_noises, write_responses, write_wav
 
 from models.lfcc import LfccFrontEnd
-from sourcetracing import features
+from sourcetracing import extraction, features
 from sourcetracing.audio import load_utterance
 from sourcetracing.config import VARIANTS
 from sourcetracing.errors import UserError
+from sourcetracing.extraction import cropped_utterance
 from sourcetracing.features import extract_features, find_store
 from sourcetracing.files import digest_of_file
 from sourcetracing.settings_io import PROJECT_ROOT, to_yaml
@@ -62,11 +63,11 @@ def test_train_is_cropped_at_random_and_the_rest_at_the_head(corpus):
     settings, _, _ = corpus
     path = f"{settings.paths.corpus}/fake/en/source0/6.wav"
     waveform = load_utterance(path, 16000)
-    crops = {split: features.cropped_utterance(settings, path, "u", split) for split in ("train", "dev", "eval")}
+    crops = {split: cropped_utterance(settings, path, "u", split) for split in ("train", "dev", "eval")}
     np.testing.assert_array_equal(crops["dev"], waveform[:8000])
     np.testing.assert_array_equal(crops["eval"], waveform[:8000])
     assert not np.array_equal(crops["train"], waveform[:8000])
-    np.testing.assert_array_equal(crops["train"], features.cropped_utterance(settings, path, "u", "train"))
+    np.testing.assert_array_equal(crops["train"], cropped_utterance(settings, path, "u", "train"))
 
 
 def test_bytes_depend_neither_on_workers_nor_on_blocks_nor_on_other_utterances(corpus, tmp_path):
@@ -137,7 +138,7 @@ def test_other_noises_make_a_new_store_but_absent_ones_do_not_hinder_training(co
 
 def test_features_that_do_not_fit_float16_are_refused_by_name(corpus, monkeypatch):
     settings, utterances, protocol = corpus
-    real = features.BlockMaker.features
+    real = extraction.BlockMaker.features
 
     def huge(self, item):
         made = real(self, item)
@@ -146,7 +147,7 @@ def test_features_that_do_not_fit_float16_are_refused_by_name(corpus, monkeypatc
             made[2, 5, 5] = 70000.0
         return made
 
-    monkeypatch.setattr(features.BlockMaker, "features", huge)
+    monkeypatch.setattr(extraction.BlockMaker, "features", huge)
     with pytest.raises(UserError, match=r"en/source1/3, variant speech: .*float16.*70000.*store\.dtype=float32"):
         extract_features(settings, utterances, protocol)
     settings.store.dtype = "float32"
@@ -180,8 +181,8 @@ def test_ctrl_c_keeps_the_finished_blocks(corpus, tmp_path, monkeypatch):
             extract_features(settings, utterances, protocol)
     monkeypatch.undo()
     made = []
-    make = features.BlockMaker.__call__
-    monkeypatch.setattr(features.BlockMaker, "__call__", lambda self, block: (made.append(block), make(self, block))[1])
+    make = extraction.BlockMaker.__call__
+    monkeypatch.setattr(extraction.BlockMaker, "__call__", lambda self, block: (made.append(block), make(self, block))[1])
     assert digest_of_file(extract_features(settings, utterances, protocol) / "features.npy") == expected
     assert len(made) == 2  # of four
 
@@ -189,9 +190,9 @@ def test_ctrl_c_keeps_the_finished_blocks(corpus, tmp_path, monkeypatch):
 SLOW_SCRIPT = """
 import sys, time
 sys.path[:0] = [{root!r}, {root!r} + "/scripts"]
-from sourcetracing import features
-make = features.BlockMaker.features
-features.BlockMaker.features = lambda self, item: (time.sleep(0.3), make(self, item))[1]
+from sourcetracing import extraction, features
+make = extraction.BlockMaker.features
+extraction.BlockMaker.features = lambda self, item: (time.sleep(0.3), make(self, item))[1]
 import runpy
 sys.argv = ["scripts/04_preprocess_dataset.py", {config!r}]
 runpy.run_path({root!r} + "/scripts/04_preprocess_dataset.py", run_name="__main__")

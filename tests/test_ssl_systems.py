@@ -15,7 +15,8 @@ from sourcetracing.augment import Augmenter
 from sourcetracing.errors import UserError
 from sourcetracing.experiment_report import report_experiment
 from sourcetracing.experiments import front_ends, load_cells
-from sourcetracing.features import cropped_utterance, extract_features, find_store
+from sourcetracing.extraction import cropped_utterance
+from sourcetracing.features import extract_features, find_store
 from sourcetracing.layout import Layout
 from sourcetracing.noise_bank import bank_manifests, open_banks
 from sourcetracing.protocol_building import build_protocols
