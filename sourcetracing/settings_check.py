@@ -62,9 +62,19 @@ def lookup(group: type, dotted: str, where: str) -> Any:
     return kind
 
 
+def spelled_out(piece: Any, group: type) -> Any:
+    """`executor: ray` as `executor: {kind: ray}`: a group that has a setting `kind` may be given by that alone."""
+    if not dataclasses.is_dataclass(group):
+        return piece
+    known = fields_of(group)
+    if not isinstance(piece, dict):
+        return {"kind": piece} if "kind" in known else piece
+    return {key: spelled_out(value, known[key][0]) if key in known else value for key, value in piece.items()}
+
+
 def check_piece(piece: Any, group: type, where: str, prefix: str = "", root: type | None = None) -> None:
     """Refuses unknown keys and wrong types in nested dict `piece`, a part of settings group `group`."""
-    root = root or group
+    root, piece = root or group, spelled_out(piece, group)
     if not isinstance(piece, dict):
         raise UserError(f"{where}: {prefix.rstrip('.') or 'the file'} is {type(piece).__name__}, but a group of settings is expected")
     known = fields_of(group)

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sourcetracing.config import BACKENDS, LANGUAGE_NAMES, RAW_BACKENDS, Settings
 from sourcetracing.errors import UserError
-from sourcetracing.settings_check import check_piece, check_values, did_you_mean, fields_of, lookup, type_name
+from sourcetracing.settings_check import check_piece, check_values, did_you_mean, fields_of, lookup, spelled_out, type_name
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 SYSTEMS_FOLDER = PROJECT_ROOT / "configs" / "systems"
@@ -37,6 +37,7 @@ class Layers:
         for _, piece in [*self.files, *self.overrides]:
             pieces += [piece, piece.get("systems", {}).get(system, {})]
         pieces += [_nested(key, value) for key, value in {**(changes or {}), "system": system}.items()]
+        pieces = [spelled_out(piece, Settings) for piece in pieces]
         settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), *pieces))
         check_values(settings)
         _check_together(settings)

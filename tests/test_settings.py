@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sourcetracing.config import Executor
 from sourcetracing.errors import UserError
 from sourcetracing.settings_io import PROJECT_ROOT, load_settings, read_layers, to_yaml
 
@@ -30,6 +31,14 @@ def test_later_wins_defaults_system_files_words(tmp_path):
     assert load_settings([first, second, "train.epochs=9"]).train.epochs == 9
     assert load_settings([first, second]).train.batch_size == 4
     assert load_settings([first, "system=lfcc_resnet18"]).backend == "resnet18"
+
+
+def test_a_group_with_a_kind_may_be_given_by_it_alone(tmp_path):
+    assert load_settings(["executor=ray", "executor.address=10.0.0.1:6379"]).executor == Executor("ray", "10.0.0.1:6379")
+    short = write(tmp_path / "short.yaml", "executor: ray\nsystems: {lfcc_resnet18: {executor: local}}\n")
+    long = write(tmp_path / "long.yaml", "executor: {address: 10.0.0.1:6379}\n")
+    assert load_settings([short, long]).executor == load_settings([long, short]).executor == Executor("ray", "10.0.0.1:6379")
+    assert load_settings([short, "system=lfcc_resnet18"]).executor.kind == "local"
 
 
 def test_one_word_swaps_the_back_end():
@@ -68,6 +77,9 @@ def test_changes_apply_after_the_command_line():
         ("augment.noise_snr_db=[5]", "two numbers are expected"),
         ("lfcc.n_lfcc=200", "is more than lfcc.n_filter"),
         ("train.lr=[1", "cannot be read as float"),
+        ("executor=rey", "executor.kind='rey': must be one of local, ray; did you mean 'ray'?"),
+        ("executor=3", "executor.kind=3 is int, but str is expected"),
+        ("executor.nkid=ray", "unknown setting 'executor.nkid'"),
         ("train.lr=.nan", "must be at least 0"),
         ("augment.variants=[original,musik]", "must be one of original"),
     ],
