@@ -52,8 +52,8 @@ def serve(name: str, side: str, threads: int) -> None:
         for _ in range(STEPS_PER_ROUND):
             optimizer.zero_grad(set_to_none=True)
             with autocast(device, precision):
-                _, logits = model(regmix(features, permutation, 0.4))
-            regmix_loss(logits.float(), labels, permutation, 0.4).backward()
+                _, logits = model(regmix(features, features[permutation], 0.4))
+            regmix_loss(logits.float(), labels, labels[permutation], 0.4).backward()
             optimizer.step()
         print((time.perf_counter() - started) / STEPS_PER_ROUND, flush=True)
 

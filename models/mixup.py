@@ -9,25 +9,25 @@ from torch.nn import functional as F
 MODES = ("regmix", "mixed_only")
 
 
-def regmix(x: Tensor, permutation: Tensor, lam: float, *, mode: str = "regmix") -> Tensor:
-    """Rows (B, ...) -> network input: originals then mixed rows (2B, ...), or with mode="mixed_only" the mixed rows (B, ...).
+def regmix(x: Tensor, partner: Tensor, lam: float, *, mode: str = "regmix") -> Tensor:
+    """Rows (B, ...) and the rows they are mixed with -> network input: originals then mixed rows (2B, ...), or the mixed rows (B, ...).
 
-    Mixed = lam * x + (1 - lam) * x[permutation]; lam in [0, 1] ~ Beta(alpha, alpha), one for a batch. Raises ValueError for
-    another mode. Source: mixup, Zhang et al. 2018 (arXiv:1710.09412).
+    Mixed = lam * x + (1 - lam) * partner; lam in [0, 1] ~ Beta(alpha, alpha), one for a batch; the partners are a permutation of the
+    batch. mode: "regmix" or "mixed_only"; ValueError for another. Source: mixup, Zhang et al. 2018 (arXiv:1710.09412).
     """
     check_mode(mode)
-    mixed = torch.lerp(x[permutation], x, lam)
+    mixed = torch.lerp(partner, x, lam)
     return mixed if mode == "mixed_only" else torch.cat([x, mixed])
 
 
-def regmix_loss(logits: Tensor, y: Tensor, permutation: Tensor, lam: float, *, mode: str = "regmix") -> Tensor:
+def regmix_loss(logits: Tensor, y: Tensor, partner_y: Tensor, lam: float, *, mode: str = "regmix") -> Tensor:
     """Mean cross-entropy of logits (2B or B, C) given labels (B,): half of originals, half of mixed rows; or of mixed rows alone.
 
-    A mixed row's loss is lam * CE(y) + (1 - lam) * CE(y[permutation]).
+    A mixed row's loss is lam * CE(y) + (1 - lam) * CE(partner_y).
     """
     check_mode(mode)
     mixed_logits = logits if mode == "mixed_only" else logits[len(y) :]
-    loss = lam * F.cross_entropy(mixed_logits, y) + (1 - lam) * F.cross_entropy(mixed_logits, y[permutation])
+    loss = lam * F.cross_entropy(mixed_logits, y) + (1 - lam) * F.cross_entropy(mixed_logits, partner_y)
     return loss if mode == "mixed_only" else (F.cross_entropy(logits[: len(y)], y) + loss) / 2
 
 

@@ -34,6 +34,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         raise UserError(f"{path} is damaged ({error}). Delete it and run the training again; it goes on from what is left.") from None
 
 
+def learned_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What a checkpoint of ours holds: weights and buffers, but not the weights that never learn; those come from an SSL checkpoint."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The state of an optimizer as named tensors (steps, moments); its settings come from the configuration."""
     state = optimizer.state_dict()["state"]
@@ -52,7 +58,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
 
 def load_weights(model: torch.nn.Module, tensors: dict[str, torch.Tensor], origin: str) -> None:
     """Copies named tensors into a model; refuses missing, unexpected or ill-shaped ones by name."""
-    own = model.state_dict()
+    own = learned_tensors(model)
     if missing := sorted(set(own) - set(tensors)):
         raise UserError(f"{origin} lacks {missing[0]!r} (and {len(missing) - 1} more): it belongs to another back-end")
     if strangers := sorted(set(tensors) - set(own)):
@@ -60,7 +66,7 @@ def load_weights(model: torch.nn.Module, tensors: dict[str, torch.Tensor], origi
     for name, tensor in tensors.items():
         if tensor.shape != own[name].shape:
             raise UserError(f"{origin}: {name} has shape {tuple(tensor.shape)}, but the settings ask for {tuple(own[name].shape)}")
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, strict=False)  # their names were compared above
 
 
 def load_initial_weights(model: torch.nn.Module, backend: str, path: Path) -> None:

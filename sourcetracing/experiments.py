@@ -8,10 +8,12 @@ from pathlib import Path
 
 from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
+from sourcetracing.extraction import stored_front_end
 from sourcetracing.feature_data import open_store
 from sourcetracing.files import digest_of_file, digest_of_json
 from sourcetracing.layout import Layout
 from sourcetracing.settings_io import Layers, system_parts, to_dict
+from sourcetracing.ssl_front_end import checkpoint_digest, is_fine_tuned
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ def run_recipe(settings: Settings) -> dict:
     recipe = {"backend": settings.backend, "options": backend, "train": to_dict(settings.train), "classes": settings.corpus.sources}
     recipe["train"]["languages"] = settings.train.languages or settings.corpus.languages
     recipe["precision"] = settings.compute.precision
+    if is_fine_tuned(settings):
+        recipe["ssl"] = {**to_dict(settings.ssl), "checkpoint": checkpoint_digest(settings.ssl.model)}
+        recipe["finetune"] = to_dict(settings.finetune)
     if settings.train.initial_weights:
         recipe["train"]["initial_weights"] = _digest_of_weights(Path(settings.train.initial_weights))
     return recipe
@@ -102,7 +107,8 @@ def front_ends(layers: Layers) -> list[Settings]:
 
 
 def _front_end_key(settings: Settings) -> tuple:
-    return (settings.frontend, *(repr(getattr(settings, group)) for group in (settings.frontend, "audio", "augment", "store")))
+    kind = stored_front_end(settings)
+    return (kind, *(repr(getattr(settings, group)) for group in (kind, "audio", "augment", "store")))
 
 
 def load_cell(settings: Settings) -> Cell:

@@ -18,10 +18,10 @@ from sourcetracing.errors import UserError
 from sourcetracing.experiments import Cell
 from sourcetracing.feature_data import FeatureRows, label_ids
 from sourcetracing.files import atomic_path, digest_of_file
+from sourcetracing.networks import build_model
 from sourcetracing.protocols import select
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.store import FeatureStore
-from sourcetracing.training import build_model
 
 
 def scores_path(cell: Cell, split: str) -> Path:

@@ -1,11 +1,13 @@
-"""The SSL encoder that the settings name, on the device they name; what can be wrong with a checkpoint, in one line."""
+"""The SSL encoder that the settings name, frozen or to be trained; what can be wrong with a checkpoint, in one line."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sourcetracing.compute import pick_device
 from sourcetracing.config import Settings
@@ -14,25 +16,47 @@ from sourcetracing.files import digest_of_file, digest_of_json
 
 if TYPE_CHECKING:
     from models.ssl import SslEncoder
+    from models.ssl_finetune import TrainableSslEncoder
+
+Encoder = TypeVar("Encoder", bound="SslEncoder")
+_SCHEDULE = ("lr", "warmup_epochs")  # these of `finetune` are the optimizer's
+
+
+def is_fine_tuned(settings: Settings) -> bool:
+    """Whether an SSL encoder is trained along with the back-end, from stored waveforms."""
+    return settings.frontend == "ssl" and settings.ssl.mode == "finetune"
 
 
 def load_ssl(settings: Settings) -> SslEncoder:
-    """The frozen encoder, cut at `ssl.layer`. Raises `UserError`: no such model, not here and no network, wrong weights, no such layer."""
-    from models.ssl import SAMPLE_RATE, SslEncoder  # transformers takes seconds to import
+    """The frozen encoder, cut at `ssl.layer`, on the device of the settings. Raises `UserError` as `load_trainable_ssl` does."""
+    from models.ssl import SslEncoder  # transformers takes seconds to import
+
+    return _load(settings, SslEncoder).to(pick_device(settings.compute.device))
+
+
+def load_trainable_ssl(settings: Settings) -> TrainableSslEncoder:
+    """The encoder with what `finetune` says of it. Raises `UserError`: no such model, not here and no network, wrong weights or layer."""
+    from models.ssl_finetune import TrainableSslEncoder
+
+    options = {name: value for name, value in asdict(settings.finetune).items() if name not in _SCHEDULE}
+    return _load(settings, TrainableSslEncoder, **options)
+
+
+def _load(settings: Settings, build: Callable[..., Encoder], **options: Any) -> Encoder:
+    from models.ssl import SAMPLE_RATE
 
     ssl = settings.ssl
     if settings.audio.sample_rate != SAMPLE_RATE:
         raise UserError(f"audio.sample_rate={settings.audio.sample_rate}: SSL encoders hear {SAMPLE_RATE} Hz")
     if "{language}" in ssl.model:
         raise UserError(f"ssl.model={ssl.model} follows the training language: name one, for example train.languages=[en]")
-    is_folder = Path(ssl.model).is_dir()
+    revision = None if Path(ssl.model).is_dir() else ssl.revision
     try:
-        encoder = SslEncoder(ssl.model, layer=ssl.layer, normalize=ssl.normalize, revision=None if is_folder else ssl.revision)
+        return build(ssl.model, layer=ssl.layer, normalize=ssl.normalize, revision=revision, **options)
     except ValueError as error:
         raise UserError(f"ssl.model={ssl.model}: {_first_line(error)}") from None
     except OSError as error:
         raise UserError(_not_found(settings, error)) from None
-    return encoder.to(pick_device(settings.compute.device))
 
 
 def checkpoint_digest(model: str) -> str:

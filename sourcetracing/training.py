@@ -7,7 +7,8 @@ with the same bits as one that was not.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
-from models import build_backend
 from models.mixup import regmix, regmix_loss
+from models.synced_batch_norm import synced
 from sourcetracing.checkpoints import (
+    learned_tensors,
     load_checkpoint,
     load_initial_weights,
     load_weights,
@@ -27,11 +30,14 @@ from sourcetracing.checkpoints import (
     save_checkpoint,
 )
 from sourcetracing.compute import autocast
-from sourcetracing.config import Settings, Train
+from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
 from sourcetracing.experiments import Cell
 from sourcetracing.feature_data import FeatureRows, select_rows
 from sourcetracing.metrics import confusion_matrix, macro_f1
+from sourcetracing.networks import build_model
+from sourcetracing.optimization import batches, learning_rates, make_optimizer, micro_batches, set_learning_rates
+from sourcetracing.process_group import ALONE, ProcessGroup
 from sourcetracing.run_folder import RunFolder, TensorBoardLog
 from sourcetracing.seeding import rng, seed_of
 from sourcetracing.store import FeatureStore
@@ -43,6 +49,8 @@ class TrainingState:
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
+    group: ProcessGroup = ALONE
+    parallel: DistributedDataParallel | None = None  # around `model`, where several processes train it
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
 
@@ -50,128 +58,155 @@ class TrainingState:
     def next_epoch(self) -> int:
         return len(self.history)
 
+    @property
+    def network(self) -> torch.nn.Module:
+        """What training steps call."""
+        return self.parallel or self.model
 
-def train_cell(cell: Cell, store: FeatureStore, device: torch.device, on_epoch: Callable[[int], None] = lambda epoch: None) -> RunFolder:
+    def without_exchange(self) -> AbstractContextManager:
+        """While gradients of a batch's first pieces are added up, processes need not exchange them."""
+        return self.parallel.no_sync() if self.parallel else nullcontext()
+
+
+def train_cell(
+    cell: Cell,
+    store: FeatureStore,
+    device: torch.device,
+    on_epoch: Callable[[int], None] = lambda epoch: None,
+    group: ProcessGroup = ALONE,
+) -> RunFolder:
     """Trains a cell from where its folder stands to its end; does nothing when it is finished. Returns its folder.
 
-    on_epoch: called with the number of the epoch that ended (from 1) once its state is on disk.
+    on_epoch: called with the number of the epoch that ended (from 1) once its state is on disk. group: the processes that train it
+    together; its first one writes the files.
     """
     folder = RunFolder(cell.folder)
     if folder.is_finished:
         return folder
+    group.wait()
     settings = cell.settings
     languages = cell.train_set.split("+")
-    folder.open(settings, device)
+    if group.is_first:
+        folder.open(settings, device)
     train_rows, dev_rows = (select_rows(store, settings, split, languages, device) for split in ("train", "dev"))
-    state = start_or_resume(settings, store, folder, device)
-    log = TensorBoardLog(folder.tensorboard, state.next_epoch)
+    state = start_or_resume(settings, store, folder, device, group)
+    group.wait()
+    log = TensorBoardLog(folder.tensorboard, state.next_epoch) if group.is_first else None
     if not settings.train.epochs:
         _keep_untrained(state, dev_rows, settings, folder)
     for epoch in range(state.next_epoch, settings.train.epochs):
         row = run_epoch(state, train_rows, dev_rows, settings, epoch)
         _keep_epoch(state, row, settings, folder)
-        log.write(row)
-        on_epoch(epoch + 1)
-    log.close()
-    folder.finish(_outcome(state, settings, train_rows, dev_rows))
+        if log:
+            log.write(row)
+            on_epoch(epoch + 1)
+    if log:
+        log.close()
+        folder.finish(_outcome(state, settings, train_rows, dev_rows))
+    group.wait()
     return folder
 
 
-def build_model(settings: Settings, feature_shape: tuple[int, ...]) -> torch.nn.Module:
-    """The back-end that the settings name, for rows of (D, T) features or (samples,); initial weights depend on train.seed alone."""
-    torch.manual_seed(seed_of(settings.train.seed, "weights"))
-    options = vars(getattr(settings, settings.backend))
-    num_features, num_frames = feature_shape if len(feature_shape) == 2 else (1, *feature_shape)
-    return build_backend(
-        settings.backend, num_features=num_features, num_frames=num_frames, num_classes=len(settings.corpus.sources), **options
-    )
-
-
-def start_or_resume(settings: Settings, store: FeatureStore, folder: RunFolder, device: torch.device) -> TrainingState:
+def start_or_resume(
+    settings: Settings, store: FeatureStore, folder: RunFolder, device: torch.device, group: ProcessGroup = ALONE
+) -> TrainingState:
     """A fresh state, or the one that an interrupted run left behind."""
     model = build_model(settings, store.shape[1:])
     if settings.train.initial_weights:
         load_initial_weights(model, settings.backend, Path(settings.train.initial_weights))
-    model.to(device)
-    rules = settings.train
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=rules.lr, betas=(rules.beta_1, rules.beta_2), eps=rules.eps, weight_decay=rules.weight_decay
-    )
-    state = TrainingState(model, optimizer)
+    model = (synced(model, device) if group.size > 1 else model).to(device)
+    state = TrainingState(model, make_optimizer(model, settings), group)
     if folder.last.is_file():
         tensors, story = load_checkpoint(folder.last)
         moments = {name: tensors.pop(name) for name in list(tensors) if name.startswith("optimizer.")}
         load_weights(model, tensors, str(folder.last))
-        restore_optimizer(optimizer, moments)
+        restore_optimizer(state.optimizer, moments)
         state.history, state.best_epoch = story["history"], story["best_epoch"]
+    if group.size > 1:
+        # Blocks that LayerDrop skips have no gradient; buffers are equal everywhere, for BatchNorm is synced.
+        state.parallel = DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)
     return state
-
-
-def learning_rate(rules: Train, epoch: int) -> float:
-    """lr * lr_decay ** floor(epoch / lr_interval), epochs from 0 (D19)."""
-    return rules.lr * rules.lr_decay ** (epoch // rules.lr_interval)
-
-
-def batches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Pieces of `order`; a last piece of a single row joins the one before, for BatchNorm needs two."""
-    cuts = list(range(batch_size, len(order), batch_size))
-    if cuts and len(order) - cuts[-1] == 1:
-        cuts.pop()
-    yield from np.split(order, cuts)
 
 
 def run_epoch(state: TrainingState, train_rows: FeatureRows, dev_rows: FeatureRows, settings: Settings, epoch: int) -> dict[str, float]:
     """One pass over the training rows and one over dev; returns the row of history.csv."""
     started = time.perf_counter()
-    lr = learning_rate(settings.train, epoch)
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
     generator = rng(settings.train.seed, "epoch", epoch)
-    torch.manual_seed(seed_of(settings.train.seed, "dropout", epoch))
+    _seed_dropout(settings, epoch, state.group)
     state.model.train()
     order = generator.permutation(len(train_rows))
+    steps = list(batches(order, settings.train.batch_size, at_least=2 * state.group.size))
     sums = np.zeros(3)
-    for positions in batches(order, settings.train.batch_size):
-        sums += train_step(state, *train_rows.batch(positions), settings, generator)
-    dev = evaluate(state.model, dev_rows, settings)
+    for step, positions in enumerate(steps):
+        rates = learning_rates(settings, epoch, step, len(steps))
+        set_learning_rates(state.optimizer, rates)
+        sums += train_step(state, train_rows, positions, settings, generator)
+    sums = np.sum(state.group.gather(sums), axis=0)
+    dev = evaluate(state.model, dev_rows, settings, state.group)
     train = {"train_loss": sums[0] / sums[2], "train_accuracy": sums[1] / sums[2]}
-    return {"epoch": epoch + 1, "lr": lr, **train, **dev, "seconds": time.perf_counter() - started}
+    return {"epoch": epoch + 1, "lr": rates["backend"], **train, **dev, "seconds": time.perf_counter() - started}
+
+
+def _seed_dropout(settings: Settings, epoch: int, group: ProcessGroup) -> None:
+    rank = [] if group.is_first else [group.rank]
+    seed = seed_of(settings.train.seed, "dropout", epoch, *rank)
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 (the transformers library draws SpecAugment's masks from it)
 
 
 def train_step(
-    state: TrainingState, features: torch.Tensor, labels: torch.Tensor, settings: Settings, generator: np.random.Generator
-) -> tuple[float, float, int]:
-    """One optimizer step; returns (summed loss, correct un-mixed rows, rows). Under mixed_only "correct" counts the main label."""
+    state: TrainingState, rows: FeatureRows, positions: np.ndarray, settings: Settings, generator: np.random.Generator
+) -> np.ndarray:
+    """One optimizer step on some rows; returns (summed loss, correct un-mixed rows, rows) of those that this process computed.
+
+    Under mixed_only "correct" counts the main label. Every process of a group calls it with the same positions.
+    """
     rules = settings.train
     lam = generator.beta(rules.mixup_alpha, rules.mixup_alpha)
-    permutation = torch.from_numpy(generator.permutation(len(labels))).to(labels.device)
-    inputs = features if rules.mixup == "none" else regmix(features, permutation, lam, mode=rules.mixup)
-    with autocast(features.device, settings.compute.precision):
-        _, logits = state.model(inputs)
-    logits = logits.float()
-    if rules.mixup == "none":
-        loss = functional.cross_entropy(logits, labels)
-    else:
-        loss = regmix_loss(logits, labels, permutation, lam, mode=rules.mixup)
-    if not torch.isfinite(loss):
-        raise UserError(f"the training loss became {loss.item()}: lower train.lr (now {rules.lr:g}) or look at the features")
+    partners = positions[generator.permutation(len(positions))]
+    pieces = micro_batches(len(positions), rules.micro_batch_size, state.group)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    sums = np.zeros(3)
+    for number, piece in enumerate(pieces, start=1):
+        with nullcontext() if number == len(pieces) else state.without_exchange():
+            loss, correct = _loss_of(state, rows, positions[piece], partners[piece], lam, settings)
+            # The mean over all rows of the batch; a group averages the gradients of its processes.
+            (loss * (len(piece) / len(positions) * state.group.size)).backward()
+        sums += (loss.item() * len(piece), correct, len(piece))
     state.optimizer.step()
-    correct = (logits[: len(labels)].argmax(dim=1) == labels).sum().item()
-    return loss.item() * len(labels), correct, len(labels)
+    return sums
+
+
+def _loss_of(
+    state: TrainingState, rows: FeatureRows, positions: np.ndarray, partners: np.ndarray, lam: float, settings: Settings
+) -> tuple[torch.Tensor, int]:
+    """(mean loss, correct rows) of some rows, each mixed with its partner."""
+    mode = settings.train.mixup
+    wanted, where = np.unique(np.concatenate([positions, positions if mode == "none" else partners]), return_inverse=True)
+    features, labels = rows.batch(wanted)
+    own, other = torch.from_numpy(where).to(labels.device).chunk(2)
+    inputs = features[own] if mode == "none" else regmix(features[own], features[other], lam, mode=mode)
+    with autocast(features.device, settings.compute.precision):
+        _, logits = state.network(inputs)
+    logits, y = logits.float(), labels[own]
+    loss = functional.cross_entropy(logits, y) if mode == "none" else regmix_loss(logits, y, labels[other], lam, mode=mode)
+    if not torch.isfinite(loss):
+        raise UserError(f"the training loss became {loss.item()}: lower train.lr (now {settings.train.lr:g}) or look at the features")
+    return loss, (logits[: len(y)].argmax(dim=1) == y).sum().item()
 
 
 @torch.inference_mode()
-def evaluate(model: torch.nn.Module, rows: FeatureRows, settings: Settings) -> dict[str, float]:
+def evaluate(model: torch.nn.Module, rows: FeatureRows, settings: Settings, group: ProcessGroup = ALONE) -> dict[str, float]:
     """Clean cross-entropy, accuracy and macro-F1 on dev rows, as mean over rows."""
     model.eval()
     outputs = []
-    for positions in np.array_split(np.arange(len(rows)), max(1, -(-len(rows) // settings.evaluation.batch_size))):
+    mine = group.share(np.arange(len(rows)))
+    for positions in np.array_split(mine, max(1, -(-len(mine) // settings.evaluation.batch_size))):
         features, labels = rows.batch(positions)
         with autocast(features.device, settings.compute.precision):
             _, logits = model(features)
         outputs.append((logits.float(), labels))
+    outputs = [output for outputs_of_one in group.gather(outputs) for output in outputs_of_one]
     logits, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
     predictions = logits.argmax(dim=1)
     confusion = confusion_matrix(labels.cpu().numpy(), predictions.cpu().numpy(), range(len(settings.corpus.sources)))
@@ -194,10 +229,14 @@ def is_better(row: dict[str, float], best: dict[str, float] | None, select: str)
 def _keep_epoch(state: TrainingState, row: dict[str, float], settings: Settings, folder: RunFolder) -> None:
     best = state.history[state.best_epoch - 1] if state.best_epoch > 0 else None
     state.history.append(row)
-    weights = state.model.state_dict()
-    # The best weights go first: should the run be killed between the two, the epoch is repeated and writes the same file again.
-    if is_better(row, best, settings.train.select):
+    improved = is_better(row, best, settings.train.select)
+    if improved:
         state.best_epoch = int(row["epoch"])
+    if not state.group.is_first:
+        return
+    weights = learned_tensors(state.model)
+    # The best weights go first: should the run be killed between the two, the epoch is repeated and writes the same file again.
+    if improved:
         save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": row})
     story = {"history": state.history, "best_epoch": state.best_epoch}
     save_checkpoint(folder.last, {**weights, **optimizer_tensors(state.optimizer)}, story)
@@ -205,8 +244,10 @@ def _keep_epoch(state: TrainingState, row: dict[str, float], settings: Settings,
 
 
 def _keep_untrained(state: TrainingState, dev_rows: FeatureRows, settings: Settings, folder: RunFolder) -> None:
-    save_checkpoint(folder.weights, state.model.state_dict(), {"epoch": 0, "dev": evaluate(state.model, dev_rows, settings)})
-    folder.write_history([])
+    dev = evaluate(state.model, dev_rows, settings, state.group)
+    if state.group.is_first:
+        save_checkpoint(folder.weights, learned_tensors(state.model), {"epoch": 0, "dev": dev})
+        folder.write_history([])
 
 
 def _outcome(state: TrainingState, settings: Settings, train_rows: FeatureRows, dev_rows: FeatureRows) -> dict[str, Any]:
@@ -216,6 +257,7 @@ def _outcome(state: TrainingState, settings: Settings, train_rows: FeatureRows, 
         "selected_by": settings.train.select,
         **{name: best[name] for name in ("dev_loss", "dev_macro_f1") if best},
         "num_parameters": sum(parameter.numel() for parameter in state.model.parameters()),
+        "num_trained_parameters": sum(parameter.numel() for parameter in state.model.parameters() if parameter.requires_grad),
         "num_train_rows": len(train_rows),
         "num_dev_rows": len(dev_rows),
         "seconds": sum(row["seconds"] for row in state.history),

@@ -15,10 +15,12 @@ from sourcetracing.checkpoints import load_checkpoint, load_initial_weights, sav
 from sourcetracing.errors import UserError
 from sourcetracing.experiments import Cell, cell_of
 from sourcetracing.feature_data import select_rows
+from sourcetracing.networks import build_model
+from sourcetracing.optimization import batches, decay
 from sourcetracing.run_folder import HISTORY_COLUMNS, RunFolder
 from sourcetracing.scoring import is_scored, read_scores, score_cell, scores_path
 from sourcetracing.seeding import rng
-from sourcetracing.training import batches, build_model, is_better, learning_rate, start_or_resume, train_cell, train_step
+from sourcetracing.training import is_better, start_or_resume, train_cell, train_step
 from tests.conftest import small_settings
 from tests.golden.golden_weights import fill, read_names
 
@@ -169,7 +171,7 @@ def test_no_rows_for_a_language_is_named(cell, store, tmp_path):
 
 
 def test_published_schedule_halves_every_ten_epochs(cell):
-    rates = [learning_rate(replace(cell.settings.train, lr_interval=10), epoch) for epoch in (0, 9, 10, 49)]
+    rates = [5e-4 * decay(replace(cell.settings.train, lr_interval=10), epoch) for epoch in (0, 9, 10, 49)]
     assert rates == [5e-4, 5e-4, 2.5e-4, 3.125e-5]
 
 
@@ -229,7 +231,7 @@ def test_train_step_reports_the_sum_over_rows(cell, store):
     settings = cell.settings
     rows = select_rows(store, settings, "train", ["en"], CPU)
     state = start_or_resume(settings, store, RunFolder(cell.folder), CPU)
-    loss, correct, count = train_step(state, *rows.batch(np.arange(10)), settings, rng(0))
+    loss, correct, count = train_step(state, rows, np.arange(10), settings, rng(0))
     assert count == 10
     assert 0 <= correct <= 10
     assert loss > 0
