@@ -54,6 +54,8 @@ class TrainableSslEncoder(SslEncoder):
         super().__init__(model, layer=layer, normalize=normalize, revision=revision, changes=changes)
         if self.model_type == "whisper" and changes and max(mask_time_prob, mask_feature_prob) > 0:
             raise ValueError("mask_time_prob and mask_feature_prob: the encoder of Whisper has no SpecAugment")
+        config = self.network.config
+        config.mask_feature_min_masks = getattr(config, "mask_feature_min_masks", 0)  # WavLM's lacks it, and its masking asks for it
         self.requires_grad_(True)
         if freeze_cnn:
             self._freeze_cnn()
@@ -62,7 +64,7 @@ class TrainableSslEncoder(SslEncoder):
         if lora_rank:
             self._add_lora(lora_rank, lora_alpha)
         if gradient_checkpointing:
-            self.network.gradient_checkpointing_enable({"use_reentrant": False})
+            self.network.activation_checkpointing_enable()
         self.train()
 
     def train(self, mode: bool = True) -> TrainableSslEncoder:

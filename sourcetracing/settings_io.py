@@ -161,8 +161,13 @@ def _check_together(settings: Settings) -> None:
         fitting = ", ".join(RAW_BACKENDS if settings.frontend == "waveform" else [name for name in BACKENDS if name not in RAW_BACKENDS])
         raise UserError(f"frontend={settings.frontend} does not fit backend={settings.backend}; with it go: {fitting}")
     layer = settings.ssl.layer
-    if layer != "last" and (isinstance(layer, bool) or not isinstance(layer, int) or layer < 0):
-        raise UserError(f"ssl.layer={layer!r}: must be last, or a number from 0 (input of block 1) to the number of blocks")
+    if layer not in ("last", "weighted_sum") and (isinstance(layer, bool) or not isinstance(layer, int) or layer < 0):
+        raise UserError(f"ssl.layer={layer!r}: must be last, weighted_sum, or a number from 0 (input of block 1) to the number of blocks")
+    stores_waveforms = settings.frontend == "waveform" or (settings.frontend == "ssl" and settings.ssl.mode == "finetune")
+    if stores_waveforms and settings.store.dtype != "float32":
+        raise UserError("store.dtype=float16 would cut 16-bit samples to 11 bits: waveforms need store.dtype=float32")
+    if 0 < settings.train.micro_batch_size < 4:
+        raise UserError(f"train.micro_batch_size={settings.train.micro_batch_size}: must be 0 or at least 4, for BatchNorm's sake")
     if settings.backend == "ecapa_tdnn" and settings.ecapa_tdnn.channels % 8:
         raise UserError(f"ecapa_tdnn.channels={settings.ecapa_tdnn.channels}: must be a multiple of 8")
     if settings.lfcc.n_lfcc > settings.lfcc.n_filter:
