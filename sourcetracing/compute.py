@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import platform
 import sys
+import time
 
 import torch
 
@@ -29,6 +30,42 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     """bf16 autocast where `precision` asks for it (`auto`: on CUDA devices that have bf16), else plain float32."""
     wanted = precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
     return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that a device, or this machine, has no memory left."""
+    signs = ("out of memory", "ALLOC_FAILED", "can't allocate memory")  # MPS; cuDNN and cuBLAS; CPU
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
+
+
+def empty_cache(device: torch.device) -> None:
+    """Gives freed memory of an accelerator back, so that blocks of another size can be had."""
+    if device.type != "cpu":
+        getattr(torch, device.type).empty_cache()
+
+
+def to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy in the machine's memory. From CUDA it is under way when this returns: wait for a `mark` set behind it."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+
+
+def mark(device: torch.device) -> torch.cuda.Event | float:
+    """A point in time of a device's work; CUDA's lies where its queue of work has got to."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def seconds_between(start: torch.cuda.Event | float, end: torch.cuda.Event | float) -> float:
+    """Between two marks; waits until the second is reached."""
+    if isinstance(end, float):
+        return end - start
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
 
 
 def keep_freed_memory() -> bool:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.extraction import stored_front_end
 from sourcetracing.feature_data import open_store
 from sourcetracing.files import digest_of_file, digest_of_json
+from sourcetracing.front_end import stored_front_end
 from sourcetracing.layout import Layout
 from sourcetracing.settings_io import Layers, system_parts, to_dict
 from sourcetracing.ssl_front_end import checkpoint_digest, is_fine_tuned

@@ -1,8 +1,9 @@
 """Computes the blocks of a feature store: decode, crop, augment, front-end, disk.
 
-Each utterance is handled by itself (its variants are one batch for the front-end), so the bytes depend neither on the number of workers
-nor on the block size nor on where an earlier run was killed. Batching whole blocks was measured too: no faster at best, twice as slow
-where the intermediate spectra fall out of the processor's cache.
+On a CPU each utterance is handled by itself (its variants one after the other in an SSL encoder, together otherwise), so the bytes depend
+neither on the number of workers nor on the block size nor on where an earlier run was killed. Batching whole blocks was measured too: no
+faster at best, twice as slow where the intermediate spectra fall out of the processor's cache. An encoder on a GPU wants batches:
+`encoder_pipeline`.
 
 The workers are threads. All that costs time (decoding, resampling, FFTs, torch) releases the interpreter lock, two threads do 1.8 times
 the work of one, and they start at once, where a process would first spend seconds on importing torch.
@@ -13,53 +14,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
-from models.lfcc import LfccFrontEnd
 from sourcetracing.audio import crop, load_utterance
 from sourcetracing.augment import Augmenter
-from sourcetracing.compute import autocast, keep_freed_memory
+from sourcetracing.compute import keep_freed_memory
 from sourcetracing.config import Settings
+from sourcetracing.encoder_pipeline import encode_blocks
 from sourcetracing.errors import UserError
+from sourcetracing.front_end import FrontEnd, row_peaks
 from sourcetracing.noise_bank import open_banks
 from sourcetracing.npy import write_at
 from sourcetracing.parallel import resolve_workers
 from sourcetracing.seeding import rng
-from sourcetracing.ssl_front_end import load_ssl
-
-
-def stored_front_end(settings: Settings) -> str:
-    """What the store holds the output of: the front-end, or the waveforms that a fine-tuned one is trained on."""
-    return "waveform" if settings.frontend == "ssl" and settings.ssl.mode == "finetune" else settings.frontend
-
-
-def build_front_end(settings: Settings) -> nn.Module:
-    """The module that turns (B, samples) float32 into what is stored, (B, ...)."""
-    kind = stored_front_end(settings)
-    if kind == "waveform":
-        return nn.Identity()
-    if kind == "ssl":
-        return load_ssl(settings)
-    assert kind == "lfcc", kind
-    return LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval()
-
-
-@torch.inference_mode()
-def apply(front_end: nn.Module, waveforms: torch.Tensor, settings: Settings) -> torch.Tensor:
-    """Features (B, ...) float32 on the CPU of waveforms (B, samples); SSL encoders compute where their weights are."""
-    if stored_front_end(settings) != "ssl":
-        return front_end(waveforms)
-    device = next(front_end.parameters()).device
-    # On a CPU one at a time is a tenth faster than five together: what lies between the layers stays in the processor's cache.
-    batches = waveforms.split(1) if device.type == "cpu" else [waveforms]
-    with autocast(device, settings.compute.precision):
-        return torch.cat([front_end(batch.to(device)).float().cpu() for batch in batches])
 
 
 def crop_samples(settings: Settings) -> int:
@@ -86,52 +58,77 @@ class StoreJob:
     shape: tuple[int, ...]
     rows_per_block: int
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(torch, self.settings.store.dtype)
+
+    def block_items(self, block: int) -> pd.DataFrame:
+        """The utterances of a block."""
+        num_variants = len(self.settings.augment.variants)
+        first_row = block * self.rows_per_block
+        return self.items.iloc[first_row // num_variants : (first_row + self.rows_per_block) // num_variants]
+
+    def offset_bytes(self, block: int) -> int:
+        """Where a block begins in the file."""
+        return self.header_bytes + block * self.rows_per_block * int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
 
 class BlockMaker:
-    """Computes blocks of a store and writes each to its place; threads may share one."""
+    """Computes blocks of a store and writes each to its place; threads may share one unless its front-end takes batches."""
 
-    def __init__(self, job: StoreJob, front_end: nn.Module):
+    def __init__(self, job: StoreJob, front_end: FrontEnd):
         self.job, self.settings, self.front_end = job, job.settings, front_end
+        self.num_samples = crop_samples(job.settings)
         self.augmenter = Augmenter(job.settings.augment, open_banks(job.noise_manifests), job.settings.seed)
-        self.dtype = getattr(torch, job.settings.store.dtype)
-        self.most = torch.finfo(self.dtype).max
 
     def __call__(self, block: int) -> int:
         """Makes a block durable on disk and returns its CRC-32. Raises `UserError`."""
-        num_variants = len(self.settings.augment.variants)
-        first_row = block * self.job.rows_per_block
-        items = self.job.items.iloc[first_row // num_variants : (first_row + self.job.rows_per_block) // num_variants]
-        offset_bytes = self.job.header_bytes + first_row * int(np.prod(self.job.shape[1:])) * self.dtype.itemsize
-        return write_at(self.job.path, offset_bytes, (self.stored(item) for item in items.itertuples()), durable=True)
+        if self.front_end.is_batched:
+            return dict(encode_blocks(self, [block]))[block]
+        rows = (self.stored(item) for item in self.job.block_items(block).itertuples())
+        with self.front_end.watch("writing"):
+            return write_at(self.job.path, self.job.offset_bytes(block), rows, durable=True)
 
     def stored(self, item) -> np.ndarray:
         """`features` of an utterance in the store's number type. Raises `UserError` when that cannot hold them."""
         features = self.features(item)
-        self._refuse_overflow(features, item.utt_id)
-        return features.to(self.dtype).numpy()
+        self.refuse_overflow(row_peaks(features), item.utt_id)
+        return features.to(self.job.dtype).numpy()
 
-    def _refuse_overflow(self, features: torch.Tensor, utt_id: str) -> None:
-        low, high = features.aminmax()  # NaN comes through
-        if -self.most <= low and high <= self.most:
-            return
-        fits = (features.abs() <= self.most).flatten(1).all(1).tolist()
-        hint = ". Use store.dtype=float32" if self.dtype == torch.float16 and features.isfinite().all() else ""
-        variant = self.settings.augment.variants[fits.index(False)]
-        raise UserError(f"{utt_id}, variant {variant}: its features do not fit {self.settings.store.dtype}, they reach {high:g}{hint}")
-
-    @torch.inference_mode()
     def features(self, item) -> torch.Tensor:
         """(variants, ...feature shape) float32 of one utterance (a row of `items`)."""
-        path = Path(self.settings.paths.corpus) / item.path
-        clean = cropped_utterance(self.settings, path, item.utt_id, item.split, item.digest)
-        return apply(self.front_end, torch.from_numpy(self.augmenter.variants(clean, item.utt_id)), self.settings)
+        waveforms = torch.from_numpy(self.waveforms(item))
+        with self.front_end.watch("encoding"):
+            return self.front_end(waveforms).cpu()
+
+    def waveforms(self, item) -> np.ndarray:
+        """The acoustic variants (variants, samples) float32 of one utterance. Raises `UserError`."""
+        with self.front_end.watch("decoding"):
+            path = Path(self.settings.paths.corpus) / item.path
+            clean = cropped_utterance(self.settings, path, item.utt_id, item.split, item.digest)
+            return self.augmenter.variants(clean, item.utt_id)
+
+    def refuse_overflow(self, peaks: torch.Tensor, utt_id: str) -> None:
+        """Raises `UserError` when `row_peaks` (variants,) of an utterance are beyond the store's number type, or NaN."""
+        fits = peaks <= torch.finfo(self.job.dtype).max
+        if fits.all():
+            return
+        worst = int(fits.int().argmin())
+        hint = ". Use store.dtype=float32" if self.job.dtype == torch.float16 and peaks.isfinite().all() else ""
+        raise UserError(
+            f"{utt_id}, variant {self.settings.augment.variants[worst]}: its features do not fit {self.settings.store.dtype}, "
+            f"they reach {peaks[worst]:g}{hint}"
+        )
 
 
-def make_blocks(job: StoreJob, front_end: nn.Module, blocks: list[int]) -> Iterator[tuple[int, int]]:
-    """Yields (block, CRC-32) as blocks get finished, by threads that each use one core."""
+def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: list[int]) -> Iterator[tuple[int, int]]:
+    """Yields (block, CRC-32) as blocks get finished: by threads that each use one core, or in batches of the encoder."""
     keep_freed_memory()
+    make = BlockMaker(job, front_end)
+    if front_end.is_batched:
+        yield from encode_blocks(make, blocks)
+        return
     with one_thread_each(), ThreadPoolExecutor(resolve_workers(job.settings.compute.workers)) as pool:
-        make = BlockMaker(job, front_end)
         pending = {pool.submit(make, block): block for block in blocks}
         try:
             for future in as_completed(pending):

@@ -6,22 +6,25 @@ What a store depends on (its recipe), whether it is there, and the frame around 
 from __future__ import annotations
 
 import json
+import time
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
+from sourcetracing import cluster
 from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.extraction import StoreJob, apply, build_front_end, crop_samples, make_blocks, one_thread_each, stored_front_end
+from sourcetracing.extraction import StoreJob, crop_samples, make_blocks, one_thread_each
 from sourcetracing.files import digest_of_json
+from sourcetracing.front_end import FrontEnd, build_front_end, stored_front_end
 from sourcetracing.layout import Layout
 from sourcetracing.noise_bank import bank_manifests, open_banks, prepare_banks
 from sourcetracing.parallel import resolve_workers
-from sourcetracing.progress import bar
+from sourcetracing.progress import advance_audio, bar
 from sourcetracing.ssl_front_end import checkpoint_digest
 from sourcetracing.store import INDEX_COLUMNS, MANIFEST, STORE_FORMAT, FeatureStore, StoreWriter, is_finished, only_writer
 
@@ -49,6 +52,8 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     if kind == "ssl":
         options.pop("mode")
         options |= {"precision": settings.compute.precision, "checkpoint": checkpoint_digest(settings.ssl.model)}
+        if settings.compute.compile:
+            options["compiled"] = True
     return {
         "format": STORE_FORMAT,
         "frontend": {kind: options},
@@ -111,21 +116,54 @@ def _known_noises(settings: Settings) -> dict[str, str] | None:
 def _fill_store(settings: Settings, items: pd.DataFrame, manifests: dict[str, Path], folder: Path, facts: dict) -> None:
     variants = settings.augment.variants
     front_end = build_front_end(settings)
-    with one_thread_each():
-        feature_shape = tuple(apply(front_end, torch.zeros(1, crop_samples(settings)), settings).shape[1:])
-    # At least two blocks for each worker; their size does not change the result.
-    share = -(-len(items) // (2 * resolve_workers(settings.compute.workers)))
-    utterances_per_block = max(1, min(settings.store.block_rows // len(variants), share))
+    feature_shape = _row_shape(front_end, settings)
+    utterances_per_block = _utterances_per_block(settings, front_end, len(items))
     shape = (len(items) * len(variants), *feature_shape)
     writer = StoreWriter(folder, shape, np.dtype(settings.store.dtype), utterances_per_block * len(variants))
     job = StoreJob(settings, items, manifests, writer.path, writer.header_bytes, shape, writer.rows_per_block)
-    with bar(total=len(items), initial=_count(writer, writer.finished, variants), desc="features", unit="utt") as progress:
-        for block, crc in make_blocks(job, front_end, writer.remaining()):
+    missing = len(items) - _count(writer, writer.finished, variants)
+    hours_per_utterance = len(variants) * settings.audio.crop_seconds / 3600
+    started = time.perf_counter()
+    make = cluster.make_blocks if settings.executor.kind == "ray" else make_blocks
+    blocks = make(job, front_end, writer.remaining())
+    with closing(blocks), bar(total=len(items), initial=len(items) - missing, desc="features", unit="utt") as progress:
+        for block, crc in blocks:
             writer.commit(block, crc)
-            progress.update(len(writer.block_rows(block)) // len(variants))
+            advance_audio(progress, _count(writer, [block], variants), hours_per_utterance)
+    extraction = _how_it_went(settings, front_end, missing * hours_per_utterance, time.perf_counter() - started)
     versions = {name: version(name) for name in LIBRARIES}
-    checkpoint = {"checkpoint_commit": front_end.commit} if getattr(front_end, "commit", "") else {}
-    writer.finish(list_rows(items, variants), {**facts, **checkpoint, "variants": variants, "versions": versions})
+    checkpoint = {"checkpoint_commit": front_end.commit} if front_end.commit else {}
+    writer.finish(list_rows(items, variants), {**facts, **checkpoint, "variants": variants, "versions": versions, "extraction": extraction})
+
+
+def _row_shape(front_end: FrontEnd, settings: Settings) -> tuple[int, ...]:
+    with nullcontext() if front_end.is_batched else one_thread_each():
+        return front_end.output_shape(crop_samples(settings))
+
+
+def _utterances_per_block(settings: Settings, front_end: FrontEnd, num_items: int) -> int:
+    """At least two blocks for each worker; whole batches where the encoder takes batches, so that those are cut at the same places."""
+    wanted = settings.store.block_rows // len(settings.augment.variants)
+    if front_end.is_batched:
+        batch = front_end.utterances_per_batch
+        return max(1, wanted // batch) * batch
+    share = -(-num_items // (2 * _num_workers(settings)))
+    return max(1, min(wanted, share))
+
+
+def _num_workers(settings: Settings) -> int:
+    return cluster.num_workers(settings) if settings.executor.kind == "ray" else resolve_workers(settings.compute.workers)
+
+
+def _how_it_went(settings: Settings, front_end: FrontEnd, hours: float, seconds: float) -> dict:
+    """What the run that finished a store tells of its speed: its hours of sound, and seconds of each part summed over threads."""
+    return {
+        "device": front_end.device.type,
+        "workers": _num_workers(settings),
+        "encoder_batch": front_end.size,
+        "hours_of_sound": hours,
+        "seconds": {"all": seconds, **front_end.watch.seconds},
+    }
 
 
 def _count(writer: StoreWriter, blocks, variants: list[str]) -> int:

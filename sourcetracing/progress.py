@@ -1,9 +1,13 @@
-"""One look for every progress bar; a plain line now and then where output is no terminal."""
+"""One look for every progress bar, a plain line now and then where output is no terminal; and what the parts of a job take."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
@@ -16,6 +20,7 @@ def bar(
     unit: str = "it",
     initial: int = 0,
     unit_scale: bool = False,
+    disable: bool = False,
 ) -> tqdm:
     """A tqdm bar on stderr; in a log file (no terminal) it prints every 10 seconds instead of 10 times a second.
 
@@ -29,6 +34,7 @@ def bar(
         unit=unit,
         initial=initial,
         unit_scale=unit_scale,
+        disable=disable,
         mininterval=0.1 if interactive else 10,
         maxinterval=10 if interactive else 60,
         dynamic_ncols=interactive,
@@ -36,3 +42,39 @@ def bar(
         leave=True,
         file=sys.stderr,
     )
+
+
+def advance_audio(progress: tqdm, num_items: int, hours_per_item: float) -> None:
+    """Moves a bar on by items that hold so many hours of sound each, and shows the hours per minute of this run."""
+    hours = (progress.n + num_items - progress.initial) * hours_per_item
+    progress.set_postfix_str(f"{hours / progress.format_dict['elapsed'] * 60:.2f} h of sound/min", refresh=False)
+    progress.update(num_items)
+
+
+def say(line: str) -> None:
+    """A line on stderr that leaves bars whole."""
+    tqdm.write(line, file=sys.stderr)
+
+
+class Stopwatch:
+    """Adds up what the parts of a job take, in `seconds` by name; threads may share one. Time in an inner part is not the outer's."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._lock, self._thread = threading.Lock(), threading.local()
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        before, self._thread.inner = getattr(self._thread, "inner", 0.0), 0.0
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - started
+            self.add(name, elapsed - self._thread.inner)
+            self._thread.inner = before + elapsed
+
+    def add(self, name: str, seconds: float) -> None:
+        """For what was measured elsewhere."""
+        with self._lock:
+            self.seconds[name] += seconds
