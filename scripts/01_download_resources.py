@@ -21,7 +21,7 @@ FLAGS = {
 }
 
 
-def main(layers: Layers, flags: set[str]) -> None:
+def main(layers: Layers, flags: dict[str, str]) -> None:
     """Downloads (or makes) what the corpus needs and names the next step."""
     settings = layers.resolve()
     print(f"01 resources: corpus {settings.corpus.reader!r} -> {settings.paths.corpus}", flush=True)

@@ -25,7 +25,7 @@ WORST_COLUMNS = ["kind", "language", "source", "first", "second", "affected_anyw
 MAX_SOURCE_COLUMNS = 8  # more do not fit a terminal; tables/table1_counts.csv has them all
 
 
-def main(layers: Layers, flags: set[str]) -> None:
+def main(layers: Layers, flags: dict[str, str]) -> None:
     """Builds the protocol and prints its counts, or prints the audit."""
     settings = layers.resolve()
     print(f"02 protocols: {settings.paths.corpus} -> {Layout.of(settings).root}", flush=True)

@@ -45,4 +45,4 @@ def make_store(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "audio", "augment", "lfcc", "ssl", "store", "compute"])
+    run_script(main, doc=__doc__, uses=["", "paths", "audio", "augment", "lfcc", "ssl", "store", "compute", "executor"])

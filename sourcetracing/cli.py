@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import re
@@ -10,11 +11,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import Layers, describe, read_layers
+from sourcetracing.settings_io import describe, read_layers
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 _PLAIN_OS_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
@@ -26,29 +26,27 @@ def run_script(
     """Runs `work` on the settings that the command line means, and ends the process.
 
     doc: the script's docstring, shown by --help. uses: the groups of settings it reads ("" = the ungrouped ones), shown by --help.
-    flags: name -> meaning of those that the script knows; `work(layers, chosen)` then gets the set of those that were given.
+    flags: name -> meaning of those that the script knows, "--check" or, with a value, "--shard i/n"; `work(layers, chosen)` then gets
+    those that were given: name -> value ("" where it takes none).
     Exit status: 0 done, 2 the user's mistake (one line on stderr), 130 interrupted.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    chosen = {word for word in words if word in (flags or {})}
-    job = work if flags is None else partial(_with_flags, work, chosen)
-    sys.exit(_run(job, doc, uses, flags or {}, words))
+    if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun or accelerate started, the first one talks
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+    sys.exit(_run(work, doc, uses, flags or {}, words))
 
 
-def _with_flags(work: Callable[..., None], chosen: set[str], layers: Layers) -> None:
-    work(layers, chosen)
-
-
-def _run(work: Callable[[Layers], None], doc: str, uses: Sequence[str], flags: Mapping[str, str], words: list[str]) -> int:
+def _run(work: Callable[..., None], doc: str, uses: Sequence[str], flags: Mapping[str, str], words: list[str]) -> int:
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        if {"-h", "--help"} & set(words):
-            _print_help(doc, uses, flags, [word for word in words if word not in {"-h", "--help", *flags}])
+        chosen, settings_words = _take_flags(words, flags)
+        if "--help" in chosen:
+            _print_help(doc, uses, flags, [word for word in settings_words if not word.startswith("-")])
             return 0
-        settings_words = [word for word in words if word not in flags]
         _refuse_flags(settings_words, flags)
-        work(read_layers(settings_words))
+        layers = read_layers(settings_words)
+        work(layers, chosen) if flags else work(layers)
     except UserError as error:
         return _complain(f"error: {error}")
     except KeyboardInterrupt:
@@ -76,6 +74,21 @@ def _complain(line: str) -> int:
 
 def _command(words: Sequence[str]) -> str:
     return shlex.join(["python", os.path.relpath(sys.argv[0]), *words])
+
+
+def _take_flags(words: Sequence[str], flags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The flags that were given, name -> value, and the other words."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("-h", "--help", dest="--help", action="store_const", const="")
+    for usage in flags:
+        name, _, value = usage.partition(" ")
+        parser.add_argument(name, dest=name, **({} if value else {"action": "store_const", "const": ""}))
+    try:
+        chosen, others = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        usage = next((usage for usage in flags if usage.split()[0] == error.argument_name), error.argument_name)
+        raise UserError(f"{usage}: {error.message}") from None
+    return vars(chosen), others
 
 
 def _refuse_flags(words: Sequence[str], flags: Mapping[str, str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from sourcetracing.errors import UserError
 
 MOST_WORKERS = 8
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def available_cores() -> int:
@@ -46,7 +46,7 @@ def start_worker(parent_pid: int, initializer: Callable | None = None, initargs:
 
 def _start_pool(num_workers: int, initializer: Callable | None, initargs: tuple, tasks_per_child: int | None) -> ProcessPoolExecutor:
     # Thread counts are read when a library is first imported, which in a spawned child is before any initializer of ours runs.
-    for name in _THREAD_VARIABLES:
+    for name in THREAD_VARIABLES:
         os.environ[name] = "1"
     return ProcessPoolExecutor(
         num_workers,
@@ -72,7 +72,7 @@ def map_unordered(
     On an error or Ctrl-C in the parent the workers are killed at once: the caller's work must be resumable by design.
     A worker that dies (the system kills it for lack of memory, say) is a `UserError`.
     """
-    saved = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     pool = _start_pool(num_workers, initializer, initargs, tasks_per_child)
     pending: dict[Future, Any] = {}
     items = iter(items)

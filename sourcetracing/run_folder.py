@@ -1,5 +1,6 @@
 """What one trained system leaves behind, and in which order it is written.
 
+.lock  held by the process that trains it
 config.yaml, environment.json, classes.json  at the start
 model.safetensors (best epoch), last.safetensors (to resume), history.csv, tensorboard/  after each epoch
 model.json  last: a run with a model.json is finished
@@ -11,6 +12,8 @@ import json
 import math
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,9 +21,11 @@ from typing import Any
 
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 from torch.utils.tensorboard import SummaryWriter
 
 from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
 from sourcetracing.files import atomic_path, write_json, write_text
 from sourcetracing.settings_io import PROJECT_ROOT, to_yaml
 
@@ -39,6 +44,7 @@ class RunFolder:
         self.history = path / "history.csv"
         self.tensorboard = path / "tensorboard"
         self.scores = path / "scores"
+        self.lock = path / ".lock"
 
     @property
     def is_finished(self) -> bool:
@@ -46,7 +52,38 @@ class RunFolder:
 
     def num_epochs_done(self) -> int:
         """Epochs that are on disk, for progress bars."""
-        return len(pd.read_csv(self.history)) if self.history.is_file() else 0
+        try:
+            return len(self.history.read_text(encoding="utf-8").splitlines()) - 1
+        except FileNotFoundError:
+            return 0
+
+    @contextmanager
+    def only_trainer(self, *, wait: bool) -> Iterator[None]:
+        """Holds the run's lock, so that no two processes train it at once; the system frees it if the process dies.
+
+        wait: until another process that has it is done; otherwise a `UserError` says so.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.lock)
+        try:
+            lock.acquire(timeout=-1 if wait else 0, poll_interval=0.5)
+        except Timeout:
+            raise UserError(f"another process is training {self.path}. Wait for it, then run the same command again") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def is_being_trained(self) -> bool:
+        """Whether some process holds the run's lock."""
+        if not self.lock.is_file():
+            return False
+        try:
+            with FileLock(self.lock, timeout=0):
+                return False
+        except Timeout:
+            return True
 
     def open(self, settings: Settings, device: torch.device) -> None:
         """Writes down what is about to run, and on what."""

@@ -237,7 +237,8 @@ def _keep_epoch(state: TrainingState, row: dict[str, float], settings: Settings,
     weights = learned_tensors(state.model)
     # The best weights go first: should the run be killed between the two, the epoch is repeated and writes the same file again.
     if improved:
-        save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": row})
+        dev = {name: figure for name, figure in row.items() if name.startswith("dev_")}  # no seconds: the same run gives the same bytes
+        save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": dev})
     story = {"history": state.history, "best_epoch": state.best_epoch}
     save_checkpoint(folder.last, {**weights, **optimizer_tensors(state.optimizer)}, story)
     folder.write_history(state.history)

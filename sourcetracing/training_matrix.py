@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
+from tqdm import tqdm
+
+from sourcetracing import cluster
 from sourcetracing.compute import pick_device, prepare_cpu
+from sourcetracing.errors import UserError
 from sourcetracing.experiments import Cell
 from sourcetracing.feature_data import open_store
 from sourcetracing.parallel import map_unordered, resolve_workers
@@ -17,21 +19,58 @@ from sourcetracing.run_folder import RunFolder
 from sourcetracing.scoring import is_scored, score_cell
 from sourcetracing.training import train_cell
 
-_tell_parent: Callable[[Any], None] = lambda message: None  # noqa: E731 (replaced in each worker)
+SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
+
+
+def pick_shard(cells: Sequence[Cell], shard: str) -> list[Cell]:
+    """Part i of n of the cells for "i/n", i from 1: every n-th, so that each part has its share of each system. Raises `UserError`."""
+    first, _, num_shards = shard.partition("/")
+    if not (first.isdecimal() and num_shards.isdecimal() and 1 <= int(first) <= int(num_shards)):
+        raise UserError(f"--shard {shard}: i/n is expected, i from 1 to n, such as 1/4")
+    return list(cells[int(first) - 1 :: int(num_shards)])
 
 
 def train_cells(cells: Sequence[Cell]) -> None:
-    """Trains the cells that are not finished; a progress bar counts epochs."""
+    """Trains the cells that are not finished; a progress bar counts epochs.
+
+    Cells that another process is training come last; by the time it is their turn they are mostly done, otherwise they are waited for.
+    """
     to_do = [cell for cell in cells if not RunFolder(cell.folder).is_finished]
     if not to_do:
         return
+    elsewhere = [cell for cell in to_do if RunFolder(cell.folder).is_being_trained]
+    if elsewhere:
+        print(f"{len(elsewhere)} of them are being trained by another process: this one starts with the others", flush=True)
+    to_do.sort(key=elsewhere.__contains__)
     total = sum(cell.settings.train.epochs for cell in to_do)
-    done = sum(RunFolder(cell.folder).num_epochs_done() for cell in to_do)
-    with bar(total=total, initial=done, desc="train", unit="epoch") as progress:
-        for cell in _each(_train_one, to_do, lambda _: progress.update(1)):
+    with bar(total=total, initial=_epochs_done(to_do), desc="train", unit="epoch") as progress, _following(to_do, progress):
+        for cell in _each(_train_one, to_do):
             outcome = RunFolder(cell.folder).read_outcome()
             figure = f"dev macro-F1 {100 * outcome['dev_macro_f1']:.1f} %" if "dev_macro_f1" in outcome else "kept its initial weights"
             progress.set_postfix_str(f"{cell.system} {cell.train_set}: {figure}")
+
+
+def _epochs_done(cells: Sequence[Cell]) -> int:
+    return sum(RunFolder(cell.folder).num_epochs_done() for cell in cells)
+
+
+@contextmanager
+def _following(cells: Sequence[Cell], progress: tqdm) -> Iterator[None]:
+    """Keeps a progress bar at the epochs that lie in the run folders, whichever process or machine puts them there."""
+    is_over = threading.Event()
+
+    def follow() -> None:
+        while not is_over.wait(SECONDS_BETWEEN_LOOKS):
+            progress.update(_epochs_done(cells) - progress.n)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        follower.join()
+        progress.update(_epochs_done(cells) - progress.n)
 
 
 def score_cells(cells: Sequence[Cell]) -> None:
@@ -40,48 +79,27 @@ def score_cells(cells: Sequence[Cell]) -> None:
     if not to_do:
         return
     with bar(total=len(to_do), desc="score", unit="cell") as progress:
-        for _ in _each(_score_one, to_do, lambda _: None):
+        for _ in _each(_score_one, to_do):
             progress.update(1)
 
 
-def _each(function: Callable[[Cell], None], cells: Sequence[Cell], on_message: Callable[[Any], None]) -> Iterator[Cell]:
-    """Cells as they finish: one process per core on a CPU, one after the other where there is one GPU."""
-    device = pick_device(cells[0].settings.compute.device)
-    num_workers = min(resolve_workers(cells[0].settings.compute.workers), len(cells)) if device.type == "cpu" else 1
-    with _messages(on_message) as queue:
-        # One thread per process even when a single cell is left: a cell must not depend on how many are trained beside it.
-        setup = {"initializer": _start_worker, "initargs": (queue,), "queued_per_worker": 1}
-        for cell, _ in map_unordered(function, cells, num_workers=num_workers, **setup):
-            yield cell
-
-
-@contextmanager
-def _messages(on_message: Callable[[Any], None]) -> Iterator[Any]:
-    """A queue that workers write to; a thread hands each message on."""
-    queue = multiprocessing.get_context("spawn").SimpleQueue()
-
-    def listen() -> None:
-        while (message := queue.get()) is not None:
-            on_message(message)
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield queue
-    finally:
-        queue.put(None)
-        listener.join(timeout=1)
-
-
-def _start_worker(queue: Any) -> None:
-    global _tell_parent
-    _tell_parent = queue.put
-    prepare_cpu(num_threads=1)
+def _each(function: Callable[[Cell], None], cells: Sequence[Cell]) -> Iterator[Cell]:
+    """Cells as they finish: as many at a time as the cluster, or this machine, has GPUs; without one, as it has cores."""
+    settings = cells[0].settings
+    # One thread per process even when a single cell is left: a cell must not depend on how many are trained beside it.
+    if settings.executor.kind == "ray":
+        results = cluster.map_unordered(function, cells, settings, on_gpu=True)
+    else:
+        on_cpu = pick_device(settings.compute.device).type == "cpu"
+        num_workers = min(resolve_workers(settings.compute.workers), len(cells)) if on_cpu else 1
+        setup = {"initializer": prepare_cpu, "initargs": (1,), "queued_per_worker": 1}
+        results = map_unordered(function, cells, num_workers=num_workers, **setup)
+    return (cell for cell, _ in results)
 
 
 def _train_one(cell: Cell) -> None:
-    device = pick_device(cell.settings.compute.device)
-    train_cell(cell, open_store(cell.settings), device, on_epoch=_tell_parent)
+    with RunFolder(cell.folder).only_trainer(wait=True):
+        train_cell(cell, open_store(cell.settings), pick_device(cell.settings.compute.device))
 
 
 def _score_one(cell: Cell) -> None:
@@ -89,9 +107,12 @@ def _score_one(cell: Cell) -> None:
 
 
 def train_alone(cell: Cell) -> RunFolder:
-    """One cell in this process with all cores, as train_refd.py does."""
+    """One cell in this process with all cores, as train_refd.py does. Raises `UserError` when another process is training it."""
     device = pick_device(cell.settings.compute.device)
     prepare_cpu(resolve_workers(cell.settings.compute.workers))
-    done = RunFolder(cell.folder).num_epochs_done()
-    with bar(total=cell.settings.train.epochs, initial=done, desc="train", unit="epoch") as progress:
+    folder = RunFolder(cell.folder)
+    with (
+        folder.only_trainer(wait=False),
+        bar(total=cell.settings.train.epochs, initial=folder.num_epochs_done(), desc="train", unit="epoch") as progress,
+    ):
         return train_cell(cell, open_store(cell.settings), device, on_epoch=lambda epoch: progress.update(1))
