@@ -37,20 +37,18 @@ class SyncedBatchNorm(nn.Module):
             return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         shape = [1, -1, *[1] * (x.ndim - 2)]
         others = [0, *range(2, x.ndim)]
-        values = x.float()
-        count = torch.tensor([values.numel() / values.shape[1]], device=x.device)
+        values = x.double()  # as torch sums on CPUs: a channel of small variance would multiply the error of a float32 mean
+        count = torch.tensor([values.numel() / values.shape[1]], device=x.device, dtype=torch.float64)
         distributed.all_reduce(count)
         mean = all_reduce(values.sum(others)) / count
         centred = values - mean.view(shape)
         variance = all_reduce(centred.square().sum(others)) / count
         self._remember(mean.detach(), variance.detach(), count)
-        normal = centred * (variance + self.eps).rsqrt().view(shape)
-        if self.weight is not None:
-            normal = normal * self.weight.view(shape) + self.bias.view(shape)
-        return normal.to(x.dtype)
+        normal = (centred * (variance + self.eps).rsqrt().view(shape)).to(x.dtype)
+        return normal if self.weight is None else normal * self.weight.view(shape) + self.bias.view(shape)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var), self.momentum)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,4 +64,5 @@ def joined_group(device_name: str) -> Iterator[tuple[ProcessGroup, torch.device]
     try:
         yield ProcessGroup(distributed.get_rank(), size), device
     finally:
+        gc.collect()  # what still holds the group's threads would abort the process when it ends
         distributed.destroy_process_group()
