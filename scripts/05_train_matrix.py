@@ -15,23 +15,24 @@ from sourcetracing.experiments import load_cells
 from sourcetracing.layout import Layout
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.settings_io import Layers
-from sourcetracing.training_matrix import pick_shard, train_cells
+from sourcetracing.training_matrix import read_shard, train_cells
 
 FLAGS = {"--shard i/n": "train only part i of n of the cells (i from 1), so that n machines or array jobs can share them"}
 
 
 def main(layers: Layers, flags: dict[str, str]) -> None:
     """Trains what is not trained and says where it lies."""
-    all_cells = load_cells(layers)
     shard = flags.get("--shard", "1/1")
-    cells = pick_shard(all_cells, shard)
+    part = read_shard(shard)
+    all_cells = load_cells(layers)
+    cells = all_cells[part]
     num_done = sum(RunFolder(cell.folder).is_finished for cell in cells)
-    part = f"shard {shard} of {len(all_cells)} cells: " if "--shard" in flags else ""
-    print(f"05 training: {part}{len(cells)} cells, {num_done} done, {len(cells) - num_done} to do", flush=True)
+    whole = f"shard {shard} of {len(all_cells)} cells: " if flags else ""
+    print(f"05 training: {whole}{len(cells)} cells, {num_done} done, {len(cells) - num_done} to do", flush=True)
     train_cells(cells)
     print(f"{len(cells)} trained cells in {Layout.of(layers.resolve()).runs}")
     if not_trained := sum(not RunFolder(cell.folder).is_finished for cell in all_cells):
-        print(f"{not_trained} of {len(all_cells)} cells of other shards are not trained yet")
+        print(f"{not_trained} of all {len(all_cells)} cells are not trained yet; they belong to other shards")
     print("next: python scripts/06_get_classification_metrics.py CONFIG.yaml")
 
 

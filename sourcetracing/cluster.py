@@ -34,6 +34,7 @@ from sourcetracing.settings_io import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from ray import ObjectRef
+    from ray.exceptions import RayError
 
 MOST_RETRIES = 10  # of a task whose worker or machine died; what fails by an error of its own is not tried again
 BLOCKS_PER_GPU_TASK = 8
@@ -58,8 +59,10 @@ def connect(settings: Settings) -> ModuleType:
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address, runtime_env={"env_vars": _worker_environment()}, **quiet, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"executor.address={address}: {str(error).splitlines()[0]} {_HOW_TO_START}") from None
+    except ConnectionError:
+        raise UserError(f"executor.address={address}: no Ray cluster runs here. {_HOW_TO_START}") from None
+    except (ValueError, RuntimeError) as error:  # another version of Ray or Python there, say
+        raise UserError(f"executor.address={address}: {' '.join(str(error).split())}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray replaces it by one that ends the process without a word
@@ -111,16 +114,29 @@ def map_unordered(function: Callable[[Any], Any], items: Sequence[Any], settings
         while pending:
             for done in ray.wait(list(pending))[0]:
                 yield pending.pop(done), ray.get(done)
-    except ray.exceptions.RayTaskError as error:
-        if not isinstance(error.cause, (UserError, OSError)):
-            raise
-        raise error.cause from error
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"a task of the Ray cluster was lost: {reason} See /tmp/ray/session_latest/logs there") from None
+        if (ours := _in_one_line(error)) is None:
+            raise
+        raise ours from error
     finally:
         for reference in pending:
             ray.cancel(reference, force=True)
+
+
+def _in_one_line(error: RayError) -> UserError | OSError | None:
+    """What is wrong with a worker, or what it complained of; None for a bug, of which Ray's own account tells more."""
+    cause = getattr(error, "cause", None)  # only what a task itself raised has one
+    if isinstance(cause, (UserError, OSError)):
+        return cause
+    reason = str(cause or error).strip().splitlines()
+    if cause is None:
+        return UserError(
+            f"a task was lost {MOST_RETRIES + 1} times, most likely for lack of memory: {reason[0]} Ray's logs lie there in "
+            "/tmp/ray/session_latest/logs; `ray start --num-cpus=N` makes a machine run fewer tasks at a time"
+        )
+    if "failed to import" in reason[0]:
+        return UserError(f"a machine of the cluster lacks {PROJECT_ROOT}, or a Python package that is there on this one: {reason[-1]}")
+    return None
 
 
 def _work(function: Callable[[Any], Any], item: Any, folder: str) -> Any:

@@ -22,12 +22,12 @@ from sourcetracing.training import train_cell
 SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
 
 
-def pick_shard(cells: Sequence[Cell], shard: str) -> list[Cell]:
-    """Part i of n of the cells for "i/n", i from 1: every n-th, so that each part has its share of each system. Raises `UserError`."""
-    first, _, num_shards = shard.partition("/")
-    if not (first.isdecimal() and num_shards.isdecimal() and 1 <= int(first) <= int(num_shards)):
-        raise UserError(f"--shard {shard}: i/n is expected, i from 1 to n, such as 1/4")
-    return list(cells[int(first) - 1 :: int(num_shards)])
+def read_shard(text: str) -> slice:
+    """The cells of part i of n, for "i/n", i from 1: every n-th, so that each part has its share of each system. Raises `UserError`."""
+    part, _, num_parts = text.partition("/")
+    if not (part.isdecimal() and num_parts.isdecimal() and 1 <= int(part) <= int(num_parts)):
+        raise UserError(f"--shard {text}: i/n is expected, i from 1 to n, such as 1/4")
+    return slice(int(part) - 1, None, int(num_parts))
 
 
 def train_cells(cells: Sequence[Cell]) -> None:
@@ -40,7 +40,7 @@ def train_cells(cells: Sequence[Cell]) -> None:
         return
     elsewhere = [cell for cell in to_do if RunFolder(cell.folder).is_being_trained]
     if elsewhere:
-        print(f"{len(elsewhere)} of them are being trained by another process: this one starts with the others", flush=True)
+        print(f"another process is training {len(elsewhere)} of them: this one starts with the others", flush=True)
     to_do.sort(key=elsewhere.__contains__)
     total = sum(cell.settings.train.epochs for cell in to_do)
     with bar(total=total, initial=_epochs_done(to_do), desc="train", unit="epoch") as progress, _following(to_do, progress):
@@ -104,15 +104,3 @@ def _train_one(cell: Cell) -> None:
 
 def _score_one(cell: Cell) -> None:
     score_cell(cell, open_store(cell.settings), pick_device(cell.settings.compute.device))
-
-
-def train_alone(cell: Cell) -> RunFolder:
-    """One cell in this process with all cores, as train_refd.py does. Raises `UserError` when another process is training it."""
-    device = pick_device(cell.settings.compute.device)
-    prepare_cpu(resolve_workers(cell.settings.compute.workers))
-    folder = RunFolder(cell.folder)
-    with (
-        folder.only_trainer(wait=False),
-        bar(total=cell.settings.train.epochs, initial=folder.num_epochs_done(), desc="train", unit="epoch") as progress,
-    ):
-        return train_cell(cell, open_store(cell.settings), device, on_epoch=lambda epoch: progress.update(1))

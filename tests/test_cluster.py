@@ -11,20 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
 import psutil
 import pytest
 
-from sourcetracing.config import Settings
+from sourcetracing import cluster
+from sourcetracing.config import Executor, Settings
 from sourcetracing.errors import UserError
 from sourcetracing.experiments import Cell, load_cell
-from sourcetracing.features import extract_features
-from sourcetracing.files import digest_of_file
 from sourcetracing.layout import Layout
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.store import PROGRESS, StoreWriter
 from sourcetracing.training_matrix import score_cells, train_cells
-from tests.audio_files import small_audio_settings, write_corpus, write_noises, write_responses
+from tests.small_experiment import SmallExperiment
 
 MEGABYTE = 1024 * 1024
 # Python runs this first in each worker of the cluster: work leaves a note of who began it, and takes its time.
@@ -74,9 +72,6 @@ class Machines:
             return []
         return [Note(*map(int, line.split())) for line in self.notes_path.read_text().splitlines()]
 
-    def forget(self) -> None:
-        self.notes_path.unlink(missing_ok=True)
-
     def kill_the_one_of(self, note: Note) -> None:
         """Pulls the plug of the machine on which some work is being done."""
         node = next(node for node in self.cluster.worker_nodes if psutil.pid_exists(note.raylet) and raylet_of(node) == note.raylet)
@@ -107,76 +102,60 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """36 utterances, noises and rooms, and the settings of an experiment on them that is done here alone."""
-    root = tmp_path_factory.mktemp("corpus")
-    write_corpus(root / "corpus", 36)
-    write_noises(root / "musan")
-    write_responses(root / "RIRS_NOISES")
-    return root
-
-
-def settings_for(root: Path, name: str, **executor: str) -> Settings:
-    settings = small_audio_settings(root)
-    settings.name, settings.store.block_rows = name, 10
-    settings.corpus.languages, settings.corpus.sources = ["en"], ["source0", "source1"]
-    settings.compute.device, settings.ecapa_tdnn.channels, settings.train.epochs = "cpu", 8, 5
-    for key, value in executor.items():
-        setattr(settings.executor, key, value)
-    return settings
-
-
-def tables_of(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The utterances and the protocol that `write_corpus` made."""
-    rows = []
-    for path in sorted((root / "corpus").rglob("*.wav"), key=lambda path: int(path.stem)):
-        source = path.parent.name
-        rows.append((f"en/{source}/{path.stem}", str(path.relative_to(root / "corpus")), "en", source, digest_of_file(path)))
-    utterances = pd.DataFrame(rows, columns=["utt_id", "path", "language", "source", "digest"])
-    splits = [("train", "dev", "eval")[number // 2 % 3] for number in range(len(rows))]
-    return utterances, pd.DataFrame({"utt_id": utterances["utt_id"], "split": splits})
-
-
-def cells_of(settings: Settings, seeds: list[int]) -> list[Cell]:
-    found = []
-    for seed in seeds:
-        own = replace(settings, train=replace(settings.train, seed=seed))
-        found.append(load_cell(own))
-    return found
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> SmallExperiment:
+    return SmallExperiment.write(tmp_path_factory.mktemp("experiment"), num_utterances=36)
 
 
 @pytest.fixture(scope="module")
-def alone(corpus: Path) -> Settings:
-    """The experiment as this machine alone does it: features, and two trained and scored cells."""
-    settings = settings_for(corpus, "alone")
-    prepare(settings, corpus)
+def alone(experiment: SmallExperiment) -> Settings:
+    """The experiment as one machine does it: features, and two trained and scored cells."""
+    settings = experiment.settings("alone")
+    experiment.prepare(settings)
     cells = cells_of(settings, [1, 2])
     train_cells(cells)
     score_cells(cells)
     return settings
 
 
-def prepare(settings: Settings, root: Path) -> None:
-    """What script 02 writes, and the features."""
-    utterances, protocol = tables_of(root)
-    folder = Layout.of(settings).root
-    folder.mkdir(parents=True)
-    utterances.assign(duration_s=1.0, speaker="", transcript="").to_csv(folder / "utterances.csv", index=False)
-    protocol.to_csv(folder / "protocol.csv", index=False)
-    extract_features(settings, utterances, protocol)
+@pytest.fixture
+def together(experiment: SmallExperiment, machines: Machines) -> Settings:
+    """The same for the machines of the cluster."""
+    machines.notes_path.unlink(missing_ok=True)
+    settings = experiment.settings("together")
+    settings.executor = Executor("ray", machines.cluster.address)
+    return settings
 
 
-def test_a_machine_that_dies_while_features_are_made(machines, corpus, alone, monkeypatch):
-    machines.forget()
-    committed, commit, finish, journal = [], StoreWriter.commit, StoreWriter.finish, []
-    killed = []
+def cells_of(settings: Settings, seeds: list[int]) -> list[Cell]:
+    return [load_cell(replace(settings, train=replace(settings.train, seed=seed))) for seed in seeds]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", r"127\.0\.0\.1:1: no Ray cluster answers .*refused.*Start one: `ray start --head`"),
+        ("auto", r"127\.0\.0\.2:1: no Ray cluster answers"),
+        ("somewhere", r"somewhere: auto, local or host:port is expected"),
+        ("ray://127.0.0.1:10001", r"auto, local or host:port is expected"),
+        ("127.0.0.1:99999", r"no Ray cluster answers"),
+    ],
+)
+def test_without_a_cluster_the_line_says_how_to_start_one(address, message, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.2:1")
+    with pytest.raises(UserError, match=message) as caught:
+        cluster.connect(Settings(executor=Executor("ray", address)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_machine_that_dies_while_features_are_made(machines, experiment, alone, together, monkeypatch):
+    committed, journal, killed = [], [], []
+    commit, finish = StoreWriter.commit, StoreWriter.finish
 
     def commit_then_kill(self, block, crc):
         commit(self, block, crc)
         committed.append(block)
         if len(committed) == 4:
-            started = machines.notes()
-            killed.append(next(note for note in reversed(started) if note.work not in committed))
+            killed.append(next(note for note in reversed(machines.notes()) if note.work not in committed))
             machines.kill_the_one_of(killed[0])
 
     def read_then_finish(self, *args):
@@ -185,42 +164,52 @@ def test_a_machine_that_dies_while_features_are_made(machines, corpus, alone, mo
 
     monkeypatch.setattr(StoreWriter, "commit", commit_then_kill)
     monkeypatch.setattr(StoreWriter, "finish", read_then_finish)
-    settings = settings_for(corpus, "ray", kind="ray", address=machines.cluster.address)
-    prepare(settings, corpus)
-    ours, theirs = (next(Layout.of(each).features.glob("*/features.npy")) for each in (settings, alone))
+    experiment.prepare(together)
+    ours, theirs = (next(Layout.of(each).features.glob("*/features.npy")) for each in (together, alone))
     assert ours.read_bytes() == theirs.read_bytes()
     assert sorted(line["block"] for line in journal) == list(range(18))  # each once
-    again = [note for note in machines.notes() if note.work == killed[0].work]
-    assert len(again) == 2 and again[0] == killed[0] and again[1].raylet != killed[0].raylet
+    begun = [note for note in machines.notes() if note.work == killed[0].work]
+    assert [note.raylet == killed[0].raylet for note in begun] == [True, False]  # done again, elsewhere
     assert len({note.raylet for note in machines.notes()}) == 3
 
 
-def test_a_machine_that_dies_while_cells_are_trained(machines, corpus, alone):
-    machines.forget()
+def test_a_machine_that_dies_while_cells_are_trained(machines, alone, together):
     machines.add(1)
-    settings = settings_for(corpus, "ray", kind="ray", address=machines.cluster.address)
-    cells = cells_of(settings, [1, 2])
+    cells = cells_of(together, [1, 2])
 
-    def kill_when_two_epochs_are_done():
+    def kill_after_two_epochs():
         while RunFolder(cells[0].folder).num_epochs_done() < 2:
             time.sleep(0.02)
         machines.kill_the_one_of(next(note for note in machines.notes() if note.work == 1))
 
-    killer = threading.Thread(target=kill_when_two_epochs_are_done, daemon=True)
+    killer = threading.Thread(target=kill_after_two_epochs, daemon=True)
     killer.start()
     train_cells(cells)
     killer.join(timeout=10)
     score_cells(cells)
-    first = [note.raylet for note in machines.notes() if note.work == 1]
-    assert len(set(first)) == 2 and first[0] == first[1] and 5 <= len(first) <= 6  # went on at the last whole epoch
+    where = [note.raylet for note in machines.notes() if note.work == 1]
+    assert where[0] == where[1] != where[-1]
+    assert len(where) <= 5  # it went on at its last whole epoch: of the four, one at most was begun twice
     for ours, theirs in zip(cells, cells_of(alone, [1, 2]), strict=True):
         for name in ("model.safetensors", "scores/eval.parquet"):
             assert (ours.folder / name).read_bytes() == (theirs.folder / name).read_bytes()
 
 
-def test_a_users_mistake_in_a_worker_is_one_line_here(machines, corpus, alone):
-    settings = settings_for(corpus, "ray", kind="ray", address=machines.cluster.address)
-    settings.train.lr = 1e30
+def test_a_users_mistake_in_a_worker_is_one_line_here(machines, alone, together):
+    together.train.lr = 1e30
     with pytest.raises(UserError, match=r"loss became .* lower train\.lr") as caught:
-        train_cells(cells_of(settings, [3]))
+        train_cells(cells_of(together, [3]))
     assert "\n" not in str(caught.value)
+
+
+def test_a_worker_that_dies_whenever_it_begins_is_one_line_here(machines, together, monkeypatch):
+    monkeypatch.setattr(cluster, "MOST_RETRIES", 1)
+    with pytest.raises(UserError, match=r"a task was lost 2 times.*logs") as caught:
+        list(cluster.map_unordered(os._exit, [1], together, on_gpu=False))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_machine_that_sees_other_folders_is_named(machines, together, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "getcwd", lambda: str(tmp_path / "only_here"))
+    with pytest.raises(UserError, match=f"does not see {tmp_path}/only_here: all machines"):
+        list(cluster.map_unordered(len, ["word"], together, on_gpu=False))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sourcetracing.cli import run_script
 from sourcetracing.config import Executor
 from sourcetracing.errors import UserError
 from sourcetracing.settings_io import PROJECT_ROOT, load_settings, read_layers, to_yaml
@@ -138,6 +139,54 @@ def test_a_script_answers_help_with_values_and_mistakes_with_status_2():
         assert message in wrong.stderr
         assert "Traceback" not in wrong.stderr
         assert wrong.stderr.count("\n") == 1
+
+
+FLAGS = {"--check": "looks", "--shard i/n": "takes a part"}
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        ([], {}),
+        (["--check"], {"--check": ""}),
+        (["--shard", "1/2"], {"--shard": "1/2"}),
+        (["--shard=1/2", "--check"], {"--shard": "1/2", "--check": ""}),
+    ],
+)
+def test_flags_stand_anywhere_and_may_have_a_value(words, flags, capsys):
+    given = []
+
+    def work(layers, chosen):
+        given.append((layers.resolve().train.epochs, chosen))
+
+    for argv in ([*words, DEMO, "train.epochs=3"], [DEMO, "train.epochs=3", *words]):
+        with pytest.raises(SystemExit) as ended:
+            run_script(work, doc="", uses=[], flags=FLAGS, argv=argv)
+        assert ended.value.code == 0
+    assert given == [(3, flags)] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--shard"], "--shard i/n: expected one argument"),
+        (["--check=1"], "--check: ignored explicit argument '1'"),
+        (["--chec"], "--chec: there are no flags here but --check, --shard i/n, --help; settings are written key=value"),
+    ],
+)
+def test_mistaken_flags_get_one_line(words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_script(lambda layers, chosen: pytest.fail("ran"), doc="", uses=[], flags=FLAGS, argv=[DEMO, *words])
+    shown = capsys.readouterr().err
+    assert ended.value.code == 2 and shown.startswith(f"error: {message}") and shown.count("\n") == 1
+
+
+def test_help_shows_a_flags_value(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_script(lambda layers, chosen: pytest.fail("ran"), doc="", uses=["executor"], flags=FLAGS, argv=["--shard", "1/2", DEMO, "-h"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "[--check] [--shard i/n]" in shown and "takes a part" in shown and "executor.kind=local" in shown
 
 
 def test_every_yaml_we_ship_resolves():
