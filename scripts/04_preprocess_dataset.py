@@ -41,6 +41,9 @@ def make_store(settings: Settings) -> None:
     noises = ", ".join(f"{count} {kind}" for kind, count in store.facts["num_noises"].items())
     print(f"drawn from {noises or 'no noise'} files")
     print(f"{store.shape[0]} rows of {store.shape[1:]} {store.dtype}, {megabytes:.0f} MB, {hours:.2f} h of sound, in {seconds:.1f} s")
+    if made := store.facts.get("extraction"):
+        rate = made["hours_of_sound"] / made["seconds"]["all"] * 60
+        print(f"made at {rate:.2f} h of sound per minute ({made['device']}, {made['workers']} workers)")
     print(f"store: {store.folder}")
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from models.lfcc import LfccFrontEnd
 from sourcetracing.compute import autocast, empty_cache, is_out_of_memory
@@ -30,16 +31,31 @@ def build_front_end(settings: Settings) -> FrontEnd:
         return FrontEnd(nn.Identity(), settings)
     if kind == "ssl":
         encoder = load_ssl(settings)
+        device = next(encoder.parameters()).device
+        if isinstance(autocast(device, settings.compute.precision), torch.autocast):
+            convert_once(encoder.network)
         if settings.compute.compile:
-            _compile(encoder.network, next(encoder.parameters()).device)
+            _compile(encoder.network, device)
         return FrontEnd(encoder, settings)
     assert kind == "lfcc", kind
     return FrontEnd(LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval(), settings)
 
 
+def convert_once(network: nn.Module) -> None:
+    """Turns weights that bf16 autocast would convert in every pass into bf16. The results stay the same, bit by bit."""
+    for module in list(network.modules()):
+        if is_parametrized(module):  # the weight norm of the positional convolution
+            remove_parametrizations(module, "weight")
+        if isinstance(module, (nn.Linear, nn.Conv1d)):
+            module.to(torch.bfloat16)
+
+
 def _compile(network: nn.Module, device: torch.device) -> None:
-    """Takes effect at the first pass. Freezing folds weights that stay into the code: it pays on a CPU, on a GPU it doubles the weights."""
-    network.compile(dynamic=False, options={"freezing": True} if device.type == "cpu" else None)
+    """Takes effect at the first pass. On a CPU the weights are packed for its kernels beforehand; nothing is gained without that."""
+    import torch._inductor.config as inductor  # takes a second
+
+    inductor.freezing = device.type == "cpu"
+    network.compile(dynamic=False)
 
 
 class FrontEnd:
