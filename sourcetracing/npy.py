@@ -27,7 +27,8 @@ def create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> int:
 def write_at(path: Path, offset_bytes: int, arrays: Iterable[np.ndarray], *, durable: bool = False) -> int:
     """Writes arrays one after the other into an existing file from an offset on; returns the CRC-32 of their bytes."""
     crc = 0
-    with open(path, "r+b", buffering=0) as file:
+    # For writing alone: of a file that is open for reading too, NFS writes whole pages, over what other machines put beside our bytes.
+    with open(os.open(path, os.O_WRONLY), "wb", buffering=0) as file:
         file.seek(offset_bytes)
         for array in arrays:
             view = memoryview(np.ascontiguousarray(array)).cast("B")
