@@ -48,7 +48,7 @@ def to_host(tensor: torch.Tensor) -> torch.Tensor:
     """A copy in the machine's memory. From CUDA it is under way when this returns: wait for a `mark` set behind it."""
     if tensor.device.type != "cuda":
         return tensor.cpu()
-    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor.contiguous(), non_blocking=True)
 
 
 def mark(device: torch.device) -> torch.cuda.Event | float:
