@@ -49,11 +49,16 @@ class ProcessGroup:
 ALONE = ProcessGroup()
 
 
+def size_of_group() -> int:
+    """How many processes torchrun or accelerate started together with this one; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def joined_group(device_name: str) -> Iterator[tuple[ProcessGroup, torch.device]]:
     """The group that this process was started in, and its device: GPU number LOCAL_RANK, or the CPU. Raises as `pick_device` does."""
     device = pick_device(device_name)
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = size_of_group()
     if size == 1:
         yield ALONE, device
         return

@@ -13,7 +13,9 @@ from sourcetracing.compute import pick_device, prepare_cpu
 from sourcetracing.errors import UserError
 from sourcetracing.experiments import Cell
 from sourcetracing.feature_data import open_store
+from sourcetracing.joint_training import train_in_turn
 from sourcetracing.parallel import map_unordered, resolve_workers
+from sourcetracing.process_group import size_of_group
 from sourcetracing.progress import bar
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.scoring import is_scored, score_cell
@@ -33,10 +35,14 @@ def read_shard(text: str) -> slice:
 def train_cells(cells: Sequence[Cell]) -> None:
     """Trains the cells that are not finished; a progress bar counts epochs.
 
+    In a group of processes (torchrun) they train one cell after the other together; otherwise several cells are trained at a time.
     Cells that another process is training come last; by the time it is their turn they are mostly done, otherwise they are waited for.
     """
     to_do = [cell for cell in cells if not RunFolder(cell.folder).is_finished]
     if not to_do:
+        return
+    if size_of_group() > 1:
+        train_in_turn(to_do)
         return
     elsewhere = [cell for cell in to_do if RunFolder(cell.folder).is_being_trained]
     if elsewhere:

@@ -34,6 +34,20 @@ runpy.run_path({str(PROJECT_ROOT / "train_refd.py")!r}, run_name="__main__")
 """
 
 
+CRASH_AFTER_TWO_EPOCHS = f"""
+import os, sys, runpy
+sys.path[:0] = [{str(PROJECT_ROOT)!r}, {str(PROJECT_ROOT / "scripts")!r}]
+from sourcetracing import training
+keep = training._keep_epoch
+def keep_and_die(state, *rest):
+    keep(state, *rest)
+    if len(state.history) == 2:
+        os._exit(9)
+training._keep_epoch = keep_and_die
+runpy.run_path({str(PROJECT_ROOT / "scripts" / "05_train_matrix.py")!r}, run_name="__main__")
+"""
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     return write_stand_ins(tmp_path_factory.mktemp("process_group"))
@@ -71,16 +85,11 @@ def test_two_processes_learn_what_one_learns(root, tmp_path):
 
 
 def test_killed_and_run_again_by_another_number_of_processes_it_ends(root, tmp_path):
-    options = [*SYSTEM, "train.micro_batch_size=4"]
+    options = [*SYSTEM, "train.micro_batch_size=4", "experiment.systems=[xlsr_aasist]", "experiment.train_sets=[en]"]
     cell = prepared(root, tmp_path, *options)
     crash = tmp_path / "crash.py"
-    crash.write_text(
-        f"import sys, os, runpy\nsys.path.insert(0, {str(PROJECT_ROOT)!r})\n"
-        "from sourcetracing import training\nkeep = training._keep_epoch\n"
-        "def keep_and_die(state, *rest):\n    keep(state, *rest)\n    if len(state.history) == 2:\n        os._exit(9)\n"
-        f"training._keep_epoch = keep_and_die\nrunpy.run_path({str(PROJECT_ROOT / 'train_refd.py')!r}, run_name='__main__')\n"
-    )
-    assert launch(str(crash), *words(root, tmp_path, "train.languages=[en]", *options)).returncode != 0
+    crash.write_text(CRASH_AFTER_TWO_EPOCHS)
+    assert launch(str(crash), *words(root, tmp_path, *options)).returncode != 0
     folder = RunFolder(cell.folder)
     assert folder.num_epochs_done() == 2 and not folder.is_finished
     train_in_turn([cell])
