@@ -63,7 +63,7 @@ def published_means() -> pd.DataFrame:
 
     `system` is our name. `kind` is mono or cross (Table 4), seen or unseen (Tables 5 and 6), en_to_others (text of section 4.2: the
     five cross-lingual cells of training language en). Both values are *percent*: as printed, with two decimals, and the mean of the
-    printed cells, with three. `basis` says how the printed one is known: `quoted` (the review of the paper states it) or `agrees` (it was checked
+    printed cells, with three. `basis` says how the printed one is known: `quoted` (stated by a review) or `agrees` (it was checked
     against the mean of the cells and lies within 0.005 of it, which tells its two decimals but for a tie: nan).
     """
     return _with_our_systems(_read("means"))
