@@ -19,7 +19,7 @@ def write_reports(cells: Sequence[Cell]) -> str:
     for cell in cells:
         for split in cell.settings.evaluation.splits:
             scores = read_scores(cell, split)
-            figures = {name: _write_report(cell, split, name, scores) for name in test_sets(cell.settings)}
+            figures = {name: _write_report(cell, split, name, scores) for name in test_sets(cell.settings, cell.train_set)}
             shown = "  ".join(f"{name} {100 * figure:5.1f}" for name, figure in figures.items())
             lines.append(f"{cell.system:<18} {cell.train_set:<8} seed {cell.seed}  {split}: {shown}")
     return "\n".join(["macro-F1 in percent, all variants pooled:", *lines])

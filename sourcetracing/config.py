@@ -280,10 +280,11 @@ class Train:
 
 @dataclass
 class Experiment:
-    """The training cells of scripts 05, 06 and 08: systems x train_sets x seeds."""
+    """What scripts 05, 06 and 08 make: the tables, and for each system and seed the training cells that these need, each once."""
 
+    tables: list[str] = setting(["table4"], "names of files in configs/experiments: which cells are trained, tested and shown together")
     systems: list[str] = setting(["lfcc_ecapa_tdnn"], "names of files in configs/systems")
-    train_sets: list[str] = setting([], "each a language or languages joined by +, such as en or en+de; empty = each language alone")
+    train_sets: list[str] = setting([], "of Table 4: each a language or languages joined by +, such as en or en+de; empty = each alone")
     test_sets: list[str] = setting([], "likewise; empty = each language alone")
     seeds: list[int] = setting([688], "one training run for each")
 

@@ -14,6 +14,7 @@ from sourcetracing.front_end import stored_front_end
 from sourcetracing.layout import Layout
 from sourcetracing.settings_io import Layers, system_parts, to_dict
 from sourcetracing.ssl_front_end import checkpoint_digest, is_fine_tuned
+from sourcetracing.table_plans import plans_of
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,12 @@ def _digest_of_weights(path: Path) -> str:
 
 
 def settings_of_cells(layers: Layers) -> list[Settings]:
-    """The settings of every training cell of `experiment`: systems x train_sets x seeds, in that order."""
+    """The settings of every training cell of `experiment`: systems x training sets x seeds, in that order; those of its first table first.
+
+    A cell that several tables use is there once.
+    """
     base = layers.resolve()
-    train_sets = base.experiment.train_sets or base.corpus.languages
+    train_sets = dict.fromkeys(train_set for plan in plans_of(base) for train_set in plan.train_sets)
     cells = [
         layers.resolve({"train.languages": train_set.split("+"), "train.seed": seed}, system=system)
         for system in base.experiment.systems
@@ -116,6 +120,7 @@ def load_cell(settings: Settings) -> Cell:
     return cell_of(settings, open_store(settings).folder.name)
 
 
-def test_sets(settings: Settings) -> list[str]:
-    """The experiment's test sets, such as en or en+de; by default each language alone."""
-    return settings.experiment.test_sets or list(settings.corpus.languages)
+def test_sets(settings: Settings, train_set: str) -> list[str]:
+    """What a training set is tested on, in any table of the experiment; groups of speakers apart."""
+    cells = [cell for plan in plans_of(settings) if not plan.needs_speakers for cell in plan.cells]
+    return list(dict.fromkeys(test for train, test in cells if train == train_set)) or list(settings.corpus.languages)

@@ -20,10 +20,10 @@ from matplotlib.ticker import MaxNLocator
 
 from sourcetracing import colours
 from sourcetracing.files import atomic_path
+from sourcetracing.table_plans import FAMILIES
 from sourcetracing.tables import CROSS, MONO, POOLED, ScoredRun, Tables, kind_of_cell, matrix_of, mean_of
 
 HEAT_MAP = LinearSegmentedColormap.from_list("heat", colours.HEAT_STOPS)
-FAMILIES = {"Germanic": ("en", "de"), "Romance": ("fr", "it"), "Slavic": ("pl", "ru")}
 KIND_COLOURS = {MONO: colours.MONO, CROSS: colours.CROSS}
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "savefig.dpi": 160}
 
@@ -92,7 +92,7 @@ def draw_matrix(tables: Tables, system: str, variant: str = POOLED) -> Figure:
     figure, panel = plt.subplots(figsize=(1.6 + 0.62 * columns, 1.3 + 0.5 * rows), layout="constrained")
     image = _heat_panel(panel, matrix.to_numpy(), list(matrix.index), list(matrix.columns), digits=1)
     for (row, column), _ in np.ndenumerate(matrix.to_numpy()):
-        if kind_of_cell(matrix.index[row], matrix.columns[column]) == MONO:
+        if tables.axes.is_mono(matrix.index[row], matrix.columns[column]):
             for width, colour in ((3.2, "white"), (1.4, "black")):
                 panel.add_patch(plt.Rectangle((column - 0.44, row - 0.43), 0.88, 0.86, fill=False, lw=width, ec=colour))
     for spans, line in ((family_starts(list(matrix.columns)), panel.axvline), (family_starts(list(matrix.index)), panel.axhline)):

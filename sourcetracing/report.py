@@ -25,7 +25,7 @@ from sourcetracing.figures import read_histories, summed_confusion
 from sourcetracing.files import write_text
 from sourcetracing.leakage import overall_table, worst_cells
 from sourcetracing.table_text import ABSENT, mean_text, percent, spread_text
-from sourcetracing.tables import CROSS, MONO, POOLED, ScoredRun, Tables, kind_of_cell, matrix_of, mean_of
+from sourcetracing.tables import CROSS, MONO, POOLED, ScoredRun, Tables, matrix_of, mean_of
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 VARIANT_NAMES = {"original": "clean", "reverb": "in a room", "speech": "babble", "music": "music", "noise": "noise"}
@@ -122,7 +122,7 @@ def _matrix_figure(tables: Tables, system: str, variant: str) -> str:
     means = ", ".join(f"{kind} mean <b>{mean_text(tables, system, kind, variant)}</b>" for kind in (MONO, CROSS))
     if len(tables.axes.seeds) > 1:  # the interval of one run is none for a mean over runs
         low, high = low * math.nan, high * math.nan
-    return f"<figure><h3>{escape(system)}</h3>{charts.heat_matrix(values, low, high, LANGUAGE_NAMES, means)}</figure>"
+    return f"<figure><h3>{escape(system)}</h3>{charts.heat_matrix(values, low, high, LANGUAGE_NAMES, means, tables.axes.is_mono)}</figure>"
 
 
 def _means_section(tables: Tables) -> str:
@@ -181,17 +181,18 @@ def _confusion_section(tables: Tables) -> str:
 
 def _minis(tables: Tables, system: str) -> str:
     axes, num_classes = tables.axes, len(tables.axes.classes)
-    head = "".join(f'<th scope="col">{escape(test)}</th>' for test in axes.test_sets)
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in axes.columns)
     body = []
-    for train in axes.train_sets:
+    for row in axes.rows:
         cells = []
-        for test in axes.test_sets:
+        for column in axes.columns:
+            train, test = axes.cell_at(row, column)
             found = [matrix for key, matrix in tables.confusions.items() if key[:4] == (system, train, test, POOLED)]
             total = sum(found, np.zeros((num_classes, num_classes), dtype=np.int64))
-            framed = ' class="m"' if kind_of_cell(train, test) == MONO else ""
+            framed = ' class="m"' if axes.is_mono(row, column) else ""
             label = f"{system}: trained on {train}, tested on {test}"
             cells.append(f"<td{framed}>{charts.mini_confusion(total, label) if found else ABSENT}</td>")
-        body.append(f'<tr><th scope="row">{escape(train)}</th>{"".join(cells)}</tr>')
+        body.append(f'<tr><th scope="row">{escape(row)}</th>{"".join(cells)}</tr>')
     table = f'<table class="minis"><thead><tr><td></td>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
     return f'<figure><h3>{escape(system)}</h3><div class="scroll" tabindex="0">{table}</div></figure>'
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -13,13 +13,19 @@ import pandas as pd
 from sourcetracing import colours
 from sourcetracing.figures import family_starts, row_shares
 from sourcetracing.table_text import ABSENT, percent
-from sourcetracing.tables import MONO, kind_of_cell
 
 MOST_NAMED_COLUMNS = 8
 
 
-def heat_matrix(values: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, names: dict[str, str], caption: str) -> str:
-    """A train x test matrix as a coloured table with 95 % intervals (rounded); mono cells framed, families set apart."""
+def heat_matrix(
+    values: pd.DataFrame,
+    low: pd.DataFrame,
+    high: pd.DataFrame,
+    names: dict[str, str],
+    caption: str,
+    is_framed: Callable[[str, str], bool],
+) -> str:
+    """A train x test matrix as a coloured table with 95 % intervals (rounded); families set apart; is_framed: of (row, column)."""
     columns, rows = list(values.columns), list(values.index)
     starts = {start for _, start, _ in family_starts(columns)[1:]}
     row_starts = {start for _, start, _ in family_starts(rows)[1:]}
@@ -27,7 +33,7 @@ def heat_matrix(values: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, nam
     body = []
     for i, train in enumerate(rows):
         cells = [
-            heat_cell(values.iat[i, j], interval(low.iat[i, j], high.iat[i, j]), kind_of_cell(train, test) == MONO, j in starts)
+            heat_cell(values.iat[i, j], interval(low.iat[i, j], high.iat[i, j]), is_framed(train, test), j in starts)
             for j, test in enumerate(columns)
         ]
         body.append(f'<tr{_gap(i in row_starts)}><th scope="row">{_named(train, names)}</th>{"".join(cells)}</tr>')

@@ -1,4 +1,4 @@
-"""The tables as people read them, in percent: terminal, Markdown and LaTeX (the paper's Table 4 layout)."""
+"""The tables as people read them, in percent: terminal, Markdown and LaTeX (the paper's layout)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import textwrap
 from pathlib import Path
 
 from sourcetracing.files import write_text
-from sourcetracing.tables import CROSS, MONO, NEXT_COMMAND, POOLED, Tables, kind_of_cell, matrix_of, mean_of
+from sourcetracing.tables import CROSS, MONO, NEXT_COMMAND, POOLED, Tables, matrix_of, mean_of
 
 ABSENT = "–"
 
 
 def write_text_tables(tables: Tables, out_folder: Path) -> None:
-    """Writes table4.md and table4.tex."""
-    write_text(Path(out_folder) / "table4.md", markdown(tables))
-    write_text(Path(out_folder) / "table4.tex", latex(tables))
+    """Writes <table>.md and <table>.tex."""
+    write_text(Path(out_folder) / f"{tables.plan.name}.md", markdown(tables))
+    write_text(Path(out_folder) / f"{tables.plan.name}.tex", latex(tables))
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -43,10 +43,10 @@ def interval_text(tables: Tables, system: str, kind: str, variant: str = POOLED)
     return ABSENT if row is None or math.isnan(row.ci_low) else f"{percent(row.ci_low)} to {percent(row.ci_high)}"
 
 
-def cell_text(tables: Tables, system: str, train: str, test: str, variant: str = POOLED) -> str:
-    """One cell in percent, ± sd where several seeds are there."""
-    value = matrix_of(tables, system, variant).loc[train, test]
-    sd = matrix_of(tables, system, variant, over_seeds="std").loc[train, test]
+def cell_text(tables: Tables, system: str, row: str, column: str, variant: str = POOLED) -> str:
+    """One cell of the display in percent, ± sd where several seeds are there."""
+    value = matrix_of(tables, system, variant).loc[row, column]
+    sd = matrix_of(tables, system, variant, over_seeds="std").loc[row, column]
     return percent(value) + spread_text(sd)
 
 
@@ -54,12 +54,11 @@ def terminal(tables: Tables, variant: str = POOLED) -> str:
     """One matrix for each system, for a terminal of 100 columns (up to ten test sets of one language)."""
     axes = tables.axes
     blocks = [
-        f"macro-F1 in %, split {axes.split}, {_variant_phrase(tables, variant)}; chance {100 / len(axes.classes):.0f}\n"
-        "rows: trained on; columns: tested on; [mono]: the test language was trained on"
+        f"macro-F1 in %, split {axes.split}, {_variant_phrase(tables, variant)}; chance {100 / len(axes.classes):.0f}\n{_legend(tables)}"
     ]
-    headers = _stacked(axes.test_sets)
+    headers = _stacked(axes.columns)
     for system in axes.systems:
-        body = [[train, *(_bracketed(tables, system, train, test, variant) for test in axes.test_sets)] for train in axes.train_sets]
+        body = [[row, *(_bracketed(tables, system, row, column, variant) for column in axes.columns)] for row in axes.rows]
         blocks.append("\n".join([system, *_aligned([*headers, *body]), _mean_lines(tables, system, variant)]))
     blocks += [textwrap.fill(f"note: {note}", 98, subsequent_indent="      ") for note in tables.notes]
     if tables.missing:
@@ -67,37 +66,48 @@ def terminal(tables: Tables, variant: str = POOLED) -> str:
     return "\n\n".join(blocks)
 
 
+def _legend(tables: Tables) -> str:
+    if tables.axes.columns == tables.axes.test_sets:
+        return "rows: trained on; columns: tested on; [mono]: the test language was trained on"
+    return "rows: the language that was held out of training; [mono]: the test languages were trained on"
+
+
 def markdown(tables: Tables) -> str:
-    """Table 4 (pooled), the mono and cross means by variant, and the notes."""
+    """The table (pooled), its means by kind of cell and variant, and the notes."""
     axes = tables.axes
-    lines = [f"# Macro-F1 in %, split {axes.split}, {_variant_phrase(tables, POOLED)}", ""]
-    lines += [_markdown_row(["system", "train", *axes.test_sets]), _markdown_row(["---", "---", *["---:"] * len(axes.test_sets)])]
+    first = "train" if axes.columns == axes.test_sets else "held out"
+    lines = [f"# {tables.plan.title}: macro-F1 in %, split {axes.split}, {_variant_phrase(tables, POOLED)}", ""]
+    lines += [_markdown_row(["system", first, *axes.columns]), _markdown_row(["---", "---", *["---:"] * len(axes.columns)])]
     for system in axes.systems:
-        for train in axes.train_sets:
-            cells = [(cell_text(tables, system, train, test), kind_of_cell(train, test)) for test in axes.test_sets]
-            lines.append(_markdown_row([system, train, *(f"**{text}**" if kind == MONO else text for text, kind in cells)]))
+        for row in axes.rows:
+            cells = [(cell_text(tables, system, row, column), axes.is_mono(row, column)) for column in axes.columns]
+            lines.append(_markdown_row([system, row, *(f"**{text}**" if is_mono else text for text, is_mono in cells)]))
     lines += ["", f"Bold: mono (the test languages were trained on). {_footnote(tables)}", ""]
+    kinds = kinds_of(tables)
+    head = [text for kind in kinds for text in (kind, "95 % CI")]
     lines += ["## Means over cells, by acoustic variant", ""]
-    lines += [_markdown_row(["system", "variant", "mono", "95 % CI", "cross", "95 % CI"]), _markdown_row(["---", "---", *["---:"] * 4])]
+    lines += [_markdown_row(["system", "variant", *head]), _markdown_row(["---", "---", *["---:"] * len(head)])]
     for system in axes.systems:
         for variant in axes.all_variants:
-            figures = [text(tables, system, kind, variant) for kind in (MONO, CROSS) for text in (mean_text, interval_text)]
+            figures = [text(tables, system, kind, variant) for kind in kinds for text in (mean_text, interval_text)]
             lines.append(_markdown_row([system, variant, *figures]))
     lines += [""] + [f"* {note}" for note in tables.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def latex(tables: Tables) -> str:
-    """Table 4 (pooled) for the booktabs package; mono cells in bold."""
-    axes = tables.axes
-    header = " & ".join(["System", "Train", *map(_escaped, axes.test_sets), "Mono", "Cross"])
-    lines = [f"% {_footnote(tables)}", f"\\begin{{tabular}}{{ll{'r' * len(axes.test_sets)}rr}}", "\\toprule", f"{header} \\\\"]
+    """The table (pooled) for the booktabs package; mono cells in bold."""
+    axes, kinds = tables.axes, kinds_of(tables)
+    first = "Train" if axes.columns == axes.test_sets else "Held out"
+    header = " & ".join(["System", first, *map(_escaped, axes.columns), *(_escaped(kind.capitalize()) for kind in kinds)])
+    layout = f"ll{'r' * (len(axes.columns) + len(kinds))}"
+    lines = [f"% {_footnote(tables)}", f"\\begin{{tabular}}{{{layout}}}", "\\toprule", f"{header} \\\\"]
     for system in axes.systems:
         lines.append("\\midrule")
-        for position, train in enumerate(axes.train_sets):
-            cells = [_latex_cell(tables, system, train, test) for test in axes.test_sets]
-            means = [_latex_text(mean_text(tables, system, kind)) for kind in (MONO, CROSS)] if position == 0 else ["", ""]
-            lines.append(" & ".join([_escaped(system) if position == 0 else "", _escaped(train), *cells, *means]) + " \\\\")
+        for position, row in enumerate(axes.rows):
+            cells = [_latex_cell(tables, system, row, column) for column in axes.columns]
+            means = [_latex_text(mean_text(tables, system, kind)) if position == 0 else "" for kind in kinds]
+            lines.append(" & ".join([_escaped(system) if position == 0 else "", _escaped(row), *cells, *means]) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
@@ -115,14 +125,21 @@ def _footnote(tables: Tables) -> str:
 
 
 def _mean_lines(tables: Tables, system: str, variant: str) -> str:
-    texts = {kind: mean_text(tables, system, kind, variant) for kind in (MONO, CROSS)}
+    texts = {kind: mean_text(tables, system, kind, variant) for kind in kinds_of(tables)}
     intervals = {kind: interval_text(tables, system, kind, variant) for kind in texts}
-    return "\n".join(f"  {kind:<5} mean {text} (95 % CI {intervals[kind]})" for kind, text in texts.items() if text != ABSENT)
+    width = max(5, *map(len, texts))
+    return "\n".join(f"  {kind:<{width}} mean {text} (95 % CI {intervals[kind]})" for kind, text in texts.items() if text != ABSENT)
 
 
-def _bracketed(tables: Tables, system: str, train: str, test: str, variant: str) -> str:
-    text = percent(matrix_of(tables, system, variant).loc[train, test])
-    return f"[{text}]" if kind_of_cell(train, test) == MONO else f"{text} "
+def kinds_of(tables: Tables) -> list[str]:
+    """The kinds of cells that the table has means of: mono and cross, or the groups of speakers."""
+    found = list(dict.fromkeys(tables.means["kind"]))
+    return found if tables.plan.needs_speakers else [MONO, CROSS]
+
+
+def _bracketed(tables: Tables, system: str, row: str, column: str, variant: str) -> str:
+    text = percent(matrix_of(tables, system, variant).loc[row, column])
+    return f"[{text}]" if tables.axes.is_mono(row, column) else f"{text} "
 
 
 def _stacked(names: list[str]) -> list[list[str]]:
@@ -143,9 +160,9 @@ def _markdown_row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _latex_cell(tables: Tables, system: str, train: str, test: str) -> str:
-    text = _latex_text(cell_text(tables, system, train, test))
-    return f"\\textbf{{{text}}}" if kind_of_cell(train, test) == MONO else text
+def _latex_cell(tables: Tables, system: str, row: str, column: str) -> str:
+    text = _latex_text(cell_text(tables, system, row, column))
+    return f"\\textbf{{{text}}}" if tables.axes.is_mono(row, column) else text
 
 
 def _latex_text(text: str) -> str:

@@ -1,16 +1,17 @@
 """From stored scores to tables: every figure, interval and confusion matrix of an experiment.
 
 Reads   scores/<split>.parquet of each run (as `ScoredRun`)
-Writes  table4.csv (one row per system, train set, test set, variant, seed), means.csv, per_class.csv, confusion.csv
+Writes  <table>.csv (one row per system, train set, test set, variant, seed), of Table 4 also means.csv, per_class.csv, confusion.csv
 
-A *cell* is one training run on one test set. A test set counts as *mono* when all its languages were trained on, as *cross* when
-none was: with single languages that is the diagonal and the rest of the matrix (spec 6). Figures are fractions, rows are sorted,
-numbers have six digits: the same scores give the same bytes.
+A *cell* is one training run on one test set; a plan (`table_plans`) says which cells a table has. A test set counts as *mono* when all
+its languages were trained on, as *cross* when none was: with single languages that is the diagonal and the rest of the matrix (spec 6).
+A group of speakers is a kind of its own. Figures are fractions, rows are sorted, numbers have six digits: the same scores give the same
+bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
 from sourcetracing.files import atomic_path
 from sourcetracing.seeding import rng
+from sourcetracing.table_plans import SPEAKER_GROUPS, TablePlan, group_of, languages_of, read_plan
 
 NEXT_COMMAND = "python scripts/06_get_classification_metrics.py CONFIG.yaml"
 POOLED = "pooled"
@@ -46,11 +48,12 @@ class ScoredRun:
 
 @dataclass
 class Axes:
-    """What the tables range over, in display order."""
+    """What the tables range over, in display order. `place_of`: (train set, test set) -> (row, column) of the display."""
 
     systems: list[str]
     train_sets: list[str]
     test_sets: list[str]
+    place_of: dict[tuple[str, str], tuple[str, str]]
     variants: list[str]
     seeds: list[int]
     classes: list[str]
@@ -61,11 +64,30 @@ class Axes:
         """Pooled first, then each variant."""
         return [POOLED, *self.variants]
 
+    @property
+    def rows(self) -> list[str]:
+        """Names of the display's rows: the training sets, or the held-out languages."""
+        return _unique(row for row, _ in self.place_of.values())
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of its columns: the test sets, or conditions such as seen and unseen."""
+        return _unique(column for _, column in self.place_of.values())
+
+    def cell_at(self, row: str, column: str) -> tuple[str, str]:
+        """(train set, test set) at a place of the display."""
+        return next(cell for cell, place in self.place_of.items() if place == (row, column))
+
+    def is_mono(self, row: str, column: str) -> bool:
+        """Whether the cell at a place is tested on what it was trained on."""
+        return kind_of_cell(*self.cell_at(row, column)) == MONO
+
 
 @dataclass
 class Tables:
     """What `make_tables` computed. `cells`, `means`, `per_class` are the CSV files; `confusions` is (C, C) counts by KEY."""
 
+    plan: TablePlan
     axes: Axes
     cells: pd.DataFrame
     means: pd.DataFrame
@@ -76,55 +98,67 @@ class Tables:
 
 
 def make_tables(
-    runs: list[ScoredRun], settings: Settings, out_folder: Path | None = None, expected: list[tuple[str, str, int]] | None = None
+    runs: list[ScoredRun],
+    settings: Settings,
+    out_folder: Path | None = None,
+    expected: list[tuple[str, str, int]] | None = None,
+    plan: TablePlan | None = None,
+    speakers: Mapping[str, pd.DataFrame] | None = None,
 ) -> Tables:
     """All figures of the runs; writes the CSV files into `out_folder`, if given.
 
     expected: (system, train set, seed) of the runs that ought to be there, in display order; default: those of `experiment`.
-    Raises UserError when no run has scores, or when the runs were scored on different utterances.
+    plan: which table; Table 4 by default. speakers: training set -> columns utt_id, published_group, strict_group, for a plan that asks
+    for them. Raises UserError when no run has scores, or when the runs were scored on different utterances.
     """
-    expected = expected_runs(settings) if expected is None else expected
+    plan = read_plan("table4", settings) if plan is None else plan
+    expected = expected_runs(settings, plan) if expected is None else expected
     found = {(run.system, run.train_set, run.seed): run for run in runs}
     missing = [key for key in expected if key not in found]
     if not runs:
-        raise UserError(f"{settings.name}: none of the {len(expected)} runs of the experiment has scores. Run: {NEXT_COMMAND}")
-    axes, notes = _axes(runs, settings, expected)
+        raise UserError(f"{settings.name}: none of the {len(expected)} runs of {plan.name} has scores. Run: {NEXT_COMMAND}")
+    axes, notes = _axes(runs, settings, expected, plan)
     if missing:
         example = " ".join(str(part) for part in missing[0])
         notes.append(f"{len(missing)} of {len(expected)} runs have no scores yet (first: {example}); their cells are shown as –.")
     runs = [_selected(run, axes, notes) for run in runs]
-    collected = _Collected(axes, settings)
+    collected = _Collected(axes, settings, speakers or {})
     for test_set in axes.test_sets:
-        collected.add_test_set(test_set, runs)
+        collected.add_test_set(test_set, [run for run in runs if (run.train_set, test_set) in axes.place_of])
     cells = _ordered(pd.DataFrame(collected.cells, columns=CELL_COLUMNS), axes)
     per_class = _ordered(pd.DataFrame(collected.per_class), axes)
     means = _means(cells, collected.resampled, axes)
-    tables = Tables(axes, cells, means, per_class, collected.confusions, missing, _unique(notes + collected.notes))
+    tables = Tables(plan, axes, cells, means, per_class, collected.confusions, missing, _unique(notes + collected.notes))
     if out_folder is not None:
         write_csv(tables, Path(out_folder))
     return tables
 
 
-def expected_runs(settings: Settings) -> list[tuple[str, str, int]]:
-    """(system, train_set, seed) of every training run of the experiment."""
+def expected_runs(settings: Settings, plan: TablePlan) -> list[tuple[str, str, int]]:
+    """(system, train_set, seed) of every training run of a table."""
     experiment = settings.experiment
-    train_sets = experiment.train_sets or list(settings.corpus.languages)
-    return [(system, train, seed) for system in experiment.systems for train in train_sets for seed in experiment.seeds]
+    return [(system, train, seed) for system in experiment.systems for train in plan.train_sets for seed in experiment.seeds]
 
 
 def kind_of_cell(train_set: str, test_set: str) -> str:
-    """mono: every test language was trained on; cross: none was; partial: some."""
-    train, test = set(train_set.split("+")), set(test_set.split("+"))
+    """mono: every test language was trained on; cross: none was; partial: some; or the group of speakers that is tested."""
+    if group := group_of(test_set):
+        return group
+    train, test = set(languages_of(train_set)), set(languages_of(test_set))
     if test <= train:
         return MONO
     return PARTIAL if test & train else CROSS
 
 
 def matrix_of(tables: Tables, system: str, variant: str = POOLED, column: str = "macro_f1", over_seeds: str = "mean") -> pd.DataFrame:
-    """Train sets x test sets: a column of `cells`, its mean (or `over_seeds="std"`: sample sd) over seeds; nan where missing."""
-    rows = tables.cells[(tables.cells["system"] == system) & (tables.cells["variant"] == variant)]
-    values = rows.groupby(["train", "test"])[column].agg(over_seeds).unstack("test")
-    return values.reindex(index=tables.axes.train_sets, columns=tables.axes.test_sets)
+    """Rows x columns of the display: a column of `cells`, its mean (or `over_seeds="std"`: sample sd) over seeds; nan where missing."""
+    cells = tables.cells[(tables.cells["system"] == system) & (tables.cells["variant"] == variant)]
+    values = cells.groupby(["train", "test"])[column].agg(over_seeds)
+    matrix = pd.DataFrame(np.nan, index=tables.axes.rows, columns=tables.axes.columns)
+    for cell, value in values.items():
+        row, place = tables.axes.place_of[cell]
+        matrix.loc[row, place] = value
+    return matrix
 
 
 def mean_of(tables: Tables, system: str, kind: str, variant: str = POOLED) -> pd.Series | None:
@@ -135,7 +169,10 @@ def mean_of(tables: Tables, system: str, kind: str, variant: str = POOLED) -> pd
 
 
 def write_csv(tables: Tables, out_folder: Path) -> None:
-    """Writes table4.csv, means.csv, per_class.csv and confusion.csv; numbers have six digits, an absent one is empty."""
+    """Writes <table>.csv, and for Table 4 means.csv, per_class.csv and confusion.csv; numbers have six digits, an absent one is empty."""
+    if tables.plan.name != "table4":
+        _write_frames({tables.plan.name: tables.cells, f"{tables.plan.name}_means": tables.means}, out_folder)
+        return
     confusion_rows = [
         [*key, tables.axes.classes[row], tables.axes.classes[column], count]
         for key, matrix in tables.confusions.items()
@@ -143,22 +180,30 @@ def write_csv(tables: Tables, out_folder: Path) -> None:
     ]
     confusion = pd.DataFrame(confusion_rows, columns=[*KEY, "true", "predicted", "count"])
     frames = {"table4": tables.cells, "means": tables.means, "per_class": tables.per_class, "confusion": _ordered(confusion, tables.axes)}
+    _write_frames(frames, out_folder)
+
+
+def _write_frames(frames: Mapping[str, pd.DataFrame], out_folder: Path) -> None:
     for name, frame in frames.items():
         with atomic_path(out_folder / f"{name}.csv") as partial:
             frame.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
 
 
-def _axes(runs: list[ScoredRun], settings: Settings, expected: list[tuple[str, str, int]]) -> tuple[Axes, list[str]]:
-    """Display order: as configured, then whatever else the runs hold; variants only as far as scored."""
-    experiment, languages = settings.experiment, list(settings.corpus.languages)
+def _axes(runs: list[ScoredRun], settings: Settings, expected: list[tuple[str, str, int]], plan: TablePlan) -> tuple[Axes, list[str]]:
+    """Display order: as planned, then whatever else the runs hold; variants only as far as scored."""
+    experiment = settings.experiment
+    places = dict(zip(plan.cells, plan.places, strict=True))
+    others = [run.train_set for run in runs if run.train_set not in plan.train_sets]
+    places |= {(train, test): (train, test) for train in others for test in plan.test_sets}
     scored = [set(run.scores["variant"].unique()) for run in runs]
     notes = []
     if any(variants != scored[0] for variants in scored):
         notes.append("Runs were scored on different acoustic variants: their pooled figures do not compare; look at single variants.")
     axes = Axes(
         systems=_unique([*(system for system, _, _ in expected), *(run.system for run in runs)]),
-        train_sets=_unique([*(experiment.train_sets or languages), *(run.train_set for run in runs)]),
-        test_sets=list(experiment.test_sets or languages),
+        train_sets=_unique([*plan.train_sets, *others]),
+        test_sets=plan.test_sets,
+        place_of=places,
         variants=_unique([v for v in [*settings.augment.variants, *sorted(set.union(*scored))] if v in set.union(*scored)]),
         seeds=_unique([*experiment.seeds, *sorted(run.seed for run in runs)]),
         classes=list(settings.corpus.sources),
@@ -185,8 +230,8 @@ def _selected(run: ScoredRun, axes: Axes, notes: list[str]) -> ScoredRun:
 class _Collected:
     """Figures gathered test set by test set; the utterances of the bootstrap are drawn once for each test set."""
 
-    def __init__(self, axes: Axes, settings: Settings):
-        self.axes, self.settings = axes, settings
+    def __init__(self, axes: Axes, settings: Settings, speakers: Mapping[str, pd.DataFrame]):
+        self.axes, self.settings, self.speakers = axes, settings, speakers
         self.cells: list[list] = []
         self.per_class: list[dict] = []
         self.confusions: dict[tuple, np.ndarray] = {}
@@ -194,10 +239,9 @@ class _Collected:
         self.notes: list[str] = []
 
     def add_test_set(self, test_set: str, runs: Iterable[ScoredRun]) -> None:
-        languages = test_set.split("+")
         resampler = utterances = None
         for run in runs:
-            scores = run.scores[run.scores["language"].isin(languages)]
+            scores = self._tested(run, test_set)
             if scores.empty:
                 continue
             classes = scores.groupby("utt_id")["label"].first()  # sorted by utt_id
@@ -211,6 +255,15 @@ class _Collected:
                     f"({len(classes)} and {len(utterances)}). Run: {NEXT_COMMAND}"
                 )
             self._add_cell(run, test_set, scores, utterances, resampler)
+
+    def _tested(self, run: ScoredRun, test_set: str) -> pd.DataFrame:
+        """The scores of a run on a test set."""
+        scores = run.scores[run.scores["language"].isin(languages_of(test_set))]
+        if not (group := group_of(test_set)):
+            return scores
+        groups = self.speakers[run.train_set]
+        members = groups.loc[(groups["published_group"] == group) | (groups["strict_group"] == group), "utt_id"]
+        return scores[scores["utt_id"].isin(members)]
 
     def _add_cell(self, run: ScoredRun, test_set: str, scores: pd.DataFrame, utterances: pd.Index, resampler: bootstrap.Resampler) -> None:
         num_classes = len(self.axes.classes)
@@ -251,8 +304,8 @@ def _means(cells: pd.DataFrame, resampled: dict[tuple, np.ndarray], axes: Axes) 
     rows = []
     for system in axes.systems:
         for variant in axes.all_variants:
-            for kind in (MONO, CROSS):
-                pairs = [(a, b) for a in axes.train_sets for b in axes.test_sets if kind_of_cell(a, b) == kind]
+            for kind in (MONO, CROSS, *SPEAKER_GROUPS):
+                pairs = [cell for cell in axes.place_of if kind_of_cell(*cell) == kind]
                 keys = [key for key in resampled if key[0] == system and key[3] == variant and key[1:3] in pairs]
                 if keys:
                     rows.append([system, kind, variant, *_mean_over_cells(cells, keys, resampled, expected=len(pairs) * len(axes.seeds))])

@@ -190,7 +190,7 @@ def test_help_shows_a_flags_value(capsys):
 
 
 def test_every_yaml_we_ship_resolves():
-    files = sorted((PROJECT_ROOT / "configs").rglob("*.yaml"))
+    files = [file for file in sorted((PROJECT_ROOT / "configs").rglob("*.yaml")) if file.parent.name != "experiments"]
     assert len(files) >= 5
     for file in files:
         for system in ("lfcc_aasist", "lfcc_resnet18", "lfcc_ecapa_tdnn"):
