@@ -51,7 +51,7 @@ def connect(settings: Settings) -> ModuleType:
     if ray.is_initialized():
         return ray
     address = settings.executor.address
-    _refuse_silent(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
+    _refuse_silent((address == "auto" and os.environ.get("RAY_ADDRESS")) or address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # spares a warning
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
@@ -125,17 +125,21 @@ def map_unordered(function: Callable[[Any], Any], items: Sequence[Any], settings
 
 def _in_one_line(error: RayError) -> UserError | OSError | None:
     """What is wrong with a worker, or what it complained of; None for a bug, of which Ray's own account tells more."""
-    cause = getattr(error, "cause", None)  # only what a task itself raised has one
-    if isinstance(cause, (UserError, OSError)):
-        return cause
-    reason = str(cause or error).strip().splitlines()
-    if cause is None:
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+
+    if not isinstance(error, RayTaskError):
+        first = str(error).strip().splitlines()[0]
+        if not isinstance(error, (NodeDiedError, OutOfMemoryError, WorkerCrashedError)):
+            return UserError(f"the Ray cluster does not run tasks: {first}")
         return UserError(
-            f"a task was lost {MOST_RETRIES + 1} times, most likely for lack of memory: {reason[0]} Ray's logs lie there in "
+            f"a task was lost {MOST_RETRIES + 1} times, most likely for lack of memory: {first} Ray's logs lie there in "
             "/tmp/ray/session_latest/logs; `ray start --num-cpus=N` makes a machine run fewer tasks at a time"
         )
-    if "failed to import" in reason[0]:
-        return UserError(f"a machine of the cluster lacks {PROJECT_ROOT}, or a Python package that is there on this one: {reason[-1]}")
+    if isinstance(error.cause, (UserError, OSError)):
+        return error.cause
+    if "failed to import" in str(error.cause):
+        reason = str(error.cause).strip().splitlines()[-1]
+        return UserError(f"a machine of the cluster lacks {PROJECT_ROOT}, or a Python package that is there on this one: {reason}")
     return None
 
 

@@ -11,16 +11,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import torch
 
 from sourcetracing import cluster
 from sourcetracing.config import Executor, Settings
 from sourcetracing.errors import UserError
 from sourcetracing.experiments import Cell, load_cell
+from sourcetracing.feature_data import open_store
+from sourcetracing.features import extract_features
 from sourcetracing.layout import Layout
 from sourcetracing.run_folder import RunFolder
-from sourcetracing.store import PROGRESS, StoreWriter
+from sourcetracing.scoring import score_cell
+from sourcetracing.store import PROGRESS, StoreWriter, write_block
+from sourcetracing.training import train_cell
 from sourcetracing.training_matrix import score_cells, train_cells
 from tests.small_experiment import SmallExperiment
 
@@ -92,7 +98,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     patch.delenv("RAY_ADDRESS", raising=False)
     started = Machines(folder / "notes")
-    started.add(3)
+    started.add(2)
     (folder / "sitecustomize.py").write_text(SLOW_WORK.format(notes=str(started.notes_path)))
     patch.setenv("PYTHONPATH", str(folder))  # workers get it behind the checkout
     yield started
@@ -108,12 +114,12 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> SmallExperiment:
 
 @pytest.fixture(scope="module")
 def alone(experiment: SmallExperiment) -> Settings:
-    """The experiment as one machine does it: features, and two trained and scored cells."""
+    """The experiment as one machine does it, with one thread: features, and two trained and scored cells."""
     settings = experiment.settings("alone")
     experiment.prepare(settings)
-    cells = cells_of(settings, [1, 2])
-    train_cells(cells)
-    score_cells(cells)
+    for cell in cells_of(settings, [1, 2]):
+        train_cell(cell, open_store(cell.settings), torch.device("cpu"))
+        score_cell(cell, open_store(cell.settings), torch.device("cpu"))
     return settings
 
 
@@ -170,7 +176,24 @@ def test_a_machine_that_dies_while_features_are_made(machines, experiment, alone
     assert sorted(line["block"] for line in journal) == list(range(18))  # each once
     begun = [note for note in machines.notes() if note.work == killed[0].work]
     assert [note.raylet == killed[0].raylet for note in begun] == [True, False]  # done again, elsewhere
-    assert len({note.raylet for note in machines.notes()}) == 3
+    assert len({note.raylet for note in machines.notes()}) == 2
+
+
+def test_a_block_that_is_not_what_was_written_is_noticed_and_made_again(experiment, alone, together, monkeypatch):
+    together.name = "spoiled"
+    commit = StoreWriter.commit
+
+    def commit_then_spoil(self, block, crc):
+        commit(self, block, crc)
+        if block == 3:
+            write_block(self.path, self.header_bytes, self.block_rows(block).start, np.zeros((1, *self.shape[1:]), self.dtype))
+
+    monkeypatch.setattr(StoreWriter, "commit", commit_then_spoil)
+    with pytest.raises(UserError, match=r"block 3 is not what a worker wrote.*Run the same command again"):
+        experiment.prepare(together)
+    monkeypatch.undo()
+    ours = extract_features(together, experiment.utterances, experiment.protocol)
+    assert (ours / "features.npy").read_bytes() == next(Layout.of(alone).features.glob("*/features.npy")).read_bytes()
 
 
 def test_a_machine_that_dies_while_cells_are_trained(machines, alone, together):
