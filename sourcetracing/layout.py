@@ -67,6 +67,57 @@ class Layout:
         return self.root / "runs"
 
     @property
+    def shortcuts(self) -> Path:
+        return self.root / "shortcuts"
+
+    @property
+    def cues(self) -> Path:
+        return self.shortcuts / "cues.parquet"
+
+    @property
+    def shortcut_scores(self) -> Path:
+        return self.shortcuts / "scores.parquet"
+
+    @property
+    def shortcut_table(self) -> Path:
+        return self.tables / "shortcuts.csv"
+
+    @property
+    def shortcut_means(self) -> Path:
+        return self.tables / "shortcuts_means.csv"
+
+    @property
+    def shortcut_text(self) -> Path:
+        return self.tables / "shortcuts.md"
+
+    @property
+    def speakers(self) -> Path:
+        return self.root / "speakers"
+
+    def speaker_embeddings(self, embedder: str) -> Path:
+        return self.speakers / f"embeddings-{embedder}.npy"
+
+    @property
+    def pseudo_speakers(self) -> Path:
+        return self.speakers / "pseudo_speakers.csv"
+
+    @property
+    def speakers_record(self) -> Path:
+        return self.speakers / "speakers.json"
+
+    @property
+    def speaker_objective(self) -> Path:
+        return self.speakers / "objective.csv"
+
+    @property
+    def speaker_objective_figure(self) -> Path:
+        return self.speakers / "objective.png"
+
+    @property
+    def speaker_counts(self) -> Path:
+        return self.tables / "table2.csv"
+
+    @property
     def tables(self) -> Path:
         return self.root / "tables"
 

@@ -1,0 +1,110 @@
+"""One speaker embedding for each clean utterance, kept on disk as it is made.
+
+Files   exp/<name>/speakers/embeddings-<embedder>.npy  (rows, D) float32, each of length one
+        exp/<name>/speakers/embeddings-<embedder>.csv  utt_id, digest (of the audio file), embedder; one row for each row of the array
+
+The CSV is written after the array, and rows are only ever added at the end: whatever a kill leaves, the first rows of the array are those
+of the CSV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sourcetracing.audio import load_utterance
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+from sourcetracing.extraction import one_thread_each
+from sourcetracing.files import atomic_path
+from sourcetracing.layout import Layout
+from sourcetracing.parallel import resolve_workers
+from sourcetracing.progress import bar
+from sourcetracing.speakers.embedders import SAMPLE_RATE, embedder_key, load_embedder
+from sourcetracing.store import only_writer
+
+COLUMNS = ["utt_id", "digest", "embedder"]
+SMALLEST_BLOCK, MOST_BLOCKS = 64, 50  # each block rewrites the array: few blocks for a large corpus
+
+
+def embed_utterances(settings: Settings, utterances: pd.DataFrame) -> np.ndarray:
+    """Embeddings (len(utterances), D) float32 of length one; makes those that are not on disk.
+
+    utterances: columns utt_id, path (relative to paths.corpus), digest. Raises `UserError`, `BadAudio` among them; then and on Ctrl-C what
+    was made is kept.
+    """
+    layout, key = Layout.of(settings), embedder_key(settings)
+    wanted = utterances[["utt_id", "path", "digest"]].assign(embedder=key)
+    with only_writer(layout.speakers):
+        kept = _Kept(layout.speaker_embeddings(settings.speakers.embedder), wanted)
+        missing = wanted[~wanted["utt_id"].isin(kept.index["utt_id"])]
+        if len(missing):
+            _make(settings, missing, kept)
+    return kept.rows[pd.Index(kept.index["utt_id"]).get_indexer(wanted["utt_id"])]
+
+
+class _Kept:
+    """What is on disk of the wanted embeddings."""
+
+    def __init__(self, path: Path, wanted: pd.DataFrame):
+        self.path, self.index_path = path, path.with_suffix(".csv")
+        index, rows = self._read()
+        is_wanted = pd.MultiIndex.from_frame(index).isin(pd.MultiIndex.from_frame(wanted[COLUMNS]))
+        if not is_wanted.all():  # from here on the array no longer begins with what the CSV tells of
+            self.index_path.unlink()
+        self.index, self.rows = index[is_wanted].reset_index(drop=True), rows[is_wanted]
+
+    def _read(self) -> tuple[pd.DataFrame, np.ndarray]:
+        nothing = pd.DataFrame(columns=COLUMNS, dtype="str"), np.empty((0, 0), np.float32)
+        if not self.index_path.is_file() or not self.path.is_file():
+            return nothing
+        index = pd.read_csv(self.index_path, dtype="str", keep_default_na=False)
+        rows = np.load(self.path)[: len(index)]
+        return (index, rows) if len(rows) == len(index) else nothing
+
+    def add(self, new_index: pd.DataFrame, new_rows: list[np.ndarray]) -> None:
+        index = pd.concat([self.index, new_index[COLUMNS]], ignore_index=True)
+        rows = np.concatenate([self.rows, new_rows]) if len(self.rows) else np.stack(new_rows)
+        with atomic_path(self.path) as partial:
+            np.save(partial, rows)
+        with atomic_path(self.index_path) as partial:
+            index.to_csv(partial, index=False)
+        self.index, self.rows = index, rows  # last: after Ctrl-C in the lines above the same rows are added once more
+
+
+def _make(settings: Settings, missing: pd.DataFrame, kept: _Kept) -> None:
+    total = len(missing) + len(kept.index)
+    rows_per_block, num_added, made = max(SMALLEST_BLOCK, total // MOST_BLOCKS), 0, []
+    progress = bar(_embeddings(settings, missing), total=total, initial=len(kept.index), desc="speaker embeddings", unit="file")
+    try:
+        for embedding in progress:
+            made.append(embedding)
+            if len(made) == rows_per_block:
+                kept.add(missing[num_added : num_added + len(made)], made)
+                num_added, made = num_added + len(made), []
+    finally:
+        if made:
+            kept.add(missing[num_added : num_added + len(made)], made)
+
+
+def _embeddings(settings: Settings, utterances: pd.DataFrame) -> Iterator[np.ndarray]:
+    """In the order of the rows, by threads of one core each: decoding, spectra and networks release the interpreter lock."""
+    embed = load_embedder(settings)
+
+    def embed_file(utterance) -> np.ndarray:
+        waveform = load_utterance(Path(settings.paths.corpus) / utterance.path, SAMPLE_RATE, utterance.digest)
+        embedding = embed(waveform)
+        if not np.isfinite(embedding).all():
+            raise UserError(f"{utterance.utt_id}: its speaker embedding has NaN or infinite numbers ({utterance.embedder})")
+        return embedding
+
+    with one_thread_each(), ThreadPoolExecutor(resolve_workers(settings.compute.workers)) as pool:
+        try:
+            yield from pool.map(embed_file, utterances.itertuples())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

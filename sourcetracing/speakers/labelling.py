@@ -1,0 +1,128 @@
+"""From utterances to pseudo-speakers (script 03): embeddings, clusters, what the clusters follow, Table 2."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+from sourcetracing.files import atomic_path, digest_of_json, write_json
+from sourcetracing.layout import Layout
+from sourcetracing.parallel import resolve_workers
+from sourcetracing.protocols import load_protocol
+from sourcetracing.speakers.clustering import Clustering, elbow, objective_curve, spherical_kmeans
+from sourcetracing.speakers.counts import count_groups
+from sourcetracing.speakers.embedders import embedder_key
+from sourcetracing.speakers.embeddings import embed_utterances
+from sourcetracing.speakers.figure import write_objective_figure
+from sourcetracing.speakers.groups import check_thresholds
+
+COMPARED = ("speaker", "language", "source")  # columns of utterances.csv that clusters may follow
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """record: what speakers.json holds; counts: Table 2; is_new: whether anything was clustered."""
+
+    record: dict
+    counts: pd.DataFrame
+    is_new: bool
+
+
+def label_speakers(settings: Settings) -> Labelling:
+    """Embeds every clean utterance, clusters the embeddings, counts the groups of each held-out language.
+
+    Writes exp/<name>/speakers/ (embeddings, objective.csv, objective.png, pseudo_speakers.csv and, last, speakers.json) and
+    tables/table2.csv. What is there and was made from the same things is kept. Raises `UserError`.
+    """
+    layout = Layout.of(settings)
+    check_thresholds(settings)
+    utterances, protocol = load_protocol(settings, layout.root)
+    if settings.speakers.k > len(utterances):
+        raise UserError(f"speakers.k={settings.speakers.k}, but there are only {len(utterances)} utterances")
+    embeddings = embed_utterances(settings, utterances)
+    inputs = _digest_of_inputs(settings, utterances)
+    record = _record_of_last_time(layout, inputs)
+    is_new = record is None
+    if is_new:
+        layout.speakers_record.unlink(missing_ok=True)
+        record = _cluster(settings, utterances, embeddings, inputs)
+    return Labelling(record, count_groups(settings, utterances, protocol), is_new)
+
+
+def _digest_of_inputs(settings: Settings, utterances: pd.DataFrame) -> str:
+    speakers = settings.speakers
+    search = [speakers.k, speakers.k_max, speakers.k_restarts, speakers.restarts, settings.seed, version("faiss-cpu")]
+    known = utterances[[column for column in ("utt_id", "digest", *COMPARED) if column in utterances]]
+    return digest_of_json([embedder_key(settings), search, known.astype(str).to_numpy().tolist()])
+
+
+def _record_of_last_time(layout: Layout, inputs: str) -> dict | None:
+    """None unless the files on disk were made from these inputs."""
+    made = (layout.speakers_record, layout.pseudo_speakers, layout.speaker_objective, layout.speaker_objective_figure)
+    if not all(path.is_file() for path in made):
+        return None
+    record = json.loads(layout.speakers_record.read_text(encoding="utf-8"))
+    return record if record.get("inputs") == inputs else None
+
+
+def _cluster(settings: Settings, utterances: pd.DataFrame, embeddings: np.ndarray, inputs: str) -> dict:
+    layout, speakers = Layout.of(settings), settings.speakers
+    num_workers, k_max = resolve_workers(settings.compute.workers), min(speakers.k_max, len(embeddings))
+    objectives = objective_curve(embeddings, k_max, speakers.k_restarts, settings.seed, num_workers)
+    at_elbow = elbow(objectives)
+    k = speakers.k or at_elbow
+    clustering = spherical_kmeans(embeddings, k, speakers.restarts, settings.seed)
+    _write_table(pd.DataFrame({"k": range(1, k_max + 1), "objective": objectives}), layout.speaker_objective)
+    write_objective_figure(layout.speaker_objective_figure, objectives, at_elbow, k, len(embeddings))
+    _write_table(pd.DataFrame({"utt_id": utterances["utt_id"], "pseudo_speaker": clustering.labels}), layout.pseudo_speakers)
+    record = {"inputs": inputs, "k": k, "elbow": at_elbow, **_facts(settings, clustering), "agreement": agreement(utterances, clustering)}
+    write_json(layout.speakers_record, record)
+    return record
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False)
+
+
+def _facts(settings: Settings, clustering: Clustering) -> dict:
+    speakers, num_utterances = settings.speakers, len(clustering.labels)
+    return {
+        "objective": clustering.objective,
+        "mean_cosine": clustering.objective / num_utterances,
+        "num_utterances": num_utterances,
+        "cluster_sizes": np.bincount(clustering.labels, minlength=len(clustering.centroids)).tolist(),
+        "embedder": embedder_key(settings),
+        "k_max": speakers.k_max,
+        "k_restarts": speakers.k_restarts,
+        "restarts": speakers.restarts,
+        "seed": settings.seed,
+        "versions": {name: version(name) for name in ("faiss-cpu", "numpy", "torch")},
+    }
+
+
+def agreement(utterances: pd.DataFrame, clustering: Clustering) -> dict[str, dict[str, float]]:
+    """How far clusters agree with what is known: for speaker, language and source the adjusted Rand index (0 chance, 1 the same) and the
+    normalised mutual information, over the utterances where it is known; what is known of none is left out.
+    """
+    found = {}
+    for column in COMPARED:
+        truth = utterances[column].fillna("").to_numpy() if column in utterances else np.array([])
+        if not (known := truth != "").any():
+            continue
+        pair = truth[known], clustering.labels[known]
+        found[column] = {
+            "utterances": int(known.sum()),
+            "values": len(set(pair[0])),
+            "adjusted_rand_index": float(adjusted_rand_score(*pair)),
+            "normalized_mutual_information": float(normalized_mutual_info_score(*pair)),
+        }
+    return found
