@@ -1,9 +1,11 @@
 """08 - Turn stored scores into tables, figures and the report.
 
-Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv
-Writes  exp/<name>/tables/: table4.{csv,md,tex}, means.csv, per_class.csv, confusion.csv, *.png;   exp/<name>/report.html
+Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv; for Table 6 speakers/
+Writes  exp/<name>/tables/: for each of experiment.tables <table>.{csv,md,tex}, the published figures beside ours; means.csv, per_class.csv,
+        confusion.csv, *.png;   exp/<name>/report.html
 Costs   demo: about 2 s; the same scores give the same bytes
 Run     python scripts/08_make_tables.py configs/demo.yaml
+        python scripts/08_make_tables.py configs/mcl_mlaad.yaml 'experiment.tables=[table4,figure4,table5,table6]'
 """
 
 import _project_root  # noqa: F401
@@ -20,4 +22,4 @@ def main(layers: Layers) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "experiment", "evaluation"])
+    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "experiment", "evaluation", "speakers"])

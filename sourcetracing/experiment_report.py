@@ -9,37 +9,75 @@ from typing import Any
 
 import pandas as pd
 
+from sourcetracing.comparison import add_published
+from sourcetracing.compat import compat_of
+from sourcetracing.config import Settings
 from sourcetracing.experiments import Cell, load_cells
 from sourcetracing.figures import write_figures
 from sourcetracing.layout import Layout
 from sourcetracing.leakage import read_audit
+from sourcetracing.protocols import load_protocol
 from sourcetracing.report import write_report
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.scoring import is_scored, read_scores
 from sourcetracing.settings_io import Layers, to_yaml
+from sourcetracing.speakers.groups import load_groups
+from sourcetracing.table_plans import TablePlan, held_out_of, plans_of
 from sourcetracing.table_text import terminal, write_text_tables
-from sourcetracing.tables import REPORTED_SPLIT, ScoredRun, make_tables
+from sourcetracing.tables import REPORTED_SPLIT, ScoredRun, Tables, make_tables, write_csv
 
 
 def report_experiment(layers: Layers) -> str:
     """Writes the tables, figures and report of an experiment; returns the matrices and the paths as text. Raises `UserError`."""
     settings, cells = layers.resolve(), load_cells(layers)
     layout, runs = Layout.of(settings), scored_runs(cells)
-    expected = [(cell.system, cell.train_set, cell.seed) for cell in cells]
-    tables = make_tables(runs, settings, layout.tables, expected)
-    write_text_tables(tables, layout.tables)
-    write_figures(tables, runs, layout.tables)
+    made = [table_of(plan, cells, runs, settings) for plan in plans_of(settings)]
+    for tables in made:
+        write_csv(tables, layout.tables)
+        write_text_tables(tables, layout.tables)
+        write_figures(tables, runs, layout.tables)
+    write_story(made, runs, settings, layout)
+    return "\n".join(["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"])
+
+
+def table_of(plan: TablePlan, cells: Sequence[Cell], runs: Sequence[ScoredRun], settings: Settings) -> Tables:
+    """The figures of one table, the published ones beside them. Raises `UserError`."""
+    expected = [(cell.system, cell.train_set, cell.seed) for cell in cells if cell.train_set in plan.train_sets]
+    own = [run for run in runs if run.train_set in plan.train_sets]
+    tables = make_tables(own, settings, expected=expected, plan=plan, speakers=_speakers(plan, settings))
+    add_published(tables)
+    return tables
+
+
+def _speakers(plan: TablePlan, settings: Settings) -> dict[str, pd.DataFrame]:
+    """The groups of speakers for each training set, where the plan asks for them. Raises `UserError` naming script 03."""
+    if not plan.needs_speakers:
+        return {}
+    utterances, protocol = load_protocol(settings, Layout.of(settings).root)
+    languages = settings.corpus.languages
+    return {train: load_groups(settings, held_out_of(train, languages), utterances, protocol) for train in plan.train_sets}
+
+
+def write_story(made: Sequence[Tables], runs: Sequence[ScoredRun], settings: Settings, layout: Layout) -> None:
+    """Writes report.html."""
     corpus = pd.read_csv(layout.counts) if layout.counts.is_file() else None
     leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None
     story = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
-    write_report(tables, runs, layout.report, corpus=corpus, leakage=leakage, **story)
-    return f"\n{terminal(tables)}\n\ntables: {layout.tables}\nreport: {layout.report}"
+    write_report(made[0], runs, layout.report, corpus=corpus, leakage=leakage, **story)
 
 
 def scored_runs(cells: Sequence[Cell]) -> list[ScoredRun]:
     """The cells that are finished and whose scores belong to their weights."""
     return [
-        ScoredRun(cell.system, cell.train_set, cell.seed, cell.folder, read_scores(cell, REPORTED_SPLIT), cell.settings.train.select)
+        ScoredRun(
+            cell.system,
+            cell.train_set,
+            cell.seed,
+            cell.folder,
+            read_scores(cell, REPORTED_SPLIT),
+            cell.settings.train.select,
+            compat_of(cell.settings),
+        )
         for cell in cells
         if RunFolder(cell.folder).is_finished and is_scored(cell, REPORTED_SPLIT)
     ]

@@ -30,7 +30,19 @@ POOLED = "pooled"
 REPORTED_SPLIT = "eval"  # dev chooses, eval only reports
 MONO, CROSS, PARTIAL = "mono", "cross", "partial"
 KEY = ["system", "train", "test", "variant", "seed"]
-CELL_COLUMNS = [*KEY, "macro_f1", "macro_f1_harmonic", "accuracy", "balanced_accuracy", "ci_low", "ci_high", "n", "split", "chosen_by"]
+CELL_COLUMNS = [
+    *KEY,
+    "macro_f1",
+    "macro_f1_harmonic",
+    "accuracy",
+    "balanced_accuracy",
+    "ci_low",
+    "ci_high",
+    "n",
+    "split",
+    "chosen_by",
+    "compat",
+]
 MEAN_COLUMNS = ["system", "kind", "variant", "macro_f1", "sd", "ci_low", "ci_high", "cells", "expected_cells", "seeds"]
 
 
@@ -44,6 +56,7 @@ class ScoredRun:
     folder: Path
     scores: pd.DataFrame
     chosen_by: str = "dev_macro_f1"
+    compat: str = ""  # overlays of published misbehaviour that it was made with
 
 
 @dataclass
@@ -224,7 +237,7 @@ def _selected(run: ScoredRun, axes: Axes, notes: list[str]) -> ScoredRun:
     if unknown.any():
         notes.append(f"{name}: {int(unknown.sum())} rows of sources outside the class list are left out of these tables.")
     columns = ["utt_id", "variant", "language", "label", "prediction"]
-    return ScoredRun(run.system, run.train_set, run.seed, run.folder, scores.loc[~unknown, columns], run.chosen_by)
+    return ScoredRun(run.system, run.train_set, run.seed, run.folder, scores.loc[~unknown, columns], run.chosen_by, run.compat)
 
 
 class _Collected:
@@ -290,7 +303,7 @@ class _Collected:
         self.resampled[key], self.confusions[key] = resampled, matrix
         figures = [metrics.macro_f1(matrix, zero_division), metrics.macro_f1_harmonic(matrix, zero_division)]
         figures += [metrics.accuracy(matrix), metrics.balanced_accuracy(matrix), *bootstrap.percentile_interval(resampled)]
-        tail = [int(matrix.sum()), self.axes.split, run.chosen_by]
+        tail = [int(matrix.sum()), self.axes.split, run.chosen_by, run.compat]
         self.cells.append([*key, *map(float, figures), *tail])
         per_class = metrics.class_figures(matrix, zero_division)
         for position, name in enumerate(self.axes.classes):
