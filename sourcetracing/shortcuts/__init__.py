@@ -1,0 +1,1 @@
+"""How far do trivial cues alone get? (script 09)"""

@@ -1,0 +1,135 @@
+"""Systems that get cues instead of speech: logistic regression, trained, chosen and scored on the same rows as the networks.
+
+`cues_<group>` gets one group, `cues_all` all of them, `cues_heard` those of the crop alone, which is what a network could have learned.
+Their scores are runs like any other (`tables.ScoredRun`), so every table can hold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sourcetracing import metrics
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+from sourcetracing.feature_data import label_ids
+from sourcetracing.layout import Layout
+from sourcetracing.progress import bar
+from sourcetracing.protocols import select
+from sourcetracing.shortcuts.cue_table import cue_table, stored_cues
+from sourcetracing.shortcuts.cues import ALL_CUES, GROUPS, HEARD_CUES
+from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
+from sourcetracing.table_plans import TablePlan, plans_of, read_plan
+from sourcetracing.tables import REPORTED_SPLIT, ScoredRun
+
+BASELINES_FORMAT = 1  # raise it when scores change for the same cues
+PREFIX = "cues_"
+SYSTEMS = {**{f"{PREFIX}{group}": names for group, names in GROUPS.items()}, f"{PREFIX}heard": HEARD_CUES, f"{PREFIX}all": ALL_CUES}
+INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0)  # C of scikit-learn, the strongest penalty first
+LEAST_LOG_PROBABILITY = -100.0  # also of a class that has no training row
+SCORE_COLUMNS = ["utt_id", "variant", "split", "language", "source", "label", "prediction"]
+
+
+def shortcut_runs(settings: Settings) -> list[ScoredRun]:
+    """A scored run for each of SYSTEMS, training set (of all tables of the experiment) and seed; computed where they are not stored yet.
+
+    There is no chance in them: the runs of all seeds are the same. Raises `UserError` when protocol or audio is missing.
+    """
+    cues = cue_table(settings)
+    path, made_from = Layout.of(settings).shortcut_scores, _made_from(settings, read_stamp(Layout.of(settings).cues))
+    if read_stamp(path) != made_from:
+        write_stamped(_score_all(cues, settings), path, made_from)
+    return _runs(settings)
+
+
+def stored_shortcut_runs(settings: Settings) -> list[ScoredRun]:
+    """The runs that script 09 has stored for these settings and utterances, without touching audio; empty when there are none."""
+    cues = stored_cues(settings)
+    if cues is None or read_stamp(Layout.of(settings).shortcut_scores) != _made_from(settings, cues):
+        return []
+    return _runs(settings)
+
+
+def audit_plan(settings: Settings) -> TablePlan:
+    """The table that the audit shows: the experiment's first one that asks for no groups of speakers, else Table 4."""
+    return next((plan for plan in plans_of(settings) if not plan.needs_speakers), None) or read_plan("table4", settings)
+
+
+def train_cues(rows: pd.DataFrame, labels: np.ndarray, dev_rows: pd.DataFrame, dev_labels: np.ndarray, zero_division: float) -> Pipeline:
+    """Standardised on the training rows (N, cues); the penalty with the best dev macro-F1, of equals the strongest.
+
+    Classes weigh the same, as they do in macro-F1. labels: (N,) class ids, of at least two classes.
+    """
+    classes, best, best_f1 = sorted({*labels.tolist(), *dev_labels.tolist()}), None, -1.0
+    for penalty in INVERSE_PENALTIES:
+        # newton-cg: few steps of a few milliseconds; the default solver takes ten times as long for so few cues.
+        regression = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cg")
+        model = make_pipeline(StandardScaler(), regression).fit(rows.to_numpy(), labels)
+        confusion = metrics.confusion_matrix(dev_labels, model.predict(dev_rows.to_numpy()), classes)
+        if (f1 := float(metrics.macro_f1(confusion, zero_division))) > best_f1:
+            best, best_f1 = model, f1
+    assert best is not None
+    return best
+
+
+def score_cues(model: Pipeline, rows: pd.DataFrame, num_classes: int) -> np.ndarray:
+    """Log probabilities (N, num_classes) float32, at least -100."""
+    scores = np.full((len(rows), num_classes), LEAST_LOG_PROBABILITY, dtype=np.float32)
+    scores[:, model.classes_] = np.maximum(model.predict_log_proba(rows.to_numpy()), LEAST_LOG_PROBABILITY)
+    return scores
+
+
+def _score_all(cues: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """The score tables of all systems and training sets, one below the other, with columns system, train_set before SCORE_COLUMNS."""
+    cues = cues.assign(label=label_ids(cues["source"], settings.corpus.sources))
+    jobs = [(system, train_set) for system in SYSTEMS for train_set in _train_sets(settings)]
+    tables = [_score_one(cues, system, train_set, settings) for system, train_set in bar(jobs, desc="baselines", unit="cell")]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _score_one(cues: pd.DataFrame, system: str, train_set: str, settings: Settings) -> pd.DataFrame:
+    columns, languages = list(SYSTEMS[system]), train_set.split("+")
+    train, dev = (_rows_of(cues, split, languages, settings) for split in ("train", "dev"))
+    if train["label"].nunique() < 2:
+        raise UserError(f"training set {train_set} has one source only; a classifier needs two")
+    zero_division = settings.evaluation.zero_division
+    model = train_cues(train[columns], train["label"].to_numpy(), dev[columns], dev["label"].to_numpy(), zero_division)
+    scored = cues[select(cues, languages=settings.corpus.languages, splits=[REPORTED_SPLIT])]
+    if scored.empty:
+        raise UserError(f"there are no {REPORTED_SPLIT} rows in {Layout.of(settings).protocol}")
+    scores = score_cues(model, scored[columns], len(settings.corpus.sources))
+    table = scored.assign(prediction=scores.argmax(axis=1))[SCORE_COLUMNS].reset_index(drop=True)
+    table[[f"logit_{number}" for number in range(scores.shape[1])]] = scores
+    table.insert(0, "system", system)
+    table.insert(1, "train_set", train_set)
+    return table
+
+
+def _rows_of(cues: pd.DataFrame, split: str, languages: Sequence[str], settings: Settings) -> pd.DataFrame:
+    rows = cues[select(cues, languages=languages, splits=[split], variants=settings.train.variants)]
+    if rows.empty:
+        raise UserError(f"no {split} rows for {'+'.join(languages)}. Look at the counts of scripts/02_build_protocols.py")
+    return rows
+
+
+def _runs(settings: Settings) -> list[ScoredRun]:
+    layout = Layout.of(settings)
+    by_cell = dict(iter(pd.read_parquet(layout.shortcut_scores).groupby(["system", "train_set"], sort=False)))
+    tables = {cell: table.drop(columns=["system", "train_set"]).reset_index(drop=True) for cell, table in by_cell.items()}
+    return [ScoredRun(*cell, seed, layout.shortcuts, table) for cell, table in tables.items() for seed in settings.experiment.seeds]
+
+
+def _made_from(settings: Settings, cues: dict | None) -> dict:
+    evaluation = {"zero_division": settings.evaluation.zero_division, "classes": settings.corpus.sources}
+    training = {"train_sets": _train_sets(settings), "variants": settings.train.variants, "languages": settings.corpus.languages}
+    return {"format": BASELINES_FORMAT, "cues": cues, **training, **evaluation}
+
+
+def _train_sets(settings: Settings) -> list[str]:
+    plans = [audit_plan(settings), *plans_of(settings)]
+    return list(dict.fromkeys(train_set for plan in plans for train_set in plan.train_sets))

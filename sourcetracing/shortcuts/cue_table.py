@@ -1,0 +1,105 @@
+"""The cues of every utterance of an experiment in every acoustic variant: exp/<name>/shortcuts/cues.parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from sourcetracing.audio import decode
+from sourcetracing.augment import Augmenter
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+from sourcetracing.extraction import cropped_utterance
+from sourcetracing.features import list_items
+from sourcetracing.files import digest_of_json
+from sourcetracing.layout import Layout
+from sourcetracing.noise_bank import bank_manifests, open_banks, prepare_banks
+from sourcetracing.parallel import resolve_workers
+from sourcetracing.progress import bar
+from sourcetracing.protocols import load_protocol
+from sourcetracing.shortcuts.cues import crop_cues, file_cues
+from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
+
+CUES_FORMAT = 1  # raise it when cues change for the same settings and audio
+ITEM_COLUMNS = ["utt_id", "split", "language", "source"]
+
+
+def cue_table(settings: Settings) -> pd.DataFrame:
+    """Columns utt_id, split, language, source, variant and one for each cue; a row per utterance and variant, in protocol order.
+
+    Computed once: read from disk while settings, utterances and noises are the same. Raises `UserError` when protocol or audio is missing.
+    """
+    path, items = Layout.of(settings).cues, _items(settings)
+    if items.empty:
+        raise UserError(f"{Layout.of(settings).protocol} names no utterance of corpus.languages and corpus.sources")
+    banks = open_banks(prepare_banks(settings))
+    made_from = {"recipe": _recipe(settings, items), "noises": {kind: bank.digest for kind, bank in banks.items()}}
+    if read_stamp(path) != made_from:
+        maker = CueMaker(settings, Augmenter(settings.augment, banks, settings.seed))
+        write_stamped(pd.DataFrame(_all_rows(maker, items, settings)), path, made_from)
+    return pd.read_parquet(path)
+
+
+def stored_cues(settings: Settings) -> dict | None:
+    """What the table on disk was made from; None when there is none of these settings and utterances.
+
+    Where the noises are at hand they must be the same too; a machine that only reports need not have them.
+    """
+    stamp = read_stamp(Layout.of(settings).cues)
+    if stamp is None or stamp["recipe"] != _recipe(settings, _items(settings)):
+        return None
+    noises = _known_noises(settings)
+    return stamp if noises is None or noises == stamp["noises"] else None
+
+
+class CueMaker:
+    """Computes the rows of an utterance; threads may share one."""
+
+    def __init__(self, settings: Settings, augmenter: Augmenter):
+        self.settings, self.augmenter = settings, augmenter
+
+    def __call__(self, item) -> list[dict]:
+        """One row for each variant of an utterance (a row of `list_items`). Raises `BadAudio`."""
+        audio, path = self.settings.audio, Path(self.settings.paths.corpus) / item.path
+        clean = cropped_utterance(self.settings, path, item.utt_id, item.split, item.digest)
+        of_file = file_cues(*decode(path.read_bytes(), path), audio.crop_seconds)
+        named = {column: getattr(item, column) for column in ITEM_COLUMNS}
+        heard = zip(self.settings.augment.variants, self.augmenter.variants(clean, item.utt_id), strict=True)
+        return [{**named, "variant": variant, **of_file, **crop_cues(crop, audio.sample_rate)} for variant, crop in heard]
+
+
+def _all_rows(maker: CueMaker, items: pd.DataFrame, settings: Settings) -> Iterator[dict]:
+    # Decoding, resampling and transforms release the interpreter lock, as for features.
+    with ThreadPoolExecutor(resolve_workers(settings.compute.workers)) as pool:
+        try:
+            for rows in bar(pool.map(maker, items.itertuples()), total=len(items), desc="cues", unit="utt"):
+                yield from rows
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _items(settings: Settings) -> pd.DataFrame:
+    return list_items(*load_protocol(settings, Layout.of(settings).root))
+
+
+def _recipe(settings: Settings, items: pd.DataFrame) -> dict:
+    """All that the cues depend on, but for the noises."""
+    audio = {key: getattr(settings.audio, key) for key in ("sample_rate", "crop_seconds", "crop_train", "crop_eval")}
+    rows = items[[*ITEM_COLUMNS, "digest"]].to_numpy().tolist()
+    shared = {"audio": audio, "augment": asdict(settings.augment), "seed": settings.seed}
+    return {"format": CUES_FORMAT, **shared, "utterances": digest_of_json(rows)}
+
+
+def _known_noises(settings: Settings) -> dict[str, str] | None:
+    try:
+        manifests = bank_manifests(settings)
+    except UserError:  # no noises on this machine
+        return None
+    if not all(path.exists() for path in manifests.values()):
+        return None
+    return {kind: bank.digest for kind, bank in open_banks(manifests).items()}
