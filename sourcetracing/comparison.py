@@ -7,7 +7,7 @@ import pandas as pd
 from sourcetracing.published import notes_of_cell, notes_of_mean, paper_system, published_cells, published_means
 from sourcetracing.published.numbers import SCORE_TABLES
 from sourcetracing.table_plans import group_of
-from sourcetracing.tables import CROSS, MONO, POOLED, Tables
+from sourcetracing.tables import CROSS, MONO, POOLED, Tables, matrix_of
 
 PUBLISHED_COLUMNS = ["published", "difference", "note"]
 # Tables 5 names its means by what they are of; ours by the kind of cell.
@@ -28,6 +28,16 @@ def add_published(tables: Tables) -> None:
 def has_published(tables: Tables) -> bool:
     """Whether any figure of the tables has a published counterpart."""
     return bool(tables.cells["published"].notna().any())
+
+
+def is_same_corpus(tables: Tables) -> bool:
+    """Whether the published figures are of the corpus at hand; elsewhere the differences say nothing."""
+    return tables.corpus == "mcl_mlaad"
+
+
+def published_matrix(tables: Tables, system: str) -> pd.DataFrame:
+    """Rows x columns of the display: the published macro-F1 (fractions), nan where there is none."""
+    return matrix_of(tables, system, published_variant(system), "published")
 
 
 def _beside(frame: pd.DataFrame, found: list[tuple[float, str]]) -> pd.DataFrame:

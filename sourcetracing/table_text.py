@@ -6,6 +6,7 @@ import math
 import textwrap
 from pathlib import Path
 
+from sourcetracing.comparison import has_published, is_same_corpus, published_matrix, published_variant
 from sourcetracing.files import write_text
 from sourcetracing.tables import CROSS, MONO, NEXT_COMMAND, POOLED, Tables, matrix_of, mean_of
 
@@ -91,8 +92,35 @@ def markdown(tables: Tables) -> str:
         for variant in axes.all_variants:
             figures = [text(tables, system, kind, variant) for kind in kinds for text in (mean_text, interval_text)]
             lines.append(_markdown_row([system, variant, *figures]))
+    lines += _published_lines(tables, first)
     lines += [""] + [f"* {note}" for note in tables.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _published_lines(tables: Tables, first: str) -> list[str]:
+    """The published figures with the difference of ours, and which of them are known to be wrong; nothing where there are none."""
+    axes = tables.axes
+    if "published" not in tables.cells or not has_published(tables):
+        return []
+    lines = ["", "## Published, in brackets ours minus published", ""]
+    if not is_same_corpus(tables):
+        lines += ["The published figures are of MCL-MLAAD, ours of another corpus: the differences say nothing.", ""]
+    lines += [_markdown_row(["system", "variants", first, *axes.columns]), _markdown_row(["---"] * 3 + ["---:"] * len(axes.columns))]
+    for system in axes.systems:
+        variant = published_variant(system)
+        if variant not in axes.all_variants or published_matrix(tables, system).isna().all(axis=None):
+            continue
+        theirs, difference = published_matrix(tables, system), matrix_of(tables, system, variant, "difference")
+        for row in axes.rows:
+            texts = [_with_difference(theirs.loc[row, column], difference.loc[row, column]) for column in axes.columns]
+            lines.append(_markdown_row([system, variant, row, *texts]))
+    marked = [*tables.means[tables.means["note"] != ""].itertuples(), *tables.cells[tables.cells["note"] != ""].itertuples()]
+    names = [f"{mark.system} {mark.kind} mean" if hasattr(mark, "kind") else f"{mark.system} {mark.train} → {mark.test}" for mark in marked]
+    return [*lines, ""] + [f"* {name}: {mark.note}" for name, mark in zip(names, marked, strict=True)]
+
+
+def _with_difference(published: float, difference: float) -> str:
+    return ABSENT if math.isnan(published) else f"{percent(published, 2)} ({100 * difference:+.1f})"
 
 
 def latex(tables: Tables) -> str:

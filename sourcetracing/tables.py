@@ -108,6 +108,7 @@ class Tables:
     confusions: dict[tuple, np.ndarray]
     missing: list[tuple[str, str, int]]
     notes: list[str] = field(default_factory=list)
+    corpus: str = ""  # its reader
 
 
 def make_tables(
@@ -141,7 +142,9 @@ def make_tables(
     cells = _ordered(pd.DataFrame(collected.cells, columns=CELL_COLUMNS), axes)
     per_class = _ordered(pd.DataFrame(collected.per_class), axes)
     means = _means(cells, collected.resampled, axes)
-    tables = Tables(plan, axes, cells, means, per_class, collected.confusions, missing, _unique(notes + collected.notes))
+    tables = Tables(
+        plan, axes, cells, means, per_class, collected.confusions, missing, _unique(notes + collected.notes), settings.corpus.reader
+    )
     if out_folder is not None:
         write_csv(tables, Path(out_folder))
     return tables

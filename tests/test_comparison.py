@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from sourcetracing import table_text
 from sourcetracing.comparison import add_published, has_published
 from sourcetracing.compat import compat_of, overlays
 from sourcetracing.settings_io import load_settings
@@ -93,3 +94,14 @@ def test_as_published_holds_all_the_others():
         for group, values in piece.items():
             if name not in ("as_published", "published_batches"):  # batches of 4 hold for some tables only (D12)
                 assert values == everything[group] or values.items() <= everything[group].items(), (name, group)
+
+
+def test_markdown_shows_the_published_figure_the_difference_and_the_marks(tmp_path):
+    tables = compared("table4", tmp_path, systems=("w2v2_en_aasist", "lfcc_mine"))
+    found = cell(tables, "w2v2_en_aasist", "de", "de", "original")
+    text = table_text.markdown(tables)
+    assert f"66.21 ({100 * (found.macro_f1 - 0.6621):+.1f})" in text
+    assert "* w2v2_en_aasist de → de: suspicious D81" in text
+    assert "of another corpus" in text
+    assert "| lfcc_mine | pooled" in text.split("## Published")[0]
+    assert "lfcc_mine" not in text.split("## Published")[1]
