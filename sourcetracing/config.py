@@ -263,6 +263,7 @@ class Train:
     seed: int = setting(688, "seed of initial weights, batches, mixup and dropout", at_least=0)
     epochs: int = setting(50, "passes over the training rows", at_least=0)
     batch_size: int = setting(16, "rows per step, before mixup doubles them", at_least=2)
+    rows_per_epoch: int = setting(0, "0 = all training rows in each epoch; else so many of them, drawn afresh for each epoch", at_least=0)
     micro_batch_size: int = setting(0, "rows computed at a time, their gradients added up; 0 = the whole batch", at_least=0)
     mixup: str = setting("regmix", "regmix: originals + mixed (published); mixed_only; none", choices=("regmix", "mixed_only", "none"))
     mixup_alpha: float = setting(0.5, "lambda ~ Beta(alpha, alpha), one per batch", at_least=1e-6)

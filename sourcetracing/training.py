@@ -134,7 +134,7 @@ def run_epoch(state: TrainingState, train_rows: FeatureRows, dev_rows: FeatureRo
     generator = rng(settings.train.seed, "epoch", epoch)
     _seed_dropout(settings, epoch, state.group)
     state.model.train()
-    order = generator.permutation(len(train_rows))
+    order = generator.permutation(len(train_rows))[: settings.train.rows_per_epoch or None]
     steps = list(batches(order, settings.train.batch_size, at_least=2 * state.group.size))
     sums = np.zeros(3)
     for step, positions in enumerate(steps):

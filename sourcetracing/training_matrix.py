@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from sourcetracing import cluster
 from sourcetracing.compute import pick_device, prepare_cpu
-from sourcetracing.errors import UserError
 from sourcetracing.experiments import Cell
 from sourcetracing.feature_data import open_store
 from sourcetracing.joint_training import train_in_turn
@@ -22,14 +21,6 @@ from sourcetracing.scoring import is_scored, score_cell
 from sourcetracing.training import train_cell
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
-
-
-def read_shard(text: str) -> slice:
-    """The cells of part i of n, for "i/n", i from 1: every n-th, so that each part has its share of each system. Raises `UserError`."""
-    part, _, num_parts = text.partition("/")
-    if not (part.isdecimal() and num_parts.isdecimal() and 1 <= int(part) <= int(num_parts)):
-        raise UserError(f"--shard {text}: i/n is expected, i from 1 to n, such as 1/4")
-    return slice(int(part) - 1, None, int(num_parts))
 
 
 def train_cells(cells: Sequence[Cell]) -> None:

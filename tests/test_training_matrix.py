@@ -16,7 +16,8 @@ from sourcetracing.errors import UserError
 from sourcetracing.experiments import load_cells
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.settings_io import PROJECT_ROOT, Layers, read_layers, to_yaml
-from sourcetracing.training_matrix import read_shard, train_cells
+from sourcetracing.training_matrix import train_cells
+from sourcetracing.training_plan import read_shard
 from tests.small_experiment import SmallExperiment
 
 
@@ -65,7 +66,7 @@ def test_until_all_shards_are_trained_the_scripts_say_what_is_missing(layers, sc
     train(layers, {"--shard": "2/2"})
     assert [RunFolder(cell.folder).is_finished for cell in cells] == [False, True, False]
     shown = capsys.readouterr().out
-    assert "shard 2/2 of 3 cells: 1 cells, 0 done, 1 to do" in shown
+    assert "05 training: 1 of 3 cells" in shown
     assert "2 of all 3 cells are not trained yet" in shown
     metrics(layers)
     shown = capsys.readouterr().out
