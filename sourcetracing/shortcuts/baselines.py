@@ -7,12 +7,10 @@ Their scores are runs like any other (`tables.ScoredRun`), so every table can ho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from sourcetracing import metrics
 from sourcetracing.config import Settings
@@ -26,6 +24,9 @@ from sourcetracing.shortcuts.cues import ALL_CUES, GROUPS, HEARD_CUES
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
 from sourcetracing.table_plans import TablePlan, plans_of, read_plan
 from sourcetracing.tables import REPORTED_SPLIT, ScoredRun
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 BASELINES_FORMAT = 1  # raise it when scores change for the same cues
 PREFIX = "cues_"
@@ -65,6 +66,11 @@ def train_cues(rows: pd.DataFrame, labels: np.ndarray, dev_rows: pd.DataFrame, d
 
     Classes weigh the same, as they do in macro-F1. labels: (N,) class ids, of at least two classes.
     """
+    # A second to import, which reading stored scores need not spend.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     classes, best, best_f1 = sorted({*labels.tolist(), *dev_labels.tolist()}), None, -1.0
     for penalty in INVERSE_PENALTIES:
         # newton-cg: few steps of a few milliseconds; the default solver takes ten times as long for so few cues.
