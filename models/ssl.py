@@ -119,7 +119,8 @@ class SslEncoder(nn.Module):
             raise ValueError(
                 f"Whisper hears {self.spectra.n_samples / SAMPLE_RATE:g} s, the waveform has {waveform.shape[1] / SAMPLE_RATE:g} s"
             )
-        made = self.spectra(list(waveform.cpu().numpy()), sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        with torch.autocast("cpu", enabled=False):  # spectra in half precision are not implemented, and would be poor
+            made = self.spectra(list(waveform.float().cpu().numpy()), sampling_rate=SAMPLE_RATE, return_tensors="pt")
         return made["input_features"].to(waveform.device, waveform.dtype)
 
 

@@ -16,7 +16,8 @@ CONDITION_OF_KIND = {"table5": {MONO: "seen", CROSS: "unseen"}}
 
 def published_variant(system: str) -> str:
     """The acoustic variants that the paper tested a system on: SSL systems on clean speech, the others on all five (D2)."""
-    return POOLED if system.startswith("lfcc_") else "original"
+    is_ssl = paper_system(system) is not None and not system.startswith("lfcc_")
+    return "original" if is_ssl else POOLED
 
 
 def add_published(tables: Tables) -> None:

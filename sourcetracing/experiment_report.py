@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from sourcetracing.claims import check_claims
 from sourcetracing.comparison import add_published
 from sourcetracing.compat import compat_of
 from sourcetracing.config import Settings
@@ -21,10 +22,11 @@ from sourcetracing.report import write_report
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.scoring import is_scored, read_scores
 from sourcetracing.settings_io import Layers, to_yaml
+from sourcetracing.significance import compare_systems, rank_stability
 from sourcetracing.speakers.groups import load_groups
 from sourcetracing.table_plans import TablePlan, held_out_of, plans_of
 from sourcetracing.table_text import terminal, write_text_tables
-from sourcetracing.tables import REPORTED_SPLIT, ScoredRun, Tables, make_tables, write_csv
+from sourcetracing.tables import REPORTED_SPLIT, ScoredRun, Tables, make_tables, write_csv, write_frame
 
 
 def report_experiment(layers: Layers) -> str:
@@ -36,6 +38,9 @@ def report_experiment(layers: Layers) -> str:
         write_csv(tables, layout.tables)
         write_text_tables(tables, layout.tables)
         write_figures(tables, runs, layout.tables)
+    statistics = compare(made)
+    for name, frame in statistics.items():
+        write_frame(frame, layout.tables / f"{name}.csv")
     write_story(made, runs, settings, layout)
     return "\n".join(["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"])
 
@@ -47,6 +52,15 @@ def table_of(plan: TablePlan, cells: Sequence[Cell], runs: Sequence[ScoredRun], 
     tables = make_tables(own, settings, expected=expected, plan=plan, speakers=_speakers(plan, settings))
     add_published(tables)
     return tables
+
+
+def compare(made: Sequence[Tables]) -> dict[str, pd.DataFrame]:
+    """Which claims of the paper hold, which system is better in which cell, and whether seeds agree on the order: name -> table."""
+    found = {"claims": check_claims(made)}
+    for name, function in (("significance", compare_systems), ("rank_stability", rank_stability)):
+        frames = [function(tables).assign(table=tables.plan.name) for tables in made]
+        found[name] = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    return found
 
 
 def _speakers(plan: TablePlan, settings: Settings) -> dict[str, pd.DataFrame]:

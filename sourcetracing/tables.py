@@ -109,6 +109,7 @@ class Tables:
     missing: list[tuple[str, str, int]]
     notes: list[str] = field(default_factory=list)
     corpus: str = ""  # its reader
+    resampled: dict[tuple, np.ndarray] = field(default_factory=dict)  # macro-F1 (num_samples,) of the bootstrap by KEY
 
 
 def make_tables(
@@ -142,9 +143,8 @@ def make_tables(
     cells = _ordered(pd.DataFrame(collected.cells, columns=CELL_COLUMNS), axes)
     per_class = _ordered(pd.DataFrame(collected.per_class), axes)
     means = _means(cells, collected.resampled, axes)
-    tables = Tables(
-        plan, axes, cells, means, per_class, collected.confusions, missing, _unique(notes + collected.notes), settings.corpus.reader
-    )
+    tables = Tables(plan, axes, cells, means, per_class, collected.confusions, missing, _unique(notes + collected.notes))
+    tables.corpus, tables.resampled = settings.corpus.reader, collected.resampled
     if out_folder is not None:
         write_csv(tables, Path(out_folder))
     return tables
@@ -201,8 +201,13 @@ def write_csv(tables: Tables, out_folder: Path) -> None:
 
 def _write_frames(frames: Mapping[str, pd.DataFrame], out_folder: Path) -> None:
     for name, frame in frames.items():
-        with atomic_path(out_folder / f"{name}.csv") as partial:
-            frame.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
+        write_frame(frame, out_folder / f"{name}.csv")
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """A CSV file whose numbers have six digits; an absent one is empty."""
+    with atomic_path(path) as partial:
+        frame.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def _axes(runs: list[ScoredRun], settings: Settings, expected: list[tuple[str, str, int]], plan: TablePlan) -> tuple[Axes, list[str]]:

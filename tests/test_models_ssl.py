@@ -65,6 +65,16 @@ def test_a_batch_gives_what_one_by_one_gives(checkpoints, waveforms, family):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_precision_is_near_full_precision(checkpoints, waveforms, family):
+    encoder = SslEncoder(checkpoints[family], layer=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = encoder(waveforms).float()
+    full = encoder(waveforms)
+    assert (half - full).abs().mean() < 0.05 * full.abs().mean()
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("family", ["xls-r", "wavlm-large", "whisper"])
 def test_last_is_the_encoders_output_with_its_final_norm(checkpoints, waveforms, family):
     encoder = SslEncoder(checkpoints[family])

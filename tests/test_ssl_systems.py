@@ -135,7 +135,7 @@ def test_another_network_in_the_same_folder_is_another_store(root, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("ssl.layer=9", "must be 'last' or a number from 0 to 3"),
+        ("ssl.layer=9", "must be 'last', 'weighted_sum' or a number from 0 to 3"),
         ("ssl.model=/nowhere/at/all", "is no folder with a checkpoint"),
         ("ssl.model=x-{language}", r"train.languages=\[en\]"),
         ("audio.sample_rate=8000", "SSL encoders hear 16000 Hz"),
