@@ -133,6 +133,15 @@ def test_recording_limits_band_sets_level_and_never_clips():
         power = np.abs(np.fft.rfft(heard * np.hanning(len(heard)))) ** 2
         frequency_hz = np.fft.rfftfreq(len(heard), 1 / RATE)
         assert power[frequency_hz > 7600].mean() < 1e-4 * power[(frequency_hz > 6000) & (frequency_hz < 7000)].mean()
+        assert power[frequency_hz < 30].mean() < 1e-4 * power[(frequency_hz > 100) & (frequency_hz < 200)].mean()
+
+
+def test_recording_takes_offsets_away_and_cuts_both_ends_at_random():
+    speech = vowels(2.0) + np.float32(0.1)
+    heard = [channel.record(speech, "someone", "en", 1, rng("draw", number)) for number in range(20)]
+    lost_seconds = [(len(speech) - len(one)) / RATE for one in heard]
+    assert 0 <= min(lost_seconds) < 0.02 < 0.04 < max(lost_seconds) <= 2 * channel.MOST_CUT_SECONDS
+    assert max(abs(one.mean()) for one in heard) < 1e-4
 
 
 def test_trimming_cuts_both_ends_only():

@@ -27,7 +27,7 @@ from sourcetracing.synthesis import make, plan
 from sourcetracing.synthesis.espeak import require_espeak
 from sourcetracing.synthesis.vocoders import checkpoint_settings
 
-RECIPE_VERSION = 1  # goes up with every change that makes other bytes from the same settings
+RECIPE_VERSION = 2  # goes up with every change that makes other bytes from the same settings
 RECIPE_NAME = "recipe.json"
 MAKE_COMMAND = "python scripts/01_download_resources.py CONFIG.yaml"
 

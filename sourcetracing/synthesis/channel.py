@@ -1,4 +1,8 @@
-"""What a recording adds to a source: a microphone curve, a band limit, a noise floor and a level. The same for every source."""
+"""What a recording adds to a source: a microphone curve, band limits, a noise floor, a level, cut ends. The same for every source.
+
+The lower limit and the cut ends take away what would give a source away without listening to it: the offset of one-sided pulses, and the
+milliseconds before the first sound, which differ between synthesizers (scripts/09_audit_shortcuts.py measures what is left).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from sourcetracing.seeding import rng
 
 SAMPLE_RATE = 16000  # Hz
 BAND_LIMIT_HZ, BAND_EDGE_HZ = 7200.0, 300.0  # cut and width of the cut
+LOW_LIMIT_HZ, LOW_EDGE_HZ = 80.0, 40.0  # the same at the low end, downwards
+STOP_BAND_DB = -60.0
+MOST_CUT_SECONDS = 0.03  # from each end
 SPEAKER_CURVE_DB, LANGUAGE_CURVE_DB = 1.0, 2.0  # standard deviation over frequency
 LEVEL_DBFS, LEVEL_SPREAD_DB = -23.0, 3.0
 NOISE_FLOOR_DB = (28.0, 42.0)  # below the speech
@@ -29,14 +36,14 @@ def dither(x: np.ndarray, draw: np.random.Generator, below_db: float = 55.0) -> 
 
 
 def record(x: np.ndarray, speaker_key: str, language: str, seed: int, draw: np.random.Generator) -> np.ndarray:
-    """(T,) at 16 kHz as recorded: each speaker's and each language's curve, then noise floor, band limit and level."""
+    """(T,) at 16 kHz as recorded: each speaker's and each language's curve, then noise floor, band limits, level; the ends cut off."""
     curve = _curve_db(SPEAKER_CURVE_DB, rng("microphone", seed, speaker_key)) + _curve_db(
         LANGUAGE_CURVE_DB, rng("room tone", seed, language)
     )
     heard = _filtered(x, 10 ** (curve / 20))
     floor_db = draw.uniform(*NOISE_FLOOR_DB)
     heard = heard + rms(heard) * 10 ** (-floor_db / 20) * draw.standard_normal(len(x), np.float32)
-    heard = _filtered(heard, _band_limit())
+    heard = _cut_ends(_filtered(heard, _band_limits()), draw)
     level_dbfs = LEVEL_DBFS + draw.uniform(-LEVEL_SPREAD_DB, LEVEL_SPREAD_DB)
     gain = 10 ** (level_dbfs / 20) / rms(heard)
     return heard * np.float32(min(gain, PEAK_CEILING / np.abs(heard).max()))  # no limiter: it would splash over the band limit
@@ -60,10 +67,16 @@ def _curve_db(deviation_db: float, draw: np.random.Generator) -> np.ndarray:
     return deviation_db * (curve - curve.mean()) / curve.std()
 
 
-def _band_limit() -> np.ndarray:
-    frequency_hz = np.linspace(0, SAMPLE_RATE / 2, _NUM_POINTS)
-    fall = np.clip((frequency_hz - BAND_LIMIT_HZ) / BAND_EDGE_HZ, 0, 1)
-    return 10 ** (-60 * fall / 20)
+def _band_limits() -> np.ndarray:
+    frequency_hz = np.arange(SAMPLE_RATE // 2 + 1)
+    high = np.clip((frequency_hz - BAND_LIMIT_HZ) / BAND_EDGE_HZ, 0, 1)
+    low = np.clip((LOW_LIMIT_HZ - frequency_hz) / LOW_EDGE_HZ, 0, 1)
+    return 10 ** (STOP_BAND_DB * (high + low) / 20)
+
+
+def _cut_ends(x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    first, last = draw.integers(0, round(MOST_CUT_SECONDS * SAMPLE_RATE), 2)
+    return x[first : len(x) - last]
 
 
 def _filtered(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
