@@ -19,6 +19,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.leakage import read_audit
 from sourcetracing.protocols import load_protocol
 from sourcetracing.report import write_report
+from sourcetracing.report_tables import claims_tab, shortcuts_tab, speakers_tab, tabs_of_tables
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.scoring import is_scored, read_scores
 from sourcetracing.settings_io import Layers, to_yaml
@@ -41,7 +42,7 @@ def report_experiment(layers: Layers) -> str:
     statistics = compare(made)
     for name, frame in statistics.items():
         write_frame(frame, layout.tables / f"{name}.csv")
-    write_story(made, runs, settings, layout)
+    write_story(made, runs, statistics, settings)
     return "\n".join(["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"])
 
 
@@ -72,12 +73,30 @@ def _speakers(plan: TablePlan, settings: Settings) -> dict[str, pd.DataFrame]:
     return {train: load_groups(settings, held_out_of(train, languages), utterances, protocol) for train in plan.train_sets}
 
 
-def write_story(made: Sequence[Tables], runs: Sequence[ScoredRun], settings: Settings, layout: Layout) -> None:
+def write_story(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: dict[str, pd.DataFrame], settings: Settings) -> None:
     """Writes report.html."""
-    corpus = pd.read_csv(layout.counts) if layout.counts.is_file() else None
-    leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None
+    layout = Layout.of(settings)
+    more_tabs = {
+        **tabs_of_tables(made[1:]),
+        "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
+        "Speakers": speakers_tab(_read(layout.speaker_counts), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
+        "Shortcuts": shortcuts_tab(_read(layout.shortcut_means), 1 / len(settings.corpus.sources)),
+    }
     story = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
-    write_report(made[0], runs, layout.report, corpus=corpus, leakage=leakage, **story)
+    leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None
+    write_report(made[0], runs, layout.report, corpus=_read(layout.counts), leakage=leakage, more_tabs=more_tabs, **story)
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    return pd.read_csv(path) if path.is_file() else None
+
+
+def _facts(path: Path) -> dict | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def scored_runs(cells: Sequence[Cell]) -> list[ScoredRun]:

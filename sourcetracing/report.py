@@ -1,9 +1,10 @@
-"""One self-contained HTML page for an experiment: no network, no scripts, no other files, no date of its own.
+"""One self-contained HTML page for an experiment: no network, no other files, no date of its own.
 
 Reads   the computed tables, history.csv and model.json of the runs, the settings, the environment, the protocol's counts and its audit
 Writes  exp/<name>/report.html
 
-The variants are switched by radio buttons and CSS alone, so the page works where scripts are off, and prints in full.
+Tabs and variants are switched by radio buttons and CSS alone, so the page works where scripts are off, and prints in full; the one script
+sorts tables by the column that is clicked.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sourcetracing.config import LANGUAGE_NAMES
 from sourcetracing.figures import read_histories, summed_confusion
 from sourcetracing.files import write_text
 from sourcetracing.leakage import overall_table, worst_cells
+from sourcetracing.report_tables import published_part
 from sourcetracing.table_text import ABSENT, mean_text, percent, spread_text
 from sourcetracing.tables import CROSS, MONO, POOLED, ScoredRun, Tables, matrix_of, mean_of
 
@@ -41,37 +43,45 @@ def write_report(
     environment: Mapping[str, Any],
     corpus: pd.DataFrame | None = None,
     leakage: pd.DataFrame | None = None,
+    more_tabs: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes the page. `corpus`: the protocol's counts and hours by language, last row the total; `leakage`: its audit
-    (`leakage.read_audit`); `environment`: of the runs.
+    (`leakage.read_audit`); `environment`: of the runs; `more_tabs`: title -> HTML, shown behind the first table.
     """
-    sections = {
-        "Matrix": _matrix_section(tables),
-        "Means": _means_section(tables),
-        "Variants": _variants_section(tables),
-        "Confusions": _confusion_section(tables),
-        "Classes": _classes_section(tables),
-        "Training": _training_section(tables, runs),
-        "Corpus": _corpus_section(corpus),
-        "Leakage": _leakage_section(leakage),
-        "How to read": _reading_section(tables),
-        "Settings": _settings_section(settings_yaml, environment),
+    first = [_matrix_section, _means_section, _variants_section, _confusion_section, _classes_section]
+    tabs = {
+        "Table 4" if tables.plan.name == "table4" else tables.plan.title: [*(make(tables) for make in first), published_part(tables)],
+        **{title: [body] for title, body in (more_tabs or {}).items()},
+        "Training": [_training_section(tables, runs)],
+        "Corpus": [_corpus_section(corpus), _leakage_section(leakage)],
+        "How to read": [_reading_section(tables)],
+        "Settings": [_settings_section(settings_yaml, environment)],
     }
-    sections = {title: body for title, body in sections.items() if body}
-    anchors = {title: title.lower().replace(" ", "-") for title in sections}
+    tabs = {title: [body for body in bodies if body] for title, bodies in tabs.items() if any(bodies)}
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=f"{escape(name)}: source tracing",
         name=escape(name),
         headline="Who made this voice, and can one still tell in another language?",
         lead=_lead(tables),
-        navigation="".join(f'<a href="#{anchors[title]}">{title}</a>' for title in sections),
         notes=_notes(tables),
-        sections="\n".join(f'<section id="{anchors[title]}">{body}</section>' for title, body in sections.items()),
+        tabs=_tabs(tabs),
         picker_rules=_picker_rules(tables),
+        tab_rules=", ".join(f"#t{n}:checked ~ .t{n}" for n in range(len(tabs))) + " { display: block; }",
         footer=f"Made from stored scores by scripts/08_make_tables.py; its numbers are in tables/. Commit {_commit(environment)}.",
     )
     write_text(out_path, page)
     return Path(out_path)
+
+
+def _tabs(tabs: Mapping[str, Sequence[str]]) -> str:
+    """A choice of tabs and their sections; radio buttons and CSS alone, so that it works and prints where scripts are off."""
+    choices, panels = [], []
+    for number, (title, bodies) in enumerate(tabs.items()):
+        checked = " checked" if number == 0 else ""
+        choices.append(f'<input type="radio" name="tab" id="t{number}"{checked}><label for="t{number}">{escape(title)}</label>')
+        sections = "".join(f"<section>{body}</section>" for body in bodies)
+        panels.append(f'<div class="tab t{number}" role="region" aria-label="{escape(title)}">{sections}</div>')
+    return f'<div class="picker tabs">{"".join(choices)}{"".join(panels)}</div>'
 
 
 def _lead(tables: Tables) -> str:

@@ -163,9 +163,17 @@ def mini_confusion(confusion: np.ndarray, label: str) -> str:
 
 
 def plain_table(
-    frame: pd.DataFrame, *, groups: Sequence[tuple[str, int]] = (), last_is_sum: bool = False, text_columns: Sequence[str] = ()
+    frame: pd.DataFrame,
+    *,
+    groups: Sequence[tuple[str, int]] = (),
+    last_is_sum: bool = False,
+    text_columns: Sequence[str] = (),
+    sortable: bool = False,
 ) -> str:
-    """A DataFrame of texts and numbers as an HTML table; the first column heads its row; groups: (title, how many columns) above."""
+    """A DataFrame of texts and numbers as an HTML table; the first column heads its row; groups: (title, how many columns) above.
+
+    sortable: by a click on a column's head.
+    """
     head = "".join(f'<th scope="col">{escape(readable(str(column)))}</th>' for column in frame.columns)
     above = "".join(f'<th scope="colgroup" colspan="{count}" class="{title}">{title}</th>' for title, count in groups)
     head = f"<tr>{above}</tr><tr>{head}</tr>" if groups else f"<tr>{head}</tr>"
@@ -176,7 +184,8 @@ def plain_table(
         cells = "".join(f"<td{kind}>{text}</td>" for kind, text in list(zip(kinds, texts, strict=True))[1:])
         summed = ' class="sum"' if last_is_sum and number == len(frame) - 1 else ""
         body.append(f'<tr{summed}><th scope="row">{texts[0]}</th>{cells}</tr>')
-    return f'<div class="scroll" tabindex="0"><table class="plain"><thead>{head}</thead><tbody>{"".join(body)}</tbody></table></div>'
+    kind = "plain sortable" if sortable else "plain"
+    return f'<div class="scroll" tabindex="0"><table class="{kind}"><thead>{head}</thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
 def readable(name: str) -> str:

@@ -141,7 +141,7 @@ def test_recording_takes_offsets_away_and_cuts_both_ends_at_random():
     heard = [channel.record(speech, "someone", "en", 1, rng("draw", number)) for number in range(20)]
     lost_seconds = [(len(speech) - len(one)) / RATE for one in heard]
     assert 0 <= min(lost_seconds) < 0.02 < 0.04 < max(lost_seconds) <= 2 * channel.MOST_CUT_SECONDS
-    assert max(abs(one.mean()) for one in heard) < 1e-4
+    assert max(abs(one.mean()) for one in heard) < 1e-3
 
 
 def test_trimming_cuts_both_ends_only():
