@@ -28,6 +28,7 @@ from sourcetracing.speakers.embedders import load_embedder
 from sourcetracing.speakers.embeddings import embed_utterances
 from sourcetracing.speakers.groups import balancing_threshold, check_thresholds, load_groups
 from sourcetracing.speakers.labelling import label_speakers
+from tests.audio_files import write_wav
 from tests.fake_hub import COMMIT, HUB_ID, FakeHub
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -326,9 +327,23 @@ def test_only_changed_audio_is_embedded_again(tones: Path):
     soundfile.write(changed, np.random.default_rng(1).normal(0, 0.1, RATE), RATE, subtype="PCM_16")
     with pytest.raises(BadAudio, match="has changed since it was checked"):
         embed_utterances(settings, utterances.assign(digest=["" if number == 7 else d for number, d in enumerate(utterances["digest"])]))
+    kept = pd.read_csv(Layout.of(settings).speaker_embeddings("ecapa2").with_suffix(".csv"))
+    assert kept["utt_id"].tolist() == utterances["utt_id"].drop(7).tolist()
     utterances.loc[7, "digest"] = digest_of_file(changed)
     after = embed_utterances(settings, utterances)
     assert np.flatnonzero((before != after).any(axis=1)).tolist() == [7]
+
+
+def test_resemblyzers_embeddings_do_not_depend_on_workers(tmp_path: Path):
+    paths = [Path(f"{number}.wav") for number in range(8)]
+    waveforms = [write_wav(tmp_path / "corpus" / path, 5.0, number) for number, path in enumerate(paths)]
+    digests = [digest_of_file(tmp_path / "corpus" / path) for path in paths]
+    utterances = pd.DataFrame({"utt_id": [path.stem for path in paths], "path": [str(path) for path in paths], "digest": digests})
+    words = [f"paths.corpus={tmp_path}/corpus", f"paths.exp={tmp_path}/exp", "compute.device=cpu", "compute.workers=4"]
+    made = embed_utterances(load_settings(words), utterances)
+    embed = load_embedder(load_settings(words))
+    # The tests use one thread (conftest.py), as each worker is meant to. Two would show in the last digit: with files of 5 s, not of 4.
+    assert (made == np.stack([embed(waveform) for waveform in waveforms])).all()
 
 
 def test_labelling_finds_the_voices_and_says_so(tones: Path):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from sourcetracing.audio import load_utterance
 from sourcetracing.config import Settings
@@ -54,9 +55,10 @@ class _Kept:
         self.path, self.index_path = path, path.with_suffix(".csv")
         index, rows = self._read()
         is_wanted = pd.MultiIndex.from_frame(index).isin(pd.MultiIndex.from_frame(wanted[COLUMNS]))
-        if not is_wanted.all():  # from here on the array no longer begins with what the CSV tells of
-            self.index_path.unlink()
         self.index, self.rows = index[is_wanted].reset_index(drop=True), rows[is_wanted]
+        if not is_wanted.all():
+            self.index_path.unlink()  # while the array is written, it does not begin with what the CSV tells of
+            self._write(self.index, self.rows)
 
     def _read(self) -> tuple[pd.DataFrame, np.ndarray]:
         nothing = pd.DataFrame(columns=COLUMNS, dtype="str"), np.empty((0, 0), np.float32)
@@ -69,11 +71,14 @@ class _Kept:
     def add(self, new_index: pd.DataFrame, new_rows: list[np.ndarray]) -> None:
         index = pd.concat([self.index, new_index[COLUMNS]], ignore_index=True)
         rows = np.concatenate([self.rows, new_rows]) if len(self.rows) else np.stack(new_rows)
+        self._write(index, rows)
+        self.index, self.rows = index, rows  # last: after Ctrl-C in the line above the same rows are added once more
+
+    def _write(self, index: pd.DataFrame, rows: np.ndarray) -> None:
         with atomic_path(self.path) as partial:
             np.save(partial, rows)
         with atomic_path(self.index_path) as partial:
             index.to_csv(partial, index=False)
-        self.index, self.rows = index, rows  # last: after Ctrl-C in the lines above the same rows are added once more
 
 
 def _make(settings: Settings, missing: pd.DataFrame, kept: _Kept) -> None:
@@ -102,7 +107,9 @@ def _embeddings(settings: Settings, utterances: pd.DataFrame) -> Iterator[np.nda
             raise UserError(f"{utterance.utt_id}: its speaker embedding has NaN or infinite numbers ({utterance.embedder})")
         return embedding
 
-    with one_thread_each(), ThreadPoolExecutor(resolve_workers(settings.compute.workers)) as pool:
+    # In a fresh thread the first products of matrices would use all cores, whose sums differ in the last digit, had it not been told, too.
+    told = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with one_thread_each(), ThreadPoolExecutor(resolve_workers(settings.compute.workers), **told) as pool:
         try:
             yield from pool.map(embed_file, utterances.itertuples())
         except BaseException:
