@@ -83,7 +83,7 @@ def _difference_table(difference: pd.DataFrame) -> str:
 def _difference_cell(value: float) -> str:
     if math.isnan(value):
         return "<td><b>–</b></td>"
-    colour = SIGN_COLOURS[value > 0]
+    colour = SIGN_COLOURS[int(value > 0)]
     strength = round(60 * min(1, abs(value) / FULL_COLOUR_AT))
     return f'<td style="background:color-mix(in srgb, {colour} {strength}%, transparent)"><b>{100 * value:+.1f}</b></td>'
 
