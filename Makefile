@@ -38,6 +38,7 @@ setup: .venv/installed
 	@echo "setting up .venv (once; a few minutes, mostly torch) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps resemblyzer==0.1.4
 	@touch .venv/installed
 
 clean-demo:

@@ -128,7 +128,9 @@ def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: list[int]) -> Iterat
     if front_end.is_batched:
         yield from encode_blocks(make, blocks)
         return
-    with one_thread_each(), ThreadPoolExecutor(resolve_workers(job.settings.compute.workers)) as pool:
+    # A fresh thread counts its own OpenMP threads: without the initializer its first matrix products would use all cores.
+    one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with one_thread_each(), ThreadPoolExecutor(resolve_workers(job.settings.compute.workers), **one_thread) as pool:
         pending = {pool.submit(make, block): block for block in blocks}
         try:
             for future in as_completed(pending):
