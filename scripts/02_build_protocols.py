@@ -18,6 +18,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.leakage import overall_table, summarize, worst_cells
 from sourcetracing.protocol_building import audit_protocol, build_protocols
 from sourcetracing.settings_io import Layers
+from sourcetracing.table_plans import plans_of
 
 FLAGS = {"--audit": "report what train, dev and eval share: files, transcripts, recordings, speakers, audio"}
 NUM_WORST_CELLS = 10
@@ -40,7 +41,8 @@ def main(layers: Layers, flags: dict[str, str]) -> None:
     print("\n".join(built.balance))
     print(f"what two splits share, and the part of the second that it touches (--audit says more):\n{_overall(built.leakage)}\n")
     print(f"{'wrote' if built.is_new else 'unchanged:'} {Layout.of(settings).protocol}")
-    print("next: python scripts/04_preprocess_dataset.py CONFIG.yaml")
+    next_script = "03_label_speakers" if any(plan.needs_speakers for plan in plans_of(settings)) else "04_preprocess_dataset"
+    print(f"next: python scripts/{next_script}.py CONFIG.yaml")
 
 
 def _overall(leakage: pd.DataFrame) -> str:
