@@ -14,14 +14,14 @@ from sourcetracing.compute import autocast, empty_cache, is_out_of_memory
 from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
 from sourcetracing.progress import Stopwatch, say
-from sourcetracing.ssl_front_end import load_ssl
+from sourcetracing.ssl_front_end import is_fine_tuned, load_ssl
 
 GPU_BATCH = 64
 
 
 def stored_front_end(settings: Settings) -> str:
     """What the store holds the output of: the front-end, or the waveforms that a fine-tuned one is trained on."""
-    return "waveform" if settings.frontend == "ssl" and settings.ssl.mode == "finetune" else settings.frontend
+    return "waveform" if is_fine_tuned(settings) else settings.frontend
 
 
 def build_front_end(settings: Settings) -> FrontEnd:

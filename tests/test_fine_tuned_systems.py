@@ -13,7 +13,7 @@ from torch import nn
 
 from sourcetracing.checkpoints import load_checkpoint
 from sourcetracing.errors import UserError
-from sourcetracing.experiment_report import report_experiment
+from sourcetracing.experiment_report import report_experiment, scored_runs, table_of
 from sourcetracing.experiments import Cell, front_ends, load_cell, load_cells
 from sourcetracing.feature_data import open_store
 from sourcetracing.features import extract_features
@@ -27,11 +27,13 @@ from sourcetracing.run_folder import RunFolder
 from sourcetracing.scoring import load_model, score_cell
 from sourcetracing.seeding import rng
 from sourcetracing.settings_io import load_settings, read_layers, read_yaml
+from sourcetracing.table_plans import plans_of
+from sourcetracing.tables import Tables
 from sourcetracing.training import TrainingState, train_cell, train_step
 from sourcetracing.training_matrix import score_cells, train_cells
 from tests.fine_tuned_setup import TABLE_4, prepared, words, write_stand_ins
 from tests.test_training import Killed, die_after
-from tests.tiny_ssl import NUM_BLOCKS, WIDTH
+from tests.tiny_ssl import FAMILIES, NUM_BLOCKS, WIDTH, save_tiny
 
 CPU = torch.device("cpu")
 
@@ -72,6 +74,27 @@ def test_the_ssl_rows_of_table_4_from_one_store_of_waveforms(root, tmp_path):
         ("w2v2_language_aasist", "de"): f"{root}/large-german",
     }
     assert [cell.folder for cell in load_cells(layers)] == [cell.folder for cell in cells]
+
+
+@pytest.mark.parametrize("mode", ["frozen", "finetune"])
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in ("ctc", "pretraining")])
+def test_every_family_trains_resumes_scores_and_stands_in_the_table(root, tmp_path, family, mode):
+    checkpoint = save_tiny(family, tmp_path / "checkpoint")
+    more = [f"ssl.mode={mode}", f"ssl.model={checkpoint}", "ssl.layer=2", "experiment.systems=[xlsr_aasist]", "experiment.train_sets=[en]"]
+    cell = prepared(root, tmp_path, "system=xlsr_aasist", *more)
+    store = open_store(cell.settings)
+    with pytest.raises(Killed):
+        train_cell(cell, store, CPU, on_epoch=die_after(1))
+    assert train_cell(cell, store, CPU).num_epochs_done() == 2
+    score_cell(cell, store, CPU)
+    (tables,) = report_of([cell])
+    assert len(tables.cells) == 2 * 3  # two test languages; pooled and both variants
+    assert tables.cells["macro_f1"].between(0, 1).all()
+
+
+def report_of(cells: list[Cell]) -> list[Tables]:
+    settings = cells[0].settings
+    return [table_of(plan, cells, scored_runs(cells), settings) for plan in plans_of(settings)]
 
 
 @pytest.mark.parametrize(
