@@ -206,7 +206,7 @@ def _range(low: float, high: float) -> str:
 
 
 def _named(name: str, names: dict[str, str]) -> str:
-    full, short = " and ".join(names.get(part, part) for part in name.split("+")), escape(name).replace("+", "+<wbr>")
+    full, short = " and ".join(names.get(part, part) for part in name.split("+")), escape(readable(name)).replace("+", "+<wbr>")
     return short if full == name else f'<abbr title="{escape(full)}">{short}</abbr>'
 
 

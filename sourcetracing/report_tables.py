@@ -21,11 +21,11 @@ FULL_COLOUR_AT = 0.30  # a difference of 30 points
 
 def table_tab(tables: Tables) -> str:
     """A table of the paper on our corpus: one matrix for each system, all variants pooled, and the published ones."""
-    where = (
-        "Rows: trained on. Columns: tested on."
-        if tables.axes.columns == tables.axes.test_sets
-        else "Rows: the language that was held out of training. Columns: what the others were tested on."
-    )
+    where = "Rows: trained on. Columns: tested on."
+    if tables.plan.needs_speakers:
+        where = "Rows: the language that was held out of training. Columns: groups of speakers, by how much of the training data is theirs."
+    elif tables.axes.columns != tables.axes.test_sets:
+        where = "Rows: the language that was held out of training. Columns: tested on the others, or on it."
     figures = "".join(_heat_figure(tables, system) for system in tables.axes.systems)
     text = f"<p>{where} Framed: tested on what was trained on. Small: 95&nbsp;% interval. All variants pooled.</p>"
     return f'<h2>{escape(tables.plan.title)}</h2>{text}<div class="pair">{figures}</div>{published_part(tables)}'
@@ -50,7 +50,7 @@ def published_part(tables: Tables) -> str:
     marks = [(row.system, row.kind, row.note) for row in tables.means[tables.means["note"] != ""].itertuples()]
     marks += [(row.system, f"{row.train} → {row.test}", row.note) for row in tables.cells[tables.cells["note"] != ""].itertuples()]
     known = charts.plain_table(pd.DataFrame(marks, columns=["system", "where", "note"]), text_columns=["where", "note"]) if marks else ""
-    return f"<h3>Beside the published table</h3>{text}{''.join(blocks)}{known}"
+    return f"<h2>Beside the published table</h2>{text}{''.join(blocks)}{known}"
 
 
 def _is_comparable(tables: Tables, system: str) -> bool:
@@ -59,7 +59,8 @@ def _is_comparable(tables: Tables, system: str) -> bool:
 
 def _three(tables: Tables, system: str) -> str:
     variant = published_variant(system)
-    theirs, ours = published_matrix(tables, system), matrix_of(tables, system, variant)
+    theirs = published_matrix(tables, system).dropna(axis="columns", how="all")
+    ours = matrix_of(tables, system, variant)[theirs.columns]
     nothing, framed = theirs * math.nan, tables.axes.is_mono
     heats = [
         f"<figure><h3>{name}</h3>{charts.heat_matrix(values, nothing, nothing, LANGUAGE_NAMES, '', framed)}</figure>"

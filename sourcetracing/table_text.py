@@ -54,9 +54,8 @@ def cell_text(tables: Tables, system: str, row: str, column: str, variant: str =
 def terminal(tables: Tables, variant: str = POOLED) -> str:
     """One matrix for each system, for a terminal of 100 columns (up to ten test sets of one language)."""
     axes = tables.axes
-    blocks = [
-        f"macro-F1 in %, split {axes.split}, {_variant_phrase(tables, variant)}; chance {100 / len(axes.classes):.0f}\n{_legend(tables)}"
-    ]
+    what = f"macro-F1 in %, split {axes.split}, {_variant_phrase(tables, variant)}; chance {100 / len(axes.classes):.0f}"
+    blocks = [f"{tables.plan.name}: {tables.plan.title}\n{what}\n{_legend(tables)}"]
     headers = _stacked(axes.columns)
     for system in axes.systems:
         body = [[row, *(_bracketed(tables, system, row, column, variant) for column in axes.columns)] for row in axes.rows]
@@ -70,6 +69,8 @@ def terminal(tables: Tables, variant: str = POOLED) -> str:
 def _legend(tables: Tables) -> str:
     if tables.axes.columns == tables.axes.test_sets:
         return "rows: trained on; columns: tested on; [mono]: the test language was trained on"
+    if tables.plan.needs_speakers:
+        return "rows: the language that was held out of training; columns: groups of speakers, by how much of training is theirs"
     return "rows: the language that was held out of training; [mono]: the test languages were trained on"
 
 
