@@ -29,9 +29,12 @@ STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "
 
 
 def write_figures(tables: Tables, runs: list[ScoredRun], out_folder: Path) -> list[Path]:
-    """Draws all figures of an experiment as PNG files into `out_folder`; returns their paths."""
+    """Draws the figures of a table as PNG files into `out_folder`; returns their paths. Of others than Table 4 that is their matrices."""
     out_folder, histories, paths = Path(out_folder), read_histories(runs), []
     with plt.rc_context(STYLE):
+        if tables.plan.name != "table4":
+            systems = [system for system in tables.axes.systems if (tables.cells["system"] == system).any()]
+            return [_save(draw_matrix(tables, system), out_folder / f"{tables.plan.name}_{system}_matrix.png") for system in systems]
         for system in tables.axes.systems:
             if not (tables.cells["system"] == system).any():
                 continue
@@ -98,7 +101,8 @@ def draw_matrix(tables: Tables, system: str, variant: str = POOLED) -> Figure:
     for spans, line in ((family_starts(list(matrix.columns)), panel.axvline), (family_starts(list(matrix.index)), panel.axhline)):
         for _, start, _ in spans[1:]:
             line(start - 0.5, color="white", lw=4)
-    panel.set(xlabel="tested on", ylabel="trained on")
+    named = tables.axes.columns == tables.axes.test_sets
+    panel.set(xlabel="tested on" if named else "", ylabel="trained on" if named else "held out")
     panel.set_title(f"{system}: macro-F1 in %\n{_means_phrase(tables, system, variant)}", loc="left")
     bar = figure.colorbar(image, ax=panel, shrink=0.85, ticks=[0, 25, 50, 75, 100])
     bar.outline.set_visible(False)

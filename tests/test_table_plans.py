@@ -10,6 +10,7 @@ from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
 from sourcetracing.experiments import settings_of_cells
 from sourcetracing.experiments import test_sets as sets_tested
+from sourcetracing.figures import write_figures
 from sourcetracing.settings_io import read_layers
 from sourcetracing.table_plans import EXPERIMENTS_FOLDER, plans_of, read_plan
 from sourcetracing.tables import ScoredRun, make_tables, matrix_of, mean_of
@@ -115,6 +116,16 @@ def test_leave_one_out_has_a_row_for_each_held_out_language(tmp_path):
     assert "[" in text and "-fr" in text and "held out" in text
     assert "| system | held out |" in table_text.markdown(tables)
     assert "Held out" in table_text.latex(tables)
+
+
+def test_figures_of_several_tables_do_not_take_each_others_names(tmp_path):
+    settings = fake_settings(languages=["en", "de", "fr"], systems=["lfcc_one"])
+    written = []
+    for name in ("table4", "figure4", "table5"):
+        runs = runs_of(settings, name, tmp_path)
+        written += write_figures(make_tables(runs, settings, plan=read_plan(name, settings)), runs, tmp_path)
+    assert len(set(written)) == len(written) and all(path.is_file() for path in written)
+    assert tmp_path / "table5_lfcc_one_matrix.png" in written
 
 
 def test_groups_of_speakers_are_parts_of_a_test_set(tmp_path):
