@@ -296,6 +296,11 @@ class Evaluation:
     batch_size: int = setting(64, "rows per forward pass", at_least=1)
     zero_division: float = setting(0.0, "precision of a class that was never predicted; published 1.0 (D49)", choices=(0.0, 1.0))
     bootstrap_samples: int = setting(1000, "resamples of utterances behind each 95 % confidence interval", at_least=0)
+    bootstrap_by: str = setting(
+        "utterance",
+        "what is drawn together, with all its variants: an utterance, or all utterances of a source that say the same",
+        choices=("utterance", "transcript"),
+    )
     embeddings: bool = setting(True, "store the embedding of each row beside its logits")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ def report_experiment(layers: Layers) -> str:
     """Writes the tables, figures and report of an experiment; returns the matrices and the paths as text. Raises `UserError`."""
     settings, cells = layers.resolve(), load_cells(layers)
     layout, runs = Layout.of(settings), scored_runs(cells)
+    if settings.evaluation.bootstrap_by == "transcript":
+        utterances, _ = load_protocol(settings, layout.root)
+        runs = [replace(run, scores=with_transcripts_as_units(run.scores, utterances)) for run in runs]
     made = [table_of(plan, cells, runs, settings) for plan in plans_of(settings)]
     for tables in made:
         write_csv(tables, layout.tables)
@@ -53,6 +57,12 @@ def table_of(plan: TablePlan, cells: Sequence[Cell], runs: Sequence[ScoredRun], 
     tables = make_tables(own, settings, expected=expected, plan=plan, speakers=_speakers(plan, settings))
     add_published(tables)
     return tables
+
+
+def with_transcripts_as_units(scores: pd.DataFrame, utterances: pd.DataFrame) -> pd.DataFrame:
+    """Scores with a column `unit`: source and transcript, or the utterance itself where its transcript is not known."""
+    transcript = scores["utt_id"].map(utterances.set_index("utt_id")["transcript"]).fillna("")
+    return scores.assign(unit=(scores["source"] + "\n" + transcript).where(transcript != "", scores["utt_id"]))
 
 
 def compare(made: Sequence[Tables]) -> dict[str, pd.DataFrame]:

@@ -48,7 +48,10 @@ MEAN_COLUMNS = ["system", "kind", "variant", "macro_f1", "sd", "ci_low", "ci_hig
 
 @dataclass
 class ScoredRun:
-    """One trained system and its score table (columns utt_id, variant, split, language, source, label, prediction, logit_i)."""
+    """One trained system and its score table (columns utt_id, variant, split, language, source, label, prediction, logit_i).
+
+    A column `unit` says which rows the bootstrap draws together, of one class each; without it those of an utterance.
+    """
 
     system: str
     train_set: str
@@ -244,7 +247,8 @@ def _selected(run: ScoredRun, axes: Axes, notes: list[str]) -> ScoredRun:
     unknown = scores["label"] < 0
     if unknown.any():
         notes.append(f"{name}: {int(unknown.sum())} rows of sources outside the class list are left out of these tables.")
-    columns = ["utt_id", "variant", "language", "label", "prediction"]
+    scores = scores if "unit" in scores else scores.assign(unit=scores["utt_id"])
+    columns = ["utt_id", "unit", "variant", "language", "label", "prediction"]
     return ScoredRun(run.system, run.train_set, run.seed, run.folder, scores.loc[~unknown, columns], run.chosen_by, run.compat)
 
 
@@ -265,7 +269,7 @@ class _Collected:
             scores = self._tested(run, test_set)
             if scores.empty:
                 continue
-            classes = scores.groupby("utt_id")["label"].first()  # sorted by utt_id
+            classes = scores.groupby("unit")["label"].first()  # sorted by unit
             if utterances is None:
                 utterances, num_samples = classes.index, self.settings.evaluation.bootstrap_samples
                 generator = rng(self.settings.seed, "bootstrap", test_set)
@@ -296,7 +300,7 @@ class _Collected:
                 continue
             labels, predictions = rows["label"].to_numpy(), rows["prediction"].to_numpy()
             matrix = metrics.confusion_matrix(labels, predictions, range(num_classes))
-            samples = resampler.confusions(utterances.get_indexer(rows["utt_id"]), labels, predictions)
+            samples = resampler.confusions(utterances.get_indexer(rows["unit"]), labels, predictions)
             self._add_variant(run, test_set, variant, matrix, samples)
             pooled += matrix
             pooled_samples += samples

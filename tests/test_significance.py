@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from sourcetracing.claims import CLAIMS, check_claims
+from sourcetracing.experiment_report import with_transcripts_as_units
 from sourcetracing.significance import cells_of_kind, compare_systems, contrast, rank_stability
 from sourcetracing.table_plans import read_plan
 from sourcetracing.tables import ScoredRun, Tables, make_tables
@@ -89,3 +90,21 @@ def test_claims_about_absent_tables_are_not_tested(tmp_path):
     found = check_claims(made_tables(tmp_path, "table4"))
     assert set(found.loc[found["table"] != "table4", "outcome"]) == {"not tested"}
     assert len(set(found["claim"])) == len(CLAIMS)
+
+
+def test_utterances_of_one_transcript_are_drawn_together(tmp_path):
+    """Copies of an utterance are no new evidence: by transcript the interval is that of one copy, by utterance it is narrower."""
+    settings = fake_settings(languages=["en", "de"], systems=["a"], variants=["original"])
+    settings.evaluation.bootstrap_samples = 2000
+    once = fake_scores(settings, "a", "en", 1, per_class=20)
+    copies = pd.concat([once.assign(utt_id=once["utt_id"] + f"#{number}") for number in range(4)])
+    utterances = pd.DataFrame({"utt_id": copies["utt_id"], "transcript": copies["utt_id"].str.partition("#")[0]})
+    widths = []
+    for scores in (once, copies, with_transcripts_as_units(copies, utterances)):
+        cells = make_tables([ScoredRun("a", "en", 1, tmp_path, scores)], settings).cells
+        row = cells[(cells["test"] == "en") & (cells["variant"] == "pooled")].iloc[0]
+        widths.append(row["ci_high"] - row["ci_low"])
+    assert widths[1] < 0.7 * widths[0]
+    assert widths[2] == pytest.approx(widths[0], rel=0.15)
+    unknown = with_transcripts_as_units(copies, utterances.assign(transcript=""))
+    assert (unknown["unit"] == unknown["utt_id"]).all()
