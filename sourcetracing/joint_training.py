@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from sourcetracing.compute import prepare_cpu
 from sourcetracing.experiments import Cell
@@ -31,5 +31,5 @@ def train_in_turn(cells: Sequence[Cell]) -> None:
                     train_cell(cell, open_store(cell.settings), device, on_epoch=lambda epoch: progress.update(1), group=group)
 
 
-def _sole_trainer(folder: RunFolder, group: ProcessGroup):
+def _sole_trainer(folder: RunFolder, group: ProcessGroup) -> AbstractContextManager:
     return folder.only_trainer(wait=False) if group.is_first and not folder.is_finished else nullcontext()
