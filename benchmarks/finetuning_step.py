@@ -2,7 +2,7 @@
 
 The published way trains every weight of the encoder. Ours keeps the convolutions as they are; LoRA matrices, gradient checkpointing,
 micro-batches and bf16 are options. Random weights, 4-s waveforms, regmix: a batch of 4 gives 8 rows. Alternating rounds, medians.
-Run: python benchmarks/finetuning_step.py [rounds=3]        (about 5 minutes on 2 cores)
+Run: python benchmarks/finetuning_step.py [rounds=3]        (about 5 minutes a round on 2 cores)
 """
 
 from __future__ import annotations
