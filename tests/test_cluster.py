@@ -31,15 +31,24 @@ from sourcetracing.training_matrix import score_cells, train_cells
 from tests.small_experiment import SmallExperiment
 
 MEGABYTE = 1024 * 1024
-# Python runs this first in each worker of the cluster: work leaves a note of who began it, and takes its time.
+# Python runs this first in each worker of the cluster: work leaves a note of who began it, and takes its time. What the file `hold` names
+# (a work, and the how-manieth beginning of it) never gets done: its machine is certain to be at it when it is killed.
 SLOW_WORK = """
 import os, time
+from pathlib import Path
 from sourcetracing import extraction, training
+
+notes, hold = Path({notes!r}), Path({hold!r})
 
 def slowed(function, what):
     def slow(*args, **kwargs):
-        with open({notes!r}, "a") as file:
-            file.write(f"{{os.getppid()}} {{os.getpid()}} {{what(*args)}}\\n")
+        work = str(what(*args))
+        with notes.open("a") as file:
+            file.write(f"{{os.getppid()}} {{os.getpid()}} {{work}}\\n")
+        begun = [line.split()[2] for line in notes.read_text().splitlines()].count(work)
+        if hold.exists() and hold.read_text().split() == [work, str(begun)]:
+            hold.rename(hold.with_name("held"))
+            time.sleep(600)
         time.sleep(0.2)
         return function(*args, **kwargs)
     return slow
@@ -65,6 +74,7 @@ class Machines:
         from ray.cluster_utils import Cluster
 
         self.notes_path = notes
+        self.hold_path, self.held_path = notes.with_name("hold"), notes.with_name("held")
         quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 * MEGABYTE, "_system_config": quick}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -77,6 +87,14 @@ class Machines:
         if not self.notes_path.exists():
             return []
         return [Note(*map(int, line.split())) for line in self.notes_path.read_text().splitlines()]
+
+    def hold(self, work: int, beginning: int) -> None:
+        """The next workers stay for ever at this work when it begins for the so-manieth time; `held` says whether one does."""
+        self.held_path.unlink(missing_ok=True)
+        self.hold_path.write_text(f"{work} {beginning}")
+
+    def held(self) -> bool:
+        return self.held_path.exists()
 
     def kill_the_one_of(self, note: Note) -> None:
         """Pulls the plug of the machine on which some work is being done."""
@@ -99,7 +117,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     patch.delenv("RAY_ADDRESS", raising=False)
     started = Machines(folder / "notes")
     started.add(2)
-    (folder / "sitecustomize.py").write_text(SLOW_WORK.format(notes=str(started.notes_path)))
+    (folder / "sitecustomize.py").write_text(SLOW_WORK.format(notes=str(started.notes_path), hold=str(started.hold_path)))
     patch.setenv("PYTHONPATH", str(folder))  # workers get it behind the checkout
     yield started
     ray.shutdown()
@@ -154,14 +172,13 @@ def test_without_a_cluster_the_line_says_how_to_start_one(address, message, monk
 
 
 def test_a_machine_that_dies_while_features_are_made(machines, experiment, alone, together, monkeypatch):
-    committed, journal, killed = [], [], []
+    journal, killed = [], []
     commit, finish = StoreWriter.commit, StoreWriter.finish
 
     def commit_then_kill(self, block, crc):
         commit(self, block, crc)
-        committed.append(block)
-        if len(committed) == 4:
-            killed.append(next(note for note in reversed(machines.notes()) if note.work not in committed))
+        if machines.held() and not killed:
+            killed.append(next(note for note in machines.notes() if note.work == 6))
             machines.kill_the_one_of(killed[0])
 
     def read_then_finish(self, *args):
@@ -170,6 +187,7 @@ def test_a_machine_that_dies_while_features_are_made(machines, experiment, alone
 
     monkeypatch.setattr(StoreWriter, "commit", commit_then_kill)
     monkeypatch.setattr(StoreWriter, "finish", read_then_finish)
+    machines.hold(6, beginning=1)
     experiment.prepare(together)
     ours, theirs = (next(Layout.of(each).features.glob("*/features.npy")) for each in (together, alone))
     assert ours.read_bytes() == theirs.read_bytes()
@@ -199,20 +217,21 @@ def test_a_block_that_is_not_what_was_written_is_noticed_and_made_again(experime
 def test_a_machine_that_dies_while_cells_are_trained(machines, alone, together):
     machines.add(1)
     cells = cells_of(together, [1, 2])
+    machines.hold(1, beginning=3)
 
-    def kill_after_two_epochs():
-        while RunFolder(cells[0].folder).num_epochs_done() < 2:
+    def kill_in_the_third_epoch():
+        while not machines.held():
             time.sleep(0.02)
         machines.kill_the_one_of(next(note for note in machines.notes() if note.work == 1))
 
-    killer = threading.Thread(target=kill_after_two_epochs, daemon=True)
+    killer = threading.Thread(target=kill_in_the_third_epoch, daemon=True)
     killer.start()
     train_cells(cells)
     killer.join(timeout=10)
     score_cells(cells)
     where = [note.raylet for note in machines.notes() if note.work == 1]
-    assert where[0] == where[1] != where[-1]
-    assert len(where) <= 5  # it went on at its last whole epoch: of the four, one at most was begun twice
+    assert where[0] == where[1] == where[2] != where[3]
+    assert len(where) == 5  # it went on at its last whole epoch: of the four only the third was begun twice
     for ours, theirs in zip(cells, cells_of(alone, [1, 2]), strict=True):
         for name in ("model.safetensors", "scores/eval.parquet"):
             assert (ours.folder / name).read_bytes() == (theirs.folder / name).read_bytes()
