@@ -31,7 +31,7 @@ def main(layers: Layers) -> None:
 
 def make_store(settings: Settings) -> None:
     """Makes one store."""
-    utterances, protocol = load_protocol(settings, Layout.of(settings).root)
+    utterances, protocol = load_protocol(settings, Layout.of(settings).root, unknown=True)
     what = f"{settings.ssl.model}, layer {settings.ssl.layer}" if settings.frontend == "ssl" else settings.frontend
     print(f"04 features ({what}): {len(utterances)} utterances x {len(settings.augment.variants)} variants", flush=True)
     started = time.perf_counter()

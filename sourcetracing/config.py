@@ -9,6 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from sourcetracing.detection.settings import Detection
+from sourcetracing.detection.settings_experiments import Logreg, Mixing, Pruning
+from sourcetracing.detection.settings_features import Codec, LayerFeatures, Rawboost
+from sourcetracing.embeddings.settings import EmbeddingPictures
+from sourcetracing.metric_learning.settings import EmbeddingHead, MetricLearning
+from sourcetracing.openset.settings import Openset
+from sourcetracing.setting import setting
+from sourcetracing.tracing.settings import Trace
+
 VARIANTS = ("original", "reverb", "speech", "music", "noise")
 SPLITS = ("train", "dev", "eval")
 LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "it": "Italian", "pl": "Polish", "ru": "Russian"}
@@ -16,14 +25,6 @@ READERS = ("demo", "mlaad_source_tracing", "mcl_mlaad", "folder")
 FRONTENDS = ("lfcc", "ssl", "waveform")
 BACKENDS = ("aasist", "resnet18", "ecapa_tdnn", "aasist_raw", "ecapa_raw")
 RAW_BACKENDS = ("aasist_raw", "ecapa_raw")  # these take waveforms, the others features
-
-
-def setting(default: Any, help: str, *, choices: tuple | None = None, at_least: float | None = None, at_most: float | None = None):
-    """A dataclass field with the text `--help` shows and the values it admits (for a list: what each item may be)."""
-    metadata = {"help": help, "choices": choices, "at_least": at_least, "at_most": at_most}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -379,10 +380,22 @@ class Settings:
     ecapa_tdnn: EcapaTdnn = field(default_factory=EcapaTdnn)
     aasist_raw: AasistRaw = field(default_factory=AasistRaw)
     ecapa_raw: EcapaRaw = field(default_factory=EcapaRaw)
+    embedding_head: EmbeddingHead = field(default_factory=EmbeddingHead)
     train: Train = field(default_factory=Train)
+    metric_learning: MetricLearning = field(default_factory=MetricLearning)
     experiment: Experiment = field(default_factory=Experiment)
     evaluation: Evaluation = field(default_factory=Evaluation)
     speakers: Speakers = field(default_factory=Speakers)
+    openset: Openset = field(default_factory=Openset)
+    embedding_pictures: EmbeddingPictures = field(default_factory=EmbeddingPictures)
+    trace: Trace = field(default_factory=Trace)
+    detection: Detection = field(default_factory=Detection)
+    layer_features: LayerFeatures = field(default_factory=LayerFeatures)
+    rawboost: Rawboost = field(default_factory=Rawboost)
+    codec: Codec = field(default_factory=Codec)
+    logreg: Logreg = field(default_factory=Logreg)
+    mixing: Mixing = field(default_factory=Mixing)
+    pruning: Pruning = field(default_factory=Pruning)
     compute: Compute = field(default_factory=Compute)
     executor: Executor = field(default_factory=Executor)
     systems: dict[str, Any] = setting({}, "per system: settings that differ from configs/systems/<name>.yaml in this file")

@@ -17,7 +17,7 @@ from sourcetracing.store import FeatureStore
 
 def open_store(settings: Settings) -> FeatureStore:
     """The finished feature store of an experiment's settings. Raises `UserError` naming the script that makes what is missing."""
-    return find_store(settings, *load_protocol(settings, Layout.of(settings).root))
+    return find_store(settings, *load_protocol(settings, Layout.of(settings).root, unknown=True))
 
 
 class FeatureRows:
@@ -53,17 +53,18 @@ class FeatureRows:
         return features.to(self.device, non_blocking=True).float(), self.labels[index.to(self.device)]
 
 
+UNKNOWN_LABEL = -1  # of a source that is no class
+
+
 def label_ids(sources: pd.Series, classes: list[str]) -> np.ndarray:
-    """Class ids (N,) int64 in the declared order. Raises `UserError` for a source that is no class."""
+    """Class ids (N,) int64 in the declared order; UNKNOWN_LABEL for a source that is no class."""
     ids = {name: number for number, name in enumerate(classes)}
-    if strangers := sorted(set(sources) - set(ids)):
-        raise UserError(f"source {strangers[0]!r} is in the feature store but not in corpus.sources ({', '.join(classes)})")
-    return sources.map(ids).to_numpy(dtype=np.int64)
+    return sources.map(ids).fillna(UNKNOWN_LABEL).to_numpy(dtype=np.int64)
 
 
 def select_rows(store: FeatureStore, settings: Settings, split: str, languages: list[str], device: torch.device) -> FeatureRows:
-    """The rows of one split, some languages and `train.variants`, sorted by row. Raises `UserError` when there are none."""
-    index = store.index
+    """The rows of one split, some languages and `train.variants`, of known sources, sorted by row. Raises `UserError` without any."""
+    index = store.index[store.index["source"].isin(settings.corpus.sources)]
     chosen = index[select(index, languages=languages, splits=[split], variants=settings.train.variants)]
     if chosen.empty:
         raise UserError(f"no {split} rows for {'+'.join(languages)} in {store.folder}. Look at the counts of scripts/02_build_protocols.py")

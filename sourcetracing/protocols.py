@@ -158,11 +158,18 @@ def read_table(path: Path, columns: Sequence[str], next_command: str) -> pd.Data
     return table
 
 
-def load_protocol(settings: Settings, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The utterances and the protocol of an experiment folder, as script 02 wrote them."""
+def load_protocol(settings: Settings, root: Path, *, unknown: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The utterances of the corpus' languages and sources, and the whole protocol, as script 02 wrote them.
+
+    unknown: also those of corpus.unknown_sources, which are no class.
+    """
     command = "python scripts/02_build_protocols.py CONFIG.yaml"
     utterances = read_table(root / "utterances.csv", ["utt_id", "path", "language", "source", "duration_s", "digest"], command)
     protocol = read_table(root / "protocol.csv", ["utt_id", "split"], command)
     check_protocol(protocol, utterances)
-    kept = utterances["language"].isin(settings.corpus.languages) & utterances["source"].isin(settings.corpus.sources)
+    corpus = settings.corpus
+    kept = utterances["source"].isin(corpus.sources)
+    if unknown:
+        kept |= (corpus.unknown_sources == ["all"]) | utterances["source"].isin(corpus.unknown_sources)
+    kept &= utterances["language"].isin(corpus.languages)
     return utterances[kept].reset_index(drop=True), protocol

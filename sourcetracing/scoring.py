@@ -16,7 +16,7 @@ from sourcetracing.compute import autocast
 from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
 from sourcetracing.experiments import Cell
-from sourcetracing.feature_data import FeatureRows, label_ids
+from sourcetracing.feature_data import UNKNOWN_LABEL, FeatureRows, label_ids
 from sourcetracing.files import atomic_path, digest_of_file
 from sourcetracing.networks import build_model
 from sourcetracing.protocols import select
@@ -38,7 +38,7 @@ def is_scored(cell: Cell, split: str) -> bool:
 
 
 def score_cell(cell: Cell, store: FeatureStore, device: torch.device) -> None:
-    """Scores all languages, sources and variants of `evaluation.splits`, and stores logits and embeddings."""
+    """Scores all languages, sources (unknown ones too, as UNKNOWN_LABEL) and variants of `evaluation.splits`; stores logits, embeddings."""
     folder, settings = RunFolder(cell.folder), cell.settings
     model = load_model(cell, store).to(device)
     for split in settings.evaluation.splits:
@@ -99,9 +99,21 @@ def _story_of(path: Path) -> dict:
         return {}
 
 
-def read_scores(cell: Cell, split: str) -> pd.DataFrame:
-    """The score table of a cell. Raises `UserError` when it is missing, damaged or older than the weights."""
+def read_scores(cell: Cell, split: str, *, unknown: bool = False) -> pd.DataFrame:
+    """The score table of a cell: the rows of known sources, with `unknown` all rows, which are also those of its embeddings.
+
+    Raises `UserError` when it is missing, damaged or older than the weights.
+    """
     if not is_scored(cell, split):
         path = scores_path(cell, split)
         raise UserError(f"{path} is missing or older than its weights. Run: python scripts/06_get_classification_metrics.py CONFIG.yaml")
-    return pd.read_parquet(scores_path(cell, split))
+    scores = pd.read_parquet(scores_path(cell, split))
+    return scores if unknown else scores[scores["label"] != UNKNOWN_LABEL].reset_index(drop=True)
+
+
+def read_embeddings(cell: Cell, split: str) -> np.ndarray:
+    """Embeddings (N, E) float32, one for each row of `read_scores(..., unknown=True)`. Raises `UserError` when they were not stored."""
+    path = scores_path(cell, split).with_suffix(".embeddings.npy")
+    if not path.is_file():
+        raise UserError(f"{path} is missing. Delete {scores_path(cell, split)} and run script 06 with evaluation.embeddings=true")
+    return np.load(path).astype(np.float32)

@@ -23,7 +23,6 @@ from sourcetracing.experiments import Cell, load_cell
 from sourcetracing.feature_data import open_store
 from sourcetracing.features import extract_features
 from sourcetracing.layout import Layout
-from sourcetracing.run_folder import RunFolder
 from sourcetracing.scoring import score_cell
 from sourcetracing.store import PROGRESS, StoreWriter, write_block
 from sourcetracing.training import train_cell
