@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,6 +79,16 @@ def _read_bytes(path: str | Path) -> bytes:
 def resample(waveform: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
     """(samples,) float32 at `rate` Hz to `sample_rate` Hz, by soxr's high quality (about 16 bits)."""
     return waveform if rate == sample_rate else soxr.resample(waveform, rate, sample_rate, quality="HQ")
+
+
+def resample_blocks(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """`resample` of a waveform that comes in blocks (samples,) and never lies in memory as a whole."""
+    if rate == sample_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    yield from (stream.resample_chunk(block) for block in blocks)
+    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
 def crop(waveform: np.ndarray, num_samples: int, mode: str, generator: np.random.Generator | None = None) -> np.ndarray:
