@@ -1,0 +1,80 @@
+"""Which subsets make up a training or test set, by the names the tables use (spec 4.7; D54: ASV19 is train + dev)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+from sourcetracing.settings_check import did_you_mean
+
+SUBSETS = (
+    "asv19_train",
+    "asv19_dev",
+    "asv19_eval",
+    "asv21",
+    "asv5_train",
+    "asv5_dev",
+    "for",
+    "itw",
+    "mailabs",
+    "mlaad",
+    "odss",
+    "timit",
+    "ai4trust",
+)
+
+
+def train_sets(settings: Settings) -> dict[str, list[str]]:
+    """Name -> subsets of every training set, in the order of the published mixtures (detection.train)."""
+    return _named(settings, "train", settings.detection.train)
+
+
+def test_sets(settings: Settings) -> dict[str, list[str]]:
+    """Name -> subsets of the "real-life" sets that results are reported on (detection.test)."""
+    return _named(settings, "test", settings.detection.test)
+
+
+test_sets.__test__ = False  # or pytest takes it for a test wherever it is imported
+
+
+def baseline_train_sets(settings: Settings) -> dict[str, list[str]]:
+    """Name -> subsets of what the layer sweep and the augmented baseline train on (detection.baseline_train)."""
+    return _named(settings, "baseline_train", settings.detection.baseline_train)
+
+
+def baseline_sets(settings: Settings) -> dict[str, list[str]]:
+    """Name -> subsets of what the layer sweep is tested on, in-domain sets first (detection.baseline_test; the columns of Layers_eval).
+
+    ASV19 is its eval subset here: the sweep trains on ASV19's train + dev.
+    """
+    return _named(settings, "baseline_test", settings.detection.baseline_test)
+
+
+def used_subsets(settings: Settings) -> list[str]:
+    """Every subset that a training or test set names, once, in the order of `SUBSETS`."""
+    sets = [read(settings) for read in (train_sets, test_sets, baseline_train_sets, baseline_sets)]
+    named = {subset for group in sets for subsets in group.values() for subset in subsets}
+    return [subset for subset in SUBSETS if subset in named]
+
+
+def _named(settings: Settings, setting: str, names: Sequence[str]) -> dict[str, list[str]]:
+    known = settings.detection.sets
+    for name in names:
+        if name not in known:
+            raise UserError(f"detection.{setting}: {name!r} is not among detection.sets{did_you_mean(name, known)}")
+    return {_table_name(name): _checked(name, known[name]) for name in names}
+
+
+def _table_name(name: str) -> str:
+    """ASV19_eval stands in the column ASV19 of the published table."""
+    return name.removesuffix("_eval")
+
+
+def _checked(name: str, subsets: object) -> list[str]:
+    if not isinstance(subsets, list) or not subsets:
+        raise UserError(f"detection.sets.{name}={subsets!r}: a list of subsets is expected, such as [asv19_train, asv19_dev]")
+    for subset in subsets:
+        if subset not in SUBSETS:
+            raise UserError(f"detection.sets.{name}: unknown subset {subset!r}{did_you_mean(str(subset), SUBSETS)}")
+    return list(subsets)
