@@ -1,10 +1,7 @@
-"""One self-contained HTML page for an experiment: no network, no other files, no date of its own.
+"""The page of a source-tracing experiment (its frame: `report_page`).
 
 Reads   the computed tables, history.csv and model.json of the runs, the settings, the environment, the protocol's counts and its audit
 Writes  exp/<name>/report.html
-
-Tabs and variants are switched by radio buttons and CSS alone, so the page works where scripts are off, and prints in full; the one script
-sorts tables by the column that is clicked.
 """
 
 from __future__ import annotations
@@ -13,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -23,13 +19,12 @@ from sourcetracing import metrics
 from sourcetracing import report_charts as charts
 from sourcetracing.config import LANGUAGE_NAMES
 from sourcetracing.figures import read_histories, summed_confusion
-from sourcetracing.files import write_text
 from sourcetracing.leakage import overall_table, worst_cells
+from sourcetracing.report_page import commit_of, notes_box, settings_section, write_page
 from sourcetracing.report_tables import published_part
 from sourcetracing.table_text import ABSENT, mean_text, percent, spread_text
 from sourcetracing.tables import CROSS, MONO, POOLED, ScoredRun, Tables, matrix_of, mean_of
 
-TEMPLATE = Path(__file__).with_name("report_template.html")
 VARIANT_NAMES = {"original": "clean", "reverb": "in a room", "speech": "babble", "music": "music", "noise": "noise"}
 
 
@@ -55,33 +50,19 @@ def write_report(
         "Training": [_training_section(tables, runs)],
         "Corpus": [_corpus_section(corpus), _leakage_section(leakage)],
         "How to read": [_reading_section(tables)],
-        "Settings": [_settings_section(settings_yaml, environment)],
+        "Settings": [settings_section(settings_yaml, environment)],
     }
-    tabs = {title: [body for body in bodies if body] for title, bodies in tabs.items() if any(bodies)}
-    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=f"{escape(name)}: source tracing",
-        name=escape(name),
+    return write_page(
+        out_path,
+        title=f"{name}: source tracing",
+        eyebrow=f"Source tracing · experiment {name}",
         headline="Who made this voice, and can one still tell in another language?",
         lead=_lead(tables),
-        notes=_notes(tables),
-        tabs=_tabs(tabs),
-        picker_rules=_picker_rules(tables),
-        tab_rules=", ".join(f"#t{n}:checked ~ .t{n}" for n in range(len(tabs))) + " { display: block; }",
-        footer=f"Made from stored scores by scripts/08_make_tables.py; its numbers are in tables/. Commit {_commit(environment)}.",
+        notes=notes_box(tables.notes),
+        tabs=tabs,
+        footer=f"Made from stored scores by scripts/08_make_tables.py; its numbers are in tables/. Commit {commit_of(environment)}.",
+        rules=_picker_rules(tables),
     )
-    write_text(out_path, page)
-    return Path(out_path)
-
-
-def _tabs(tabs: Mapping[str, Sequence[str]]) -> str:
-    """A choice of tabs and their sections; radio buttons and CSS alone, so that it works and prints where scripts are off."""
-    choices, panels = [], []
-    for number, (title, bodies) in enumerate(tabs.items()):
-        checked = " checked" if number == 0 else ""
-        choices.append(f'<input type="radio" name="tab" id="t{number}"{checked}><label for="t{number}">{escape(title)}</label>')
-        sections = "".join(f"<section>{body}</section>" for body in bodies)
-        panels.append(f'<div class="tab t{number}" role="region" aria-label="{escape(title)}">{sections}</div>')
-    return f'<div class="picker tabs">{"".join(choices)}{"".join(panels)}</div>'
 
 
 def _lead(tables: Tables) -> str:
@@ -100,12 +81,6 @@ def _sets(sets: Sequence[str]) -> str:
     kind = "language" if all("+" not in name for name in sets) else "set of languages"
     plural = kind.replace("language", "languages", 1) if kind == "language" else "sets of languages"
     return f"1 {kind}" if len(sets) == 1 else f"{len(sets)} {plural}"
-
-
-def _notes(tables: Tables) -> str:
-    if not tables.notes:
-        return ""
-    return f'<div class="notes" role="note"><ul>{"".join(f"<li>{escape(note)}</li>" for note in tables.notes)}</ul></div>'
 
 
 def _matrix_section(tables: Tables) -> str:
@@ -310,24 +285,6 @@ def _reading_section(tables: Tables) -> str:
     return f"<h2>How to read this</h2><dl>{body}</dl>"
 
 
-def _settings_section(settings_yaml: str, environment: Mapping[str, Any]) -> str:
-    rows = pd.DataFrame(list(_flat(environment)), columns=["what", "value"])
-    table = charts.plain_table(rows, text_columns=["value"]) if len(rows) else "<p>not recorded</p>"
-    return (
-        "<h2>How it was made</h2><p>These settings and this environment. Each run folder holds its own copy of both.</p>"
-        f'<details><summary>Settings</summary><pre tabindex="0">{escape(settings_yaml)}</pre></details>'
-        f"<details><summary>Environment</summary>{table}</details>"
-    )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = ""):
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key} ")
-        else:
-            yield f"{prefix}{key}", str(value)
-
-
 def _picker_rules(tables: Tables) -> str:
     rules = [f"#v{n}:checked ~ .panels > .p{n}" for n in range(len(_shown_variants(tables)))]
     return f"{', '.join(rules)} {{ display: grid; }}"
@@ -344,7 +301,3 @@ def _chance(tables: Tables) -> float:
 def _round_up(value: float) -> float:
     """The next of 0.5, 1, 1.5, ...; 1 for what is not finite."""
     return max(0.5, math.ceil(2 * value) / 2) if math.isfinite(value) else 1.0
-
-
-def _commit(environment: Mapping[str, Any]) -> str:
-    return escape(str(environment.get("git_commit", "unknown")))
