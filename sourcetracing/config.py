@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sourcetracing.detection.settings import Detection
-from sourcetracing.detection.settings_experiments import Logreg, Mixing, Pruning
+from sourcetracing.detection.settings_experiments import Logreg, Mixing, Pruning, Selection
 from sourcetracing.detection.settings_features import Codec, LayerFeatures, Rawboost
 from sourcetracing.embeddings.settings import EmbeddingPictures
 from sourcetracing.metric_learning.settings import EmbeddingHead, MetricLearning
@@ -394,6 +394,7 @@ class Settings:
     rawboost: Rawboost = field(default_factory=Rawboost)
     codec: Codec = field(default_factory=Codec)
     logreg: Logreg = field(default_factory=Logreg)
+    selection: Selection = field(default_factory=Selection)
     mixing: Mixing = field(default_factory=Mixing)
     pruning: Pruning = field(default_factory=Pruning)
     compute: Compute = field(default_factory=Compute)
