@@ -25,6 +25,7 @@ from sourcetracing.parallel import map_unordered, resolve_workers
 from sourcetracing.progress import bar
 from sourcetracing.synthesis import make, plan
 from sourcetracing.synthesis.espeak import require_espeak
+from sourcetracing.synthesis.tiny_encoder import FOLDER_NAME, is_complete, write_tiny_encoder
 from sourcetracing.synthesis.vocoders import checkpoint_settings
 
 RECIPE_VERSION = 2  # goes up with every change that makes other bytes from the same settings
@@ -53,7 +54,10 @@ class _Part:
 
 
 def download(settings: Settings) -> None:
-    """Makes what is missing below paths.corpus, paths.musan and paths.rirs; existing files are kept. Raises UserError (see `_claim`)."""
+    """Makes what is missing below paths.corpus, paths.musan and paths.rirs; existing files are kept. Raises UserError (see `_claim`).
+
+    Beside the speech lies an SSL encoder that has learned nothing, for systems that want one offline: ssl.model=<corpus>/tiny_wav2vec2.
+    """
     parts = _parts(settings)
     for part in parts:
         _claim(part)
@@ -65,6 +69,8 @@ def download(settings: Settings) -> None:
             _sweep(part.root)
         _make_all(jobs, resolve_workers(settings.compute.workers))
     _write_meta(parts[0])
+    if not is_complete(encoder := Path(settings.paths.corpus) / FOLDER_NAME):
+        write_tiny_encoder(encoder, settings.seed)
 
 
 def _make_all(jobs: list[make.Job], workers: int) -> None:
