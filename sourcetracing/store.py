@@ -128,11 +128,11 @@ class StoreWriter:
         self._append({"block": block, "crc32": crc})
         self.finished[block] = crc
 
-    def finish(self, index: pd.DataFrame, facts: dict) -> None:
+    def finish(self, index: pd.DataFrame, facts: dict, columns: Sequence[str] = INDEX_COLUMNS) -> None:
         """Turns the finished array into a store. facts: what store.json shall hold beside shape, dtype, checksum and bytes."""
         assert not self.remaining() and len(index) == self.shape[0]
         with atomic_path(self.folder / INDEX) as partial:
-            index[INDEX_COLUMNS].to_csv(partial, index=False)
+            index[list(columns)].to_csv(partial, index=False)
         checksum, num_bytes = digest_of_file(self.path), self.path.stat().st_size
         os.replace(self.path, self.folder / FEATURES)
         shape = {"shape": list(self.shape), "dtype": self.dtype.name, "bytes": num_bytes, "checksum": checksum}
