@@ -16,6 +16,7 @@ from pathlib import Path
 from sourcetracing.errors import UserError
 from sourcetracing.settings_io import describe, read_layers
 
+_SETTINGS_FILES = "CONFIG.yaml [MORE.yaml ...]"
 EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 _PLAIN_OS_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
 
@@ -30,23 +31,57 @@ def run_script(
     those that were given: name -> value ("" where it takes none).
     Exit status: 0 done, 2 the user's mistake (one line on stderr), 130 interrupted.
     """
-    words = sys.argv[1:] if argv is None else list(argv)
+
+    def act(words: list[str]) -> bool:
+        chosen, settings_words = _take_flags(words, flags or {})
+        if "--help" in chosen:
+            _print_help(doc, uses, flags or {}, [word for word in settings_words if not word.startswith("-")])
+            return False
+        _refuse_flags(settings_words, flags or {})
+        layers = read_layers(settings_words)
+        work(layers, chosen) if flags else work(layers)
+        return True
+
+    sys.exit(_run(act, sys.argv[1:] if argv is None else list(argv)))
+
+
+def run_tool(
+    work: Callable[[list[str], dict[str, str], list[str]], None],
+    *,
+    doc: str,
+    uses: Sequence[str],
+    things: str,
+    flags: Mapping[str, str],
+    argv: Sequence[str] | None = None,
+) -> None:
+    """`run_script` for a script whose words are things to work on instead of settings files: `work(words, chosen flags, settings words)`.
+
+    things: what --help calls them. A word with = is a setting, unless there is a file of that name.
+    """
+
+    def act(words: list[str]) -> bool:
+        chosen, others = _take_flags(words, flags)
+        changes = [word for word in others if "=" in word and not word.startswith("-") and not os.path.exists(word)]
+        others = [word for word in others if word not in changes]
+        if "--help" in chosen:
+            _print_help(doc, uses, flags, changes, things)
+            return False
+        if unknown := next((word for word in others if word.startswith("-") and not os.path.exists(word)), None):
+            raise UserError(f"{unknown}: there are no flags here but {', '.join([*flags, '--help'])}; settings are written key=value")
+        work(others, chosen, changes)
+        return True
+
+    sys.exit(_run(act, sys.argv[1:] if argv is None else list(argv)))
+
+
+def _run(act: Callable[[list[str]], bool], words: list[str]) -> int:
     if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun or accelerate started, the first one talks
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
-    sys.exit(_run(work, doc, uses, flags or {}, words))
-
-
-def _run(work: Callable[..., None], doc: str, uses: Sequence[str], flags: Mapping[str, str], words: list[str]) -> int:
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        chosen, settings_words = _take_flags(words, flags)
-        if "--help" in chosen:
-            _print_help(doc, uses, flags, [word for word in settings_words if not word.startswith("-")])
+        if not act(words):  # --help
             return 0
-        _refuse_flags(settings_words, flags)
-        layers = read_layers(settings_words)
-        work(layers, chosen) if flags else work(layers)
     except UserError as error:
         return _complain(f"error: {error}")
     except KeyboardInterrupt:
@@ -100,12 +135,12 @@ def _refuse_flags(words: Sequence[str], flags: Mapping[str, str]) -> None:
         raise UserError(f"a settings file is missing. Run: {_command(['configs/demo.yaml', *words])}")
 
 
-def _print_help(doc: str, uses: Sequence[str], flags: Mapping[str, str], words: list[str]) -> None:
+def _print_help(doc: str, uses: Sequence[str], flags: Mapping[str, str], words: list[str], things: str = _SETTINGS_FILES) -> None:
     settings = read_layers(words).resolve()
     origin = " ".join(words) if words else "the defaults; name a CONFIG.yaml before --help to see its values"
     print(re.sub(r"\n{3,}", "\n\n", doc.strip()))
     shown = "".join(f" [{flag}]" for flag in flags)
-    print(f"\nusage: {_command([])} CONFIG.yaml [MORE.yaml ...] [key=value ...]{shown}   (later wins)")
+    print(f"\nusage: {_command([])} {things} [key=value ...]{shown}   (later wins)")
     for flag, meaning in flags.items():
         print(f"  {flag:<12} {meaning}")
     print(f"\nsettings of this script ({origin}):\n{describe(settings, uses)}")
