@@ -16,6 +16,7 @@ BACKENDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "aasist": ("models.aasist", "Aasist", ("num_features", "num_frames")),
     "resnet18": ("models.resnet18", "ResNet18", ()),
     "ecapa_tdnn": ("models.ecapa_tdnn", "EcapaTdnn", ("num_features",)),
+    "embedding_head": ("models.embedding_head", "EmbeddingHead", ("num_features",)),
     "aasist_raw": ("models.aasist_raw", "AasistRaw", ()),
     "ecapa_raw": ("models.ecapa_raw", "EcapaRaw", ()),
 }

@@ -23,7 +23,7 @@ SPLITS = ("train", "dev", "eval")
 LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "it": "Italian", "pl": "Polish", "ru": "Russian"}
 READERS = ("demo", "mlaad_source_tracing", "mcl_mlaad", "folder")
 FRONTENDS = ("lfcc", "ssl", "waveform")
-BACKENDS = ("aasist", "resnet18", "ecapa_tdnn", "aasist_raw", "ecapa_raw")
+BACKENDS = ("aasist", "resnet18", "ecapa_tdnn", "embedding_head", "aasist_raw", "ecapa_raw")
 RAW_BACKENDS = ("aasist_raw", "ecapa_raw")  # these take waveforms, the others features
 
 

@@ -13,6 +13,7 @@ SMALL = {
     "aasist_raw": {"channels": (4, 8), "gat_dims": (8, 4)},
     "resnet18": {"width": 8},
     "ecapa_tdnn": {"channels": 16},
+    "embedding_head": {"hidden": 16, "embedding": 8},
     "ecapa_raw": {"channels": 16},
 }
 
