@@ -120,7 +120,7 @@ def find_problem(waveform: np.ndarray, rate: int, rules: Audio) -> str | None:
     return None
 
 
-def _check_file(path: Path, rules: Audio) -> tuple[float, int, str, str | None]:
+def check_file(path: Path, rules: Audio) -> tuple[float, int, str, str | None]:
     """(duration in s, Hz, digest, problem or None) of one file; decodes it at its own rate."""
     try:
         content = _read_bytes(path)
@@ -134,7 +134,7 @@ def _check_files(paths: list[Path], settings: Settings) -> Iterator[tuple[float,
     # Decoding and hashing release the interpreter lock, so threads are enough and start at once.
     with ThreadPoolExecutor(resolve_workers(settings.compute.workers)) as pool:
         try:
-            results = pool.map(lambda path: _check_file(path, settings.audio), paths)
+            results = pool.map(lambda path: check_file(path, settings.audio), paths)
             yield from bar(results, total=len(paths), desc="check audio", unit="file")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

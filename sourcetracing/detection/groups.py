@@ -27,20 +27,15 @@ SUBSETS = (
 
 def train_sets(settings: Settings) -> dict[str, list[str]]:
     """Name -> subsets of every training set, in the order of the published mixtures (detection.train)."""
-    return _named(settings, "train", settings.detection.train)
+    return named_sets(settings, settings.detection.train, "detection.train")
 
 
 def test_sets(settings: Settings) -> dict[str, list[str]]:
     """Name -> subsets of the "real-life" sets that results are reported on (detection.test)."""
-    return _named(settings, "test", settings.detection.test)
+    return named_sets(settings, settings.detection.test, "detection.test")
 
 
 test_sets.__test__ = False  # or pytest takes it for a test wherever it is imported
-
-
-def baseline_train_sets(settings: Settings) -> dict[str, list[str]]:
-    """Name -> subsets of what the layer sweep and the augmented baseline train on (detection.baseline_train)."""
-    return _named(settings, "baseline_train", settings.detection.baseline_train)
 
 
 def baseline_sets(settings: Settings) -> dict[str, list[str]]:
@@ -48,27 +43,31 @@ def baseline_sets(settings: Settings) -> dict[str, list[str]]:
 
     ASV19 is its eval subset here: the sweep trains on ASV19's train + dev.
     """
-    return _named(settings, "baseline_test", settings.detection.baseline_test)
+    sets = named_sets(settings, settings.detection.baseline_test, "detection.baseline_test")
+    return {name.removesuffix("_eval"): subsets for name, subsets in sets.items()}
 
 
 def used_subsets(settings: Settings) -> list[str]:
-    """Every subset that a training or test set names, once, in the order of `SUBSETS`."""
-    sets = [read(settings) for read in (train_sets, test_sets, baseline_train_sets, baseline_sets)]
-    named = {subset for group in sets for subsets in group.values() for subset in subsets}
-    return [subset for subset in SUBSETS if subset in named]
+    """Every subset that the experiments name, once, in the order of `SUBSETS`."""
+    named = {
+        **train_sets(settings),
+        **test_sets(settings),
+        **named_sets(settings, settings.detection.baseline_test, "detection.baseline_test"),
+        **named_sets(settings, settings.logreg.sweep_train, "logreg.sweep_train"),
+        **named_sets(settings, settings.mixing.train_sets, "mixing.train_sets"),
+        **named_sets(settings, settings.pruning.train, "pruning.train"),
+    }
+    used = {subset for subsets in named.values() for subset in subsets}
+    return [subset for subset in SUBSETS if subset in used]
 
 
-def _named(settings: Settings, setting: str, names: Sequence[str]) -> dict[str, list[str]]:
-    known = settings.detection.sets
+def named_sets(settings: Settings, names: Sequence[str], setting: str) -> dict[str, list[str]]:
+    """Name -> subsets of some of detection.sets; a subset's own name stands for it alone. Raises `UserError` naming the setting."""
+    known = {**{subset: [subset] for subset in SUBSETS}, **settings.detection.sets}
     for name in names:
         if name not in known:
-            raise UserError(f"detection.{setting}: {name!r} is not among detection.sets{did_you_mean(name, known)}")
-    return {_table_name(name): _checked(name, known[name]) for name in names}
-
-
-def _table_name(name: str) -> str:
-    """ASV19_eval stands in the column ASV19 of the published table."""
-    return name.removesuffix("_eval")
+            raise UserError(f"{setting}: {name!r} is not among detection.sets{did_you_mean(name, known)}")
+    return {name: _checked(name, known[name]) for name in names}
 
 
 def _checked(name: str, subsets: object) -> list[str]:
