@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -57,9 +58,9 @@ def build_manifest(settings: Settings) -> BuiltManifest:
     if len(missing):
         notes.append(f"left out {len(missing)} missing files, named in {_missing_path(settings)}")
     digest = digest_of_json({"rows": listed.astype(str).to_numpy().tolist(), "audio": vars(settings.audio)})
-    record = _record_path(settings)
-    if manifest_path(settings).exists() and record.exists() and pd.read_json(record, typ="series")["digest"] == digest:
-        return BuiltManifest(load_manifest(settings), list(pd.read_json(record, typ="series")["notes"]), is_new=False)
+    record = _read_record(settings)
+    if record.get("digest") == digest:
+        return BuiltManifest(load_manifest(settings), record["notes"], is_new=False)
     rows, num_bad = _check(listed, settings)
     if num_bad:
         notes.append(f"left out {num_bad} bad audio files, named in {_bad_path(settings)}")
@@ -68,12 +69,18 @@ def build_manifest(settings: Settings) -> BuiltManifest:
         notes.insert(0, STAND_IN_NOTE)
     with atomic_path(manifest_path(settings)) as partial:
         rows[list(COLUMNS)].to_csv(partial, index=False)
-    write_json(record, {"digest": digest, "origin": settings.detection.origin, "notes": notes})
+    write_json(_record_path(settings), {"digest": digest, "origin": settings.detection.origin, "notes": notes})
     return BuiltManifest(rows[list(COLUMNS)], notes, is_new=True)
 
 
 def _record_path(settings: Settings) -> Path:
     return detection_folder(settings) / "files.json"
+
+
+def _read_record(settings: Settings) -> dict:
+    path = _record_path(settings)
+    is_built = path.exists() and manifest_path(settings).exists()
+    return json.loads(path.read_text(encoding="utf-8")) if is_built else {}
 
 
 def _missing_path(settings: Settings) -> Path:
