@@ -1,0 +1,137 @@
+"""From scored cells to one array of embeddings for each run (script 10).
+
+What `scoring` stored for the weights on disk is taken as it is; only splits that were not scored yet need the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sourcetracing.config import SPLITS
+from sourcetracing.embeddings.stored import EmbeddingFolder
+from sourcetracing.errors import UserError
+from sourcetracing.experiments import Cell
+from sourcetracing.feature_data import UNKNOWN_LABEL
+from sourcetracing.files import atomic_path, digest_of_file, digest_of_json, write_json
+from sourcetracing.layout import Layout
+from sourcetracing.npy import create_array, write_at
+from sourcetracing.progress import bar
+from sourcetracing.protocols import load_protocol, read_table
+from sourcetracing.run_folder import RunFolder
+from sourcetracing.scoring import is_scored, read_scores, scores_path
+from sourcetracing.speakers.groups import LABEL_COMMAND
+from sourcetracing.training_matrix import score_cells
+
+BLOCK_ROWS = 8192  # copied at a time
+
+
+def collect_embeddings(cells: Sequence[Cell]) -> list[Cell]:
+    """Makes what is missing of train, dev and eval (known and unknown sources, all stored variants); returns the cells that had to be made.
+
+    Embeddings that belong to the weights and tables on disk are kept. Raises `UserError`.
+    """
+    inputs = [_digest_of_inputs(cell) for cell in cells]
+    to_do = [
+        (_on_all_splits(cell), digest)
+        for cell, digest in zip(cells, inputs, strict=True)
+        if EmbeddingFolder(cell.folder).read_record().get("inputs") != digest
+    ]
+    for cell, _ in to_do:
+        _forget_scores_without_embeddings(cell)
+    score_cells([cell for cell, _ in to_do])
+    for cell, digest in bar(to_do, desc="collect", unit="run", disable=not to_do):
+        _collect(cell, digest)
+    return [cell for cell, _ in to_do]
+
+
+def _digest_of_inputs(cell: Cell) -> str:
+    layout, corpus = Layout.of(cell.settings), cell.settings.corpus
+    tables = [layout.utterances, layout.protocol, layout.pseudo_speakers]
+    digests = [digest_of_file(path) if path.is_file() else "" for path in [RunFolder(cell.folder).weights, *tables]]
+    return digest_of_json([digests, corpus.languages, corpus.sources, corpus.unknown_sources])
+
+
+def _on_all_splits(cell: Cell) -> Cell:
+    """The same cell, to be scored with embeddings on every split in which its corpus has anything."""
+    layout = Layout.of(cell.settings)
+    utterances, protocol = load_protocol(cell.settings, layout.root, unknown=True)
+    there = set(protocol["split"][protocol["utt_id"].isin(utterances["utt_id"])])
+    evaluation = replace(cell.settings.evaluation, splits=[split for split in SPLITS if split in there], embeddings=True)
+    return replace(cell, settings=replace(cell.settings, evaluation=evaluation))
+
+
+def _embeddings_path(cell: Cell, split: str) -> Path:
+    return scores_path(cell, split).with_suffix(".embeddings.npy")
+
+
+def _forget_scores_without_embeddings(cell: Cell) -> None:
+    """Scores of a time when evaluation.embeddings was false look complete to `score_cells`, so they have to go."""
+    for split in cell.settings.evaluation.splits:
+        if is_scored(cell, split) and not _embeddings_path(cell, split).is_file():
+            scores_path(cell, split).unlink()
+
+
+def _collect(cell: Cell, inputs: str) -> None:
+    folder, splits = EmbeddingFolder(cell.folder), cell.settings.evaluation.splits
+    tables = [read_scores(cell, split, unknown=True) for split in splits]
+    arrays = [np.load(_embeddings_path(cell, split), mmap_mode="r") for split in splits]
+    for split, table, array in zip(splits, tables, arrays, strict=True):
+        if len(table) != len(array):
+            raise UserError(
+                f"{_embeddings_path(cell, split)} has {len(array)} rows, its scores have {len(table)}. Delete both and run this again"
+            )
+    index = _index_of(cell, pd.concat(tables, ignore_index=True))
+    assert not index.duplicated(["utt_id", "variant"]).any()
+    folder.record.unlink(missing_ok=True)
+    with atomic_path(folder.array) as partial:
+        first = create_array(partial, (len(index), arrays[0].shape[1]), arrays[0].dtype)
+        write_at(partial, first, chain.from_iterable(map(_blocks, arrays)))
+    with atomic_path(folder.index) as partial:
+        index.to_parquet(partial, index=False)
+    write_json(folder.record, _record(cell, index, arrays, inputs))
+
+
+def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    return (array[start : start + BLOCK_ROWS] for start in range(0, len(array), BLOCK_ROWS))
+
+
+def _index_of(cell: Cell, scores: pd.DataFrame) -> pd.DataFrame:
+    """row, utt_id, split, variant, language, source, speaker, pseudo_speaker, known; one line for each row of scores."""
+    layout = Layout.of(cell.settings)
+    utterances, _ = load_protocol(cell.settings, layout.root, unknown=True)
+    index = scores[["utt_id", "split", "variant", "language", "source"]].copy()
+    index.insert(0, "row", range(len(index)))
+    index["speaker"] = _looked_up(index["utt_id"], utterances, "speaker")
+    index["pseudo_speaker"] = ""
+    if layout.pseudo_speakers.is_file():
+        labelled = read_table(layout.pseudo_speakers, ["utt_id", "pseudo_speaker"], LABEL_COMMAND)
+        index["pseudo_speaker"] = _looked_up(index["utt_id"], labelled, "pseudo_speaker")
+    index["known"] = scores["label"].to_numpy() != UNKNOWN_LABEL
+    return index
+
+
+def _looked_up(utt_ids: pd.Series, table: pd.DataFrame, column: str) -> pd.Series:
+    """What a table says of each utterance; "" where it says nothing."""
+    return utt_ids.map(table.set_index("utt_id")[column]).fillna("").astype(str) if column in table else pd.Series("", index=utt_ids.index)
+
+
+def _record(cell: Cell, index: pd.DataFrame, arrays: Sequence[np.ndarray], inputs: str) -> dict:
+    return {
+        "weights": digest_of_file(RunFolder(cell.folder).weights),
+        "inputs": inputs,
+        "system": cell.system,
+        "train_set": cell.train_set,
+        "seed": cell.seed,
+        "rows": len(index),
+        "width": arrays[0].shape[1],
+        "dtype": str(arrays[0].dtype),
+        "rows_of_split": index["split"].value_counts(sort=False).to_dict(),
+        "sources": index["source"].nunique(),
+        "unknown_sources": index.loc[~index["known"], "source"].nunique(),
+    }

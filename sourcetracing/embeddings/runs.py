@@ -1,0 +1,49 @@
+"""Which runs scripts 10 and 11 mean: the trained cells of the experiment, or one run folder, whatever experiment it is of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+from sourcetracing.experiments import Cell, load_cells, set_name, system_label
+from sourcetracing.layout import Layout
+from sourcetracing.run_folder import RunFolder
+from sourcetracing.settings_check import did_you_mean
+from sourcetracing.settings_io import Layers, load_settings
+
+TRAIN_COMMAND = "python scripts/05_train_matrix.py CONFIG.yaml"
+
+
+def chosen_cells(layers: Layers, run: str | None = None) -> tuple[list[Cell], str]:
+    """The trained cells that are meant, and a line on those that are not trained ("" without any). Raises `UserError` for none."""
+    if run is not None:
+        return [cell_of_run(Path(run), layers.resolve())], ""
+    cells = load_cells(layers)
+    trained = [cell for cell in cells if RunFolder(cell.folder).is_finished]
+    missing = [f"{cell.system} on {cell.train_set}, seed {cell.seed}" for cell in cells if cell not in trained]
+    lack = f"{len(missing)} of {len(cells)} cells are not trained (first: {missing[0]})" if missing else ""
+    if not trained:
+        raise UserError(f"{lack}. Run: {TRAIN_COMMAND}")
+    return trained, f"{lack}; {TRAIN_COMMAND} trains them" if lack else ""
+
+
+def cell_of_run(folder: Path, settings: Settings) -> Cell:
+    """The cell that lies in a run folder, by the settings that lie there.
+
+    How to compute and to draw it is up to `settings`, but for the precision, which the run learned with. Raises `UserError`: no such
+    folder, no run in it, not trained to its end.
+    """
+    if not (folder / "config.yaml").is_file():
+        there = [str(path.parent) for path in Layout.of(settings).runs.glob("*/*/config.yaml")]
+        what = "holds no run (it has no config.yaml)" if folder.is_dir() else "does not exist"
+        raise UserError(f"--run {folder} {what}{did_you_mean(str(folder), there) if there else f'. Run: {TRAIN_COMMAND}'}")
+    if not RunFolder(folder).is_finished:
+        raise UserError(f"--run {folder} is not trained to its end. Run: {TRAIN_COMMAND}")
+    own = load_settings([str(folder / "config.yaml")])
+    own.compute = replace(settings.compute, precision=own.compute.precision)
+    own.evaluation.batch_size = settings.evaluation.batch_size
+    own.executor, own.embedding_pictures = settings.executor, settings.embedding_pictures
+    train_set = set_name(own.train.languages or own.corpus.languages)
+    return Cell(system_label(own), train_set, own.train.seed, own, folder)
