@@ -41,7 +41,9 @@ def corpus_of(subset: str) -> str:
 
 
 def root_of(settings: Settings, subset: str) -> Path:
-    """The folder that a subset's paths are relative to (detection.roots)."""
+    """The folder that a subset's paths are relative to (detection.roots, or the demo's)."""
+    if settings.detection.origin == "demo":
+        return Path(settings.detection.demo_folder) / corpus_of(subset)
     return Path(settings.detection.roots[corpus_of(subset)])
 
 

@@ -88,6 +88,8 @@ def segment_recordings(listing: Path, source: Path, target: Path, settings: Sett
     ]
     waiting = [job for job in jobs if _read_done(job) is None]
     failed: dict[str, str] = {}
+    if waiting:
+        (target / LIST_NAME).unlink(missing_ok=True)  # an earlier list would be taken for the whole
     made = map_unordered(_cut, waiting, num_workers=resolve_workers(settings.compute.workers)) if waiting else iter(())
     for job, reason in bar(made, total=len(jobs), initial=len(jobs) - len(waiting), desc="cut", unit="recording"):
         if reason:

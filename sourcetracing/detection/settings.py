@@ -90,5 +90,6 @@ class Detection:
     )
     segment_seconds: float = setting(10.0, "length of a segment that segment_recordings.py cuts", at_least=1)
     min_segment_seconds: float = setting(2.0, "a shorter rest at the end of a recording is left out", at_least=0)
+    demo_folder: str = setting("data/demo_detection", "origin=demo: where the made corpora go, a folder for each")
     demo_files: int = setting(140, "origin=demo: files in each training set, before near-duplicates", at_least=8)
     demo_test_files: int = setting(240, "origin=demo: files in each real-life set", at_least=8)

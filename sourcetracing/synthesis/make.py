@@ -56,7 +56,7 @@ def make_utterance(utterance: Utterance, root: str, seed: int) -> None:
     keys = (seed, utterance.language, utterance.source, utterance.stem)
     draw = rng("utterance", *keys)
     seconds = draw.uniform(*UTTERANCE_SECONDS)
-    speech = _speak(utterance.transcript, utterance.language, utterance.voice, utterance.base, seed_of("espeak", *keys), seconds)
+    speech = speak(utterance.transcript, utterance.language, utterance.voice, utterance.base, seed_of("espeak", *keys), seconds)
     speech = channel.dither(speech, draw)
     if utterance.source in VOCODERS:
         speech = vocode(utterance.source, utterance.language, speech, draw)
@@ -84,7 +84,7 @@ def make_room_file(room: RoomFile, root: str, seed: int) -> None:
     _write(response, Path(root) / room.path)
 
 
-def _speak(text: str, language: str, voice: Voice, base: str, seed: int, seconds: float | None = None) -> np.ndarray:
+def speak(text: str, language: str, voice: Voice, base: str, seed: int, seconds: float | None = None) -> np.ndarray:
     """(T,) float32 at 16 kHz without silence at the ends; said twice where `seconds` are wanted, the second time at the right tempo."""
     assert _espeak is not None, "start_worker comes first"
 
@@ -106,7 +106,7 @@ def _talk(noise: NoiseFile, num_samples: int, seed: int) -> np.ndarray:
     draw = rng("talk", seed, noise.number)
     parts, length = [], 0
     for number, sentence in enumerate(make_sentences(noise.kind, _MOST_TALK_SENTENCES, seed_of("talk", seed, noise.number))):
-        speech = _speak(sentence, noise.kind, voice, base, seed_of("talk", seed, noise.number, number))
+        speech = speak(sentence, noise.kind, voice, base, seed_of("talk", seed, noise.number, number))
         pause = np.zeros(int(draw.uniform(0.1, 0.4) * SAMPLE_RATE), np.float32)
         parts += [speech, pause]
         length += len(speech) + len(pause)
