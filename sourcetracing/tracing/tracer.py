@@ -1,0 +1,150 @@
+"""One file to one answer: windows, calibrated probabilities of each, known or unknown, and what makes the answer doubtful.
+
+Shapes: W windows, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.special import logsumexp
+
+from sourcetracing.audio import BadAudio
+from sourcetracing.compute import pick_device
+from sourcetracing.errors import UserError
+from sourcetracing.tracing.audio_stream import Windows, open_audio
+from sourcetracing.tracing.calibration import Calibration, calibrate
+from sourcetracing.tracing.system import TracingSystem, load_run
+from sourcetracing.tracing.unknown import UnknownRule, fit_rule
+
+
+@dataclass(frozen=True)
+class FileTrace:
+    """What was found in one file."""
+
+    path: str
+    duration_s: float
+    num_silent: int  # windows left out
+    starts_s: np.ndarray  # (W,)
+    window_probabilities: np.ndarray  # (W, C)
+    window_scores: np.ndarray | None  # (W,) unknown scores; None without a rule
+    probabilities: np.ndarray  # (C,)
+    unknown_score: float | None  # mean of the windows'
+    is_unknown: bool | None
+    notes: list[str]
+
+
+class Tracer:
+    """A system with its calibration and its rule for unknown sources; called with a path it gives a `FileTrace`."""
+
+    def __init__(self, system: TracingSystem, calibration: Calibration, rule: UnknownRule | None):
+        self.system, self.calibration, self.rule = system, calibration, rule
+        self.trace, self.audio = system.settings.trace, system.settings.audio
+        if self.trace.hop_seconds > self.audio.crop_seconds:
+            raise UserError(
+                f"trace.hop_seconds={self.trace.hop_seconds:g} is more than a window of {self.audio.crop_seconds:g} s "
+                "(audio.crop_seconds): what lies between two windows would not be heard"
+            )
+
+    @classmethod
+    def load(cls, run_folder: str | Path, changes: list[str]) -> Tracer:
+        """The tracer of a run folder; fits what is not there yet. changes: key=value words. Raises `UserError`."""
+        cell = load_run(run_folder, changes)
+        device = pick_device(cell.settings.compute.device)
+        return cls(TracingSystem(cell, device), calibrate(cell, device), fit_rule(cell, device))
+
+    def __call__(self, path: str | Path) -> FileTrace:
+        """Raises `BadAudio` for a file that cannot be read, is too short or silent throughout."""
+        rate, hop = self.audio.sample_rate, round(self.trace.hop_seconds * self.audio.sample_rate)
+        with open_audio(path, rate) as stream:
+            windows = Windows(stream.blocks, self.system.window_samples, hop)
+            loud = _Loud(windows, self.trace.silence_peak_dbfs)
+            parts = [self._evaluate(path, group) for group in _groups(loud, self.trace.batch_windows)]
+        duration_s = windows.num_samples / rate
+        self._refuse_useless(path, duration_s, parts)
+        starts, log_p, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
+        combined = combine(log_p, self.trace.combine)
+        score = float(scores.mean()) if self.rule else None
+        return FileTrace(
+            path=str(path),
+            duration_s=duration_s,
+            num_silent=loud.num_silent,
+            starts_s=starts / rate,
+            window_probabilities=np.exp(log_p),
+            window_scores=scores if self.rule else None,
+            probabilities=combined,
+            unknown_score=score,
+            is_unknown=score > self.rule.threshold if self.rule else None,
+            notes=self._notes(stream.rate, stream.is_lossy, duration_s, log_p),
+        )
+
+    def _evaluate(self, path: str | Path, group: list[tuple[int, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Starts in samples (W,), log-probabilities (W, C) and unknown scores (W,) of some windows."""
+        starts, waveforms = zip(*group, strict=True)
+        embeddings, logits = self.system(torch.from_numpy(np.stack(waveforms)))
+        if not np.isfinite(logits).all():
+            raise BadAudio(path, f"its features do not fit {self.system.settings.store.dtype}, which this system was trained with")
+        scores = self.rule.score(embeddings, logits) if self.rule else np.zeros(len(logits))
+        return np.array(starts), self.calibration.log_probabilities(logits), scores
+
+    def _refuse_useless(self, path: str | Path, duration_s: float, parts: list) -> None:
+        if duration_s == 0:
+            raise BadAudio(path, "holds no samples")
+        if duration_s < self.audio.min_seconds:
+            raise BadAudio(path, f"too short ({duration_s:.3f} s, audio.min_seconds={self.audio.min_seconds:g})")
+        if not parts:
+            raise BadAudio(path, f"silent throughout (its peak is below {self.trace.silence_peak_dbfs:g} dBFS, trace.silence_peak_dbfs)")
+
+    def _notes(self, rate: int, is_lossy: bool, duration_s: float, log_p_WC: np.ndarray) -> list[str]:
+        notes = []
+        if duration_s < self.audio.crop_seconds:
+            notes.append(f"shorter than a window of {self.audio.crop_seconds:g} s: repeated to fill it, less sure than it looks")
+        if is_lossy:
+            notes.append("lossy codec: the system was not trained on coded audio; what the codec removed may be what tells sources apart")
+        if 0 < rate < self.audio.sample_rate:
+            notes.append(
+                f"recorded at {rate} Hz: nothing above {rate // 2} Hz, where the system may listen (it hears {self.audio.sample_rate} Hz)"
+            )
+        first = np.bincount(log_p_WC.argmax(axis=1), minlength=log_p_WC.shape[1])
+        if first.max() < 0.8 * first.sum():
+            names = [f"{self.system.classes[number]} in {first[number]}" for number in np.argsort(-first)[:2]]
+            notes.append(
+                f"windows disagree ({', '.join(names)} of {first.sum()}): mixed sources, or a doubtful answer; look at the timeline"
+            )
+        return notes
+
+
+def _groups(windows: Iterable[tuple[int, np.ndarray]], size: int) -> Iterator[list[tuple[int, np.ndarray]]]:
+    windows = iter(windows)
+    while group := list(islice(windows, size)):
+        yield group
+
+
+class _Loud:
+    """The windows that are not silent; counts the others."""
+
+    def __init__(self, windows: Windows, peak_dbfs: float):
+        self.windows, self.threshold, self.num_silent = windows, 10 ** (peak_dbfs / 20), 0
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        for start, waveform in self.windows:
+            if np.abs(waveform).max() < self.threshold:
+                self.num_silent += 1
+            else:
+                yield start, waveform
+
+
+def combine(log_p_WC: np.ndarray, how: str) -> np.ndarray:
+    """One distribution (C,) from those of the windows.
+
+    probability: their mean, the share of the file that speaks for each source. log_probability: their geometric mean, scaled to sum 1.
+    """
+    if how == "probability":
+        return np.exp(log_p_WC).mean(axis=0)
+    mean = log_p_WC.mean(axis=0)
+    return np.exp(mean - logsumexp(mean))
