@@ -45,7 +45,7 @@ def fit(blocks: Arrays, labels: Arrays, settings: Logreg, start: LinearModel | N
     """
     arrays, truths = _as_list(blocks), [np.asarray(part) for part in _as_list(labels)]
     shares = [None] * len(arrays) if weights is None else [np.asarray(part, dtype=np.float64) for part in _as_list(weights)]
-    _check(arrays, truths, shares)
+    check_rows(arrays, truths, shares)
     if settings.solver == "published":
         return _fit_published(arrays, truths, shares, settings)
     problem = problem_of(arrays, truths, shares, Scaling.of(arrays, shares), settings)
@@ -108,16 +108,17 @@ def _as_list(arrays: Arrays) -> list:
     return [arrays] if isinstance(arrays, np.ndarray) else list(arrays)
 
 
-def _check(arrays: list, labels: list, weights: list) -> None:
+def check_rows(arrays: Sequence, labels: Sequence, weights: Sequence, what: str = "logistic regression") -> None:
+    """Raises `UserError`, its line starting with `what`, unless there are labels 0 and 1 and one for each row."""
     if not arrays or not sum(map(len, arrays)):
-        raise UserError("logistic regression: no training rows")
+        raise UserError(f"{what}: no training rows")
     for array, truth, weight in zip(arrays, labels, weights, strict=True):
         if len(array) != len(truth) or (weight is not None and len(weight) != len(truth)):
-            raise UserError(f"logistic regression: {len(array)} feature rows, but {len(truth)} labels or weights")
+            raise UserError(f"{what}: {len(array)} feature rows, but {len(truth)} labels or weights")
     used = [truth if weight is None else truth[weight > 0] for truth, weight in zip(labels, weights, strict=True)]
     classes = set(np.unique(np.concatenate(used)).tolist())
     if not classes <= {0, 1}:
-        raise UserError(f"logistic regression: labels are 1 (bona fide) and 0 (spoof), found {sorted(classes)}")
+        raise UserError(f"{what}: labels are 1 (bona fide) and 0 (spoof), found {sorted(classes)}")
     if len(classes) < 2:
         found = {0: "spoof", 1: "bona fide"}.get(next(iter(classes), None), "no")
-        raise UserError(f"logistic regression needs both classes: all {sum(map(len, used))} training rows are {found}. Add a corpus.")
+        raise UserError(f"{what}: both classes are needed, but all {sum(map(len, used))} training rows are {found}. Add a corpus.")

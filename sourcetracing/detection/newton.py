@@ -21,7 +21,7 @@ from sourcetracing.errors import UserError
 
 # Shapes: N rows, D features; vectors of unknowns have D + 1 entries, the intercept last.
 BLOCK_ROWS = 512
-_PASSES_PER_HESSIAN = 48  # of D features, at D / 40 passes; measured on 2 and 16 cores
+_WIDTH_PER_PASS = 40  # a Hessian of D features takes as long as D / 40 passes (48 at D = 1920, measured on 2 cores)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def minimize(
 
     Ends with the step that would lower the loss by less than `tolerance` times the loss. Raises `UserError` where that takes too long.
     """
-    patience = max(8, len(problem.penalty) // 40)  # passes that cost as much as a Hessian
+    patience = max(8, len(problem.penalty) // _WIDTH_PER_PASS)  # passes that cost as much as a Hessian
     dtype = np.float64 if problem.num_rows < 4 * len(problem.penalty) else np.float32
     hessians = 0
     for step in range(1, max_steps + 1):
