@@ -38,6 +38,11 @@ def test_sets(settings: Settings) -> dict[str, list[str]]:
 test_sets.__test__ = False  # or pytest takes it for a test wherever it is imported
 
 
+def baseline_train_sets(settings: Settings) -> dict[str, list[str]]:
+    """Name -> subsets of what the layer sweep and the augmented baseline train on (detection.baseline_train)."""
+    return named_sets(settings, settings.detection.baseline_train, "detection.baseline_train")
+
+
 def baseline_sets(settings: Settings) -> dict[str, list[str]]:
     """Name -> subsets of what the layer sweep is tested on, in-domain sets first (detection.baseline_test; the columns of Layers_eval).
 
@@ -53,7 +58,7 @@ def used_subsets(settings: Settings) -> list[str]:
         **train_sets(settings),
         **test_sets(settings),
         **named_sets(settings, settings.detection.baseline_test, "detection.baseline_test"),
-        **named_sets(settings, settings.logreg.sweep_train, "logreg.sweep_train"),
+        **baseline_train_sets(settings),
         **named_sets(settings, settings.mixing.train_sets, "mixing.train_sets"),
         **named_sets(settings, settings.pruning.train, "pruning.train"),
     }

@@ -65,6 +65,7 @@ class Detection:
         ["ASV19", "ODSS", "FoR", "TIMIT", "MLAAD", "ASV5", "ASV21"], "training sets that are mixed and pruned, in the published order"
     )
     test: list[str] = setting(["ITW", "AI4T"], "real-life sets: never trained on")
+    baseline_train: list[str] = setting(["ASV19"], "what the layer sweep and the augmented baseline train on")
     baseline_test: list[str] = setting(
         ["ASV19_eval", "FoR", "ASV21", "TIMIT", "ODSS", "MLAAD", "ASV5", "ITW", "AI4T"], "what the layer sweep is tested on"
     )
