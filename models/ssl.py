@@ -171,6 +171,11 @@ def cut_encoder(network: nn.Module, layer: int | str) -> nn.Module:
     return network
 
 
+def final_norm(network: nn.Module) -> nn.Module | None:
+    """The LayerNorm behind the last block, of an encoder that has one and is not cut."""
+    return getattr(network, "encoder", network).layer_norm if _has_final_norm(network) else None
+
+
 def _has_final_norm(network: nn.Module) -> bool:
     """Whether `encoder.layer_norm` stands behind the blocks; in encoders of the first wav2vec2 kind it stands before them."""
     return network.config.model_type == "whisper" or bool(getattr(network.config, "do_stable_layer_norm", False))

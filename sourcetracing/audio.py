@@ -20,6 +20,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.parallel import resolve_workers
 from sourcetracing.progress import bar
 
+CHECK_COMMAND = "python scripts/02_build_protocols.py CONFIG.yaml"
 NUM_NAMED = 3  # bad files that the one-line message names; the CSV has them all
 
 
@@ -39,14 +40,16 @@ def digest_of_bytes(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def load_utterance(path: str | Path, sample_rate: int, expected_digest: str | None = None) -> np.ndarray:
+def load_utterance(
+    path: str | Path, sample_rate: int, expected_digest: str | None = None, check_command: str = CHECK_COMMAND
+) -> np.ndarray:
     """One audio file as (samples,) float32: channels averaged, resampled to `sample_rate` Hz (soxr HQ). Raises `BadAudio`.
 
-    expected_digest: refuse the file if its bytes are no longer those that were checked.
+    expected_digest: refuse the file if its bytes are no longer those that `check_command` checked.
     """
     content = _read_bytes(path)
     if expected_digest is not None and digest_of_bytes(content) != expected_digest:
-        raise BadAudio(path, "has changed since it was checked. Run: python scripts/02_build_protocols.py CONFIG.yaml")
+        raise BadAudio(path, f"has changed since it was checked. Run: {check_command}")
     waveform, rate = decode(content, path)
     return resample(waveform, rate, sample_rate)
 

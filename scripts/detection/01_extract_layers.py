@@ -1,0 +1,26 @@
+"""detection 01 - Mean over time of every layer of an SSL encoder, for each file of each subset and for its augmented copies.
+
+Reads   exp/<name>/detection/files.csv and the audio that it lists
+Writes  exp/<name>/detection/features/<subset>-<copy>-<hash>/: features.npy (files, layers, width) float32, index.csv, store.json
+Costs   files x layers x width x 4 bytes (49 layers of XLS-R 2B: 0.38 MB per file; one layer: 7.7 kB); killed runs go on at the last block
+Run     python scripts/detection/01_extract_layers.py configs/ai4t.yaml
+"""
+
+import _project_root  # noqa: F401
+
+from sourcetracing.cli import run_script
+from sourcetracing.detection.layer_features import extract_layers
+from sourcetracing.detection.layer_store import LayerStore
+from sourcetracing.settings_io import Layers
+
+
+def main(layers: Layers) -> None:
+    """Makes what is missing and shows each store in one line."""
+    for folder in extract_layers(layers.resolve()):
+        store = LayerStore.open(folder)
+        print(f"{store.folder}: {store.num_files:,} files, {len(store.layers)} layers, width {store.width}")
+    print("next: python scripts/detection/02_layer_sweep.py CONFIG.yaml")
+
+
+if __name__ == "__main__":
+    run_script(main, doc=__doc__, uses=["", "layer_features", "rawboost", "codec", "ssl", "lfcc", "compute"])

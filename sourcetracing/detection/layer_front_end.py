@@ -1,0 +1,40 @@
+"""The network behind layer features: an SSL encoder or LFCCs, as the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from sourcetracing.compute import autocast
+from sourcetracing.config import Settings
+from sourcetracing.errors import UserError
+from sourcetracing.front_end import convert_once
+from sourcetracing.ssl_front_end import load_ssl
+
+if TYPE_CHECKING:
+    from models.layer_means import LayerMeans, LfccMeans
+
+
+def build_layer_means(settings: Settings, copy: str = "clean") -> LayerMeans | LfccMeans:
+    """The network, on the device of the settings. Raises `UserError`: no such model, wrong weights, a layer that does not exist."""
+    from models.layer_means import LayerMeans, LfccMeans  # transformers takes seconds to import
+    from models.lfcc import LfccFrontEnd
+
+    wanted = settings.layer_features
+    if wanted.kind == "lfcc":
+        if set(wanted.layers) - {0}:
+            raise UserError(f"layer_features.layers={wanted.layers}: LFCCs are one layer, number 0")
+        lfcc = LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval()
+        return LfccMeans(lfcc, settings.lfcc.n_lfcc, deviation=wanted.lfcc_deviation)
+    encoder = load_ssl(replace(settings, ssl=replace(settings.ssl, layer="last", mode="frozen")))
+    # Published (D60): augmented copies come from an encoder that is cut at its last layer, plain ones from the whole encoder.
+    whole = not wanted.layers or max(wanted.layers) == len(encoder.blocks)
+    try:
+        network = LayerMeans(encoder, wanted.layers, norm_last=wanted.published_norm and (copy != "clean" or whole))
+    except ValueError as error:
+        raise UserError(f"layer_features.layers of ssl.model={settings.ssl.model}: {error}") from None
+    if isinstance(autocast(network.device, settings.compute.precision), torch.autocast):
+        convert_once(encoder.network)
+    return network.eval()
