@@ -277,6 +277,7 @@ class Train:
     weight_decay: float = setting(5e-4, "L2 term inside Adam", at_least=0)
     select: str = setting("dev_macro_f1", "which dev figure picks the epoch (F1: ties by loss)", choices=("dev_macro_f1", "dev_loss"))
     variants: list[str] = setting([], "acoustic variants to train and develop on; empty = all stored", choices=VARIANTS)
+    dev_variants: list[str] = setting([], "acoustic variants that dev chooses the epoch on; empty = train.variants", choices=VARIANTS)
     initial_weights: str = setting("", "checkpoint (ours or a published .pth/.pt) to start from; with epochs=0 it is only evaluated")
 
 
@@ -294,6 +295,7 @@ class Experiment:
 @dataclass
 class Evaluation:
     splits: list[str] = setting(["eval"], "splits that get scored", choices=SPLITS)
+    variants: list[str] = setting([], "acoustic variants that dev and eval are scored on; empty = all stored", choices=VARIANTS)
     batch_size: int = setting(64, "rows per forward pass", at_least=1)
     zero_division: float = setting(0.0, "precision of a class that was never predicted; published 1.0 (D49)", choices=(0.0, 1.0))
     bootstrap_samples: int = setting(1000, "resamples of utterances behind each 95 % confidence interval", at_least=0)

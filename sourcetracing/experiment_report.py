@@ -18,6 +18,8 @@ from sourcetracing.experiments import Cell, load_cells
 from sourcetracing.figures import write_figures
 from sourcetracing.layout import Layout
 from sourcetracing.leakage import read_audit
+from sourcetracing.openset.pictures import NAMES as OPENSET_PICTURES
+from sourcetracing.openset.report_tab import openset_tab
 from sourcetracing.protocols import load_protocol
 from sourcetracing.report import write_report
 from sourcetracing.report_tables import claims_tab, shortcuts_tab, speakers_tab, tabs_of_tables
@@ -89,6 +91,7 @@ def write_story(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: d
     more_tabs = {
         **tabs_of_tables(made[1:]),
         "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
+        "Open set": openset_tab(_read(layout.openset_table), _read(layout.openset_by_language), _openset_pictures(layout)),
         "Speakers": speakers_tab(_read(layout.speaker_counts), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
         "Shortcuts": shortcuts_tab(_read(layout.shortcut_means), 1 / len(settings.corpus.sources)),
     }
@@ -99,6 +102,12 @@ def write_story(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: d
 
 def _read(path: Path) -> pd.DataFrame | None:
     return pd.read_csv(path) if path.is_file() else None
+
+
+def _openset_pictures(layout: Layout) -> dict[str, dict[str, bytes]]:
+    """Run folder's name -> file name -> PNG bytes."""
+    folders = [path.parent for path in sorted(layout.openset.glob("*/*/detectors.json"))]
+    return {folder.name: {name: found for name in OPENSET_PICTURES if (found := _bytes(folder / name))} for folder in folders}
 
 
 def _facts(path: Path) -> dict | None:

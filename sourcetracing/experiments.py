@@ -56,7 +56,11 @@ def run_recipe(settings: Settings) -> dict:
     backend = to_dict(getattr(settings, settings.backend))
     recipe = {"backend": settings.backend, "options": backend, "train": to_dict(settings.train), "classes": settings.corpus.sources}
     recipe["train"]["languages"] = settings.train.languages or settings.corpus.languages
+    if not settings.train.dev_variants:  # says nothing, and shall not rename the runs from before it was a setting
+        del recipe["train"]["dev_variants"]
     recipe["precision"] = settings.compute.precision
+    if settings.backend == "embedding_head":
+        recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
     if is_fine_tuned(settings):
         recipe["ssl"] = {**to_dict(settings.ssl), "checkpoint": checkpoint_digest(settings.ssl.model)}
         recipe["finetune"] = to_dict(settings.finetune)

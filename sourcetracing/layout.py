@@ -67,6 +67,22 @@ class Layout:
         return self.root / "runs"
 
     @property
+    def openset(self) -> Path:
+        return self.root / "openset"
+
+    @property
+    def openset_table(self) -> Path:
+        return self.tables / "openset.csv"
+
+    @property
+    def openset_text(self) -> Path:
+        return self.tables / "openset.md"
+
+    @property
+    def openset_by_language(self) -> Path:
+        return self.tables / "openset_by_language.csv"
+
+    @property
     def shortcuts(self) -> Path:
         return self.root / "shortcuts"
 

@@ -30,23 +30,35 @@ def scores_path(cell: Cell, split: str) -> Path:
 
 
 def is_scored(cell: Cell, split: str) -> bool:
-    """Whether the scores on disk belong to the weights on disk."""
+    """Whether the scores on disk belong to the weights on disk and hold the wanted variants."""
     path, weights = scores_path(cell, split), RunFolder(cell.folder).weights
     if not path.is_file() or not weights.is_file():
         return False
-    return _story_of(path).get("weights") == digest_of_file(weights)
+    story, wanted = _story_of(path), variants_of(cell.settings, split)
+    there = story.get("variants", [])  # empty = all
+    return story.get("weights") == digest_of_file(weights) and (not there or (bool(wanted) and set(wanted) <= set(there)))
+
+
+def variants_of(settings: Settings, split: str) -> list[str]:
+    """The acoustic variants that a split is scored on; empty = all stored: `train.variants`, for dev and eval `evaluation.variants`."""
+    return settings.train.variants if split == "train" else settings.evaluation.variants
 
 
 def score_cell(cell: Cell, store: FeatureStore, device: torch.device) -> None:
-    """Scores all languages, sources (unknown ones too, as UNKNOWN_LABEL) and variants of `evaluation.splits`; stores logits, embeddings."""
+    """Scores all languages and sources (unknown ones too, as UNKNOWN_LABEL) of `evaluation.splits` on the variants of `variants_of`.
+
+    Stores logits and embeddings.
+    """
     folder, settings = RunFolder(cell.folder), cell.settings
     model = load_model(cell, store).to(device)
     for split in settings.evaluation.splits:
         if is_scored(cell, split):
             continue
-        index = store.index[select(store.index, languages=settings.corpus.languages, splits=[split])]
+        variants = variants_of(settings, split)
+        index = store.index[select(store.index, languages=settings.corpus.languages, splits=[split], variants=variants)]
         if index.empty:
-            raise UserError(f"evaluation.splits: there are no {split} rows in {store.folder}")
+            kind = f"{split} rows of the variants {', '.join(variants)}" if variants else f"{split} rows"
+            raise UserError(f"evaluation.splits: there are no {kind} in {store.folder}")
         rows = FeatureRows(store, index["row"].to_numpy(), label_ids(index["source"], settings.corpus.sources), device)
         embeddings, logits = forward(model, rows, settings)
         _write(cell, split, index, rows, embeddings, logits, digest_of_file(folder.weights))
@@ -88,6 +100,7 @@ def _write(
             np.save(partial, embeddings.astype(np.float16))
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     story = {"weights": weights, "system": cell.system, "train_set": cell.train_set, "seed": cell.seed}
+    story["variants"] = variants_of(cell.settings, split)
     with atomic_path(path) as partial:
         pq.write_table(arrow.replace_schema_metadata({**arrow.schema.metadata, b"story": json.dumps(story).encode()}), partial)
 
@@ -108,7 +121,13 @@ def read_scores(cell: Cell, split: str, *, unknown: bool = False) -> pd.DataFram
         path = scores_path(cell, split)
         raise UserError(f"{path} is missing or older than its weights. Run: python scripts/06_get_classification_metrics.py CONFIG.yaml")
     scores = pd.read_parquet(scores_path(cell, split))
-    return scores if unknown else scores[scores["label"] != UNKNOWN_LABEL].reset_index(drop=True)
+    kept = _wanted(scores, cell, split) & (unknown | (scores["label"] != UNKNOWN_LABEL))
+    return scores[kept].reset_index(drop=True)
+
+
+def _wanted(scores: pd.DataFrame, cell: Cell, split: str) -> pd.Series:
+    """Which rows are of the wanted variants: more may have been scored under other settings."""
+    return select(scores, variants=variants_of(cell.settings, split))
 
 
 def read_embeddings(cell: Cell, split: str) -> np.ndarray:
@@ -116,4 +135,5 @@ def read_embeddings(cell: Cell, split: str) -> np.ndarray:
     path = scores_path(cell, split).with_suffix(".embeddings.npy")
     if not path.is_file():
         raise UserError(f"{path} is missing. Delete {scores_path(cell, split)} and run script 06 with evaluation.embeddings=true")
-    return np.load(path).astype(np.float32)
+    scores = pd.read_parquet(scores_path(cell, split), columns=["variant"])
+    return np.load(path)[_wanted(scores, cell, split).to_numpy()].astype(np.float32)

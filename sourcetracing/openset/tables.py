@@ -1,0 +1,133 @@
+"""Tables of open-set figures: CSV for programs, Markdown and terminal text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from sourcetracing.config import Settings
+from sourcetracing.files import atomic_path, write_text
+from sourcetracing.layout import Layout
+from sourcetracing.openset.evaluation import ALL_LANGUAGES, FIGURES, POOLED
+
+KEYS = ["system", "train_set", "seed", "detector", "split", "language", "variant"]
+# (system, detector) -> figures of the special session's baseline on MLAAD v5, from its README; made with the score upside down (D33).
+PUBLISHED = {("w2v2_base_aasist", "nsd"): {"eer": 0.63, "detection_f1": 0.31}}
+PUBLISHED_READER = "mlaad_source_tracing"
+COLUMNS = {  # of the tables for people: heading -> figure
+    "AUROC": "auroc",
+    "EER": "eer",
+    "FPR at 95 % TPR": "fpr_at_95_tpr",
+    "F1 of unknown": "detection_f1",
+    "macro-F1 with unknown": "open_macro_f1_present",
+    "OSCR area": "oscr",
+}
+LEGEND = (
+    "All in %; unknown sources are the positive class. AUROC: chance is 50. EER: chance is 50, lower is better. FPR at 95 % TPR: known "
+    "rows lost when 95 % of the unknown ones are found, lower is better. F1 of unknown and macro-F1 with unknown (over the known classes "
+    "that have rows, and one class for all unknown sources) are at the threshold where dev has equal errors. OSCR area: known rows "
+    "accepted and named right, over all thresholds. In brackets: 95 % interval over utterances."
+)
+
+
+def write_tables(parts: Sequence[pd.DataFrame], settings: Settings) -> str:
+    """Writes tables/openset.{csv,md} and openset_by_language.csv from the figures of all cells; returns the text for a terminal."""
+    layout = Layout.of(settings)
+    table = add_published(pd.concat(parts, ignore_index=True), settings)
+    table = table[[*KEYS, *(column for column in table.columns if column not in KEYS)]]
+    everywhere = table["language"] == ALL_LANGUAGES
+    for path, rows in ((layout.openset_table, table[everywhere]), (layout.openset_by_language, table[~everywhere])):
+        with atomic_path(path) as partial:
+            rows.to_csv(partial, index=False, float_format="%.6f")
+    write_text(layout.openset_text, markdown(table, settings))
+    return f"{terminal(table)}\n\ntables: {layout.openset_table}, {layout.openset_by_language.name}\npictures: {layout.openset}"
+
+
+def add_published(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """With columns published_eer and published_detection_f1, where the baseline has published the same thing."""
+    is_same = (settings.corpus.reader == PUBLISHED_READER) & (table["split"] == "eval") & _is_pooled(table)
+    for figure in ("eer", "detection_f1"):
+        known = [PUBLISHED.get(key, {}).get(figure, np.nan) for key in zip(table["system"], table["detector"], strict=True)]
+        table[f"published_{figure}"] = np.where(is_same, known, np.nan)
+    return table
+
+
+def _is_pooled(table: pd.DataFrame) -> pd.Series:
+    return (table["language"] == ALL_LANGUAGES) & (table["variant"] == POOLED)
+
+
+def headline(table: pd.DataFrame, split: str = "eval") -> pd.DataFrame:
+    """The pooled rows of a split, best AUROC first within each cell."""
+    rows = table[_is_pooled(table) & (table["split"] == split)]
+    order = rows.groupby(["system", "train_set", "seed"], sort=False).ngroup()
+    return rows.assign(_cell=order).sort_values(["_cell", "auroc"], ascending=[True, False], kind="stable").drop(columns="_cell")
+
+
+def terminal(table: pd.DataFrame) -> str:
+    """For each cell: how many rows, then one line for each detector."""
+    lines = [LEGEND.split(" OSCR area:")[0]]
+    for (system, train, seed), rows in headline(table).groupby(["system", "train_set", "seed"], sort=False):
+        first = rows.iloc[0]
+        counts = f"eval: {first.known} rows of {first.classes} known sources, {first.unknown} of unknown ones"
+        lines += ["", f"{system} trained on {train}, seed {seed}; {counts}{_compat_note(first)}"]
+        lines.append(f"  {'detector':<20}" + "".join(f"{name:>22}" for name in COLUMNS))
+        lines += [
+            f"  {row['detector']:<20}" + "".join(f"{100 * row[figure]:22.1f}" for figure in COLUMNS.values()) for _, row in rows.iterrows()
+        ]
+        lines += [f"  {note}" for note in published_notes(rows)]
+    return "\n".join(lines)
+
+
+def _compat_note(row: pd.Series) -> str:
+    return f"; as published: {row['compat']}" if isinstance(row["compat"], str) and row["compat"] else ""
+
+
+def published_notes(rows: pd.DataFrame) -> list[str]:
+    """What the baseline's README says, for the rows that have it."""
+    return [
+        f"published {row.detector}: EER {100 * row.published_eer:.0f} %, F1 {row.published_detection_f1:.2f}, with the score upside down "
+        f"(D33; the right way round about {100 - 100 * row.published_eer:.0f} %). configs/compat/published_ood.yaml repeats that"
+        for row in rows.itertuples()
+        if not np.isnan(row.published_eer)
+    ]
+
+
+def markdown(table: pd.DataFrame, settings: Settings) -> str:
+    """The pooled eval figures with their intervals, then AUROC for each variant."""
+    lines = [f"# Known or unknown source: {settings.name}", "", LEGEND, ""]
+    lines.append("Fitted on train, threshold from dev, figures of eval. The same for dev, and more columns: openset.csv.")
+    for (system, train, seed), rows in headline(table).groupby(["system", "train_set", "seed"], sort=False):
+        first = rows.iloc[0]
+        lines += ["", f"## {system} trained on {train}, seed {seed}", ""]
+        lines += [f"{first.known} rows of {first.classes} known sources, {first.unknown} of unknown sources{_compat_note(first)}.", ""]
+        lines += [_row(["detector", *COLUMNS]), _row(["---", *["---:"] * len(COLUMNS)])]
+        lines += [_row([row["detector"], *(_with_interval(row, figure) for figure in COLUMNS.values())]) for _, row in rows.iterrows()]
+        lines += ["", *published_notes(rows)]
+        own = (table["system"] == system) & (table["train_set"] == train) & (table["seed"] == seed)
+        lines += _variants_part(table[own & (table["split"] == "eval") & (table["language"] == ALL_LANGUAGES)])
+    return "\n".join(lines) + "\n"
+
+
+def _variants_part(rows: pd.DataFrame) -> list[str]:
+    wide = rows.pivot(index="detector", columns="variant", values="auroc")
+    if wide.shape[1] < 2:
+        return []
+    variants = list(dict.fromkeys(rows["variant"]))
+    head = ["", "AUROC for each acoustic variant:", "", _row(["detector", *variants]), _row(["---", *["---:"] * len(variants)])]
+    detectors = list(dict.fromkeys(rows["detector"]))
+    return head + [_row([name, *(f"{100 * wide.loc[name, variant]:.1f}" for variant in variants)]) for name in detectors]
+
+
+def _with_interval(row: pd.Series, figure: str) -> str:
+    low, high = row[f"{figure}_low"], row[f"{figure}_high"]
+    spread = "" if np.isnan(low) else f" ({100 * low:.1f}–{100 * high:.1f})"
+    return f"{100 * row[figure]:.1f}{spread}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+assert set(COLUMNS.values()) <= set(FIGURES)

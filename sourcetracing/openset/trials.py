@@ -1,0 +1,77 @@
+"""What a detector is fitted on and judged on: the stored rows of a trained cell, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sourcetracing.errors import UserError
+from sourcetracing.experiments import Cell
+from sourcetracing.feature_data import UNKNOWN_LABEL
+from sourcetracing.protocols import select
+from sourcetracing.scoring import read_embeddings, read_scores
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Rows of one split. table: columns utt_id, variant, split, language, source, label, prediction; label UNKNOWN_LABEL = no class.
+
+    embeddings (N, D) float32, logits (N, C) float32.
+    """
+
+    table: pd.DataFrame
+    embeddings: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class ids (N,)."""
+        return self.table["label"].to_numpy()
+
+    @property
+    def is_unknown(self) -> np.ndarray:
+        """Whether a row's source is no class (N,) bool: the positive class."""
+        return self.labels == UNKNOWN_LABEL
+
+
+def load_trials(cell: Cell, split: str) -> Trials:
+    """The scored rows of a split. Raises `UserError` where they are missing, or dev or eval lacks known or unknown rows.
+
+    train: known sources of the cell's training languages; dev and eval: all that was scored.
+    """
+    table, embeddings = read_scores(cell, split, unknown=True), read_embeddings(cell, split)
+    kept = pd.Series(True, index=table.index)
+    if split == "train":
+        kept = select(table, languages=cell.train_set.split("+")) & (table["label"] != UNKNOWN_LABEL)
+    names = [f"logit_{number}" for number in range(len(cell.settings.corpus.sources))]
+    rows = table[kept].reset_index(drop=True)
+    trials = Trials(rows.drop(columns=names), embeddings[kept.to_numpy()], rows[names].to_numpy(np.float32))
+    if split != "train":
+        _refuse_one_sided(trials, split, cell)
+    return trials
+
+
+def _refuse_one_sided(trials: Trials, split: str, cell: Cell) -> None:
+    if not trials.is_unknown.any():
+        raise UserError(
+            f"{split} of {cell.settings.name} has no row of an unknown source (corpus.unknown_sources="
+            f"[{','.join(cell.settings.corpus.unknown_sources)}]). Set it, for example to [all], then run 01, 02, 04 and 07 again; "
+            f"scores from before are in {cell.folder / 'scores'}: delete that folder"
+        )
+    if trials.is_unknown.all():
+        raise UserError(f"{split} of {cell.settings.name} has no row of a known source: nothing to tell unknown sources from")
+
+
+def padded(trials: Trials, batch: int) -> Trials:
+    """With rows of zeros behind, taken for the first class, to whole batches, as the published matrices have them (D34). batch 0 = none."""
+    missing = -len(trials.table) % batch if batch else 0
+    if not missing:
+        return trials
+    texts = dict.fromkeys(("utt_id", "variant", "language", "source"), "")
+    rows = pd.DataFrame({**texts, "split": trials.table["split"].iloc[0], "label": 0, "prediction": 0}, index=range(missing))
+    rows["utt_id"] = [f"padding {number}" for number in range(missing)]
+    zeros = [np.zeros((missing, array.shape[1]), array.dtype) for array in (trials.embeddings, trials.logits)]
+    table = pd.concat([trials.table, rows[trials.table.columns]], ignore_index=True)
+    return Trials(table, np.concatenate([trials.embeddings, zeros[0]]), np.concatenate([trials.logits, zeros[1]]))
