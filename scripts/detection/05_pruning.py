@@ -1,0 +1,25 @@
+"""05 - Which training files are worth keeping: random, cluster and margin pruning at the working layer.
+
+Reads   exp/<name>/detection/files.csv and features/
+Writes  exp/<name>/detection/pruning/<hash>/<list>/ (files.csv: the kept files; their classifier and its scores),
+        results/pruning.csv (EERs of each list, set and part), results/pruning_choice.csv, results/pruning.md
+Costs   demo: seconds; 64 classifiers; features of one layer in memory once; finished lists are kept
+Run     python scripts/detection/05_pruning.py configs/demo_detection.yaml
+"""
+
+import _project_root  # noqa: F401
+
+from sourcetracing.cli import run_script
+from sourcetracing.detection.pruning_tables import run_pruning
+from sourcetracing.settings_io import Layers
+
+
+def main(layers: Layers) -> None:
+    """Makes the lists that are missing, writes the tables and shows what was chosen."""
+    print("05 pruning", flush=True)
+    print(run_pruning(layers.resolve()))
+    print("next: python scripts/detection/06_augment_pruned.py CONFIG.yaml")
+
+
+if __name__ == "__main__":
+    run_script(main, doc=__doc__, uses=["detection", "logreg", "selection", "pruning"])

@@ -1,0 +1,25 @@
+"""06 - The kept files once more, some of them as codec or RawBoost copies: does it help?
+
+Reads   exp/<name>/detection/pruning/ and features/ of the copies clean, rawboost and codec (layer_features.copies)
+Writes  exp/<name>/detection/augment_pruned/<list>-<hash>/ (model.safetensors, scores.parquet, wrong_predictions_<set>.csv),
+        results/augment_pruned.csv
+Costs   demo: seconds; one classifier
+Run     python scripts/detection/06_augment_pruned.py configs/demo_detection.yaml
+"""
+
+import _project_root  # noqa: F401
+
+from sourcetracing.cli import run_script
+from sourcetracing.detection.augment_pruned import run_augmentation
+from sourcetracing.settings_io import Layers
+
+
+def main(layers: Layers) -> None:
+    """Fits the classifier unless it is there, writes the tables and shows the EERs."""
+    print("06 augmentation after pruning", flush=True)
+    print(run_augmentation(layers.resolve()))
+    print("next: python scripts/detection/07_report.py CONFIG.yaml")
+
+
+if __name__ == "__main__":
+    run_script(main, doc=__doc__, uses=["detection", "logreg", "selection", "pruning"])

@@ -1,0 +1,62 @@
+"""A small detection experiment without audio: a manifest and layer features of Gaussian clouds, one per corpus and class."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sourcetracing.config import Settings
+from sourcetracing.detection.groups import used_subsets
+from sourcetracing.detection.layer_store import layer_folder, write_layers
+from sourcetracing.detection.manifest import COLUMNS, manifest_path
+from sourcetracing.settings_io import load_settings
+
+SETS = "{A: [asv19_train, asv19_dev], B: [odss], C: [for], ITW: [itw], AI4T: [ai4trust]}"
+LAYERS, WIDTH = [0, 1, 2], 6
+COPIES = {"clean": 0.0, "rawboost": 0.3, "codec": 0.6}  # how far a copy is moved
+
+
+def detection_settings(tmp_path, *words: str) -> Settings:
+    """Three training sets, two real-life sets, features of layer 1."""
+    sets = [f"detection.sets={SETS}", "detection.train=[A,B,C]", "detection.test=[ITW,AI4T]"]
+    baseline = ["detection.baseline_train=[A]", "detection.baseline_test=[B,C,ITW,AI4T]", "logreg.layer=1"]
+    return load_settings([f"paths.exp={tmp_path}", "name=small", *sets, *baseline, *words])
+
+
+def make_detection(settings: Settings, files_per_subset: int = 60) -> pd.DataFrame:
+    """Writes the manifest and the stores of all copies; returns the manifest. Classes overlap; the real-life sets are shifted."""
+    frames = [_rows(subset, files_per_subset) for subset in used_subsets(settings)]
+    manifest = pd.concat(frames, ignore_index=True)[list(COLUMNS)]
+    manifest_path(settings).parent.mkdir(parents=True, exist_ok=True)
+    manifest.to_csv(manifest_path(settings), index=False)
+    for subset, rows in manifest.groupby("corpus", sort=False):
+        index = rows[["file_id", "label"]].reset_index(drop=True)
+        for copy, moved in COPIES.items():
+            write_layers(layer_folder(settings, subset, copy), LAYERS, index, features_of(subset, index, moved))
+    return manifest
+
+
+def features_of(subset: str, index: pd.DataFrame, moved: float = 0.0) -> np.ndarray:
+    """(files, layers, width): noise around a place of the class and one of the subset."""
+    generator = np.random.default_rng([ord(letter) for letter in subset])
+    place = 0.7 * generator.normal(size=WIDTH)
+    side = np.where(index["label"] == "bonafide", 0.8, -0.8)[:, None, None]
+    noise = generator.normal(size=(len(index), len(LAYERS), WIDTH))
+    return (noise + place + side + moved).astype(np.float32)
+
+
+def _rows(subset: str, count: int) -> pd.DataFrame:
+    numbers = np.arange(count)
+    return pd.DataFrame(
+        {
+            "file_id": [f"{subset}/f{number}" for number in numbers],
+            "corpus": subset,
+            "path": [f"f{number}.wav" for number in numbers],
+            "label": np.where(numbers % 3 == 0, "bonafide", "spoof"),
+            "speaker": [f"s{number % 10}" for number in numbers],
+            "group": [f"s{number % 10}" for number in numbers],
+            "source": "",
+            "duration_s": 1.0,
+            "digest": [f"{subset}{number}" for number in numbers],
+        }
+    )
