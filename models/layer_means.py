@@ -8,27 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from models.lfcc import LfccFrontEnd
+from models.lfcc_means import Sound
 from models.ssl import SAMPLE_RATE, WAVEFORM_TYPES, WHISPER_HOP, SslEncoder, cut_encoder, final_norm, normalized
 
 # Of these, the models whose first convolution has a GroupNorm take its statistics over the padding too, and so do data2vec's stacked
 # positional convolutions with their bias: such models get sounds of one length at a time.
 _MASKED_TYPES = ("wav2vec2", "hubert", "wavlm")
 _BERT_SHORTEST = 560  # samples: two windows, the fewest whose spectrum has a variance
-
-
-@dataclass(frozen=True)
-class Sound:
-    """What an encoder gets of one sound: (time, ...) float32, and the samples it stands for."""
-
-    entering: Tensor
-    num_samples: int
 
 
 class LayerMeans(nn.Module):
@@ -104,26 +95,6 @@ class LayerMeans(nn.Module):
         weights = self.seen.weights
         with torch.autocast(hidden.device.type, enabled=False):
             self.seen.means[layer] = torch.bmm(weights, hidden[:, : weights.shape[2]].float()).squeeze(1)
-
-
-class LfccMeans(nn.Module):
-    """Sounds of one length -> (B, 1, width) float32: the mean over time of their LFCCs, and their standard deviation if wanted."""
-
-    layers, pads, device, longest = [0], False, torch.device("cpu"), None
-
-    def __init__(self, lfcc: LfccFrontEnd, num_coefficients: int, *, deviation: bool = False):
-        super().__init__()
-        self.lfcc, self.deviation = lfcc, deviation
-        self.width, self.shortest = num_coefficients * (1 + deviation), lfcc.shortest
-
-    def sound(self, waveform: Tensor) -> Sound:
-        """One waveform (samples,) float32."""
-        return Sound(waveform, len(waveform))
-
-    def forward(self, sounds: Sequence[Sound]) -> Tensor:
-        features = self.lfcc(torch.stack([sound.entering for sound in sounds]))
-        statistics = [features.mean(dim=2)] + ([features.std(dim=2, correction=0)] if self.deviation else [])
-        return torch.cat(statistics, dim=1).unsqueeze(1)
 
 
 def _mean_weights(frames: Sequence[int], device: torch.device) -> Tensor:

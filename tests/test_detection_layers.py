@@ -130,20 +130,21 @@ def test_a_killed_run_goes_on_at_its_last_block_and_ends_with_the_same_bytes(tmp
     assert not calls  # a second run does nothing
 
 
-def test_augmented_copies_are_made_of_training_subsets_only(tmp_path, audio, models):
-    settings = settings_for(tmp_path, audio, models["xls-r"], "layer_features.copies=[clean,rawboost,codec]", "layer_features.layers=[1]")
+def test_augmented_copies_are_made_of_training_subsets_only(tmp_path, audio):
+    lfcc = ["layer_features.kind=lfcc"]
+    settings = settings_for(tmp_path, audio, tmp_path, *lfcc, "layer_features.copies=[clean,rawboost,codec]")
     assert wanted_stores(settings) == [("for", "clean"), ("for", "rawboost"), ("for", "codec"), ("itw", "clean")]
     extract_layers(settings)
     clean, boosted, coded = (stacked(settings, copy) for copy in ("clean", "rawboost", "codec"))
-    assert clean.shape == boosted.shape == coded.shape == (NUM_FILES, 1, WIDTH)
+    assert clean.shape == boosted.shape == coded.shape == (NUM_FILES, 1, 80)
     for one, other in ((clean, boosted), (clean, coded), (boosted, coded)):
-        assert (np.abs(one - other).max(axis=(1, 2)) > 1e-4).all()
-    again = settings_for(tmp_path / "again", audio, models["xls-r"], "layer_features.copies=[rawboost]", "layer_features.layers=[1]")
+        assert (np.abs(one - other).max(axis=(1, 2)) > 1e-2).all()
+    again = settings_for(tmp_path / "again", audio, tmp_path, *lfcc, "layer_features.copies=[rawboost]", "compute.workers=1")
     extract_layers(again)
     np.testing.assert_array_equal(stacked(again, "rawboost"), boosted)
-    other_seed = settings_for(tmp_path, audio, models["xls-r"], "layer_features.copies=[rawboost]", "layer_features.layers=[1]", "seed=2")
+    other_seed = settings_for(tmp_path, audio, tmp_path, *lfcc, "layer_features.copies=[rawboost]", "seed=2")
     extract_layers(other_seed)
-    assert not np.allclose(stacked(other_seed, "rawboost"), boosted, atol=1e-4)
+    assert (np.abs(stacked(other_seed, "rawboost") - boosted).max(axis=(1, 2)) > 1e-2).all()
 
 
 def test_the_overlay_normalises_augmented_copies_and_the_very_last_layer(tmp_path, audio, models):
@@ -239,6 +240,7 @@ def test_a_file_that_changed_since_the_manifest_is_refused(tmp_path, audio, mode
     ],
 )
 def test_what_the_encoder_cannot_do_is_said_in_one_line(tmp_path, audio, models, monkeypatch, words, message):
+    monkeypatch.setattr("transformers.utils.hub.is_offline_mode", lambda: True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     settings = settings_for(tmp_path, audio, models["xls-r"], *words)
     with pytest.raises(UserError, match=message):

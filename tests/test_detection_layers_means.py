@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.layer_means import LayerMeans, LfccMeans
+from models.layer_means import LayerMeans
 from models.lfcc import LfccFrontEnd
+from models.lfcc_means import LfccMeans
 from models.ssl import SslEncoder
 from tests.tiny_ssl import FAMILIES, NUM_BLOCKS, WIDTH, save_tiny
 

@@ -28,7 +28,7 @@ from sourcetracing.audio import BadAudio, load_utterance
 from sourcetracing.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory
 from sourcetracing.config import Settings
 from sourcetracing.detection.codecs import codec_copy
-from sourcetracing.detection.groups import baseline_train_sets, train_sets, used_subsets
+from sourcetracing.detection.groups import baseline_train_sets, named_sets, train_sets, used_subsets
 from sourcetracing.detection.layer_front_end import build_layer_means
 from sourcetracing.detection.layer_store import files_digest, finish_layers, layer_folder, layer_recipe
 from sourcetracing.detection.manifest import BUILD_COMMAND, audio_path, load_manifest, manifest_path
@@ -41,7 +41,8 @@ from sourcetracing.seeding import rng
 from sourcetracing.store import StoreWriter, is_finished, only_writer, write_block
 
 if TYPE_CHECKING:
-    from models.layer_means import LayerMeans, LfccMeans, Sound
+    from models.layer_means import LayerMeans
+    from models.lfcc_means import LfccMeans, Sound
 
 CPU_BATCH_SECONDS, GPU_BATCH_SECONDS = 10.0, 320.0
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
@@ -49,7 +50,10 @@ LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "tran
 
 def wanted_stores(settings: Settings) -> list[tuple[str, str]]:
     """(subset, copy) of every store that the settings ask for: augmented copies only of subsets that something is trained on."""
-    trained = {subset for sets in (train_sets(settings), baseline_train_sets(settings)) for named in sets.values() for subset in named}
+    mixed = named_sets(settings, settings.mixing.train_sets, "mixing.train_sets")
+    pruned = named_sets(settings, settings.pruning.train, "pruning.train")
+    training = (train_sets(settings), baseline_train_sets(settings), mixed, pruned)
+    trained = {subset for sets in training for subsets in sets.values() for subset in subsets}
     copies = dict.fromkeys(settings.layer_features.copies)
     return [(subset, copy) for subset in used_subsets(settings) for copy in copies if copy == "clean" or subset in trained]
 

@@ -14,20 +14,30 @@ from sourcetracing.front_end import convert_once
 from sourcetracing.ssl_front_end import load_ssl
 
 if TYPE_CHECKING:
-    from models.layer_means import LayerMeans, LfccMeans
+    from models.layer_means import LayerMeans
+    from models.lfcc_means import LfccMeans
 
 
 def build_layer_means(settings: Settings, copy: str = "clean") -> LayerMeans | LfccMeans:
     """The network, on the device of the settings. Raises `UserError`: no such model, wrong weights, a layer that does not exist."""
-    from models.layer_means import LayerMeans, LfccMeans  # transformers takes seconds to import
+    return _lfcc_means(settings) if settings.layer_features.kind == "lfcc" else _encoder_means(settings, copy)
+
+
+def _lfcc_means(settings: Settings) -> LfccMeans:
     from models.lfcc import LfccFrontEnd
+    from models.lfcc_means import LfccMeans
 
     wanted = settings.layer_features
-    if wanted.kind == "lfcc":
-        if set(wanted.layers) - {0}:
-            raise UserError(f"layer_features.layers={wanted.layers}: LFCCs are one layer, number 0")
-        lfcc = LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval()
-        return LfccMeans(lfcc, settings.lfcc.n_lfcc, deviation=wanted.lfcc_deviation)
+    if set(wanted.layers) - {0}:
+        raise UserError(f"layer_features.layers={wanted.layers}: LFCCs are one layer, number 0")
+    lfcc = LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval()
+    return LfccMeans(lfcc, settings.lfcc.n_lfcc, deviation=wanted.lfcc_deviation)
+
+
+def _encoder_means(settings: Settings, copy: str) -> LayerMeans:
+    from models.layer_means import LayerMeans  # transformers takes seconds to import
+
+    wanted = settings.layer_features
     encoder = load_ssl(replace(settings, ssl=replace(settings.ssl, layer="last", mode="frozen")))
     # Published (D60): augmented copies come from an encoder that is cut at its last layer, plain ones from the whole encoder.
     whole = not wanted.layers or max(wanted.layers) == len(encoder.blocks)
