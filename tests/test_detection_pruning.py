@@ -83,7 +83,7 @@ def test_choice_is_made_on_the_selection_part_and_the_published_one_beside_it(pr
     choices = results_of(pruned[0], "pruning_choice").set_index(["chosen_by", "among"])
     levels = results_of(pruned[0], "pruning_levels")
     for chosen_by, part in ((BY_SELECTION, "selection"), (BY_TEST, "all")):
-        best = levels[(levels["set"] == "MEAN") & (levels["part"] == part)]["eer"].min()
+        best = levels[(levels["dataset"] == "MEAN") & (levels["part"] == part)]["eer"].min()
         assert choices.loc[(chosen_by, "all"), f"MEAN_{part}"] == pytest.approx(best, abs=2e-6)
     assert (choices["MEAN_all"].xs(BY_TEST) <= choices["MEAN_all"].xs(BY_SELECTION) + 1e-9).all()
 
@@ -91,7 +91,7 @@ def test_choice_is_made_on_the_selection_part_and_the_published_one_beside_it(pr
 def test_levels_average_over_seeds_and_sets():
     rows = [("random_a_seed1", "random", "a", 0.1), ("random_a_seed2", "random", "a", 0.3), ("b", "margin-both", "b", 0.15)]
     results = pd.DataFrame(rows, columns=["list", "strategy", "step", "eer"]).assign(percent_kept=10.0)
-    results = results.merge(pd.DataFrame({"set": ["MEAN"] * 3, "part": ["all", "selection", "report"]}), how="cross")
+    results = results.merge(pd.DataFrame({"dataset": ["MEAN"] * 3, "part": ["all", "selection", "report"]}), how="cross")
     levels = pruning_levels(results)
     random = levels[levels["strategy"] == "random"].iloc[0]
     assert (random["list"], random["eer"], random["sd"]) == (
@@ -202,12 +202,12 @@ def test_wrong_predictions_are_wrong_and_complete(pruned):
     run_augmentation(settings)
     folder, results = AugmentationPlan(plan).folder, results_of(settings, "augment_pruned")
     scores = pd.read_parquet(folder / "scores.parquet").set_index("file_id")
-    augmented = results[results["folder"] == str(folder)].set_index(["set", "part"])
+    augmented = results[results["folder"] == str(folder)].set_index(["dataset", "part"])
     for name in ("ITW", "AI4T"):
         wrong = pd.read_csv(folder / f"wrong_predictions_{name}.csv")
-        own = scores[scores["set"] == name]
+        own = scores[scores["dataset"] == name]
         predicted = np.where(own["score"] >= augmented.loc[(name, "selection"), "threshold"], "bonafide", "spoof")
-        assert len(wrong) and wrong["file_id"].tolist() == own.index[predicted != own["label"]].tolist()
+        assert len(wrong) and wrong["file_id"].tolist() == own.index[predicted != np.where(own["label"] == 1, "bonafide", "spoof")].tolist()
         assert (wrong["label"] != wrong["predicted"]).all() and set(wrong["part"]) <= {"selection", "report"}
 
 

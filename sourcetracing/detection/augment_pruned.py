@@ -3,7 +3,7 @@
 Folder  exp/<name>/detection/augment_pruned/<list>-<hash>/
 Files   parts.csv                    file_id, corpus, label, copy, times (how often it is drawn)
         model.safetensors            the classifier
-        scores.parquet               set, file_id, label, score of the real-life sets
+        scores.parquet               dataset, file_id, label, score of the real-life sets
         wrong_predictions_<set>.csv  files on the wrong side of the selection part's EER threshold
         list.json                    what it was made of; written last
 
@@ -20,12 +20,14 @@ import pandas as pd
 
 from sourcetracing.config import Settings
 from sourcetracing.detection.classifier import fit
-from sourcetracing.detection.file_pool import open_pool, stores_of, working_layer
+from sourcetracing.detection.file_pool import open_pool, stores_of
+from sourcetracing.detection.layer_choice import working_layer
 from sourcetracing.detection.layer_store import LayerStore
 from sourcetracing.detection.manifest import BONAFIDE, SPOOF, detection_folder, load_manifest
 from sourcetracing.detection.model_file import save_model
-from sourcetracing.detection.pruning import PruningPlan, identity_of, write_scores
-from sourcetracing.detection.pruning_tables import choose_levels, eers_by_part, masks_of, pruning_levels, pruning_results
+from sourcetracing.detection.pruning import PruningPlan, identity_of, score_tests
+from sourcetracing.detection.pruning_tables import choose_levels, pruning_levels, pruning_results
+from sourcetracing.detection.score_files import eers_by_part, masks_of
 from sourcetracing.detection.selection import REPORT, SELECTION
 from sourcetracing.errors import UserError
 from sourcetracing.files import atomic_path, digest_of_json, write_json
@@ -101,7 +103,7 @@ def augment_pruned(plan: AugmentationPlan) -> None:
     with atomic_path(plan.folder / "parts.csv") as partial:
         table.to_csv(partial, index=False)
     save_model(plan.folder / "model.safetensors", model, {"list": plan.list_name, "layer": str(plan.pruning.layer)})
-    write_scores(plan.folder, tests.files, model.scores(tests.features))
+    score_tests(plan.folder, model, tests, {"plan": plan.folder.name})
     counts = {copy: len(rows) for copy, rows in plan.parts.items()}
     write_json(plan.folder / "list.json", {"list": plan.list_name, "layer": plan.pruning.layer, "files": len(plan.files), "drawn": counts})
 
@@ -112,11 +114,11 @@ def write_wrong_predictions(settings: Settings, folder: Path) -> dict[str, int]:
     A file counts as bona fide from the EER threshold of its set's selection part on; the files of that part are marked as such.
     """
     scores = pd.read_parquet(folder / "scores.parquet")
-    masks = masks_of(settings, scores["file_id"])
-    eers = eers_by_part(settings, scores, masks).set_index(["set", "part"])
-    scores = scores.assign(part=np.where(masks[SELECTION], SELECTION, REPORT))
+    masks = masks_of(settings, scores)
+    eers = eers_by_part(scores, masks, settings).set_index(["dataset", "part"])
+    scores = scores.assign(label=np.where(scores["label"] == 1, BONAFIDE, SPOOF), part=np.where(masks[SELECTION], SELECTION, REPORT))
     counts = {}
-    for name, own in scores.groupby("set", sort=False):
+    for name, own in scores.groupby("dataset", sort=False):
         threshold = _decision_threshold(eers.loc[(name, SELECTION), "threshold"], settings)
         own = own.assign(predicted=np.where(own["score"] >= threshold, BONAFIDE, SPOOF))
         wrong = own[own["predicted"] != own["label"]]
@@ -127,14 +129,14 @@ def write_wrong_predictions(settings: Settings, folder: Path) -> dict[str, int]:
 
 
 def augmentation_results(plan: AugmentationPlan) -> pd.DataFrame:
-    """what (everything, the list, the list augmented), files, set, part, eer, threshold."""
+    """what (everything, the list, the list augmented), dataset, part, eer, threshold."""
     frames = []
     sources = {"everything": plan.pruning.folder / "everything", plan.list_name: plan.pruning.folder / plan.list_name}
     for what, folder in {**sources, f"{plan.list_name}, augmented": plan.folder}.items():
         scores = pd.read_parquet(folder / "scores.parquet")
-        eers = eers_by_part(plan.settings, scores, masks_of(plan.settings, scores["file_id"]))
+        eers = eers_by_part(scores, masks_of(plan.settings, scores), plan.settings)
         frames.append(eers.assign(what=what, folder=str(folder)))
-    return pd.concat(frames, ignore_index=True)[["what", "set", "part", "eer", "threshold", "folder"]]
+    return pd.concat(frames, ignore_index=True)[["what", "dataset", "part", "eer", "threshold", "folder"]]
 
 
 def run_augmentation(settings: Settings) -> str:
@@ -144,7 +146,7 @@ def run_augmentation(settings: Settings) -> str:
     wrong, results = write_wrong_predictions(settings, plan.folder), augmentation_results(plan)
     folder = detection_folder(settings) / "results"
     write_frame(results, folder / "augment_pruned.csv")
-    eers = 100 * results[results["part"] == REPORT].pivot_table(index="what", columns="set", values="eer", sort=False)
+    eers = 100 * results[results["part"] == REPORT].pivot_table(index="what", columns="dataset", values="eer", sort=False)
     drawn = ", ".join(f"{len(rows)} {copy}" for copy, rows in plan.parts.items())
     missed = ", ".join(f"{count} of {name}" for name, count in wrong.items())
     return "\n".join(

@@ -19,7 +19,7 @@ BLOCK_ROWS = 8192
 
 
 class FilePool:
-    """files: file_id, corpus, label, set (N rows); labels (N + C,), 1 = bona fide; features (N + C, D), whose order is `rows`."""
+    """files: file_id, corpus, label, dataset (N rows); labels (N + C,), 1 = bona fide; features (N + C, D), whose order is `rows`."""
 
     def __init__(self, files: pd.DataFrame, labels: np.ndarray, features: np.ndarray, room: np.ndarray):
         """room: an array (N + C, D) whose first N rows are the features."""
@@ -74,15 +74,11 @@ def stores_of(settings: Settings, sets: Mapping[str, Sequence[str]], copy: str =
 def open_pool(stores: Mapping[str, LayerStore], sets: Mapping[str, Sequence[str]], layer: int, spare_rows: int = 0) -> FilePool:
     """Reads one layer of all stores. spare_rows: room for samples that are added later."""
     set_of = {subset: name for name, members in sets.items() for subset in members}
-    files = pd.concat([store.index.assign(corpus=subset, set=set_of[subset]) for subset, store in stores.items()], ignore_index=True)
+    files = pd.concat([store.index.assign(corpus=subset, dataset=set_of[subset]) for subset, store in stores.items()], ignore_index=True)
     labels = np.concatenate([store.labels for store in stores.values()])
     room = np.empty((len(files) + spare_rows, next(iter(stores.values())).width), dtype=np.float32)
     start = 0
     for store in stores.values():
         room[start : start + store.num_files] = store.features(layer)
         start += store.num_files
-    return FilePool(files[["file_id", "corpus", "label", "set"]], labels, room[:start], room)
-
-
-def working_layer(settings: Settings) -> int:
-    return int(settings.logreg.layer)
+    return FilePool(files[["file_id", "corpus", "label", "dataset"]], labels, room[:start], room)

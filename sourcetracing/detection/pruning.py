@@ -3,7 +3,7 @@
 Folder  exp/<name>/detection/pruning/<hash>/<list>/, the hash of all that shapes a list of that name
 Files   files.csv          file_id, corpus, label of the kept files, in the order of the training sets
         model.safetensors  the classifier fitted on them
-        scores.parquet     set, file_id, label, score of the real-life sets
+        scores.parquet     dataset, file_id, label, score of the real-life sets
         list.json          strategy, step, seed, counts; written last
 
 Rows are numbers into one list of all files; names, labels and features are looked up by them, so they belong together (D64).
@@ -24,10 +24,12 @@ from sourcetracing.detection.classifier import LinearModel, fit
 from sourcetracing.detection.file_pool import FilePool, open_pool, pruned_sets, stores_of
 from sourcetracing.detection.groups import test_sets
 from sourcetracing.detection.layer_store import LayerStore
+from sourcetracing.detection.layer_sweep import classifier_recipe
 from sourcetracing.detection.manifest import BONAFIDE, detection_folder
 from sourcetracing.detection.model_file import load_model, save_model
 from sourcetracing.detection.pruning_cluster import CLOSEST, FURTHEST, Cluster, find_clusters
 from sourcetracing.detection.pruning_margin import BOTH, NOISY, Step, margin_steps, name_of, published_steps, refitted_steps
+from sourcetracing.detection.score_files import write_scores
 from sourcetracing.errors import UserError
 from sourcetracing.files import atomic_path, digest_of_file, digest_of_json, write_json
 from sourcetracing.progress import bar
@@ -74,10 +76,15 @@ class PruningPlan:
         options = {name: getattr(wanted, name) for name in ("add_centroid", "int_percent", "refit_margins")}
         if wanted.refit_margins:  # only then a step depends on the steps before
             options["fractions"] = sorted(wanted.fractions)
-        logreg = self.settings.logreg
-        classifier = {name: getattr(logreg, name) for name in ("c", "solver", "max_iterations", "tolerance", "standardize")}
         stores = {subset: identity_of(store) for subset, store in {**self.stores, **self.test_stores}.items()}
-        return {"sets": self.sets, "test": self.test_sets, "layer": self.layer, "options": options, "logreg": classifier, "stores": stores}
+        return {
+            "sets": self.sets,
+            "test": self.test_sets,
+            "layer": self.layer,
+            "options": options,
+            "logreg": classifier_recipe(self.settings),
+            "stores": stores,
+        }
 
 
 def make_lists(plan: PruningPlan) -> None:
@@ -112,7 +119,7 @@ class Judge:
             if has_both or self.everything is None:  # a fit of everything that lacks a class says so
                 model = fit(features, labels, self.plan.settings.logreg, start=self.everything)
                 save_model(folder / "model.safetensors", model, {"list": kept.name, "layer": str(self.plan.layer)})
-                write_scores(folder, self.tests.files, model.scores(self.tests.features))
+                score_tests(folder, model, self.tests, {"list": kept.name, "plan": self.plan.folder.name})
             write_json(folder / "list.json", _facts(kept, self.pool.files, has_both))
         self.model = load_model(folder / "model.safetensors") if has_both else None
         self.everything = self.everything or self.model
@@ -169,7 +176,7 @@ def _margin_steps(judge: Judge, margins: np.ndarray, strategy: str, settings: Se
 
 
 def _clusters(pool: FilePool, plan: PruningPlan) -> list[Cluster]:
-    return find_clusters(pool.take, pool.labels, pool.files["set"].to_numpy(), list(plan.sets))
+    return find_clusters(pool.take, pool.labels, pool.files["dataset"].to_numpy(), list(plan.sets))
 
 
 def _count(settings: Settings) -> int:
@@ -190,10 +197,10 @@ def _write_files(folder: Path, files: pd.DataFrame) -> None:
         files[["file_id", "corpus", "label"]].to_csv(partial, index=False)
 
 
-def write_scores(folder: Path, files: pd.DataFrame, scores: np.ndarray) -> None:
-    """Writes scores.parquet: set, file_id, label, score."""
-    with atomic_path(folder / "scores.parquet") as partial:
-        files[["set", "file_id", "label"]].assign(score=scores).to_parquet(partial, index=False)
+def score_tests(folder: Path, model: LinearModel, tests: FilePool, recipe: dict) -> None:
+    """Writes scores.parquet: dataset, file_id, label (1 = bona fide), score."""
+    scores = tests.files[["dataset", "file_id"]].assign(label=tests.labels, score=model.scores(tests.features))
+    write_scores(folder / "scores.parquet", scores, recipe)
 
 
 def identity_of(store: LayerStore) -> list[str]:

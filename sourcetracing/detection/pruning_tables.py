@@ -1,7 +1,8 @@
 """EERs of the lists of kept files on both parts of the real-life sets, and which list is best: by the selection part, and as published.
 
-Columns of results/pruning.csv: list, strategy, step, seed, kept, of, percent_kept, bonafide, spoof, set, part, eer, threshold.
-part: selection, report, or all (both). EERs are fractions. The set MEAN is the mean of the EERs of all sets.
+Columns of results/pruning.csv: list, strategy, step, seed, kept, of, percent_kept, bonafide, spoof, dataset, part, eer, threshold,
+files.
+part: selection, report, or all (both). EERs are fractions. The dataset MEAN is the mean of the EERs of all sets.
 """
 
 from __future__ import annotations
@@ -9,40 +10,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from sourcetracing.config import Settings
-from sourcetracing.detection.classifier import eer_of_scores
-from sourcetracing.detection.file_pool import working_layer
-from sourcetracing.detection.manifest import BONAFIDE, detection_folder, load_manifest
+from sourcetracing.detection.layer_choice import working_layer
+from sourcetracing.detection.manifest import detection_folder
 from sourcetracing.detection.pruning import EVERYTHING, RANDOM, PruningPlan, make_lists
-from sourcetracing.detection.selection import ALL, PARTS, REPORT, SELECTION, part_masks
+from sourcetracing.detection.score_files import MEAN, eers_by_part, markdown_table, masks_of
+from sourcetracing.detection.selection import ALL, PARTS, REPORT, SELECTION
 from sourcetracing.files import write_text
 from sourcetracing.tables import write_frame
 
-MEAN = "MEAN"
 BY_SELECTION, BY_TEST = "selection part", "whole test sets, as published"
-
-
-def masks_of(settings: Settings, file_ids: pd.Series) -> dict[str, np.ndarray]:
-    """Part -> (N,) bool: which of these files of the real-life sets are in it."""
-    rows = load_manifest(settings).set_index("file_id", drop=False).loc[file_ids]
-    return part_masks(settings, rows.reset_index(drop=True))
-
-
-def eers_by_part(settings: Settings, scores: pd.DataFrame, masks: dict[str, np.ndarray]) -> pd.DataFrame:
-    """set, part, eer, threshold of scores (columns set, label, score), with the mean over the sets. masks: `masks_of` their files."""
-    labels, values = (scores["label"] == BONAFIDE).to_numpy().astype(np.int8), scores["score"].to_numpy()
-    rows = []
-    for part, mask in masks.items():
-        found = []
-        for name in dict.fromkeys(scores["set"]):
-            chosen = mask & (scores["set"] == name).to_numpy()
-            found.append(eer_of_scores(labels[chosen], values[chosen], settings.logreg))
-            rows.append((name, part, *found[-1]))
-        rows.append((MEAN, part, float(np.mean([eer for eer, _ in found])), np.nan))
-    return pd.DataFrame(rows, columns=["set", "part", "eer", "threshold"])
 
 
 def pruning_results(settings: Settings, folder: Path) -> pd.DataFrame:
@@ -54,16 +33,16 @@ def pruning_results(settings: Settings, folder: Path) -> pd.DataFrame:
         if not facts["has_both"]:
             continue
         scores = pd.read_parquet(folder / name / "scores.parquet")
-        masks = masks_of(settings, scores["file_id"]) if masks is None else masks
+        masks = masks_of(settings, scores) if masks is None else masks
         known = {key: facts[key] for key in ("list", "strategy", "step", "seed", "kept", "of")}
         known |= {"percent_kept": 100 * facts["kept"] / facts["of"], "bonafide": facts["bonafide"], "spoof": facts["spoof"]}
-        frames.append(pd.DataFrame([known]).merge(eers_by_part(settings, scores, masks), how="cross"))
+        frames.append(pd.DataFrame([known]).merge(eers_by_part(scores, masks, settings), how="cross"))
     return pd.concat(frames, ignore_index=True).astype({"seed": "Int64"})
 
 
 def pruning_levels(results: pd.DataFrame) -> pd.DataFrame:
     """Each strategy and step once: mean EER and sample sd over its seeds (nan for one), for each set and part."""
-    keys = ["strategy", "step", "set", "part"]
+    keys = ["strategy", "step", "dataset", "part"]
     grouped = results.groupby(keys, sort=False)
     return grouped.agg(list=("list", "first"), percent_kept=("percent_kept", "mean"), eer=("eer", "mean"), sd=("eer", "std")).reset_index()
 
@@ -71,12 +50,12 @@ def pruning_levels(results: pd.DataFrame) -> pd.DataFrame:
 def choose_levels(levels: pd.DataFrame) -> pd.DataFrame:
     """The best step of each strategy, and of all of them, by the mean EER of the selection part and, as published, of the whole sets.
 
-    Columns: chosen_by, among, strategy, step, list (of several seeds the first), percent_kept, then <set>_<part> (fractions).
+    Columns: chosen_by, among, strategy, step, list (of several seeds the first), percent_kept, then <dataset>_<part> (fractions).
     """
-    wide = levels.assign(column=levels["set"] + "_" + levels["part"]).pivot_table(
+    wide = levels.assign(column=levels["dataset"] + "_" + levels["part"]).pivot_table(
         index=["strategy", "step", "list", "percent_kept"], columns="column", values="eer", sort=False
     )
-    wide = wide[[f"{name}_{part}" for name in dict.fromkeys(levels["set"]) for part in PARTS]].reset_index()
+    wide = wide[[f"{name}_{part}" for name in dict.fromkeys(levels["dataset"]) for part in PARTS]].reset_index()
     rows = []
     for chosen_by, part in ((BY_SELECTION, SELECTION), (BY_TEST, ALL)):
         for among in ["all", *dict.fromkeys(wide["strategy"])]:
@@ -88,7 +67,7 @@ def choose_levels(levels: pd.DataFrame) -> pd.DataFrame:
 def markdown(choices: pd.DataFrame, levels: pd.DataFrame) -> str:
     """The choices, then every level: EERs in percent."""
     lines = ["# Pruning: EER in %, chosen on the selection part and reported on the rest; as published beside it", ""]
-    return "\n".join([*lines, _table(_percent(choices)), "", "## Every level", "", _table(_percent(_wide(levels))), ""])
+    return "\n".join([*lines, *_table(_percent(choices)), "", "## Every level", "", *_table(_percent(_wide(levels))), ""])
 
 
 def summary(choices: pd.DataFrame) -> str:
@@ -110,7 +89,7 @@ def _described(row: pd.Series) -> str:
 
 
 def _wide(levels: pd.DataFrame) -> pd.DataFrame:
-    columns = levels["set"] + "_" + levels["part"]
+    columns = levels["dataset"] + "_" + levels["part"]
     wide = levels.assign(column=columns).pivot_table(index=["strategy", "step", "percent_kept"], columns="column", values="eer", sort=False)
     return wide[list(dict.fromkeys(columns))].reset_index()
 
@@ -120,10 +99,9 @@ def _percent(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{column: 100 * frame[column] for column in eers})
 
 
-def _table(frame: pd.DataFrame) -> str:
+def _table(frame: pd.DataFrame) -> list[str]:
     texts = [[f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in frame.itertuples(index=False)]
-    rows = [list(frame.columns), ["---"] * len(frame.columns), *texts]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown_table(list(frame.columns), texts)
 
 
 def run_pruning(settings: Settings) -> str:
