@@ -120,7 +120,8 @@ def write_results_csv(path: Path, tracer: Tracer, entries: list[dict[str, Any]])
     rows = [_row(entry, tracer) for entry in entries]
     named = [f"p_{name}" for name in tracer.system.classes]
     with atomic_path(path) as partial:
-        pd.DataFrame(rows, columns=[*columns, *named, "notes", "reason"]).to_csv(partial, index=False)
+        table = pd.DataFrame(rows, columns=[*columns, *named, "notes", "reason"])
+        table.astype(dict.fromkeys(("num_windows", "num_silent"), "Int64")).to_csv(partial, index=False)
 
 
 def _row(entry: dict[str, Any], tracer: Tracer) -> dict[str, Any]:

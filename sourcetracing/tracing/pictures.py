@@ -56,7 +56,7 @@ def _draw_reliability_of(panel: Axes, pair: tuple[pd.DataFrame, pd.DataFrame], c
         panel.scatter(table["confidence"], table["accuracy"], s=6 + 90 * table["rows"] / table["rows"].sum(), color=colour, alpha=0.7)
     panel.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", aspect="equal")
     panel.set_title(f"{SET_NAMES[name]}, {calibration.after[name].rows} rows")
-    panel.legend(frameon=False, fontsize=8, loc="upper left")
+    panel.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def draw_timeline(found: FileTrace, tracer: Tracer, path: Path) -> None:
