@@ -55,7 +55,11 @@ class FeatureSet:
 
     def scored(self, model: LinearModel, layer: int) -> pd.DataFrame:
         """`files` with a column score: decision values, higher = bona fide."""
-        return self.files.assign(score=np.concatenate([model.scores(block) for block in self.blocks(layer)]))
+        return self.scored_blocks(model, self.blocks(layer))
+
+    def scored_blocks(self, model: LinearModel, blocks: Sequence[np.ndarray]) -> pd.DataFrame:
+        """Likewise, from blocks that are at hand."""
+        return self.files.assign(score=np.concatenate([model.scores(block) for block in blocks]))
 
 
 def open_sets(settings: Settings, sets: Mapping[str, Sequence[str]], copy: str = "clean") -> list[FeatureSet]:

@@ -171,7 +171,7 @@ def _choice_lines(choice: dict) -> list[str]:
     return [
         f"chosen: layer {choice['layer']}, by the selection part of the real-life sets (mean EER {percent(choice['selection_eer'])} %); "
         f"on their report part: {percent(choice['report_eer'])} %",
-        f"published way: layer {theirs['layer']}, by the mean EER of the files that are reported: {percent(theirs['eer'])} % (optimistic, D70)",
+        f"published way: layer {theirs['layer']}, by the mean EER of all files reported: {percent(theirs['eer'])} % (optimistic, D70)",
     ]
 
 
