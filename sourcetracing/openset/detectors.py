@@ -47,12 +47,13 @@ class Nsd:
         """Keeps the mean of the unit embeddings times their energies."""
         del labels
         weights = logsumexp(logits, axis=1) / _norms(embeddings)
-        self.mean = weights.astype(embeddings.dtype) @ embeddings / len(embeddings)
+        self.mean = sum(weights[block] @ embeddings[block].astype(np.float64) for block in _blocks(embeddings)) / len(embeddings)
         return self
 
     def score(self, embeddings: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Minus the published score."""
-        similarity = logsumexp(logits, axis=1) * (embeddings @ self.mean) / _norms(embeddings)
+        products = np.concatenate([embeddings[block].astype(np.float64) @ self.mean for block in _blocks(embeddings)])
+        similarity = logsumexp(logits, axis=1) * products / _norms(embeddings)
         return similarity if self.inverted else -similarity
 
 
@@ -114,7 +115,8 @@ class Mahalanobis:
         _, class_of = np.unique(labels, return_inverse=True)
         means = np.stack([embeddings[class_of == number].mean(axis=0, dtype=np.float64) for number in range(class_of.max() + 1)])
         covariance = LedoitWolf(assume_centered=True, store_precision=False).fit(embeddings - means[class_of]).covariance_
-        floor = np.finfo(np.float32).eps * np.trace(covariance) / len(covariance) + np.finfo(np.float64).tiny
+        size = np.trace(covariance) / len(covariance) + np.square(means).mean()  # the latter where all rows are the same
+        floor = np.finfo(np.float32).eps * size + np.finfo(np.float32).tiny
         self.root = cholesky(covariance + floor * np.eye(len(covariance)), lower=True)
         self.means = self._whitened(means)
         return self
