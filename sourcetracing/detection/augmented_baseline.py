@@ -14,7 +14,7 @@ import pandas as pd
 from sourcetracing.config import Settings
 from sourcetracing.detection.classifier import LinearModel, fit
 from sourcetracing.detection.feature_sets import FeatureSet, check_apart, open_sets, scratch_folder, stores_record
-from sourcetracing.detection.groups import baseline_sets, named_sets, test_sets
+from sourcetracing.detection.groups import baseline_sets, baseline_train_sets, test_sets
 from sourcetracing.detection.layer_choice import working_layer
 from sourcetracing.detection.layer_sweep import classifier_recipe
 from sourcetracing.detection.manifest import detection_folder
@@ -55,7 +55,7 @@ class AugmentedBaseline:
 
     def __init__(self, settings: Settings):
         self.settings, self.layer = settings, working_layer(settings)
-        sets = named_sets(settings, settings.logreg.sweep_train, "logreg.sweep_train")
+        sets = baseline_train_sets(settings)
         self.copies = {copy: open_sets(settings, sets, copy) for copy in (CLEAN, RAWBOOST, CODEC)}
         self.tested = open_sets(settings, baseline_sets(settings))
         check_apart(self.copies[CLEAN], self.tested)
@@ -87,7 +87,7 @@ def run_augmented_baseline(settings: Settings) -> str:
     write_frame(table, results / f"{EXPERIMENT}.csv")
     head, rows = _cells(baseline, table)
     explained = [
-        f"EER in % at layer {baseline.layer}, trained on {' + '.join(settings.logreg.sweep_train)}, tested on clean files. "
+        f"EER in % at layer {baseline.layer}, trained on {' + '.join(settings.detection.baseline_train)}, tested on clean files. "
         f"mean: over the real-life sets {', '.join(baseline.real_life)}; (report): on their report parts.",
         f'"{PUBLISHED_TRAINING}" is the published training; its published EERs exist only as pictures, so there are none to compare. '
         '"one of both": a RawBoost or a codec copy of each file, drawn, as the comment of the published script has it (D59).',

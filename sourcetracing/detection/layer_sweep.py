@@ -15,7 +15,7 @@ import pandas as pd
 from sourcetracing.config import Settings
 from sourcetracing.detection.classifier import eer_of_scores, fit
 from sourcetracing.detection.feature_sets import check_apart, common_layers, open_sets, scratch_folder, stores_record
-from sourcetracing.detection.groups import baseline_sets, named_sets, test_sets
+from sourcetracing.detection.groups import baseline_sets, baseline_train_sets, test_sets
 from sourcetracing.detection.layer_choice import choice_path
 from sourcetracing.detection.manifest import detection_folder
 from sourcetracing.detection.published import ORIGIN_NOTE, note_of, published_layer_eer, published_layers
@@ -47,7 +47,7 @@ class LayerSweep:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.training = open_sets(settings, named_sets(settings, settings.logreg.sweep_train, "logreg.sweep_train"))
+        self.training = open_sets(settings, baseline_train_sets(settings))
         self.tested = open_sets(settings, baseline_sets(settings))
         check_apart(self.training, self.tested)
         self.real_life = [one.name for one in self.tested if one.name in test_sets(settings)]

@@ -29,7 +29,6 @@ class Logreg:
         choices=("decision", "probability"),
     )
     layer: Any = setting("sweep", "features of scripts 03 to 06; sweep: the layer that script 02 chose; or its number (published: 9)")
-    sweep_train: list[str] = setting(["ASV19"], "sets of detection.sets that scripts 02 and 03 train on, added up")
 
 
 @dataclass
