@@ -1,0 +1,124 @@
+"""All 127 mixtures of seven corpora: shared Hessians and warm starts against fits from scratch, on made-up layer means.
+
+The features are correlated and heavy-tailed, of different scale and mean in each dimension, with classes that overlap. From scratch is
+scikit-learn's lbfgs on unscaled features, as published; so many fits take hours, so a sample is timed and its seconds per row are
+scaled up to the rows of all mixtures. `exact` are fits from scratch to the optimum with the project's own solver.
+
+Run     python benchmarks/mixing.py [rows=50000] [width=1920] [sample=4] [threads=1] [folder=/tmp]
+Prints  seconds of both ways, the EERs of sampled mixtures both ways, the peak of memory
+Costs   about 10 minutes and 0.6 GB of disk; fewer rows or less width: less
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sourcetracing.detection.classifier import LinearModel, evaluate, fit
+from sourcetracing.detection.mixing import mixtures_of, start_of
+from sourcetracing.detection.mixing_solver import Corpus, MixingSolver
+from sourcetracing.detection.settings_experiments import Logreg
+
+CORPORA = {"ASV19": 0.19, "ODSS": 0.07, "FoR": 0.12, "TIMIT": 0.05, "MLAAD": 0.16, "ASV5": 0.22, "ASV21": 0.19}  # shares of the rows
+TESTS, TEST_ROWS, RANK = ("ITW", "AI4T"), 4000, 256
+
+
+def make_corpus(name: str, num_rows: int, width: int, folder: Path) -> Corpus:
+    """A memory-mapped array (num_rows, width) and its labels; every corpus has its own place, shift and share of bona fide files."""
+    common, own = np.random.default_rng(0), np.random.default_rng([ord(letter) for letter in name])
+    mixing = common.normal(size=(RANK, width)) * np.arange(1, RANK + 1)[:, None] ** -0.5
+    mean, scale = common.normal(size=width) * np.exp(common.normal(size=width)), 0.1 * np.exp(0.7 * common.normal(size=width))
+    side = common.normal(size=RANK) + 0.8 * own.normal(size=RANK)
+    place, share = 0.6 * own.normal(size=RANK), own.uniform(0.1, 0.5)
+    labels = (own.random(num_rows) < share).astype(np.int8)
+    latent = own.standard_t(4, size=(num_rows, RANK)) + place + np.where(labels == 1, 1, -1)[:, None] * side * 3.5 / np.sqrt(RANK)
+    path = folder / f"{name}.npy"
+    stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(num_rows, width))
+    for start in range(0, num_rows, 2048):
+        part = latent[start : start + 2048]
+        stored[start : start + 2048] = (part @ mixing / 4 + 0.5 * own.standard_t(6, size=(len(part), width))) * scale + mean
+    stored.flush()
+    return Corpus([np.load(path, mmap_mode="r")], [labels])
+
+
+def memory(what: str) -> int:
+    """Bytes of this process: VmHWM (peak), VmRSS, RssAnon (without mapped files)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:"))
+
+
+def fit_all(corpora: dict[str, Corpus], folder: Path) -> tuple[dict[tuple, LinearModel], dict[str, float]]:
+    """Every mixture, the way script 04 fits them; what it took: wall and CPU seconds, bytes above the start."""
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
+    before, started, cpu = memory("VmRSS"), time.perf_counter(), time.process_time()
+    names, rows = list(corpora), {name: corpus.num_rows for name, corpus in corpora.items()}
+    solver, models = MixingSolver(corpora, Logreg(), folder), {}
+    for mixture in mixtures_of(names)[::-1]:
+        models[mixture] = solver.fit(mixture, models[start_of(mixture, names, rows)] if models else None)
+        solver.share(models[tuple(names)])
+    took = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
+    return models, {**took, "peak": memory("VmHWM") - before}
+
+
+def timed(corpora: dict[str, Corpus], mixture: tuple, settings: Logreg) -> tuple[LinearModel, float, float]:
+    """A model from scratch, wall and CPU seconds."""
+    started, cpu = time.perf_counter(), time.process_time()
+    blocks, labels = [corpora[name].blocks[0] for name in mixture], [corpora[name].labels[0] for name in mixture]
+    model = fit(blocks, labels, settings)
+    return model, time.perf_counter() - started, time.process_time() - cpu
+
+
+def eers(model: LinearModel, tests: dict[str, Corpus]) -> list[float]:
+    """EER in percent on each test set."""
+    return [100 * evaluate(model, corpus.blocks[0], corpus.labels[0], Logreg())[0] for corpus in tests.values()]
+
+
+def main() -> None:
+    """Ours, then the sample both ways."""
+    options = dict(word.split("=") for word in sys.argv[1:])
+    rows, width, sample = (int(options.get(key, default)) for key, default in (("rows", 50000), ("width", 1920), ("sample", 4)))
+    with tempfile.TemporaryDirectory(dir=options.get("folder")) as folder, threadpool_limits(int(options.get("threads", 1))):
+        corpora = {name: make_corpus(name, int(share * rows), width, Path(folder)) for name, share in CORPORA.items()}
+        tests = {name: make_corpus(name, TEST_ROWS, width, Path(folder)) for name in TESTS}
+        models, took = fit_all(corpora, Path(folder))
+        num_rows = {mixture: sum(corpora[name].num_rows for name in mixture) for mixture in models}
+        size = num_rows[tuple(corpora)] * width * 4
+        print(f"{len(models)} mixtures of {num_rows[tuple(corpora)]} x {width} features ({size / 1e6:.0f} MB)")
+        print(f"ours: {took['seconds']:.1f} s (CPU {took['cpu']:.1f} s), steps {sum(model.steps for model in models.values())}")
+        print(
+            f"memory: peak {took['peak'] / 1e6:.0f} MB above the start, mapped features among it: {took['peak'] / size:.2f} x the features"
+        )
+        all_eers = np.array([eers(model, tests) for model in models.values()])
+        print(f"EERs in %: {all_eers.min():.2f} to {all_eers.max():.2f}, median {np.median(all_eers):.2f}", flush=True)
+        compare(corpora, tests, models, num_rows, sample, took)
+
+
+def compare(corpora: dict, tests: dict, models: dict, num_rows: dict, sample: int, took: dict) -> None:
+    """Fits a sample from scratch, evenly spread over the number of rows, the largest left out (they take longest)."""
+    order = sorted(models, key=lambda mixture: num_rows[mixture])
+    chosen = [order[int((place + 0.5) * len(order) / sample)] for place in range(sample)]
+    seconds = {"published": [], "exact": []}
+    for mixture in chosen:
+        ours, lines = eers(models[mixture], tests), []
+        for way, settings in (("exact", Logreg()), ("published", Logreg(solver="published"))):
+            model, wall, cpu = timed(corpora, mixture, settings)
+            seconds[way].append((wall, cpu))
+            theirs = eers(model, tests)
+            lines.append(f"{way} {theirs} differ by {np.abs(np.subtract(theirs, ours)).max():.4f}; {wall:.1f} s, {model.steps} steps")
+        print(f"{'+'.join(mixture)} ({num_rows[mixture]} rows): ours {ours}\n  " + "\n  ".join(lines), flush=True)
+    scale = sum(num_rows.values()) / sum(num_rows[mixture] for mixture in chosen)
+    for way, times in seconds.items():
+        wall, cpu = np.sum(times, axis=0) * scale
+        ratios = f"{wall / took['seconds']:.1f} x ours (CPU time: {cpu / took['cpu']:.1f} x)"
+        print(f"127 fits from scratch, {way}, extrapolated from {len(chosen)}: {wall:.0f} s, {ratios}")
+
+
+if __name__ == "__main__":
+    main()
