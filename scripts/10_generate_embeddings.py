@@ -1,7 +1,8 @@
-"""10 - Gather the embeddings of trained runs: train, dev and eval, known and unknown sources, every stored acoustic variant.
+"""10 - Gather the embeddings of trained runs: train, dev and eval, known and unknown sources.
 
 Reads   exp/<name>/runs/ and features/; utterances.csv, protocol.csv; speakers/pseudo_speakers.csv where script 03 ran
 Writes  exp/<name>/runs/<system>/<run>/embeddings/embeddings.npy (rows, width), index.parquet (what each row is), embeddings.json (last);
+        train in train.variants, dev and eval in evaluation.variants;
         scores of the splits that had none; with --export-npy FOLDER one file for each utterance: FOLDER/{train,dev,test}/<class id>/*.npy
 Costs   what scoring of train and dev costs (demo: 20 s on 2 cores); embeddings that belong to the weights on disk are kept
 Run     python scripts/10_generate_embeddings.py configs/demo.yaml

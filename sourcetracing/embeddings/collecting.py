@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,9 @@ from sourcetracing.files import atomic_path, digest_of_file, digest_of_json, wri
 from sourcetracing.layout import Layout
 from sourcetracing.npy import create_array, write_at
 from sourcetracing.progress import bar
-from sourcetracing.protocols import load_protocol, read_table
+from sourcetracing.protocols import load_protocol, read_table, select
 from sourcetracing.run_folder import RunFolder
-from sourcetracing.scoring import is_scored, read_scores, scores_path
+from sourcetracing.scoring import is_scored, read_scores, scores_path, variants_of
 from sourcetracing.speakers.groups import LABEL_COMMAND
 from sourcetracing.training_matrix import score_cells
 
@@ -32,7 +32,7 @@ BLOCK_ROWS = 8192  # copied at a time
 
 
 def collect_embeddings(cells: Sequence[Cell]) -> list[Cell]:
-    """Makes what is missing of train, dev and eval (known and unknown sources, all stored variants); returns the cells that had to be made.
+    """Makes what is missing of train, dev and eval: known and unknown sources, the variants that are scored. Returns the cells of it.
 
     Embeddings that belong to the weights and tables on disk are kept. Raises `UserError`.
     """
@@ -54,7 +54,8 @@ def _digest_of_inputs(cell: Cell) -> str:
     layout, corpus = Layout.of(cell.settings), cell.settings.corpus
     tables = [layout.utterances, layout.protocol, layout.pseudo_speakers]
     digests = [digest_of_file(path) if path.is_file() else "" for path in [RunFolder(cell.folder).weights, *tables]]
-    return digest_of_json([digests, corpus.languages, corpus.sources, corpus.unknown_sources])
+    variants = [variants_of(cell.settings, split) for split in SPLITS]
+    return digest_of_json([digests, corpus.languages, corpus.sources, corpus.unknown_sources, variants])
 
 
 def _on_all_splits(cell: Cell) -> Cell:
@@ -79,26 +80,32 @@ def _forget_scores_without_embeddings(cell: Cell) -> None:
 
 def _collect(cell: Cell, inputs: str) -> None:
     folder, splits = EmbeddingFolder(cell.folder), cell.settings.evaluation.splits
-    tables = [read_scores(cell, split, unknown=True) for split in splits]
-    arrays = [np.load(_embeddings_path(cell, split), mmap_mode="r") for split in splits]
-    for split, table, array in zip(splits, tables, arrays, strict=True):
-        if len(table) != len(array):
-            raise UserError(
-                f"{_embeddings_path(cell, split)} has {len(array)} rows, its scores have {len(table)}. Delete both and run this again"
-            )
-    index = _index_of(cell, pd.concat(tables, ignore_index=True))
+    index = _index_of(cell, pd.concat([read_scores(cell, split, unknown=True) for split in splits], ignore_index=True))
     assert not index.duplicated(["utt_id", "variant"]).any()
+    parts = [_stored_part(cell, split) for split in splits]
+    width, dtype = parts[0][0].shape[1], parts[0][0].dtype
     folder.record.unlink(missing_ok=True)
     with atomic_path(folder.array) as partial:
-        first = create_array(partial, (len(index), arrays[0].shape[1]), arrays[0].dtype)
-        write_at(partial, first, chain.from_iterable(map(_blocks, arrays)))
+        first = create_array(partial, (len(index), width), dtype)
+        write_at(partial, first, chain.from_iterable(starmap(_blocks, parts)))
     with atomic_path(folder.index) as partial:
         index.to_parquet(partial, index=False)
-    write_json(folder.record, _record(cell, index, arrays, inputs))
+    write_json(folder.record, _record(cell, index, {"width": width, "dtype": str(dtype)}, inputs))
 
 
-def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    return (array[start : start + BLOCK_ROWS] for start in range(0, len(array), BLOCK_ROWS))
+def _stored_part(cell: Cell, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The embeddings that lie beside the scores of a split, memory-mapped, and which of them are of the wanted variants, (N,) bool."""
+    path, scores = _embeddings_path(cell, split), pd.read_parquet(scores_path(cell, split), columns=["variant"])
+    array = np.load(path, mmap_mode="r")
+    if len(array) != len(scores):
+        raise UserError(f"{path} has {len(array)} rows, its scores have {len(scores)}. Delete both and run this again")
+    return array, select(scores, variants=variants_of(cell.settings, split)).to_numpy()
+
+
+def _blocks(array: np.ndarray, is_kept: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(array), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        yield array[rows][is_kept[rows]]
 
 
 def _index_of(cell: Cell, scores: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +128,7 @@ def _looked_up(utt_ids: pd.Series, table: pd.DataFrame, column: str) -> pd.Serie
     return utt_ids.map(table.set_index("utt_id")[column]).fillna("").astype(str) if column in table else pd.Series("", index=utt_ids.index)
 
 
-def _record(cell: Cell, index: pd.DataFrame, arrays: Sequence[np.ndarray], inputs: str) -> dict:
+def _record(cell: Cell, index: pd.DataFrame, form: dict, inputs: str) -> dict:
     return {
         "weights": digest_of_file(RunFolder(cell.folder).weights),
         "inputs": inputs,
@@ -129,8 +136,7 @@ def _record(cell: Cell, index: pd.DataFrame, arrays: Sequence[np.ndarray], input
         "train_set": cell.train_set,
         "seed": cell.seed,
         "rows": len(index),
-        "width": arrays[0].shape[1],
-        "dtype": str(arrays[0].dtype),
+        **form,
         "rows_of_split": index["split"].value_counts(sort=False).to_dict(),
         "sources": index["source"].nunique(),
         "unknown_sources": index.loc[~index["known"], "source"].nunique(),

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from sourcetracing.embeddings.settings import EmbeddingPictures
 from sourcetracing.errors import UserError
@@ -48,7 +49,7 @@ def project(name: str, vectors: np.ndarray, is_fit: np.ndarray, options: Embeddi
 
 
 def _fitted_on(is_fit: np.ndarray) -> str:
-    return "all points" if is_fit.all() else "train and dev, eval transformed"
+    return "all points" if is_fit.all() else "train + dev, eval transformed"
 
 
 def _pca(vectors: np.ndarray, is_fit: np.ndarray, options: EmbeddingPictures, seed: int) -> tuple[np.ndarray, str]:
@@ -63,8 +64,10 @@ def _tsne(vectors: np.ndarray, is_fit: np.ndarray, options: EmbeddingPictures, s
     from sklearn.manifold import TSNE
 
     perplexity = min(options.tsne_perplexity, (len(vectors) - 1) / 3)
-    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed % 2**32, n_jobs=1)
-    return tsne.fit_transform(vectors), f"perplexity {perplexity:.3g}; fitted on all points"
+    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed % 2**32)
+    with threadpool_limits(1, user_api="openmp"):  # threads add up in an order of their own, so the picture would differ each time
+        points = tsne.fit_transform(vectors)
+    return points, f"perplexity {perplexity:.3g}; fitted on all points"
 
 
 def _umap(vectors: np.ndarray, is_fit: np.ndarray, options: EmbeddingPictures, seed: int) -> tuple[np.ndarray, str]:

@@ -15,7 +15,7 @@ class EmbeddingPictures:
 
     projections: list[str] = setting(list(PROJECTIONS), "ways to two dimensions, in the order of the panels", choices=PROJECTIONS)
     variants: list[str] = setting([], "acoustic variants that are shown and counted; empty = all stored")
-    max_points: int = setting(3000, "rows in a picture; of more, a seeded draw that keeps the shares of splits and sources", at_least=10)
+    max_points: int = setting(2000, "rows in a picture; of more, a seeded draw that keeps the shares of splits and sources", at_least=10)
     fit_on: str = setting(
         "train_dev",
         "what PCA and UMAP are fitted on; train_dev: eval is transformed, as in the published notebook; all. t-SNE can only take all",

@@ -1,0 +1,129 @@
+"""From the embeddings of runs to pictures, a page and numbers (script 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+
+import numpy as np
+import pandas as pd
+
+from sourcetracing.compute import prepare_cpu
+from sourcetracing.embeddings.colouring import LABELS, Colouring, colouring_of
+from sourcetracing.embeddings.page import write_page
+from sourcetracing.embeddings.pictures import write_picture
+from sourcetracing.embeddings.projections import Projection, prepared, project
+from sourcetracing.embeddings.quality import label_quality
+from sourcetracing.embeddings.report_tab import numbers_table
+from sourcetracing.embeddings.sampling import stratified_rows
+from sourcetracing.embeddings.stored import EmbeddingFolder, load_embeddings
+from sourcetracing.errors import UserError
+from sourcetracing.experiments import Cell
+from sourcetracing.files import atomic_path, digest_of_json, write_json
+from sourcetracing.parallel import map_unordered, resolve_workers
+from sourcetracing.progress import bar
+
+LIBRARIES = ("numpy", "scikit-learn", "umap-learn", "faiss-cpu", "matplotlib")
+
+
+def visualize_runs(cells: Sequence[Cell]) -> list[Cell]:
+    """Makes the pictures of the runs that have none of their embeddings and settings; returns these runs.
+
+    Raises `UserError`: a run has no embeddings, or too few; no such variant.
+    """
+    to_do = [cell for cell in cells if EmbeddingFolder(cell.folder).read_pictures_record().get("inputs") != digest_of_inputs(cell)]
+    if to_do:
+        workers = min(resolve_workers(to_do[0].settings.compute.workers), len(to_do))
+        setup = {"num_workers": workers, "initializer": prepare_cpu, "initargs": (1,), "queued_per_worker": 1}
+        with bar(total=len(to_do), desc="picture", unit="run") as progress:
+            for _ in map_unordered(visualize_run, to_do, **setup):
+                progress.update(1)
+    return to_do
+
+
+def digest_of_inputs(cell: Cell) -> str:
+    """What the pictures of a run depend on. Raises `UserError` when its embeddings are missing or older than its weights."""
+    record = load_embeddings(cell.folder).record
+    options, versions = asdict(cell.settings.embedding_pictures), [version(name) for name in LIBRARIES]
+    return digest_of_json([record, options, cell.settings.seed, versions])
+
+
+def visualize_run(cell: Cell) -> None:
+    """Numbers, pictures and page of one run; its record last."""
+    folder, options, seed = EmbeddingFolder(cell.folder), cell.settings.embedding_pictures, cell.settings.seed
+    inputs = digest_of_inputs(cell)
+    vectors, index = _chosen_rows(cell)
+    numbers = label_quality(vectors, index, options, seed)
+    numbers.insert(0, "system", cell.system)
+    numbers.insert(1, "train", cell.train_set)
+    numbers.insert(2, "seed", cell.seed)
+    drawn = stratified_rows(index, options.max_points, seed, "picture")
+    shown, is_fit = index.iloc[drawn], np.ones(len(drawn), dtype=bool)
+    if options.fit_on == "train_dev":
+        is_fit = (shown["split"] != "eval").to_numpy()
+    projections = [project(name, vectors[drawn], is_fit, options, seed) for name in dict.fromkeys(options.projections)]
+    colourings = [colouring_of(shown, label, cell.settings.corpus.sources) for label in LABELS]
+    folder.pictures_record.unlink(missing_ok=True)
+    _write_tables(folder, shown, projections, numbers)
+    files = [folder.points.name, folder.numbers.name, folder.page.name, *_write_pictures(cell, projections, colourings, len(index))]
+    write_json(folder.pictures_record, {"inputs": inputs, "points": len(shown), "rows": len(index), "seed": seed, "files": files})
+
+
+def _chosen_rows(cell: Cell) -> tuple[np.ndarray, pd.DataFrame]:
+    """Vectors (N, E) float32 and the index lines of the variants that are shown."""
+    embeddings, options = load_embeddings(cell.folder), cell.settings.embedding_pictures
+    there = list(dict.fromkeys(embeddings.index["variant"]))
+    if strange := [variant for variant in options.variants if variant not in there]:
+        raise UserError(f"embedding_pictures.variants: {strange[0]!r} was not embedded; there are: {', '.join(there)}")
+    index = embeddings.index[embeddings.index["variant"].isin(options.variants or there)]
+    return prepared(embeddings.array[index["row"].to_numpy()], options.metric), index.reset_index(drop=True)
+
+
+def _write_tables(folder: EmbeddingFolder, shown: pd.DataFrame, projections: Sequence[Projection], numbers: pd.DataFrame) -> None:
+    points = shown[["row", "utt_id", "variant"]].reset_index(drop=True)
+    for projection in projections:
+        points[f"{projection.name}_x"], points[f"{projection.name}_y"] = projection.points.T
+    with atomic_path(folder.points) as partial:
+        points.to_parquet(partial, index=False)
+    with atomic_path(folder.numbers) as partial:
+        numbers.to_csv(partial, index=False, float_format="%.6f")
+
+
+def _write_pictures(cell: Cell, projections: Sequence[Projection], colourings: Sequence[Colouring], num_rows: int) -> list[str]:
+    """A PNG file for each label that tells something, and the page; returns the names of the PNG files."""
+    folder, num_points = EmbeddingFolder(cell.folder), len(projections[0].points)
+    amount = f"{num_points} of {num_rows} rows" if num_points < num_rows else f"all {num_rows} rows"
+    title = f"{cell.system} trained on {cell.train_set}, seed {cell.seed}"
+    distance = "cosine" if cell.settings.embedding_pictures.metric == "cosine" else "Euclidean distance"
+    pictures = []
+    for colouring in colourings:
+        path = folder.picture(colouring.label)
+        if colouring.tells:
+            write_picture(path, projections, colouring, f"{title}: {amount}, {distance}")
+            pictures.append(path.name)
+        else:
+            path.unlink(missing_ok=True)
+    points, numbers = pd.read_parquet(folder.points), pd.read_csv(folder.numbers)
+    text = f"Each mark is the embedding of one utterance in one acoustic variant: {amount}. Like is what is near by {distance}."
+    write_page(
+        folder.page,
+        points["utt_id"],
+        projections,
+        colourings,
+        title=f"Embeddings of {title}",
+        text=text,
+        table=f"<h2>Numbers</h2>{numbers_table(numbers)}",
+    )
+    return pictures
+
+
+def numbers_of(cells: Sequence[Cell]) -> pd.DataFrame:
+    """numbers.csv of several runs, one below the other."""
+    return pd.concat([pd.read_csv(EmbeddingFolder(cell.folder).numbers) for cell in cells], ignore_index=True)
+
+
+def numbers_text(numbers: pd.DataFrame) -> str:
+    """The numbers as lines for a terminal."""
+    shown = numbers.drop(columns=["silhouette_rows"]).rename(columns={"knn_purity": "purity", "chance_purity": "chance"})
+    return shown.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="-")
