@@ -14,6 +14,7 @@ from sourcetracing.claims import check_claims
 from sourcetracing.comparison import add_published
 from sourcetracing.compat import compat_of
 from sourcetracing.config import Settings
+from sourcetracing.embeddings.report_tab import embeddings_tab, read_runs
 from sourcetracing.experiments import Cell, load_cells
 from sourcetracing.figures import write_figures
 from sourcetracing.layout import Layout
@@ -92,6 +93,7 @@ def write_story(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: d
         **tabs_of_tables(made[1:]),
         "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
         "Open set": openset_tab(_read(layout.openset_table), _read(layout.openset_by_language), _openset_pictures(layout)),
+        "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_read(layout.speaker_counts), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
         "Shortcuts": shortcuts_tab(_read(layout.shortcut_means), 1 / len(settings.corpus.sources)),
     }

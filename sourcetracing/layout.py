@@ -138,5 +138,13 @@ class Layout:
         return self.root / "tables"
 
     @property
+    def metric_learning(self) -> Path:
+        return self.tables / "metric_learning.csv"
+
+    @property
+    def embedding_table(self) -> Path:
+        return self.tables / "embeddings.csv"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.html"

@@ -44,7 +44,7 @@ def draw_picture(projections: Sequence[Projection], colouring: Colouring, title:
     """Side by side the projections of the same points, coloured by one label."""
     width = max(PANEL_INCHES * len(projections), FEWEST_INCHES)
     handles, num_columns = _legend(colouring, width)
-    legend_inches = (-(-len(handles) // num_columns) + 1) * LEGEND_POINTS * 1.45 / 72
+    legend_inches = (-(-len(handles) // num_columns) + 1) * LEGEND_POINTS * 1.65 / 72
     size = (width, PANEL_INCHES + 0.75 + legend_inches)
     figure, panels = plt.subplots(1, len(projections), figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.09), squeeze=False)
     for panel, projection in zip(panels[0], projections, strict=True):

@@ -1,4 +1,4 @@
-"""The report's tab on embeddings: their pictures and their numbers. Text, no files, but for `read_pictures`."""
+"""The report's tab on embeddings: their pictures and their numbers. Text, no files, but for `read_runs`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from sourcetracing import report_charts as charts
-from sourcetracing.embeddings.colouring import LABELS
 from sourcetracing.embeddings.stored import EmbeddingFolder
+from sourcetracing.files import digest_of_file
+from sourcetracing.run_folder import RunFolder
 
 SHOWN_LABELS = ("source", "language", "known")  # in the report; the others' pictures stay beside their run
 
 
 def embeddings_tab(numbers: pd.DataFrame | None, pictures: Mapping[str, Mapping[str, bytes]]) -> str:
-    """Numbers: tables/embeddings.csv, or nothing yet; pictures: heading -> label -> PNG file of what is shown."""
+    """Numbers: of one or several runs, or nothing yet; pictures: heading -> label -> PNG file of what is shown."""
     if numbers is None:
         return ""
     text = (
@@ -60,15 +61,24 @@ def _percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.1f}"
 
 
-def read_pictures(runs: Sequence[tuple[str, str, int, Path]]) -> dict[str, dict[str, bytes]]:
-    """heading -> label -> PNG, of the first run of each system that has pictures; runs: (system, train set, seed, run folder)."""
-    found: dict[str, dict[str, bytes]] = {}
-    seen = set()
-    for system, train_set, seed, path in runs:
-        folder = EmbeddingFolder(path)
-        if system in seen or not folder.read_pictures_record():
-            continue
-        seen.add(system)
-        labels = [label for label in LABELS if label in SHOWN_LABELS and folder.picture(label).is_file()]
-        found[f"{system} trained on {train_set}, seed {seed}"] = {label: folder.picture(label).read_bytes() for label in labels}
-    return found
+def read_runs(runs: Sequence[tuple[str, str, int, Path]]) -> tuple[pd.DataFrame | None, dict[str, dict[str, bytes]]]:
+    """What `embeddings_tab` takes: the numbers of all runs whose pictures belong to their weights, the pictures of each system's first.
+
+    runs: (system, train set, seed, run folder).
+    """
+    there = [(run, folder) for run in runs if _is_fresh(folder := EmbeddingFolder(run[-1]))]
+    if not there:
+        return None, {}
+    first_of_system = {run[0]: (run, folder) for run, folder in reversed(there)}
+    pictures = {
+        f"{system} trained on {run[1]}, seed {run[2]}": {
+            label: path.read_bytes() for label in SHOWN_LABELS if (path := folder.picture(label)).is_file()
+        }
+        for system, (run, folder) in reversed(first_of_system.items())
+    }
+    return pd.concat([pd.read_csv(folder.numbers) for _, folder in there], ignore_index=True), pictures
+
+
+def _is_fresh(folder: EmbeddingFolder) -> bool:
+    record, weights = folder.read_pictures_record(), RunFolder(folder.path.parent).weights
+    return bool(record) and weights.is_file() and record["weights"] == digest_of_file(weights)

@@ -67,7 +67,8 @@ def visualize_run(cell: Cell) -> None:
     folder.pictures_record.unlink(missing_ok=True)
     _write_tables(folder, shown, projections, numbers)
     files = [folder.points.name, folder.numbers.name, folder.page.name, *_write_pictures(cell, projections, colourings, len(index))]
-    write_json(folder.pictures_record, {"inputs": inputs, "points": len(shown), "rows": len(index), "seed": seed, "files": files})
+    facts = {"weights": folder.read_record()["weights"], "points": len(shown), "rows": len(index), "seed": seed}
+    write_json(folder.pictures_record, {"inputs": inputs, **facts, "files": files})
 
 
 def _chosen_rows(cell: Cell) -> tuple[np.ndarray, pd.DataFrame]:
