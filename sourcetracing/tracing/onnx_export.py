@@ -84,7 +84,7 @@ def export_onnx(system: TracingSystem, calibration: Calibration, path: Path) -> 
     import onnx
 
     _refuse_what_cannot(system)
-    whole = WholeSystem(system).eval().cpu()
+    whole = WholeSystem(system).eval().requires_grad_(False).cpu()
     with atomic_path(path) as partial:
         _export(whole, system, partial)
         model = onnx.load(partial)

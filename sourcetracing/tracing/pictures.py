@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sourcetracing.tracing.calibration import Calibration
     from sourcetracing.tracing.tracer import FileTrace, Tracer
 
-SET_NAMES = {"dev": "dev (fitted on it)", "eval": "eval", "eval_other_languages": "eval, other languages"}
+SET_WORDS = {"dev": "dev (fitted on it)", "eval": "eval", "eval_other_languages": "eval, other languages"}
 MAX_LINES = 6  # sources drawn over time; the others are summed up
 SHADES = ("#1b5e93", "#c05a13", "#2e7d4f", "#8c4a9e", "#b8860b", "#4a4a4a")
 
@@ -55,7 +55,7 @@ def _draw_reliability_of(panel: Axes, pair: tuple[pd.DataFrame, pd.DataFrame], c
         panel.plot(table["confidence"], table["accuracy"], color=colour, linestyle=line, linewidth=1.2, label=label)
         panel.scatter(table["confidence"], table["accuracy"], s=6 + 90 * table["rows"] / table["rows"].sum(), color=colour, alpha=0.7)
     panel.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", aspect="equal")
-    panel.set_title(f"{SET_NAMES[name]}, {calibration.after[name].rows} rows")
+    panel.set_title(f"{SET_WORDS[name]}, {calibration.after[name].rows} rows")
     panel.legend(frameon=False, fontsize=8, loc="lower right")
 
 

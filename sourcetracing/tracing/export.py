@@ -1,0 +1,80 @@
+"""Script 13's work: a trained system as one ONNX file, and as a folder that others can trace with and the Hub can hold."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from sourcetracing.config import Paths, Settings
+from sourcetracing.errors import UserError
+from sourcetracing.files import atomic_path, write_json, write_text
+from sourcetracing.settings_io import to_yaml
+from sourcetracing.tracing.calibration import FILE_NAME, Calibration, calibrate
+from sourcetracing.tracing.model_card import UNDECIDED, model_card
+from sourcetracing.tracing.onnx_export import export_onnx
+from sourcetracing.tracing.system import TracingSystem, load_run, score_splits
+from sourcetracing.tracing.unknown import UnknownRule, fit_rule
+
+CPU = torch.device("cpu")
+CARD = "README.md"
+COPIED = {
+    "model.safetensors": "the weights",
+    FILE_NAME: "the temperature and how far probabilities are off",
+    "calibration.png": "the same as a reliability diagram",
+    "scores/train.parquet": "logits of the training rows, which the detector of unknown sources is fitted on",
+    "scores/train.embeddings.npy": "their embeddings",
+    "scores/dev.parquet": "logits of the dev rows, which set the threshold and the temperature",
+    "scores/dev.embeddings.npy": "their embeddings",
+    "scores/eval.parquet": "logits of the eval rows, which the figures above are from",
+}
+WRITTEN = {"config.yaml": "every setting", "classes.json": "the sources in the order of the logits"}
+
+
+def export_system(run_folder: str, changes: list[str], *, onnx: Path | None, folder: Path | None, licence: str = UNDECIDED) -> None:
+    """Writes what is asked for and says so. Raises `UserError`."""
+    cell = load_run(run_folder, changes)
+    if folder:
+        _refuse_strangers(folder, cell.folder)
+    system = TracingSystem(replace(cell, settings=_on_cpu(cell.settings)), CPU)
+    calibration = calibrate(system.cell, CPU)
+    if onnx:
+        worst = export_onnx(system, calibration, onnx)
+        print(f"{onnx}: waveform (batch, {system.window_samples}) -> logits, embedding; off by {worst:.1e} of the largest output at most")
+    if folder:
+        # Where things lie on this machine is nobody else's business.
+        settings = replace(cell.settings, paths=Paths())
+        write_folder(system, calibration, fit_rule(system.cell, CPU), settings, folder, licence)
+        print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+def _on_cpu(settings: Settings) -> Settings:
+    return replace(settings, compute=replace(settings.compute, device="cpu", precision="float32", compile=False))
+
+
+def _refuse_strangers(folder: Path, run_folder: Path) -> None:
+    """Only an empty folder, or an earlier export, is written to; what else lies there would be uploaded along."""
+    if folder.resolve() == run_folder.resolve():
+        raise UserError(f"--folder {folder} is the run itself; name another folder")
+    ours = {CARD, "scores", *COPIED, *WRITTEN}
+    strangers = [path.name for path in sorted(folder.iterdir()) if path.name not in ours] if folder.is_dir() else []
+    if strangers or folder.is_file():
+        raise UserError(f"--folder {folder} holds other things ({', '.join(strangers[:3]) or 'it is a file'}); name a new or empty folder")
+
+
+def write_folder(
+    system: TracingSystem, calibration: Calibration, rule: UnknownRule | None, settings: Settings, folder: Path, licence: str
+) -> None:
+    """Weights, settings, classes, calibration, scores and, last, the card. The folder is a run folder: script 12 takes it."""
+    cell = system.cell
+    score_splits(cell, ["train", "dev", "eval"], CPU)
+    there = {name: meaning for name, meaning in COPIED.items() if (cell.folder / name).is_file()}
+    for name in there:
+        with atomic_path(folder / name) as partial:
+            shutil.copyfile(cell.folder / name, partial)
+    write_text(folder / "config.yaml", to_yaml(settings))
+    write_json(folder / "classes.json", system.classes)
+    card = model_card(system, calibration, rule, {**WRITTEN, **there}, licence)
+    write_text(folder / CARD, str(card))
