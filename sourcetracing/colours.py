@@ -7,8 +7,22 @@ import math
 # From paper white to night blue. Steps of lightness grow towards the top, where the results of a working system lie.
 HEAT_STOPS = ("#fbfbf3", "#f4f6e3", "#e3efd4", "#c5e0cb", "#98cac5", "#64afc3", "#2f7db0", "#143a75")
 MONO, CROSS, CHANCE = "#1b5e93", "#c05a13", "#7a7a7a"  # blue and orange: distinct in every common colour blindness
+SERIES = (MONO, CROSS, "#2a8c74", "#8a5aa8", "#b08a1e", CHANCE)  # lines of one chart, which markers tell apart as well
 # For values without an order; each can be seen on white and on black. A mark's shape tells apart what some eyes cannot.
-CATEGORIES = ("#2f7db0", CROSS, "#2a9d6f", "#9a5cc0", "#c99a17", "#cf3f72", "#35a9cc", "#8f6540", "#7b9a2d", "#6473dd", "#e07f78", "#4f8074")
+CATEGORIES = (
+    "#2f7db0",
+    CROSS,
+    "#2a9d6f",
+    "#9a5cc0",
+    "#c99a17",
+    "#cf3f72",
+    "#35a9cc",
+    "#8f6540",
+    "#7b9a2d",
+    "#6473dd",
+    "#e07f78",
+    "#4f8074",
+)
 
 
 def heat(fraction: float) -> str:
