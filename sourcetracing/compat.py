@@ -10,7 +10,7 @@ from sourcetracing.ssl_front_end import is_fine_tuned
 
 COMPAT_FOLDER = PROJECT_ROOT / "configs" / "compat"
 COMBINED = "as_published"
-PARTS = (*FRONTENDS, *BACKENDS, "finetune")  # groups of settings that only some systems have
+PARTS = (*FRONTENDS, *BACKENDS, "finetune", "metric_learning")  # groups of settings that only some systems have
 
 
 def compat_of(settings: Settings) -> str:
@@ -31,6 +31,7 @@ def overlays() -> dict[str, dict]:
 def _part_for(piece: dict, settings: Settings) -> dict:
     """What an overlay says of a system: groups of parts that the system has, and the lines for it alone."""
     used = {settings.frontend, settings.backend} | ({"finetune"} if is_fine_tuned(settings) else set())
+    used |= {"metric_learning"} if settings.backend == "embedding_head" else set()
     special = piece.get("systems", {}).get(settings.system, {})
     shared = {group: values for group, values in piece.items() if group != "systems" and (group not in PARTS or group in used)}
     return {group: {**shared.get(group, {}), **special.get(group, {})} for group in {**shared, **special}}

@@ -109,6 +109,11 @@ def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> tuple[float, flo
     thresholds, inverse = np.unique(-scores, return_inverse=True)
     positives = np.bincount(inverse, weights=labels == 1)
     negatives = np.bincount(inverse, weights=labels == 0)
+    return eer_of_counts(positives, negatives, -thresholds)
+
+
+def eer_of_counts(positives: np.ndarray, negatives: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """The same from how many items of class 1 and of class 0 have each score (K,), the highest score first."""
     false_acceptance = np.concatenate([[0.0], negatives.cumsum() / negatives.sum()])
     false_rejection = np.concatenate([[1.0], 1.0 - positives.cumsum() / positives.sum()])
     gap = false_acceptance - false_rejection
@@ -116,7 +121,7 @@ def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> tuple[float, flo
     share = gap[after - 1] / (gap[after - 1] - gap[after])
     eer = false_acceptance[after - 1] + share * (false_acceptance[after] - false_acceptance[after - 1])
     # Nothing is accepted at the first point; any threshold above the highest score says so, and the highest score is the nearest one.
-    below, above = -thresholds[after - 1], -thresholds[max(after - 2, 0)]
+    below, above = scores[after - 1], scores[max(after - 2, 0)]
     return float(eer), float(above + share * (below - above))
 
 

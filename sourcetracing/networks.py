@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from models import build_backend
+from models.batch_wide_norm import BatchWideNorm
 from models.layer_mix import LayerMix
 from sourcetracing.config import Settings
 from sourcetracing.seeding import seed_of
@@ -18,11 +20,14 @@ def build_model(settings: Settings, feature_shape: tuple[int, ...]) -> nn.Module
     """Maps rows of a store to (embedding (B, E), logits (B, classes)); initial weights depend on train.seed alone. Raises `UserError`.
 
     feature_shape: of a row, (D, T) features, (layers, D, T) of all layers, or (samples,). A fine-tuned system is a Sequential of `encoder`
-    and `backend`; a learned sum of layers stands between them as `mix`.
+    and `backend`; a learned sum of layers stands between them as `mix`, a published oddity before them as `level`.
     """
     torch.manual_seed(seed_of(settings.train.seed, "weights"))
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     if is_fine_tuned(settings):
+        if settings.backend == "embedding_head" and settings.metric_learning.batch_wide_normalization:
+            settings = replace(settings, ssl=replace(settings.ssl, normalize=False))
+            parts["level"] = BatchWideNorm()
         parts["encoder"] = load_trainable_ssl(settings)
         feature_shape = _output_shape(parts["encoder"], feature_shape)
     if len(feature_shape) == 3:

@@ -12,8 +12,8 @@ from sourcetracing.config import Settings, Train
 from sourcetracing.process_group import ProcessGroup
 
 
-def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Adam:
-    """Adam over what learns in the network; a fine-tuned encoder is a parameter group of its own, named encoder."""
+def make_optimizer(model: nn.Module, settings: Settings, loss: nn.Module | None = None) -> torch.optim.Adam:
+    """Adam over what learns; a fine-tuned encoder and the weights of a loss are parameter groups of their own, named encoder and loss."""
     rules = settings.train
     encoder = {id(parameter) for parameter in encoder_of(model).parameters()} if encoder_of(model) else set()
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -21,6 +21,8 @@ def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Adam:
         {"name": "encoder", "params": [parameter for parameter in learning if id(parameter) in encoder]},
         {"name": "backend", "params": [parameter for parameter in learning if id(parameter) not in encoder]},
     ]
+    if loss:  # decay would pull its scale to 0
+        groups.append({"name": "loss", "params": [weight for weight in loss.parameters() if weight.requires_grad], "weight_decay": 0.0})
     return torch.optim.Adam(
         [group for group in groups if group["params"]],
         lr=rules.lr,
@@ -41,12 +43,18 @@ def decay(rules: Train, epoch: int) -> float:
 
 
 def learning_rates(settings: Settings, epoch: int, step: int, steps_per_epoch: int) -> dict[str, float]:
-    """By parameter group, for a step (from 0) of an epoch: train.lr, and finetune.lr with its linear warm-up, both with the same decay."""
+    """By parameter group, for a step (from 0) of an epoch, all with the same decay: train.lr, finetune.lr with its linear warm-up, and
+    metric_learning.loss_lr.
+    """
     warmup_steps = settings.finetune.warmup_epochs * steps_per_epoch
     steps_done = epoch * steps_per_epoch + step + 1
     warmth = min(1.0, steps_done / warmup_steps) if warmup_steps else 1.0
     factor = decay(settings.train, epoch)
-    return {"backend": settings.train.lr * factor, "encoder": settings.finetune.lr * factor * warmth}
+    return {
+        "backend": settings.train.lr * factor,
+        "encoder": settings.finetune.lr * factor * warmth,
+        "loss": settings.metric_learning.loss_lr * factor,
+    }
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, rates: dict[str, float]) -> None:

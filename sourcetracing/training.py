@@ -51,6 +51,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     group: ProcessGroup = ALONE
     parallel: DistributedDataParallel | None = None  # around `model`, where several processes train it
+    loss: torch.nn.Module | None = None  # where the loss has weights of its own
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
 
@@ -66,6 +67,26 @@ class TrainingState:
     def without_exchange(self) -> AbstractContextManager:
         """While gradients of a batch's first pieces are added up, processes need not exchange them."""
         return self.parallel.no_sync() if self.parallel else nullcontext()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train: which rows, which loss, what an epoch does, which figure picks the epoch."""
+
+    select_train_rows: Callable[[FeatureStore, Settings, list[str], torch.device], FeatureRows]
+    build_loss: Callable[[Settings, torch.nn.Module, FeatureRows], torch.nn.Module | None]
+    run_epoch: Callable[[TrainingState, FeatureRows, FeatureRows, Settings, int], dict[str, float]]
+    settle: Callable[[TrainingState, FeatureRows, Settings], None]  # what the network needs before it classifies
+    selected_by: Callable[[Settings], str]
+
+
+def method_of(settings: Settings) -> Method:
+    """Cross-entropy, or for a back-end `embedding_head` a loss on embeddings."""
+    if settings.backend == "embedding_head":
+        from sourcetracing.metric_learning.training import METRIC_LOSS  # it builds on this module
+
+        return METRIC_LOSS
+    return CROSS_ENTROPY
 
 
 def train_cell(
@@ -84,19 +105,21 @@ def train_cell(
     if folder.is_finished:
         return folder
     group.wait()
-    settings = cell.settings
+    settings, method = cell.settings, method_of(cell.settings)
     languages = cell.train_set.split("+")
     if group.is_first:
         folder.open(settings, device)
-    train_rows, dev_rows = (select_rows(store, settings, split, languages, device) for split in ("train", "dev"))
-    state = start_or_resume(settings, store, folder, device, group)
+    train_rows = method.select_train_rows(store, settings, languages, device)
+    dev_rows = select_rows(store, settings, "dev", languages, device)
+    state = start_or_resume(settings, store, folder, device, group, lambda model: method.build_loss(settings, model, train_rows))
     group.wait()
     log = TensorBoardLog(folder.tensorboard, state.next_epoch) if group.is_first else None
     if not settings.train.epochs:
+        method.settle(state, train_rows, settings)
         _keep_untrained(state, dev_rows, settings, folder)
     for epoch in range(state.next_epoch, settings.train.epochs):
-        row = run_epoch(state, train_rows, dev_rows, settings, epoch)
-        _keep_epoch(state, row, settings, folder)
+        row = method.run_epoch(state, train_rows, dev_rows, settings, epoch)
+        _keep_epoch(state, row, method.selected_by(settings), folder)
         if log:
             log.write(row)
             on_epoch(epoch + 1)
@@ -108,17 +131,26 @@ def train_cell(
 
 
 def start_or_resume(
-    settings: Settings, store: FeatureStore, folder: RunFolder, device: torch.device, group: ProcessGroup = ALONE
+    settings: Settings,
+    store: FeatureStore,
+    folder: RunFolder,
+    device: torch.device,
+    group: ProcessGroup = ALONE,
+    build_loss: Callable[[torch.nn.Module], torch.nn.Module | None] = lambda model: None,
 ) -> TrainingState:
     """A fresh state, or the one that an interrupted run left behind."""
     model = build_model(settings, store.shape[1:])
     if settings.train.initial_weights:
         load_initial_weights(model, settings.backend, Path(settings.train.initial_weights))
     model = (synced(model, device) if group.size > 1 else model).to(device)
-    state = TrainingState(model, make_optimizer(model, settings), group)
+    loss = build_loss(model)
+    loss = loss.to(device) if loss else None
+    state = TrainingState(model, make_optimizer(model, settings, loss), group, loss=loss)
     if folder.last.is_file():
         tensors, story = load_checkpoint(folder.last)
         moments = {name: tensors.pop(name) for name in list(tensors) if name.startswith("optimizer.")}
+        if loss:
+            loss.load_state_dict({name.removeprefix("loss."): tensors.pop(name) for name in list(tensors) if name.startswith("loss.")})
         load_weights(model, tensors, str(folder.last))
         restore_optimizer(state.optimizer, moments)
         state.history, state.best_epoch = story["history"], story["best_epoch"]
@@ -132,7 +164,7 @@ def run_epoch(state: TrainingState, train_rows: FeatureRows, dev_rows: FeatureRo
     """One pass over the training rows and one over dev; returns the row of history.csv."""
     started = time.perf_counter()
     generator = rng(settings.train.seed, "epoch", epoch)
-    _seed_dropout(settings, epoch, state.group)
+    seed_dropout(settings, epoch, state.group)
     state.model.train()
     order = generator.permutation(len(train_rows))[: settings.train.rows_per_epoch or None]
     steps = list(batches(order, settings.train.batch_size, at_least=2 * state.group.size))
@@ -147,7 +179,8 @@ def run_epoch(state: TrainingState, train_rows: FeatureRows, dev_rows: FeatureRo
     return {"epoch": epoch + 1, "lr": rates["backend"], **train, **dev, "seconds": time.perf_counter() - started}
 
 
-def _seed_dropout(settings: Settings, epoch: int, group: ProcessGroup) -> None:
+def seed_dropout(settings: Settings, epoch: int, group: ProcessGroup) -> None:
+    """Seeds the global generators that dropout, LayerDrop and SpecAugment of an epoch draw from."""
     rank = [] if group.is_first else [group.rank]
     seed = seed_of(settings.train.seed, "dropout", epoch, *rank)
     torch.manual_seed(seed)
@@ -218,18 +251,18 @@ def evaluate(model: torch.nn.Module, rows: FeatureRows, settings: Settings, grou
 
 
 def is_better(row: dict[str, float], best: dict[str, float] | None, select: str) -> bool:
-    """Whether an epoch beats the best so far: dev_loss alone, or dev macro-F1 with ties decided by loss."""
+    """Whether an epoch beats the best so far: by a loss (dev_loss, train_loss), or dev macro-F1 with ties decided by dev loss."""
     if best is None:
         return True
-    if select == "dev_loss":
-        return row["dev_loss"] < best["dev_loss"]
+    if select != "dev_macro_f1":
+        return row[select] < best[select]
     return (row["dev_macro_f1"], -row["dev_loss"]) > (best["dev_macro_f1"], -best["dev_loss"])
 
 
-def _keep_epoch(state: TrainingState, row: dict[str, float], settings: Settings, folder: RunFolder) -> None:
+def _keep_epoch(state: TrainingState, row: dict[str, float], select: str, folder: RunFolder) -> None:
     best = state.history[state.best_epoch - 1] if state.best_epoch > 0 else None
     state.history.append(row)
-    improved = is_better(row, best, settings.train.select)
+    improved = is_better(row, best, select)
     if improved:
         state.best_epoch = int(row["epoch"])
     if not state.group.is_first:
@@ -240,7 +273,8 @@ def _keep_epoch(state: TrainingState, row: dict[str, float], settings: Settings,
         dev = {name: figure for name, figure in row.items() if name.startswith("dev_")}  # no seconds: the same run gives the same bytes
         save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": dev})
     story = {"history": state.history, "best_epoch": state.best_epoch}
-    save_checkpoint(folder.last, {**weights, **optimizer_tensors(state.optimizer)}, story)
+    of_loss = {f"loss.{name}": tensor for name, tensor in state.loss.state_dict().items()} if state.loss else {}
+    save_checkpoint(folder.last, {**weights, **of_loss, **optimizer_tensors(state.optimizer)}, story)
     folder.write_history(state.history)
 
 
@@ -255,7 +289,7 @@ def _outcome(state: TrainingState, settings: Settings, train_rows: FeatureRows, 
     best = state.history[state.best_epoch - 1] if state.best_epoch > 0 else {}
     return {
         "best_epoch": max(state.best_epoch, 0),
-        "selected_by": settings.train.select,
+        "selected_by": method_of(settings).selected_by(settings),
         **{name: best[name] for name in ("dev_loss", "dev_macro_f1") if best},
         "num_parameters": sum(parameter.numel() for parameter in state.model.parameters()),
         "num_trained_parameters": sum(parameter.numel() for parameter in state.model.parameters() if parameter.requires_grad),
@@ -263,3 +297,12 @@ def _outcome(state: TrainingState, settings: Settings, train_rows: FeatureRows, 
         "num_dev_rows": len(dev_rows),
         "seconds": sum(row["seconds"] for row in state.history),
     }
+
+
+CROSS_ENTROPY = Method(
+    select_train_rows=lambda store, settings, languages, device: select_rows(store, settings, "train", languages, device),
+    build_loss=lambda settings, model, rows: None,
+    run_epoch=run_epoch,
+    settle=lambda state, rows, settings: None,
+    selected_by=lambda settings: settings.train.select,
+)

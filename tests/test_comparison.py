@@ -76,7 +76,9 @@ def test_systems_that_the_paper_does_not_have_stand_alone(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(set(overlays()) - {"as_published"}))
 def test_each_overlay_is_named_by_the_runs_that_it_shaped(name):
-    system = {"published_ecapa_tdnn": "lfcc_ecapa_tdnn", "published_aasist": "lfcc_aasist"}.get(name, "xlsr_aasist")
+    system = {"published_ecapa_tdnn": "lfcc_ecapa_tdnn", "published_aasist": "lfcc_aasist", "published_ge2e": "demo_ge2e"}.get(
+        name, "xlsr_aasist"
+    )
     assert name not in compat_of(load_settings([f"system={system}"]))
     assert compat_of(load_settings([f"configs/compat/{name}.yaml", f"system={system}"])) == name
 

@@ -30,7 +30,7 @@ class MetricLearning:
     classes_per_batch: int = setting(10, "N, the classes in a batch", at_least=2)
     rows_per_class: int = setting(4, "M, the feature rows of each of them", at_least=2)
     batches_per_epoch: int = setting(0, "0 = as many batches as the training rows fill; the published epoch has about 132", at_least=0)
-    loss_lr: float = setting(0.01, "learning rate of what the loss itself learns: w and b of GE2E, class vectors of aam_softmax", at_least=0)
+    loss_lr: float = setting(0.01, "learning rate of what a loss itself learns: w and b of GE2E, class vectors of aam_softmax", at_least=0)
     scale: float = setting(10.0, "w of GE2E and of the prototypical loss at the start", at_least=1e-6)
     offset: float = setting(-5.0, "b of GE2E at the start")
     temperature: float = setting(0.1, "of supcon", at_least=1e-6)
