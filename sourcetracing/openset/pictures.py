@@ -39,8 +39,9 @@ LOOKS = dict(
         strict=True,
     )
 )
-DET_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
-SHOWN = (0.005, 0.25, 99.75)  # least of a DET axis; percentiles between which a histogram is drawn
+DET_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99)
+DET_LEAST = 0.005  # where its axes begin
+SHOWN_PERCENTILES = (0.25, 98.5)  # between which a histogram is drawn; distances have long tails, which end up in the last bar
 
 
 def draw_pictures(trials: Trials, scores: Mapping[str, np.ndarray], thresholds: Mapping[str, float], title: str, folder: Path) -> None:
@@ -66,19 +67,19 @@ def _curves(curves: Mapping[str, Curve], title: str) -> Figure:
     roc.plot([0, 100], [0, 100], color=colours.CHANCE, lw=0.8, ls=":")
     roc.set(xlabel="known called unknown, %", ylabel="unknown called unknown, %", xlim=(0, 100), ylim=(0, 100), aspect="equal")
     roc.set_title("ROC", loc="left")
-    ends = _probit(np.array([SHOWN[0], 1 - SHOWN[0]]))
+    ends = _probit(np.array([DET_LEAST, 1 - DET_LEAST]))
     det.plot(ends, ends, color=colours.CHANCE, lw=0.8, ls=":")
     for set_ticks in (det.set_xticks, det.set_yticks):
         set_ticks(norm.ppf(DET_TICKS), [f"{100 * tick:g}" for tick in DET_TICKS])
     det.set(xlabel="known called unknown, %", ylabel="unknown called known, %", xlim=ends, ylim=ends, aspect="equal")
-    det.set_title("DET (dotted: equal error; the nearer to the lower left the better)", loc="left")
+    det.set_title("DET: the lower, the better", loc="left")
     figure.legend(*roc.get_legend_handles_labels(), frameon=False, fontsize=8, ncols=2, loc="outside lower center")
     figure.suptitle(f"{title}: unknown or known source", x=0.01, ha="left", fontsize=9)
     return figure
 
 
 def _probit(rates: np.ndarray) -> np.ndarray:
-    return norm.ppf(np.clip(rates, SHOWN[0] / 5, 1 - SHOWN[0] / 5))
+    return norm.ppf(np.clip(rates, DET_LEAST / 5, 1 - DET_LEAST / 5))
 
 
 def _histograms(is_unknown: np.ndarray, scores: Mapping[str, np.ndarray], thresholds: Mapping[str, float], title: str) -> Figure:
@@ -96,7 +97,7 @@ def _histograms(is_unknown: np.ndarray, scores: Mapping[str, np.ndarray], thresh
 
 
 def _histogram(panel: Panel, is_unknown: np.ndarray, values: np.ndarray, threshold: float) -> None:
-    low, high = np.percentile(values, SHOWN[1:])
+    low, high = np.percentile(values, SHOWN_PERCENTILES)
     bins = np.linspace(low, max(high, np.nextafter(low, np.inf)), 41)
     for chosen, colour, label in ((~is_unknown, colours.MONO, "known sources"), (is_unknown, colours.CROSS, "unknown sources")):
         part = np.clip(values[chosen], low, high)
