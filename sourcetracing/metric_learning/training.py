@@ -106,7 +106,7 @@ def run_epoch(state: TrainingState, train_rows: FeatureRows, dev_rows: FeatureRo
 def train_step(
     state: TrainingState, rows: FeatureRows, classes: np.ndarray, positions: np.ndarray, settings: Settings
 ) -> tuple[float, float]:
-    """One optimizer step on classes (N,) and rows (N, M); returns the loss and the share of rows nearest to their own class in the batch."""
+    """One optimizer step on classes (N,) and rows (N, M); returns its loss and the share of rows nearest to their class in the batch."""
     features, _ = rows.batch(positions.ravel())
     state.optimizer.zero_grad(set_to_none=True)
     with autocast(features.device, settings.compute.precision):
