@@ -21,7 +21,7 @@ from sourcetracing.synthesis import make
 from sourcetracing.synthesis.espeak import require_espeak
 from sourcetracing.synthesis.tiny_encoder import FOLDER_NAME, is_complete, write_tiny_encoder
 
-RECIPE_VERSION = 1  # goes up with every change that makes other bytes from the same settings
+RECIPE_VERSION = 2  # goes up with every change that makes other bytes from the same settings
 LIST_COLUMNS = ("path", "label", "speaker", "recording", "source")
 READ_ME = (
     f"Synthetic speech, all of it. Bona fide is PLAYED BY the sources {' and '.join(STAND_INS)}; "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from scipy.ndimage import uniform_filter1d
 
 from sourcetracing.detection.demo_plan import CORPORA, Channel, DemoFile
 from sourcetracing.files import atomic_path
@@ -20,6 +22,11 @@ SAMPLE_RATE = 16000  # Hz
 FILE_SECONDS = (2.0, 3.2)  # drawn for each file; short, so that the demo is
 PEAK = 0.97
 _MU = 255.0
+# What a spoof is known by, put in on purpose: an encoder with random weights hears nothing finer. Each vocoder evens out loudness over time
+# (the power of the envelope that is divided out) and has a colour of its own; all of them are weaker above 2.2 kHz.
+_FLATTENING = {"griffin_lim": 0.5, "lpc_vocoder": 0.42, "phase_vocoder": 0.34, "sinusoidal": 0.46, "channel_vocoder": 0.38}
+_ENVELOPE_SECONDS = 0.025
+_SHELF_DB, _COLOUR_DB = -6.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,22 @@ def synthesize(file: DemoFile, seed: int) -> np.ndarray:
     speech = make.speak(utterance.transcript, utterance.language, utterance.voice, utterance.base, seed_of("espeak", *keys))
     speech = channel.dither(_part_of(speech, draw), draw)
     if utterance.source in VOCODERS:
-        speech = vocode(utterance.source, utterance.language, speech, draw)
+        speech = _with_tell(vocode(utterance.source, utterance.language, speech, draw), utterance.source)
     heard = channel.record(speech, utterance.voice.name, utterance.language, seed, draw)
     return send(heard, CORPORA[file.subset].channel, rng("detection demo channel", *keys, file.copy))
+
+
+def _with_tell(x: np.ndarray, source: str) -> np.ndarray:
+    power = uniform_filter1d(x.astype(np.float64) ** 2, round(_ENVELOPE_SECONDS * SAMPLE_RATE))
+    envelope = np.sqrt(np.maximum(power, 1e-4 * power.max()))
+    draw = rng("detection demo colour", source)
+
+    def gain(frequency_hz: np.ndarray) -> np.ndarray:
+        waves = [draw.normal() * np.cos(np.pi * turns * frequency_hz / 8000 + draw.uniform(0, 2 * np.pi)) for turns in range(1, 6)]
+        shelf = _SHELF_DB / (1 + np.exp(-(frequency_hz - 2200) / 250))
+        return 10 ** ((shelf + _COLOUR_DB * sum(waves) / np.sqrt(len(waves) / 2)) / 20)
+
+    return _filtered(x * envelope ** -_FLATTENING[source], gain).astype(np.float32)
 
 
 def send(x: np.ndarray, route: Channel, draw: np.random.Generator) -> np.ndarray:
@@ -77,10 +97,13 @@ def _room(draw: np.random.Generator) -> np.ndarray:
 
 def _band_limited(x: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
     """Slopes of 36 dB per octave on both sides."""
-    spectrum = np.fft.rfft(x)
+    return _filtered(x, lambda hz: 1 / np.sqrt((1 + (low_hz / hz) ** 12) * (1 + (hz / high_hz) ** 12)))
+
+
+def _filtered(x: np.ndarray, gain: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(T,) through a zero-phase filter; gain: factor for frequencies in Hz, none of them 0."""
     frequency_hz = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 1.0)
-    gain = 1 / np.sqrt((1 + (low_hz / frequency_hz) ** 12) * (1 + (frequency_hz / high_hz) ** 12))
-    return np.fft.irfft(spectrum * gain, len(x))
+    return np.fft.irfft(np.fft.rfft(x) * gain(frequency_hz), len(x))
 
 
 def _companded(x: np.ndarray) -> np.ndarray:
