@@ -24,11 +24,11 @@ class EmbeddingHead(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         if features.ndim != 3 or features.shape[1] != self.num_features:
             raise ValueError(f"expected (batch, {self.num_features}, frames), got {tuple(features.shape)}")
-        embedding = self.layers(features.mean(dim=-1))
+        embedding = self.layers(features.mean(dim=-1)).to(self.centroids.dtype)  # from here on in full precision, under autocast too
         if self.normalize:
             embedding = functional.normalize(embedding, dim=-1)
-        cosines = functional.normalize(embedding, dim=-1) @ functional.normalize(self.centroids.to(embedding.dtype), dim=-1).T
-        return embedding, self.scale * cosines
+        cosines = functional.normalize(embedding, dim=-1)[:, None] * functional.normalize(self.centroids, dim=-1)
+        return embedding, self.scale * cosines.sum(dim=-1)
 
     @torch.no_grad()
     def set_centroids(self, centroids: Tensor, scale: float) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models.batch_wide_norm import BatchWideNorm
+from models.embedding_head import EmbeddingHead
 from models.metric_losses import build_loss
 from sourcetracing.checkpoints import load_checkpoint
 from sourcetracing.errors import UserError
@@ -216,6 +217,25 @@ def test_several_processes_are_refused(tmp_path, store, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="one process"):
         train_cell(cell_with(tmp_path), store, CPU)
+
+
+def test_zero_epochs_keeps_given_weights_and_finds_their_centroids(tmp_path, store):
+    cell = cell_with(tmp_path)
+    weights = train_cell(cell, store, CPU).weights
+    copy = cell_with(tmp_path, "train.epochs=0", f"train.initial_weights={weights}")
+    train_cell(copy, store, CPU)
+    first, second = (load_model(each, store).state_dict() for each in (cell, copy))
+    assert first.pop("scale") != second.pop("scale")  # the loss starts afresh
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_similarities_stay_precise_under_autocast():
+    torch.manual_seed(1)
+    head = EmbeddingHead(5, 3, hidden=8, embedding=4)
+    with torch.autocast("cpu", torch.bfloat16):
+        embedding, logits = head(torch.randn(2, 5, 7))
+    assert embedding.dtype == logits.dtype == torch.float32
+    torch.testing.assert_close(logits, torch.nn.functional.cosine_similarity(embedding[:, None], head.centroids[None], dim=-1))
 
 
 def test_what_only_the_evaluation_reads_does_not_make_another_run(tmp_path):
