@@ -40,7 +40,7 @@ def features_of(subset: str, index: pd.DataFrame, moved: float = 0.0) -> np.ndar
     """(files, layers, width): noise around a place of the class and one of the subset."""
     generator = np.random.default_rng([ord(letter) for letter in subset])
     place = 0.7 * generator.normal(size=WIDTH)
-    side = np.where(index["label"] == "bonafide", 0.8, -0.8)[:, None, None]
+    side = np.where(index["label"] == "bonafide", 0.4, -0.4)[:, None, None]
     noise = generator.normal(size=(len(index), len(LAYERS), WIDTH))
     return (noise + place + side + moved).astype(np.float32)
 

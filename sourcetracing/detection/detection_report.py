@@ -92,28 +92,29 @@ def choices_table(results: Results) -> pd.DataFrame:
         rows.append(
             ("layer", f"layer {ours['layer']}", ours["selection_eer"], ours["report_eer"], f"layer {theirs['layer']}", theirs["eer"])
         )
-    for name, what in (("augmented_baseline", "training"), ("augment_pruned", "what")):
+    for name, what, decision in (
+        ("augmented_baseline", "training", "baseline's augmentation"),
+        ("dataset_mixing", "mixture", "mixture"),
+        ("pruning_choice", "list", "kept files"),
+        ("augment_pruned", "what", "pruning and augmentation"),
+    ):
         if tables[name] is not None:
-            means = tables[name][tables[name]["dataset"] == MEAN].pivot_table(index=what, columns="part", values="eer", sort=False)
-            decision = "baseline's augmentation" if what == "training" else "pruning and augmentation"
-            rows.append((decision, *_chosen(means.index, means[SELECTION], means[REPORT], means[ALL])))
-    for name, what, decision in (("dataset_mixing", "mixture", "mixture"), ("pruning_levels", "list", "kept files")):
-        if tables[name] is not None:
-            table = tables[name] if name == "dataset_mixing" else _wide_levels(tables[name])
-            columns = (table[f"{MEAN}_{part}"] for part in (SELECTION, REPORT, ALL))
-            rows.append((decision, *_chosen(table[what], *columns)))
+            rows.append((decision, *_chosen(_mean_eers(tables[name], what))))
     head = ["decision", "chosen", "selection part", "report part", "the published way chooses", "its EER, all files"]
     return pd.DataFrame(rows, columns=head)
 
 
-def _chosen(names: pd.Index | pd.Series, selection: pd.Series, report: pd.Series, everything: pd.Series) -> tuple:
-    names, ours, theirs = list(names), int(selection.to_numpy().argmin()), int(everything.to_numpy().argmin())
-    return names[ours], selection.iloc[ours], report.iloc[ours], names[theirs], everything.iloc[theirs]
+def _mean_eers(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Columns selection, report, all: the mean EERs of each candidate (index), the one to take where several are equal first."""
+    if "part" in table:
+        return table[table["dataset"] == MEAN].pivot_table(index=what, columns="part", values="eer", sort=False)
+    columns = {f"{MEAN}_{part}": part for part in (SELECTION, REPORT, ALL)}
+    return table.set_index(what)[list(columns)].rename(columns=columns)
 
 
-def _wide_levels(levels: pd.DataFrame) -> pd.DataFrame:
-    column = levels["dataset"] + "_" + levels["part"]
-    return levels.assign(column=column).pivot_table(index="list", columns="column", values="eer", sort=False).reset_index()
+def _chosen(means: pd.DataFrame) -> tuple:
+    ours, theirs = means[SELECTION].round(6).argmin(), means[ALL].round(6).argmin()
+    return means.index[ours], *means.iloc[ours][[SELECTION, REPORT]], means.index[theirs], means.iloc[theirs][ALL]
 
 
 def _tabs(results: Results, choices: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, list[str]]:

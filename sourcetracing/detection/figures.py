@@ -38,7 +38,7 @@ def as_image(figure: Figure, description: str) -> str:
     with plt.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
-    return f'<img alt="{escape(description)}" src="data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    return f'<img class="chart" alt="{escape(description)}" src="data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
 def draw_layers(curves: Mapping[str, pd.Series], published: Mapping[str, pd.Series], chosen: Mapping[str, int], title: str) -> Figure:

@@ -50,6 +50,8 @@ def pruning_levels(results: pd.DataFrame) -> pd.DataFrame:
 def choose_levels(levels: pd.DataFrame) -> pd.DataFrame:
     """The best step of each strategy, and of all of them, by the mean EER of the selection part and, as published, of the whole sets.
 
+    Of equal ones the step that keeps more files.
+
     Columns: chosen_by, among, strategy, step, list (of several seeds the first), percent_kept, then <dataset>_<part> (fractions).
     """
     wide = levels.assign(column=levels["dataset"] + "_" + levels["part"]).pivot_table(
@@ -60,7 +62,8 @@ def choose_levels(levels: pd.DataFrame) -> pd.DataFrame:
     for chosen_by, part in ((BY_SELECTION, SELECTION), (BY_TEST, ALL)):
         for among in ["all", *dict.fromkeys(wide["strategy"])]:
             own = wide if among == "all" else wide[wide["strategy"] == among]
-            rows.append({"chosen_by": chosen_by, "among": among, **own.loc[own[f"{MEAN}_{part}"].idxmin()].to_dict()})
+            best = own.assign(rounded=own[f"{MEAN}_{part}"].round(9)).sort_values(["rounded", "percent_kept"], ascending=[True, False])
+            rows.append({"chosen_by": chosen_by, "among": among, **best.drop(columns="rounded").iloc[0].to_dict()})
     return pd.DataFrame(rows)
 
 

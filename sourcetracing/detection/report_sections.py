@@ -169,7 +169,7 @@ def scores_section(systems: Mapping[str, pd.DataFrame], thresholds: Mapping[str,
     text = "How many spoofed files pass if so many bona fide ones may be rejected. The dotted diagonal is where both shares are equal."
     return (
         f"<h2>Detection error trade-off</h2><p>{text}</p>{figures_in_pairs(curves)}"
-        f"<h2>Scores</h2><p>Of {escape(last)}.</p>{figures_in_pairs(histograms)}"
+        f"<h2>Scores</h2><p>Of the last system above: {escape(last)}.</p>{figures_in_pairs(histograms)}"
     )
 
 
