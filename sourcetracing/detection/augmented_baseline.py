@@ -117,11 +117,11 @@ def _fit(baseline: AugmentedBaseline, training: str) -> LinearModel:
     with scratch_folder(detection_folder(baseline.settings) / f"scratch_{EXPERIMENT}") as scratch:
         blocks = [block for copy in copies for one in baseline.copies[copy] for block in one.blocks(baseline.layer, scratch)]
         labels = [part for copy in copies for one in baseline.copies[copy] for part in one.labels]
-        weights = None if TRAININGS[training] else _one_of_both(baseline.settings, baseline.copies[CLEAN])
+        weights = None if TRAININGS[training] else one_of_both(baseline.settings, baseline.copies[CLEAN])
         return fit(blocks, labels, baseline.settings.logreg, weights=weights)
 
 
-def _one_of_both(settings: Settings, sets: Sequence[FeatureSet]) -> list[np.ndarray]:
+def one_of_both(settings: Settings, sets: Sequence[FeatureSet]) -> list[np.ndarray]:
     """For each store of clean, RawBoost, codec: how often each file counts, 0 or 1."""
     stores = [store for one in sets for store in one.stores.values()]
     takes = [np.array([rng(settings.seed, file_id, EXPERIMENT).random() < 0.5 for file_id in store.index["file_id"]]) for store in stores]
