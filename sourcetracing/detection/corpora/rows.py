@@ -20,7 +20,7 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 
 def make_rows(columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """A table with `ROW_COLUMNS`, empty text where a reader knows nothing."""
-    return pd.DataFrame(columns, dtype=str).reindex(columns=list(ROW_COLUMNS)).fillna("")
+    return pd.DataFrame(columns, dtype=str).reindex(columns=list(ROW_COLUMNS), fill_value="")
 
 
 def read_columns(path: Path, names: Sequence[str], num_required: int) -> pd.DataFrame:
