@@ -43,7 +43,7 @@ def random_run(folder: Path, *words: str) -> Path:
     basics = [
         "corpus.languages=[en]",
         "corpus.sources=[a,b,c]",
-        "audio.crop_seconds=1",
+        "audio.crop_seconds=0.4",
         "compute.device=cpu",
         "augment.variants=[original]",
     ]

@@ -122,7 +122,8 @@ def _read_known(path: Path | None, header: dict[str, Any]) -> dict[str, dict[str
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        same = {key: value for key, value in content.items() if key != "files"} == json.loads(json.dumps(header))
-        return {entry["path"]: entry for entry in content["files"] if entry["status"] == "traced"} if same else {}
+        files, before = content.pop("files"), content.pop("when_not_to_believe")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"--json {path} exists and is not a result of this script; name another file") from None
+    is_same = {**content, "when_not_to_believe": before} == json.loads(json.dumps(header))
+    return {entry["path"]: entry for entry in files if entry["status"] == "traced"} if is_same else {}

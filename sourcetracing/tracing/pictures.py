@@ -73,10 +73,10 @@ def draw_timeline(found: FileTrace, tracer: Tracer, path: Path) -> None:
             gridspec_kw=ratios,
             layout="constrained",
         )
-        centres, half = found.starts_s + tracer.audio.crop_seconds / 2, tracer.trace.hop_seconds / 2
-        _draw_probabilities(panels[0, 0], found, tracer, *_with_gaps(centres, found.window_probabilities, 3 * half))
+        centres, longest_s = found.starts_s + tracer.audio.crop_seconds / 2, 1.5 * tracer.hop_samples / tracer.audio.sample_rate
+        _draw_probabilities(panels[0, 0], found, tracer, *_with_gaps(centres, found.window_probabilities, longest_s))
         if has_scores:
-            _draw_scores(panels[1, 0], tracer, *_with_gaps(centres, found.window_scores[:, None], 3 * half))
+            _draw_scores(panels[1, 0], tracer, *_with_gaps(centres, found.window_scores[:, None], longest_s))
         panels[-1, 0].set(xlabel="middle of the window, s", xlim=(0, max(found.duration_s, tracer.audio.crop_seconds)))
         panels[0, 0].set_title(
             f"{Path(found.path).name}: {len(centres)} windows of {tracer.audio.crop_seconds:g} s, {found.num_silent} silent left out",

@@ -12,7 +12,7 @@ from sourcetracing.setting import setting
 class Trace:
     """Tracing files (script 12)."""
 
-    hop_seconds: float = setting(2.0, "from the start of one window to that of the next; a window lasts audio.crop_seconds", at_least=0.05)
+    overlap: float = setting(0.5, "share of a window (audio.crop_seconds long) that the next one hears again", at_least=0, at_most=0.95)
     batch_windows: int = setting(16, "windows computed at a time", at_least=1)
     silence_peak_dbfs: float = setting(-60.0, "windows whose peak stays below are silent and skipped", at_most=0)
     top_k: int = setting(3, "sources shown for each file", at_least=1)

@@ -16,7 +16,6 @@ from scipy.special import logsumexp
 
 from sourcetracing.audio import BadAudio
 from sourcetracing.compute import pick_device
-from sourcetracing.errors import UserError
 from sourcetracing.tracing.audio_stream import Windows, open_audio
 from sourcetracing.tracing.calibration import Calibration, calibrate
 from sourcetracing.tracing.system import TracingSystem, load_run
@@ -45,11 +44,7 @@ class Tracer:
     def __init__(self, system: TracingSystem, calibration: Calibration, rule: UnknownRule | None):
         self.system, self.calibration, self.rule = system, calibration, rule
         self.trace, self.audio = system.settings.trace, system.settings.audio
-        if self.trace.hop_seconds > self.audio.crop_seconds:
-            raise UserError(
-                f"trace.hop_seconds={self.trace.hop_seconds:g} is more than a window of {self.audio.crop_seconds:g} s "
-                "(audio.crop_seconds): what lies between two windows would not be heard"
-            )
+        self.hop_samples = max(1, round((1 - self.trace.overlap) * system.window_samples))
 
     @classmethod
     def load(cls, run_folder: str | Path, changes: list[str]) -> Tracer:
@@ -60,9 +55,9 @@ class Tracer:
 
     def __call__(self, path: str | Path) -> FileTrace:
         """Raises `BadAudio` for a file that cannot be read, is too short or silent throughout."""
-        rate, hop = self.audio.sample_rate, round(self.trace.hop_seconds * self.audio.sample_rate)
+        rate = self.audio.sample_rate
         with open_audio(path, rate) as stream:
-            windows = Windows(stream.blocks, self.system.window_samples, hop)
+            windows = Windows(stream.blocks, self.system.window_samples, self.hop_samples)
             loud = _Loud(windows, self.trace.silence_peak_dbfs)
             parts = [self._evaluate(path, group) for group in _groups(loud, self.trace.batch_windows)]
         duration_s = windows.num_samples / rate
