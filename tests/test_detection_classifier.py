@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sourcetracing.detection.classifier import LinearModel, eer_of_scores, evaluate, fit
 from sourcetracing.detection.settings_experiments import Logreg
 from sourcetracing.errors import UserError
+from sourcetracing.settings_io import load_settings
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "ai4t_pruning.json").read_text())["margin"]
@@ -192,3 +193,16 @@ def test_published_solver_knows_no_standardized_penalty():
     features, labels = clouds(50, 3, 0.5)
     with pytest.raises(UserError, match="logreg.solver=newton"):
         fit(features, labels, Logreg(solver="published", standardize=True))
+
+
+def test_the_overlay_switches_to_the_published_way():
+    settings = load_settings([str(Path(__file__).parents[1] / "configs/compat/published_logreg.yaml")])
+    blocks, labels, tests = golden_case(0)
+    case = CASES[0]["baseline_script_logreg"]
+    model = fit(blocks, labels, settings.logreg)
+    assert (
+        model.coef == pytest.approx(fit(blocks, labels, PUBLISHED).coef)
+        and np.abs(model.coef - fit(blocks, labels, Logreg()).coef).max() > 1e-7
+    )
+    eer, threshold = evaluate(model, *tests["itw"], settings.logreg)
+    assert eer == pytest.approx(case["eer_itw"], abs=1e-9) and 0 < threshold < 1
