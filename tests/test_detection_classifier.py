@@ -135,6 +135,7 @@ def test_a_start_saves_steps_and_ends_at_the_same_place():
     fresh, near = fit(features, labels, Logreg()), fit(features[:1900], labels[:1900], Logreg())
     started = fit(features, labels, Logreg(), start=near)
     assert started.steps < fresh.steps and started.coef == pytest.approx(fresh.coef, rel=1e-6)
+    assert fit(features, labels, Logreg(), start=fresh).steps <= 2
 
 
 def test_features_are_not_copied(tmp_path):

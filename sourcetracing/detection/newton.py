@@ -21,6 +21,7 @@ from sourcetracing.errors import UserError
 
 # Shapes: N rows, D features; vectors of unknowns have D + 1 entries, the intercept last.
 BLOCK_ROWS = 512
+_MOST_RIDGES = 20  # each ten times the one before; the first is tiny
 _WIDTH_PER_PASS = 40  # a Hessian of D features takes as long as D / 40 passes (48 at D = 1920, measured on 2 cores)
 
 
@@ -156,13 +157,14 @@ class Preconditioner:
         hessian[diagonal[:-1], diagonal[:-1]] += penalty.astype(self.dtype)
         # What rounding may have taken from the smallest eigenvalues; the gradient is exact, so this costs steps and no accuracy.
         ridge = 20 * np.finfo(self.dtype).eps * float(hessian[diagonal, diagonal].astype(np.float64).mean())
-        while True:
+        for _ in range(_MOST_RIDGES):
             hessian[diagonal, diagonal] += self.dtype.type(ridge)
             try:
                 self.factor = scipy.linalg.cho_factor(hessian, lower=True, check_finite=False)
                 return
             except scipy.linalg.LinAlgError:
                 ridge *= 10
+        raise UserError("logistic regression: the features are no finite numbers, or too large to be squared")
 
     def solve(self, vector: np.ndarray) -> np.ndarray:
         """Inverse times vector (D + 1,)."""
@@ -197,15 +199,16 @@ def minimize(
         if is_fresh:
             preconditioner = Preconditioner(problem.hessian(curvature, dtype), problem.penalty)
             hessians += 1
-        direction, change, num_passes, has_converged = _newton_direction(problem, curvature, gradient, loss, preconditioner, patience)
+        direction, change, has_converged = _newton_direction(problem, curvature, gradient, loss, preconditioner, patience)
         gain = -float(gradient @ direction) / 2
-        if has_converged and gain <= tolerance * loss:
+        is_last_resort = is_fresh and dtype is np.float64
+        if gain <= tolerance * loss and (has_converged or is_last_resort):
             return Solution(unknowns + direction, loss, step, problem.passes, hessians)
         length = _step_length(problem, unknowns, direction, margins, change, loss, gain)
         unknowns = unknowns + length * direction
+        if length == 0 and is_last_resort:  # float64 knows no lower loss
+            return Solution(unknowns, loss, step, problem.passes, hessians)
         if length == 0 or not has_converged:
-            if is_fresh and dtype is np.float64 and length == 0:
-                return Solution(unknowns, loss, step, problem.passes, hessians)  # float64 knows no lower loss
             dtype = np.float64 if is_fresh else dtype
             preconditioner = None
     raise UserError(
@@ -216,20 +219,22 @@ def minimize(
 
 def _newton_direction(
     problem: Problem, curvature: np.ndarray, gradient: np.ndarray, loss: float, preconditioner: Preconditioner, max_passes: int
-) -> tuple[np.ndarray, np.ndarray, int, bool]:
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """Solves Hessian * direction = -gradient by preconditioned conjugate gradients, the more exactly the nearer the optimum.
 
-    Also gives the change of x.w + b along it (N,), the passes it took and whether it got there within `max_passes`.
+    Also gives the change of x.w + b along it (N,), and whether it got there within `max_passes`.
     """
     direction, change = np.zeros_like(gradient), np.zeros(problem.num_rows)
     residual, search = -gradient, preconditioner.solve(-gradient)
     size = first = float(residual @ search)
+    if first <= 0:
+        return direction, change, True  # the gradient is zero
     wanted = first * np.clip(first / loss, 1e-6, 1e-2)  # of the squared norm
-    for number in range(1, max_passes + 1):
+    for _ in range(max_passes):
         step_change, product = problem.product(search, curvature)
         bend = float(search @ product)
         if bend <= 0:  # rounding; what was found so far is a descent direction
-            return direction, change, number, False
+            return direction, change, False
         length = size / bend
         direction += length * search
         change += length * step_change
@@ -237,9 +242,9 @@ def _newton_direction(
         solved = preconditioner.solve(residual)
         size, before = float(residual @ solved), size
         if size <= wanted:
-            return direction, change, number, True
+            return direction, change, True
         search = solved + size / before * search
-    return direction, change, max_passes, False
+    return direction, change, False
 
 
 def _step_length(
