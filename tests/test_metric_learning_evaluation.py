@@ -16,7 +16,7 @@ from sourcetracing.config import Settings
 from sourcetracing.experiments import Cell, load_cell
 from sourcetracing.feature_data import open_store
 from sourcetracing.layout import Layout
-from sourcetracing.metric_learning import retrieval
+from sourcetracing.metric_learning import evaluation, retrieval
 from sourcetracing.metric_learning.evaluation import describe, evaluate_embeddings
 from sourcetracing.metric_learning.retrieval import mean_average_precision, nearest_neighbour_classes, unit_rows, verification_eer
 from sourcetracing.metrics import equal_error_rate
@@ -119,6 +119,14 @@ def test_pooled_and_each_language_have_a_row_of_figures(cell, table):
     assert shown.stack().between(0, 1).all()
     assert "unknown auroc" in describe(table)
     assert "unknown" not in describe(table[table["language"] == "de"])
+
+
+def test_a_language_of_unknown_sources_alone_has_no_tracing_figures(cell, settings):
+    rows = evaluation.eval_rows(cell)
+    found = evaluation.figures(rows.where(rows.labels < 0), settings)
+    assert found["num_rows"] == found["num_classes"] == 0
+    assert found["num_unknown_rows"] > 0
+    assert all(np.isnan(found[name]) for name in (*evaluation.PERCENT, *evaluation.PERCENT_UNKNOWN))
 
 
 def test_unknown_sources_are_those_far_from_every_centroid(cell, table):

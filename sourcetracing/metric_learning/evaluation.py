@@ -50,7 +50,7 @@ def evaluate_embeddings(cell: Cell, store: FeatureStore, device: torch.device) -
     settings = cell.settings
     rules = replace(settings.evaluation, splits=["train", "eval"], embeddings=True)
     score_cell(replace(cell, settings=replace(settings, evaluation=rules)), store, device)
-    rows = _eval_rows(cell)
+    rows = eval_rows(cell)
     parts = [POOLED, *(language for language in settings.corpus.languages if (rows.scores["language"] == language).any())]
     masks = [np.ones(len(rows.scores), bool), *((rows.scores["language"] == language).to_numpy() for language in parts[1:])]
     shown = bar(zip(parts, masks, strict=True), total=len(parts), desc="evaluate", unit="set")
@@ -61,7 +61,8 @@ def evaluate_embeddings(cell: Cell, store: FeatureStore, device: torch.device) -
     return table
 
 
-def _eval_rows(cell: Cell) -> Rows:
+def eval_rows(cell: Cell) -> Rows:
+    """The scored eval rows of a cell, beside their classes by the nearest rows that the cell was trained on."""
     settings = cell.settings
     train, train_embeddings = read_scores(cell, "train", unknown=True), unit_rows(read_embeddings(cell, "train"))
     variants = settings.train.variants or settings.augment.variants

@@ -48,14 +48,13 @@ def mean_average_precision(embeddings: np.ndarray, labels: np.ndarray, utterance
 
     Rows of equal cosine are one step of the ranking, so their order does not matter.
     """
-    found = []
+    found = [torch.zeros(0, dtype=torch.float64)]
     for start, cosines, is_trial in _blocks(embeddings, utterances):
         cosines[~is_trial] = -np.inf
         is_hit = is_trial & (labels[start : start + len(cosines), None] == labels)
         queries = is_hit.any(axis=1)
         found.append(_average_precisions(torch.from_numpy(cosines[queries]), torch.from_numpy(is_hit[queries])))
-    found = torch.cat(found)
-    return found.mean().item() if len(found) else float("nan")
+    return torch.cat(found).mean().item()  # nan of none
 
 
 def _average_precisions(scores: torch.Tensor, is_hit: torch.Tensor) -> torch.Tensor:
