@@ -36,18 +36,15 @@ def collect_embeddings(cells: Sequence[Cell]) -> list[Cell]:
 
     Embeddings that belong to the weights and tables on disk are kept. Raises `UserError`.
     """
-    inputs = [_digest_of_inputs(cell) for cell in cells]
-    to_do = [
-        (_on_all_splits(cell), digest)
-        for cell, digest in zip(cells, inputs, strict=True)
-        if EmbeddingFolder(cell.folder).read_record().get("inputs") != digest
-    ]
-    for cell, _ in to_do:
+    digests = {cell.folder: _digest_of_inputs(cell) for cell in cells}
+    missing = [cell for cell in cells if EmbeddingFolder(cell.folder).read_record().get("inputs") != digests[cell.folder]]
+    to_do = [_on_all_splits(cell) for cell in missing]
+    for cell in to_do:
         _forget_scores_without_embeddings(cell)
-    score_cells([cell for cell, _ in to_do])
-    for cell, digest in bar(to_do, desc="collect", unit="run", disable=not to_do):
-        _collect(cell, digest)
-    return [cell for cell, _ in to_do]
+    score_cells(to_do)
+    for cell in bar(to_do, desc="collect", unit="run", disable=not to_do):
+        _collect(cell, digests[cell.folder])
+    return missing
 
 
 def _digest_of_inputs(cell: Cell) -> str:
