@@ -100,7 +100,7 @@ def choices_table(results: Results) -> pd.DataFrame:
     ):
         if tables[name] is not None:
             rows.append((decision, *_chosen(_mean_eers(tables[name], what))))
-    head = ["decision", "chosen", "selection part", "report part", "the published way chooses", "its EER, all files"]
+    head = ["decision", "chosen", "selection", "report", "the published way", "its EER, all files"]
     return pd.DataFrame(rows, columns=head)
 
 
@@ -175,10 +175,8 @@ def _part_counts(settings: Settings, manifest: pd.DataFrame) -> pd.DataFrame:
 
 def _lead(choices: pd.DataFrame, settings: Settings) -> str:
     names = " and ".join(test_sets(settings))
-    best = choices.loc[choices["selection part"].idxmin()] if len(choices) else None
-    reached = (
-        f" The best choice on the selection part reaches {percent(best['report part'])} % on the report part." if best is not None else ""
-    )
+    best = choices.loc[choices["selection"].idxmin()] if len(choices) else None
+    reached = f" The best choice on the selection part reaches {percent(best['report'])} % on the report part." if best is not None else ""
     return f"A linear classifier on self-supervised features, tested on {names}, which it never saw in training.{reached} Figures are EERs."
 
 

@@ -35,7 +35,7 @@ def choices_section(choices: pd.DataFrame) -> str:
         "whose speakers and recordings had no say. The published way: by the EER of the very files that are then reported; such a figure "
         "is too good. EER in %, mean over the real-life sets."
     )
-    table = charts.plain_table(percent_columns(choices), text_columns=["chosen", "the published way chooses"])
+    table = charts.plain_table(percent_columns(choices))
     return f"<h2>What was chosen where</h2><p>{text}</p>{table}"
 
 
@@ -85,8 +85,8 @@ def mixing_section(table: pd.DataFrame, effects: pd.DataFrame, tested: Sequence[
     columns |= {f"{name}_{REPORT}": f"{name} report" for name in tested} | {f"{name}_{ALL}": f"{name} all" for name in tested}
     columns |= {f"published_{name}": f"{name} published" for name in tested} | {"rank_published_way": "rank the published way"}
     ranked = percent_columns(table[list(columns)].rename(columns=columns))
-    best = charts.plain_table(ranked.head(SHOWN_MIXTURES), text_columns=["mixture"], sortable=True)
-    every = charts.plain_table(ranked, text_columns=["mixture"], sortable=True)
+    best = charts.plain_table(ranked.head(SHOWN_MIXTURES), sortable=True)
+    every = charts.plain_table(ranked, sortable=True)
     return (
         f"<h2>Mixtures of training corpora</h2><p>{text}</p>{figures_in_pairs(pictures)}"
         f"<h3>The best {min(SHOWN_MIXTURES, len(ranked))} of {len(ranked)}, by the selection part; EER in %</h3>{best}"
@@ -125,7 +125,7 @@ def pruning_section(levels: pd.DataFrame, choices: pd.DataFrame, tested: Sequenc
             f"{value:.1f}" for value in choices.loc[(choices["chosen_by"] == BY_SELECTION) & (choices["among"] != "all"), "percent_kept"]
         ]
     )
-    table = charts.plain_table(percent_columns(best[list(columns)].rename(columns=columns)), text_columns=["kept files"], sortable=True)
+    table = charts.plain_table(percent_columns(best[list(columns)].rename(columns=columns)), sortable=True)
     return (
         f"<h2>Pruning</h2><p>{text}</p>{figures_in_pairs(pictures)}"
         f"<h3>The best step of each strategy, chosen on the selection part; EER in %</h3>{table}"
