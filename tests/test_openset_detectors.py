@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import logsumexp
 from scipy.stats import rankdata
 
+from sourcetracing.bootstrap import Resampler
 from sourcetracing.metrics import equal_error_rate
 from sourcetracing.openset.detectors import Nsd, Vim, make_detectors, origin_of_logits
+from sourcetracing.openset.evaluation import Part
 from sourcetracing.openset.ranking import Ranking, threshold_at_eer
 from sourcetracing.openset.settings import DETECTOR_NAMES, Openset
 from sourcetracing.settings_io import load_settings
@@ -180,3 +183,13 @@ def test_oscr_counts_known_rows_that_are_accepted_and_right():
     assert Ranking(scores, is_unknown, np.array([True, True, False, False])).curve(np.ones(4)).oscr_area == pytest.approx(1.0)
     assert Ranking(scores, is_unknown, np.array([True, False, False, False])).curve(np.ones(4)).oscr_area == pytest.approx(0.5)
     assert Ranking(-scores, is_unknown, np.array([True, True, False, False])).curve(np.ones(4)).oscr_area == pytest.approx(0.0)
+
+
+def test_resampled_confusions_are_those_of_the_resampler():
+    generator = np.random.default_rng(7)
+    units, classes = np.repeat(np.arange(30), 2), np.repeat(generator.integers(0, 4, 30), 2)
+    resampler = Resampler(classes[::2], 4, 25, generator)
+    table = pd.DataFrame({"label": np.where(classes == 3, -1, classes), "prediction": generator.integers(0, 3, 60)})
+    decisions = generator.integers(0, 4, 60)
+    found = Part(table, units, resampler, 3)._resampled_confusions(decisions)
+    np.testing.assert_allclose(found, resampler.confusions(units, classes, decisions))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from sourcetracing.bootstrap import Resampler, percentile_interval
 from sourcetracing.metrics import class_figures
@@ -29,6 +30,7 @@ FIGURES = (
     "open_macro_f1_present",
     "oscr",
 )
+RANKED = ("eer", "auroc", "fpr_at_95_tpr", "oscr")  # those that need no threshold
 BLOCK_ELEMENTS = 1 << 21  # row weights at a time: 16 MB in each of several arrays
 
 
@@ -49,9 +51,9 @@ def evaluate(
         resampler = Resampler(classes[first_row], num_classes + 1, num_samples, rng(seed, "open set", language))
         for variant, inside in _variants(table["variant"].to_numpy()[own], split_up=language == ALL_LANGUAGES):
             part = Part(table.iloc[own[inside]], units[inside], resampler, num_classes)
-            for name, values in scores.items():
-                what = {"detector": name, "language": language, "variant": variant, **part.counts}
-                rows.append(what | part.figures(values[own[inside]], thresholds[name]))
+            own_scores = {name: values[own[inside]] for name, values in scores.items()}
+            for name, figures in part.figures(own_scores, thresholds).items():
+                rows.append({"detector": name, "language": language, "variant": variant, **part.counts, **figures})
     return pd.DataFrame(rows)
 
 
@@ -86,29 +88,58 @@ class Part:
         known = self.classes[~self.is_unknown]
         self.counts = {"known": len(known), "unknown": int(self.is_unknown.sum()), "classes": len(np.unique(known))}
 
-    def figures(self, scores: np.ndarray, threshold: float) -> dict[str, float]:
-        """FIGURES of the rows, each with its interval; nan without known or without unknown rows."""
+    def figures(self, scores: Mapping[str, np.ndarray], thresholds: Mapping[str, float]) -> dict[str, dict[str, float]]:
+        """detector -> FIGURES of the rows, each with its interval; nan without known or without unknown rows."""
         if not self.counts["known"] or not self.counts["unknown"]:
-            return {f"{name}{end}": np.nan for name in FIGURES for end in ("", "_low", "_high")}
-        ranking = Ranking(scores, self.is_unknown, self.predictions == self.classes)
-        decisions = np.where(scores > threshold, self.num_classes, self.predictions)
-        size = self.num_classes + 1
-        confusion = np.bincount(self.classes * size + decisions, minlength=size**2).reshape(size, size)
-        figures = _ranked(ranking, np.ones((1, len(scores)))) | decided(confusion[None])
-        samples = self._resampled(ranking) | decided(self.resampler.confusions(self.units, self.classes, decisions))
+            return {name: {f"{figure}{end}": np.nan for figure in FIGURES for end in ("", "_low", "_high")} for name in scores}
+        is_right = self.predictions == self.classes
+        rankings = {name: Ranking(values, self.is_unknown, is_right) for name, values in scores.items()}
+        resampled = self._resampled(rankings)
         found = {}
-        for name in FIGURES:
-            low, high = percentile_interval(samples[name][~np.isnan(samples[name])])
-            found |= {name: float(figures[name][0]), f"{name}_low": low, f"{name}_high": high}
+        for name, values in scores.items():
+            decisions = np.where(values > thresholds[name], self.num_classes, self.predictions)
+            figures = _ranked(rankings[name], np.ones((1, len(values)))) | decided(self._confusion(decisions)[None])
+            samples = resampled[name] | decided(self._resampled_confusions(decisions))
+            found[name] = _with_intervals(figures, samples)
         return found
 
-    def _resampled(self, ranking: Ranking) -> dict[str, np.ndarray]:
+    def _confusion(self, decisions: np.ndarray) -> np.ndarray:
+        size = self.num_classes + 1
+        return np.bincount(self.classes * size + decisions, minlength=size**2).reshape(size, size)
+
+    def _resampled_confusions(self, decisions: np.ndarray) -> np.ndarray:
+        """As `Resampler.confusions`, (num_samples, C + 1, C + 1), for many classes: an utterance's rows fall into few cells."""
+        size, (num_samples, num_units) = self.num_classes + 1, self.resampler.weights.shape
+        places = (self.classes * size + decisions, self.units)
+        cells = csr_array((np.ones(len(decisions), np.float32), places), shape=(size**2, num_units))
+        counts = np.empty((num_samples, size**2), np.float32)
+        for block in _blocks(num_samples, num_units):
+            counts[block] = (cells @ np.ascontiguousarray(self.resampler.weights[block].T, np.float32)).T
+        return counts.reshape(num_samples, size, size) * self.resampler.row_scale
+
+    def _resampled(self, rankings: Mapping[str, Ranking]) -> dict[str, dict[str, np.ndarray]]:
+        """detector -> RANKED figure -> its resamples."""
         scale, num_samples = self.resampler.row_scale[self.classes, 0], len(self.resampler)
-        size = max(1, BLOCK_ELEMENTS // len(self.units))
-        blocks = [
-            _ranked(ranking, self.resampler.weights[start : start + size][:, self.units] * scale) for start in range(0, num_samples, size)
-        ]
-        return {name: np.concatenate([block[name] for block in blocks] or [np.zeros(0)]) for name in FIGURES[:3] + FIGURES[-1:]}
+        samples = {name: {figure: np.empty(num_samples) for figure in RANKED} for name in rankings}
+        for block in _blocks(num_samples, len(self.units)):
+            weights = self.resampler.weights[block][:, self.units] * scale
+            for name, ranking in rankings.items():
+                for figure, values in _ranked(ranking, weights).items():
+                    samples[name][figure][block] = values
+        return samples
+
+
+def _blocks(num_samples: int, num_columns: int) -> Iterator[slice]:
+    size = max(1, BLOCK_ELEMENTS // num_columns)
+    return (slice(start, start + size) for start in range(0, num_samples, size))
+
+
+def _with_intervals(figures: Mapping[str, np.ndarray], samples: Mapping[str, np.ndarray]) -> dict[str, float]:
+    found = {}
+    for name in FIGURES:
+        low, high = percentile_interval(samples[name][~np.isnan(samples[name])])
+        found |= {name: float(figures[name][0]), f"{name}_low": low, f"{name}_high": high}
+    return found
 
 
 def _ranked(ranking: Ranking, weights: np.ndarray) -> dict[str, np.ndarray]:

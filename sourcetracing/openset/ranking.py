@@ -57,25 +57,28 @@ class Ranking:
     """Rows in the order of their scores (N,). is_unknown (N,) bool; is_right (N,) bool: whether the predicted class is the true one."""
 
     def __init__(self, scores: np.ndarray, is_unknown: np.ndarray, is_right: np.ndarray):
-        self.order = np.argsort(-scores, kind="stable")
-        ordered = scores[self.order]
-        self.ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)  # last row of each distinct score
-        self.thresholds = ordered[self.ends]
-        unknown, right = is_unknown[self.order], is_right[self.order]
-        self.kinds = (unknown, ~unknown, ~unknown & right)
+        order = np.argsort(-scores, kind="stable")
+        ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # last row of each distinct score
+        kinds = [kind[order] for kind in (is_unknown, ~is_unknown, ~is_unknown & is_right)]
+        self.rows = [order[kind] for kind in kinds]
+        self.counts = [np.append(0, kind.cumsum()[ends]) for kind in kinds]  # how many rows of a kind lie above each point
 
     def curve(self, weights: np.ndarray) -> Curve:
         """The curve for row weights (..., N) >= 0; nan where they leave no known or no unknown row."""
-        ordered = weights[..., self.order]
-        unknown, known, right = (np.cumsum(ordered * kind, axis=-1)[..., self.ends] for kind in self.kinds)
+        unknown, known, right = (
+            _sums_from_zero(weights[..., rows])[..., counts] for rows, counts in zip(self.rows, self.counts, strict=True)
+        )
         with np.errstate(invalid="ignore", divide="ignore"):
-            found, false_alarms = (_from_zero(part) / part[..., -1:] for part in (unknown, known))
-            accepted = (right[..., -1:] - _from_zero(right)) / known[..., -1:]
+            found, false_alarms = (part / part[..., -1:] for part in (unknown, known))
+            accepted = (right[..., -1:] - right) / known[..., -1:]
         return Curve(found, false_alarms, accepted)
 
 
-def _from_zero(sums: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
+def _sums_from_zero(weights: np.ndarray) -> np.ndarray:
+    """Running sums (..., N + 1) that begin at 0, in double precision."""
+    sums = np.zeros((*weights.shape[:-1], weights.shape[-1] + 1))
+    np.cumsum(weights, axis=-1, out=sums[..., 1:])
+    return sums
 
 
 def threshold_at_eer(is_unknown: np.ndarray, scores: np.ndarray, eer_point: str) -> tuple[float, float]:
