@@ -25,6 +25,7 @@ from sourcetracing.detection.classifier import LinearModel, evaluate, fit
 from sourcetracing.detection.mixing import mixtures_of, start_of
 from sourcetracing.detection.mixing_solver import Corpus, MixingSolver
 from sourcetracing.detection.settings_experiments import Logreg
+from sourcetracing.progress import bar
 
 CORPORA = {"ASV19": 0.19, "ODSS": 0.07, "FoR": 0.12, "TIMIT": 0.05, "MLAAD": 0.16, "ASV5": 0.22, "ASV21": 0.19}  # shares of the rows
 TESTS, TEST_ROWS, RANK = ("ITW", "AI4T"), 4000, 256
@@ -60,7 +61,7 @@ def fit_all(corpora: dict[str, Corpus], folder: Path) -> tuple[dict[tuple, Linea
     before, started, cpu = memory("VmRSS"), time.perf_counter(), time.process_time()
     names, rows = list(corpora), {name: corpus.num_rows for name, corpus in corpora.items()}
     solver, models = MixingSolver(corpora, Logreg(), folder), {}
-    for mixture in mixtures_of(names)[::-1]:
+    for mixture in bar(mixtures_of(names)[::-1], desc="mixtures", unit="fit"):
         models[mixture] = solver.fit(mixture, models[start_of(mixture, names, rows)] if models else None)
         solver.share(models[tuple(names)])
     took = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
@@ -96,7 +97,7 @@ def main() -> None:
             f"memory: peak {took['peak'] / 1e6:.0f} MB above the start, mapped features among it: {took['peak'] / size:.2f} x the features"
         )
         all_eers = np.array([eers(model, tests) for model in models.values()])
-        print(f"EERs in %: {all_eers.min():.2f} to {all_eers.max():.2f}, median {np.median(all_eers):.2f}", flush=True)
+        print(f"EERs of ours in %: {all_eers.min():.2f} to {all_eers.max():.2f}, median {np.median(all_eers):.2f}", flush=True)
         compare(corpora, tests, models, num_rows, sample, took)
 
 
