@@ -237,25 +237,26 @@ def test_browser_shows_what_is_pointed_at_zooms_and_recolours(page):
     script = """
       const inside = frames[0], root = inside.document.documentElement, canvas = inside.document.getElementById('canvas');
       const box = canvas.getBoundingClientRect(), said = [];
-      const next = () => new Promise(done => inside.requestAnimationFrame(done)), tick = async () => { await next(); await next(); };
       const set = (id, value, kind) => {
         const e = inside.document.getElementById(id); e.value = value; e.dispatchEvent(new inside.Event(kind));
       };
       const tip = inside.document.getElementById('tip');
       const point = (x, y) => canvas.dispatchEvent(new inside.PointerEvent('pointermove', {clientX: x, clientY: y, pointerType: 'mouse'}));
       (async () => {
-        await tick(); said.push(root.dataset.drawn);
+        while (!root.dataset.drawn) await new Promise(done => setTimeout(done, 20));
+        inside.requestAnimationFrame = draw => draw();  // from here on at once
+        said.push(root.dataset.drawn);
         for (let y = 5; y < box.height && tip.hidden; y += 9)
           for (let x = 5; x < box.width && tip.hidden; x += 9) point(box.left + x, box.top + y);
         said.push(tip.textContent);
         canvas.dispatchEvent(new inside.WheelEvent('wheel', {deltaY: -500, clientX: 100, clientY: 300, cancelable: true}));
-        await tick(); said.push(root.dataset.zoom);
+        said.push(root.dataset.zoom);
         inside.document.getElementById('reset').click();
-        await tick(); said.push(root.dataset.zoom);
-        set('label', '1', 'change'); await tick();
+        said.push(root.dataset.zoom);
+        set('label', '1', 'change');
         said.push(inside.document.getElementById('legend').textContent);
-        inside.document.querySelector('#legend button').click(); await tick(); said.push(root.dataset.drawn);
-        set('search', 'source3', 'input'); await tick(); said.push(root.dataset.drawn);
+        inside.document.querySelector('#legend button').click(); said.push(root.dataset.drawn);
+        set('search', 'source3', 'input'); said.push(root.dataset.drawn);
         document.getElementById('said').textContent = said.join('|');
       })();"""
     frame = page[0].parent / "try.html"
