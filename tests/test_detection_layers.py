@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on_at_its_last_block_and_ends_with_the_same_bytes(tmp
 def test_augmented_copies_are_made_of_training_subsets_only(tmp_path, audio):
     lfcc = ["layer_features.kind=lfcc"]
     settings = settings_for(tmp_path, audio, tmp_path, *lfcc, "layer_features.copies=[clean,rawboost,codec]")
-    assert wanted_stores(settings) == [("for", "clean"), ("for", "rawboost"), ("for", "codec"), ("itw", "clean")]
+    assert wanted_stores(settings) == [("for", "clean"), ("itw", "clean"), ("for", "rawboost"), ("for", "codec")]
     extract_layers(settings)
     clean, boosted, coded = (stacked(settings, copy) for copy in ("clean", "rawboost", "codec"))
     assert clean.shape == boosted.shape == coded.shape == (NUM_FILES, 1, 80)
@@ -145,6 +145,16 @@ def test_augmented_copies_are_made_of_training_subsets_only(tmp_path, audio):
     other_seed = settings_for(tmp_path, audio, tmp_path, *lfcc, "layer_features.copies=[rawboost]", "seed=2")
     extract_layers(other_seed)
     assert (np.abs(stacked(other_seed, "rawboost") - boosted).max(axis=(1, 2)) > 1e-2).all()
+
+
+def test_augmented_copies_may_have_fewer_layers(tmp_path, audio, models):
+    words = ["layer_features.copies=[clean,rawboost]", "layer_features.copy_layers=[1]"]
+    settings = settings_for(tmp_path, audio, models["xls-r"], *words)
+    extract_layers(settings)
+    assert find_layers(settings, "for").layers == [0, 1, 2, 3] and find_layers(settings, "for", "rawboost").layers == [1]
+    whole = settings_for(tmp_path, audio, models["xls-r"], words[0])
+    extract_layers(whole)
+    np.testing.assert_array_equal(stacked(settings, "rawboost")[:, 0], stacked(whole, "rawboost")[:, 1])
 
 
 def test_the_overlay_normalises_augmented_copies_and_the_very_last_layer(tmp_path, audio, models):

@@ -30,7 +30,7 @@ from sourcetracing.config import Settings
 from sourcetracing.detection.codecs import codec_copy
 from sourcetracing.detection.groups import baseline_train_sets, named_sets, train_sets, used_subsets
 from sourcetracing.detection.layer_front_end import build_layer_means
-from sourcetracing.detection.layer_store import files_digest, finish_layers, layer_folder, layer_recipe
+from sourcetracing.detection.layer_store import files_digest, finish_layers, layer_folder, layer_recipe, layers_of
 from sourcetracing.detection.manifest import BUILD_COMMAND, audio_path, load_manifest, manifest_path
 from sourcetracing.detection.rawboost import rawboost
 from sourcetracing.errors import UserError
@@ -55,7 +55,7 @@ def wanted_stores(settings: Settings) -> list[tuple[str, str]]:
     training = (train_sets(settings), baseline_train_sets(settings), mixed, pruned)
     trained = {subset for sets in training for subsets in sets.values() for subset in subsets}
     copies = dict.fromkeys(settings.layer_features.copies)
-    return [(subset, copy) for subset in used_subsets(settings) for copy in copies if copy == "clean" or subset in trained]
+    return [(subset, copy) for copy in copies for subset in used_subsets(settings) if copy == "clean" or subset in trained]
 
 
 def extract_layers(settings: Settings) -> list[Path]:
@@ -69,13 +69,13 @@ def extract_layers(settings: Settings) -> list[Path]:
         folders.append(folder)
         if is_finished(folder):
             continue
-        normed = settings.layer_features.published_norm and copy != "clean"
-        if normed not in extractors:  # the encoder is loaded once where it can be
+        network = (*layers_of(settings, copy), settings.layer_features.published_norm and copy != "clean")
+        if network not in extractors:  # the encoder is loaded once where it can be
             extractors.clear()
-            extractors[normed] = Extractor(settings, build_layer_means(settings, copy))
+            extractors[network] = Extractor(settings, build_layer_means(settings, copy))
         with only_writer(folder):
             if not is_finished(folder):
-                _fill_store(extractors[normed], rows, copy, folder)
+                _fill_store(extractors[network], rows, copy, folder)
     return folders
 
 

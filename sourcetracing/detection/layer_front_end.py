@@ -9,6 +9,7 @@ import torch
 
 from sourcetracing.compute import autocast
 from sourcetracing.config import Settings
+from sourcetracing.detection.layer_store import layers_of
 from sourcetracing.errors import UserError
 from sourcetracing.front_end import convert_once
 from sourcetracing.ssl_front_end import load_ssl
@@ -28,7 +29,7 @@ def _lfcc_means(settings: Settings) -> LfccMeans:
     from models.lfcc_means import LfccMeans
 
     wanted = settings.layer_features
-    if set(wanted.layers) - {0}:
+    if set(wanted.layers + wanted.copy_layers) - {0}:
         raise UserError(f"layer_features.layers={wanted.layers}: LFCCs are one layer, number 0")
     lfcc = LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval()
     return LfccMeans(lfcc, settings.lfcc.n_lfcc, deviation=wanted.lfcc_deviation)
@@ -37,12 +38,12 @@ def _lfcc_means(settings: Settings) -> LfccMeans:
 def _encoder_means(settings: Settings, copy: str) -> LayerMeans:
     from models.layer_means import LayerMeans  # transformers takes seconds to import
 
-    wanted = settings.layer_features
+    layers, published = layers_of(settings, copy), settings.layer_features.published_norm
     encoder = load_ssl(replace(settings, ssl=replace(settings.ssl, layer="last", mode="frozen")))
     # Published (D60): augmented copies come from an encoder that is cut at its last layer, plain ones from the whole encoder.
-    whole = not wanted.layers or max(wanted.layers) == len(encoder.blocks)
+    whole = not layers or max(layers) == len(encoder.blocks)
     try:
-        network = LayerMeans(encoder, wanted.layers, norm_last=wanted.published_norm and (copy != "clean" or whole))
+        network = LayerMeans(encoder, layers, norm_last=published and (copy != "clean" or whole))
     except ValueError as error:
         raise UserError(f"layer_features.layers of ssl.model={settings.ssl.model}: {error}") from None
     if isinstance(autocast(network.device, settings.compute.precision), torch.autocast):

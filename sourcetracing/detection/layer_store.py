@@ -71,6 +71,12 @@ class LayerStore:
         return (self.index["label"] == BONAFIDE).to_numpy().astype(np.int8)
 
 
+def layers_of(settings: Settings, copy: str) -> list[int]:
+    """The layers that the settings want of a copy, ascending; [] = all."""
+    wanted = settings.layer_features
+    return sorted(set(wanted.copy_layers if copy != "clean" and wanted.copy_layers else wanted.layers))
+
+
 def layer_recipe(settings: Settings, copy: str = "clean") -> dict:
     """All that the features of a file depend on, but for the file: front-end, augmentation and its seed."""
     wanted = settings.layer_features
@@ -79,7 +85,7 @@ def layer_recipe(settings: Settings, copy: str = "clean") -> dict:
     if wanted.kind == "ssl":
         ssl = settings.ssl
         recipe |= {"model": ssl.model, "revision": ssl.revision, "normalize": ssl.normalize, "checkpoint": checkpoint_digest(ssl.model)}
-        recipe |= {"layers": sorted(set(wanted.layers)), "published_norm": wanted.published_norm}
+        recipe |= {"layers": layers_of(settings, copy), "published_norm": wanted.published_norm}
         recipe["precision"] = settings.compute.precision
     else:
         recipe |= {"lfcc": asdict(settings.lfcc), "deviation": wanted.lfcc_deviation}

@@ -18,6 +18,9 @@ class LayerFeatures:
     layers: list[int] = setting(
         [], "layers stored, 0 = input of block 1, n = raw output of block n; the encoder is cut behind the last; empty = all", at_least=0
     )
+    copy_layers: list[int] = setting(
+        [], "layers stored of the augmented copies, once one is chosen (published: 9); empty = the same as `layers`", at_least=0
+    )
     copies: list[str] = setting(
         ["clean"], "clean: the files as they are; rawboost, codec: one augmented copy of each file as well", choices=COPIES
     )
