@@ -36,7 +36,7 @@ def main(layers: Layers) -> None:
     print(f"epoch {outcome['best_epoch']}, picked by {outcome['selected_by']}; on eval, in percent:")
     print(describe(evaluate_embeddings(cell, open_store(settings), pick_device(settings.compute.device))))
     print(f"wrote {cell.folder} and {Layout.of(settings).metric_learning}")
-    print(f"next: python scripts/10_generate_embeddings.py CONFIG.yaml system={settings.system}")
+    print(f"next: python scripts/10_generate_embeddings.py CONFIG.yaml --run {cell.folder}")
 
 
 if __name__ == "__main__":

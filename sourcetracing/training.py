@@ -107,10 +107,10 @@ def train_cell(
     group.wait()
     settings, method = cell.settings, method_of(cell.settings)
     languages = cell.train_set.split("+")
-    if group.is_first:
-        folder.open(settings, device)
     train_rows = method.select_train_rows(store, settings, languages, device)
     dev_rows = select_rows(store, settings, "dev", languages, device)
+    if group.is_first:
+        folder.open(settings, device)
     state = start_or_resume(settings, store, folder, device, group, lambda model: method.build_loss(settings, model, train_rows))
     group.wait()
     log = TensorBoardLog(folder.tensorboard, state.next_epoch) if group.is_first else None
