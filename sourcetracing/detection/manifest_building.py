@@ -57,7 +57,9 @@ def build_manifest(settings: Settings) -> BuiltManifest:
     _handle_missing(missing, len(listed) + len(missing), settings)
     if len(missing):
         notes.append(f"left out {len(missing)} missing files, named in {_missing_path(settings)}")
-    digest = digest_of_json({"rows": listed.astype(str).to_numpy().tolist(), "audio": vars(settings.audio)})
+    if settings.detection.origin == "demo":
+        notes.insert(0, STAND_IN_NOTE)
+    digest = digest_of_json({"rows": listed.astype(str).to_numpy().tolist(), "audio": vars(settings.audio), "notes": notes})
     record = _read_record(settings)
     if record.get("digest") == digest:
         return BuiltManifest(load_manifest(settings), record["notes"], is_new=False)
@@ -65,8 +67,6 @@ def build_manifest(settings: Settings) -> BuiltManifest:
     if num_bad:
         notes.append(f"left out {num_bad} bad audio files, named in {_bad_path(settings)}")
     notes += _same_bytes_notes(rows)
-    if settings.detection.origin == "demo":
-        notes.insert(0, STAND_IN_NOTE)
     with atomic_path(manifest_path(settings)) as partial:
         rows[list(COLUMNS)].to_csv(partial, index=False)
     write_json(_record_path(settings), {"digest": digest, "origin": settings.detection.origin, "notes": notes})

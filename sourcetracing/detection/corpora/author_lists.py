@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from sourcetracing.config import Settings
-from sourcetracing.detection.corpora.rows import make_rows, read_lines, stem, to_labels
+from sourcetracing.detection.corpora.rows import AUDIO_SUFFIXES, make_rows, read_lines, stem, to_labels
 from sourcetracing.errors import UserError
 
 # Rows, bona fide, spoof, rows that repeat another, of the lists as published. Those of for, mailabs and mlaad were not with them.
@@ -39,7 +39,9 @@ def read(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
     names = [name for name, _ in entries]
     paths = [_fill(settings, subset, name) for name in names]
     labels = to_labels(pd.Series([word for _, word in entries]), path)
-    return make_rows({"id": [stem(name) if "/" in name else name for name in names], "path": paths, "label": labels})
+    return make_rows(
+        {"id": [stem(name) if name.lower().endswith(AUDIO_SUFFIXES) else name for name in names], "path": paths, "label": labels}
+    )
 
 
 def _split(path: Path, number: int, line: str) -> tuple[str, str]:
@@ -58,14 +60,14 @@ def _fill(settings: Settings, subset: str, name: str) -> str:
 
 
 def with_known_facts(rows: pd.DataFrame, official: pd.DataFrame, subset: str) -> pd.DataFrame:
-    """Rows of a list with speaker, recording and source of the corpus' own protocol, by path. Raises `UserError` where labels differ."""
+    """Rows of a list with id, speaker, recording, source of the corpus' own protocol, by path. Raises `UserError` where labels differ."""
     known = official.drop_duplicates("path").set_index("path").reindex(rows["path"]).reset_index(drop=True)
     differing = known["label"].notna() & (known["label"] != rows["label"])
     if differing.any():
         row = rows[differing].iloc[0]
         raise UserError(f"{subset}: the list says {row['path']} is {row['label']}, the corpus' own protocol says otherwise")
     facts = ["speaker", "recording", "source"]
-    return rows.assign(**{name: known[name].fillna("") for name in facts})
+    return rows.assign(id=known["id"].fillna(rows["id"]), **{name: known[name].fillna("") for name in facts})
 
 
 def count_notes(subset: str, rows: pd.DataFrame) -> list[str]:
