@@ -97,6 +97,7 @@ def test_the_whole_of_it_and_a_second_run_that_does_nothing(cell, monkeypatch):
 
 
 def test_other_settings_and_an_interrupted_run_are_made_again(cell, monkeypatch):
+    cell = changed(cell, "openset", detectors=["nearest_neighbours"])
     run_openset([cell])
     outcome = outcome_of(cell)
     figures = outcome.figures.read_bytes()
@@ -133,6 +134,7 @@ def test_the_threshold_is_that_of_dev(cell):
 
 
 def test_the_published_overlay_turns_nsd_over_and_adds_zero_rows(cell):
+    cell = changed(cell, "openset", detectors=["nsd", "mahalanobis"])
     run_openset([cell])
     right = tables_of(cell)[0].query("split == 'eval' and variant == 'pooled'").set_index("detector")
     other = changed(cell, "openset", inverted_nsd=True, padded_batch=16, eer_point="nearest")
@@ -227,6 +229,7 @@ def test_untrained_cells_are_named_and_counted(cell):
 
 
 def test_published_figures_stand_beside_the_baseline_only(cell):
+    cell = changed(cell, "openset", detectors=["nsd"])
     settings = replace(cell.settings, corpus=replace(cell.settings.corpus, reader="mlaad_source_tracing"))
     text = run_openset([replace(cell, settings=settings, system="w2v2_base_aasist")])
     assert "published nsd: EER 63 %, F1 0.31" in text
