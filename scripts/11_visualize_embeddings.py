@@ -3,7 +3,7 @@
 Reads   exp/<name>/runs/<system>/<run>/embeddings/ of script 10
 Writes  there: by_<label>.png (PCA, t-SNE, UMAP side by side), explore.html (opens in any browser, no network), points.parquet,
         numbers.csv; without --run exp/<name>/tables/embeddings.csv: silhouette and k-nearest-neighbour purity beside chance
-Costs   about 25 s of one core for a run of 2000 points, and 15 s once for UMAP's compiler; what is up to date is kept
+Costs   about 20 s of one core for a run of 2000 points, and once for each process 20 s for UMAP's compiler; what is up to date is kept
 Run     python scripts/11_visualize_embeddings.py configs/demo.yaml
         python scripts/11_visualize_embeddings.py configs/demo.yaml embedding_pictures.projections=[umap] --run exp/demo/runs/<system>/<run>
 """

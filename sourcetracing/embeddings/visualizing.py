@@ -53,7 +53,7 @@ def visualize_run(cell: Cell) -> None:
     """Numbers, pictures and page of one run; its record last."""
     folder, options, seed = EmbeddingFolder(cell.folder), cell.settings.embedding_pictures, cell.settings.seed
     inputs = digest_of_inputs(cell)
-    vectors, index = _chosen_rows(cell)
+    vectors, index, num_rows = _chosen_rows(cell)
     numbers = label_quality(vectors, index, options, seed)
     numbers.insert(0, "system", cell.system)
     numbers.insert(1, "train", cell.train_set)
@@ -66,19 +66,24 @@ def visualize_run(cell: Cell) -> None:
     colourings = [colouring_of(shown, label, cell.settings.corpus.sources) for label in LABELS]
     folder.pictures_record.unlink(missing_ok=True)
     _write_tables(folder, shown, projections, numbers)
-    files = [folder.points.name, folder.numbers.name, folder.page.name, *_write_pictures(cell, projections, colourings, len(index))]
-    facts = {"weights": folder.read_record()["weights"], "points": len(shown), "rows": len(index), "seed": seed}
+    files = [folder.points.name, folder.numbers.name, folder.page.name, *_write_pictures(cell, projections, colourings, num_rows)]
+    facts = {"weights": folder.read_record()["weights"], "points": len(shown), "rows": num_rows, "seed": seed}
     write_json(folder.pictures_record, {"inputs": inputs, **facts, "files": files})
 
 
-def _chosen_rows(cell: Cell) -> tuple[np.ndarray, pd.DataFrame]:
-    """Vectors (N, E) float32 and the index lines of the variants that are shown."""
+def _chosen_rows(cell: Cell) -> tuple[np.ndarray, pd.DataFrame, int]:
+    """Vectors (N, E) float32 and index lines of the variants that are shown, and how many rows there are of them.
+
+    Of more rows than any number or picture takes only a draw is read: all of a large corpus need not fit into memory.
+    """
     embeddings, options = load_embeddings(cell.folder), cell.settings.embedding_pictures
     there = list(dict.fromkeys(embeddings.index["variant"]))
     if strange := [variant for variant in options.variants if variant not in there]:
         raise UserError(f"embedding_pictures.variants: {strange[0]!r} was not embedded; there are: {', '.join(there)}")
     index = embeddings.index[embeddings.index["variant"].isin(options.variants or there)]
-    return prepared(embeddings.array[index["row"].to_numpy()], options.metric), index.reset_index(drop=True)
+    num_rows, most = len(index), max(options.max_rows, options.max_points, options.silhouette_points)
+    index = index.iloc[stratified_rows(index, most, cell.settings.seed, "rows")].reset_index(drop=True)
+    return prepared(embeddings.array[index["row"].to_numpy()], options.metric), index, num_rows
 
 
 def _write_tables(folder: EmbeddingFolder, shown: pd.DataFrame, projections: Sequence[Projection], numbers: pd.DataFrame) -> None:
