@@ -157,8 +157,10 @@ def _check(path: Path, whole: WholeSystem, system: TracingSystem) -> float:
         logits, embedding = session.run(list(OUTPUTS), {INPUT: waveform})
         expected = system(waveform)
         for made, wanted in zip((embedding, logits), expected, strict=True):
-            worst = max(worst, float(np.abs(made - wanted).max() / np.abs(wanted).max()))
-    if not worst <= TOLERANCE:
+            if not (np.isfinite(made).all() and np.isfinite(wanted).all()):
+                raise UserError("the system, or the ONNX file, gives NaN for noise; it was not kept")
+            worst = max(worst, float(np.abs(made - wanted).max() / max(np.abs(wanted).max(), np.finfo(np.float32).tiny)))
+    if worst > TOLERANCE:
         raise UserError(
             f"the ONNX file computes something else than the system (off by {worst:.2g} of the largest output); it was not kept"
         )
