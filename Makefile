@@ -1,5 +1,7 @@
 # make demo        set everything up and run the main stages on the demo corpus (minutes; interrupt it when you like, it goes on)
 # make demo-full   every table of the paper on the demo corpus (half an hour)
+# make demo-openset     known or unknown source, GE2E, embeddings, tracing a file, on the demo corpus (minutes)
+# make demo-detection   real or fake: layers, mixtures and pruning of training data, on a demo corpus of its own (minutes)
 # make test        set everything up and run the tests
 PYTHON ?= python3
 CONFIG ?= configs/demo.yaml
@@ -9,7 +11,14 @@ STAGES ?= 01_download_resources 02_build_protocols 04_preprocess_dataset 05_trai
           09_audit_shortcuts 08_make_tables
 ALL_STAGES := $(subst 04_,03_label_speakers 04_,$(STAGES))
 
-.PHONY: demo demo-full stages all-stages test lint clean-demo setup
+# The order of the open-set experiments; metric learning has a trainer of its own.
+OPENSET_STAGES := 01_download_resources 02_build_protocols 04_preprocess_dataset 05_train_matrix 06_get_classification_metrics
+OPENSET_REPORTS := 07_ood_detector 10_generate_embeddings 11_visualize_embeddings 08_make_tables
+GE2E_SYSTEM ?= demo_ge2e
+DETECTION_STAGES := 00_build_manifest 01_extract_layers 02_layer_sweep 03_augmented_baseline 04_dataset_mixing 05_pruning 06_augment_pruned \
+                    07_report
+
+.PHONY: demo demo-full demo-openset demo-detection stages all-stages openset-stages detection-stages test lint clean-demo setup
 
 demo: setup
 	@$(MAKE) --no-print-directory stages CONFIG=configs/demo.yaml
@@ -17,11 +26,25 @@ demo: setup
 demo-full: setup
 	@$(MAKE) --no-print-directory all-stages CONFIG=configs/demo_full.yaml
 
+demo-openset: setup
+	@$(MAKE) --no-print-directory openset-stages CONFIG=configs/demo_openset.yaml
+
+demo-detection: setup
+	@$(MAKE) --no-print-directory detection-stages CONFIG=configs/demo_detection.yaml
+
 stages: setup
 	@set -e; for stage in $(STAGES); do $(BIN)/python scripts/$$stage.py $(CONFIG); done
 
 all-stages: setup
 	@$(MAKE) --no-print-directory stages STAGES="$(ALL_STAGES)"
+
+openset-stages: setup
+	@$(MAKE) --no-print-directory stages STAGES="$(OPENSET_STAGES)"
+	@$(BIN)/python train_ge2e.py $(CONFIG) system=$(GE2E_SYSTEM)
+	@$(MAKE) --no-print-directory stages STAGES="$(OPENSET_REPORTS)"
+
+detection-stages: setup
+	@set -e; for stage in $(DETECTION_STAGES); do $(BIN)/python scripts/detection/$$stage.py $(CONFIG); done
 
 test: setup
 	@$(BIN)/python -m pytest
