@@ -4,7 +4,7 @@ The features are correlated and heavy-tailed, of different scale and mean in eac
 scikit-learn's lbfgs on unscaled features, as published; so many fits take hours, so a sample is timed and its seconds per row are
 scaled up to the rows of all mixtures. `exact` are fits from scratch to the optimum with the project's own solver.
 
-Run     python benchmarks/mixing.py [rows=50000] [width=1920] [sample=4] [threads=1] [folder=/tmp]
+Run     python benchmarks/mixing.py [rows=50000] [width=1920] [sample=4] [threads=1] [distance=2.5] [folder=/tmp]
 Prints  seconds of both ways, the EERs of sampled mixtures both ways, the peak of memory
 Costs   about 10 minutes and 0.6 GB of disk; fewer rows or less width: less
 """
@@ -31,15 +31,18 @@ CORPORA = {"ASV19": 0.19, "ODSS": 0.07, "FoR": 0.12, "TIMIT": 0.05, "MLAAD": 0.1
 TESTS, TEST_ROWS, RANK = ("ITW", "AI4T"), 4000, 256
 
 
-def make_corpus(name: str, num_rows: int, width: int, folder: Path) -> Corpus:
-    """A memory-mapped array (num_rows, width) and its labels; every corpus has its own place, shift and share of bona fide files."""
+def make_corpus(name: str, num_rows: int, width: int, folder: Path, distance: float = 2.5) -> Corpus:
+    """A memory-mapped array (num_rows, width) and its labels; every corpus has its own place, shift and share of bona fide files.
+
+    distance: between the classes; mixtures that become linearly separable have no common Hessian, and little is saved (docs).
+    """
     common, own = np.random.default_rng(0), np.random.default_rng([ord(letter) for letter in name])
     mixing = common.normal(size=(RANK, width)) * np.arange(1, RANK + 1)[:, None] ** -0.5
     mean, scale = common.normal(size=width) * np.exp(common.normal(size=width)), 0.1 * np.exp(0.7 * common.normal(size=width))
     side = common.normal(size=RANK) + 0.8 * own.normal(size=RANK)
     place, share = 0.6 * own.normal(size=RANK), own.uniform(0.1, 0.5)
     labels = (own.random(num_rows) < share).astype(np.int8)
-    latent = own.standard_t(4, size=(num_rows, RANK)) + place + np.where(labels == 1, 1, -1)[:, None] * side * 3.5 / np.sqrt(RANK)
+    latent = own.standard_t(4, size=(num_rows, RANK)) + place + np.where(labels == 1, 1, -1)[:, None] * side * distance / np.sqrt(RANK)
     path = folder / f"{name}.npy"
     stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(num_rows, width))
     for start in range(0, num_rows, 2048):
@@ -85,9 +88,10 @@ def main() -> None:
     """Ours, then the sample both ways."""
     options = dict(word.split("=") for word in sys.argv[1:])
     rows, width, sample = (int(options.get(key, default)) for key, default in (("rows", 50000), ("width", 1920), ("sample", 4)))
+    distance = float(options.get("distance", 2.5))
     with tempfile.TemporaryDirectory(dir=options.get("folder")) as folder, threadpool_limits(int(options.get("threads", 1))):
-        corpora = {name: make_corpus(name, int(share * rows), width, Path(folder)) for name, share in CORPORA.items()}
-        tests = {name: make_corpus(name, TEST_ROWS, width, Path(folder)) for name in TESTS}
+        corpora = {name: make_corpus(name, int(share * rows), width, Path(folder), distance) for name, share in CORPORA.items()}
+        tests = {name: make_corpus(name, TEST_ROWS, width, Path(folder), distance) for name in TESTS}
         models, took = fit_all(corpora, Path(folder))
         num_rows = {mixture: sum(corpora[name].num_rows for name in mixture) for mixture in models}
         size = num_rows[tuple(corpora)] * width * 4
