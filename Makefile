@@ -28,6 +28,8 @@ demo-full: setup
 
 demo-openset: setup
 	@$(MAKE) --no-print-directory openset-stages CONFIG=configs/demo_openset.yaml
+	@$(BIN)/python scripts/12_trace_audio.py 'data/demo/fake/fr/griffin_lim/*_0000[1-3].wav' 'data/demo/fake/fr/sinusoidal/*_0000[1-3].wav' \
+	    --run "$$(ls -dt exp/demo_openset/runs/lfcc_ecapa_tdnn/*/ | head -1)" --csv exp/demo_openset/traced.csv --timeline exp/demo_openset/timelines
 
 demo-detection: setup
 	@$(MAKE) --no-print-directory detection-stages CONFIG=configs/demo_detection.yaml

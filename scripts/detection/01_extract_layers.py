@@ -16,9 +16,10 @@ from sourcetracing.settings_io import Layers
 
 def main(layers: Layers) -> None:
     """Makes what is missing and shows each store in one line."""
-    for folder in extract_layers(layers.resolve()):
-        store = LayerStore.open(folder)
-        print(f"{store.folder}: {store.num_files:,} files, {len(store.layers)} layers, width {store.width}")
+    stores = [LayerStore.open(folder) for folder in extract_layers(layers.resolve())]
+    for store in stores:
+        print(f"  {store.folder.name:<42} {store.num_files:>8,} files x {len(store.layers)} layers x {store.width}")
+    print(f"{len(stores)} stores in {stores[0].folder.parent}")
     print("next: python scripts/detection/02_layer_sweep.py CONFIG.yaml")
 
 
