@@ -33,7 +33,7 @@ MEGABYTE = 1024 * 1024
 # Python runs this first in each worker of the cluster: work leaves a note of who began it, and takes its time. What the file `hold` names
 # (a work, and the how-manieth beginning of it) never gets done: its machine is certain to be at it when it is killed.
 SLOW_WORK = """
-import os, time
+import dataclasses, os, time
 from pathlib import Path
 from sourcetracing import extraction, training
 
@@ -53,7 +53,8 @@ def slowed(function, what):
     return slow
 
 extraction.BlockMaker.__call__ = slowed(extraction.BlockMaker.__call__, lambda self, block: block)
-training.run_epoch = slowed(training.run_epoch, lambda *args: args[3].train.seed)
+slow_epoch = slowed(training.run_epoch, lambda *args: args[3].train.seed)
+training.CROSS_ENTROPY = dataclasses.replace(training.CROSS_ENTROPY, run_epoch=slow_epoch)
 """
 
 

@@ -145,7 +145,8 @@ def run_augmentation(settings: Settings) -> str:
     augment_pruned(plan)
     wrong, results = write_wrong_predictions(settings, plan.folder), augmentation_results(plan)
     folder = detection_folder(settings) / "results"
-    write_frame(results, folder / "augment_pruned.csv")
+    exact = results["threshold"].map("{:.17g}".format)  # a file's score may be the threshold itself
+    write_frame(results.assign(threshold=exact), folder / "augment_pruned.csv")
     eers = 100 * results[results["part"] == REPORT].pivot_table(index="what", columns="dataset", values="eer", sort=False)
     drawn = ", ".join(f"{len(rows)} {copy}" for copy, rows in plan.parts.items())
     missed = ", ".join(f"{count} of {name}" for name, count in wrong.items())
