@@ -250,15 +250,27 @@ def _newton_direction(
 def _step_length(
     problem: Problem, unknowns: np.ndarray, direction: np.ndarray, margins: np.ndarray, change: np.ndarray, loss: float, gain: float
 ) -> float:
-    """The first of 1, 1/2, 1/4 ... that lowers the loss by a fair part of what is expected; 0 where none does. Takes no pass."""
+    """The first of 1, 1/2, 1/4 ... that lowers the loss by a fair part of what is expected; 0 where none does. Takes no pass.
+
+    Where 1 does, 2, 4 ... are tried as long as the loss falls: towards classes that are separable, the quadratic model sees one e-fold of
+    the way only.
+    """
     if gain <= 1e-9 * loss:  # too near for float32 changes to tell
         return 1.0
     signed = change * np.concatenate(problem.signs)
-    for halvings in range(40):
-        length = 0.5**halvings
-        if problem.loss(margins + length * signed, unknowns + length * direction) <= loss - 1e-4 * length * 2 * gain:
-            return length
-    return 0.0
+
+    def loss_at(length: float) -> float:
+        return problem.loss(margins + length * signed, unknowns + length * direction)
+
+    length, reached = 1.0, loss_at(1.0)
+    while reached > loss - 1e-4 * length * 2 * gain:
+        length /= 2
+        if length < 1e-12:
+            return 0.0
+        reached = loss_at(length)
+    while length >= 1 and (further := loss_at(2 * length)) < reached:
+        length, reached = 2 * length, further
+    return length
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
