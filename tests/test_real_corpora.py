@@ -127,8 +127,12 @@ def test_official_splits_with_an_unknown_source(mlaad_root, demo_root, tmp_path)
     assert labels[3] == f"{unknown:<50}|3  |OOD"
     table = pd.read_csv(tmp_path / "mlaad5_source_tracing" / "protocol.csv")
     assert len(table) == 80 - sum(line.endswith(unknown) for line in lines)
-    assert "60 utterances x 1 variants" in run("scripts/04_preprocess_dataset.py", *words)  # the known sources
+    assert f"{len(table)} utterances x 1 variants" in run("scripts/04_preprocess_dataset.py", *words)  # of known and unknown sources
     run("scripts/05_train_matrix.py", *words)
+    run("scripts/06_get_classification_metrics.py", *words)
+    assert "nsd" in run("scripts/07_ood_detector.py", *words)
+    figures = pd.read_csv(tmp_path / "mlaad5_source_tracing" / "tables" / "openset.csv")
+    assert figures["auroc"].between(0, 1).all() and len(figures)
 
 
 def test_the_plan_names_source_size_licence_and_fetches_nothing(tmp_path):
