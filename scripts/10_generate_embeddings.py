@@ -4,7 +4,7 @@ Reads   exp/<name>/runs/ and features/; utterances.csv, protocol.csv; speakers/p
 Writes  exp/<name>/runs/<system>/<run>/embeddings/embeddings.npy (rows, width), index.parquet (what each row is), embeddings.json (last);
         train in train.variants, dev and eval in evaluation.variants;
         scores of the splits that had none; with --export-npy FOLDER one file for each utterance: FOLDER/{train,dev,test}/<class id>/*.npy
-Costs   what scoring of train and dev costs (demo: 20 s on 2 cores); embeddings that belong to the weights on disk are kept
+Costs   what scoring of train and dev costs (demo_openset: 10 s on 2 cores); embeddings that belong to the weights on disk are kept
 Run     python scripts/10_generate_embeddings.py configs/demo.yaml
         python scripts/10_generate_embeddings.py configs/demo.yaml --run exp/demo/runs/lfcc_ecapa_tdnn/<run> --export-npy embeddings
 """
