@@ -11,26 +11,18 @@ import _project_root  # noqa: F401
 
 from sourcetracing.classification import write_reports
 from sourcetracing.cli import run_script
-from sourcetracing.errors import UserError
-from sourcetracing.experiments import load_cells
-from sourcetracing.run_folder import RunFolder
 from sourcetracing.settings_io import Layers
-from sourcetracing.training_matrix import score_cells
+from sourcetracing.training_matrix import TRAIN_COMMAND, score_cells, trained_cells
 
 
 def main(layers: Layers) -> None:
     """Scores what is trained and not scored, writes the reports, shows each cell in one line and names those that are not trained."""
-    cells = load_cells(layers)
-    trained = [cell for cell in cells if RunFolder(cell.folder).is_finished]
-    missing = [f"{cell.system} on {cell.train_set}, seed {cell.seed}" for cell in cells if cell not in trained]
-    lack = f"{len(missing)} of {len(cells)} cells are not trained (first: {missing[0]})" if missing else ""
-    if not trained:
-        raise UserError(f"{lack}. Run: python scripts/05_train_matrix.py CONFIG.yaml")
+    trained, lack = trained_cells(layers)
     print(f"06 metrics: {len(trained)} cells", flush=True)
     score_cells(trained)
     print(write_reports(trained))
-    if missing:
-        print(f"{lack} and have no scores; python scripts/05_train_matrix.py CONFIG.yaml trains them")
+    if lack:
+        print(f"{lack} and have no scores; {TRAIN_COMMAND} trains them")
     print("next: python scripts/08_make_tables.py CONFIG.yaml")
 
 

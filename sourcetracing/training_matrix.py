@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from sourcetracing import cluster
 from sourcetracing.compute import pick_device, prepare_cpu
-from sourcetracing.experiments import Cell
+from sourcetracing.errors import UserError
+from sourcetracing.experiments import Cell, load_cells
 from sourcetracing.feature_data import open_store
 from sourcetracing.joint_training import train_in_turn
 from sourcetracing.parallel import map_unordered, resolve_workers
@@ -18,9 +19,22 @@ from sourcetracing.process_group import size_of_group
 from sourcetracing.progress import bar
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.scoring import is_scored, score_cell
+from sourcetracing.settings_io import Layers
 from sourcetracing.training import train_cell
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
+TRAIN_COMMAND = "python scripts/05_train_matrix.py CONFIG.yaml"
+
+
+def trained_cells(layers: Layers) -> tuple[list[Cell], str]:
+    """The experiment's cells that are trained, and a line on those that are not ("" where all are). Raises `UserError` for none."""
+    cells = load_cells(layers)
+    trained = [cell for cell in cells if RunFolder(cell.folder).is_finished]
+    missing = [f"{cell.system} on {cell.train_set}, seed {cell.seed}" for cell in cells if cell not in trained]
+    lack = f"{len(missing)} of {len(cells)} cells are not trained (first: {missing[0]})" if missing else ""
+    if not trained:
+        raise UserError(f"{lack}. Run: {TRAIN_COMMAND}")
+    return trained, lack
 
 
 def train_cells(cells: Sequence[Cell]) -> None:

@@ -7,25 +7,19 @@ from pathlib import Path
 
 from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell, load_cells, set_name, system_label
+from sourcetracing.experiments import Cell, set_name, system_label
 from sourcetracing.layout import Layout
 from sourcetracing.run_folder import RunFolder
 from sourcetracing.settings_check import did_you_mean
 from sourcetracing.settings_io import Layers, load_settings
-
-TRAIN_COMMAND = "python scripts/05_train_matrix.py CONFIG.yaml"
+from sourcetracing.training_matrix import TRAIN_COMMAND, trained_cells
 
 
 def chosen_cells(layers: Layers, run: str | None = None) -> tuple[list[Cell], str]:
     """The trained cells that are meant, and a line on those that are not trained ("" without any). Raises `UserError` for none."""
     if run is not None:
         return [cell_of_run(Path(run), layers.resolve())], ""
-    cells = load_cells(layers)
-    trained = [cell for cell in cells if RunFolder(cell.folder).is_finished]
-    missing = [f"{cell.system} on {cell.train_set}, seed {cell.seed}" for cell in cells if cell not in trained]
-    lack = f"{len(missing)} of {len(cells)} cells are not trained (first: {missing[0]})" if missing else ""
-    if not trained:
-        raise UserError(f"{lack}. Run: {TRAIN_COMMAND}")
+    trained, lack = trained_cells(layers)
     return trained, f"{lack}; {TRAIN_COMMAND} trains them" if lack else ""
 
 
