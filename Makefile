@@ -8,12 +8,12 @@ CONFIG ?= configs/demo.yaml
 BIN := .venv/bin
 # The numbered scripts in order; each says what it wrote and skips what is done. 03 (pseudo-speakers) is for Tables 2 and 6.
 STAGES ?= 01_download_resources 02_build_protocols 04_preprocess_dataset 05_train_matrix 06_get_classification_metrics \
-          09_audit_shortcuts 08_make_tables
+          11_audit_shortcuts 13_make_tables
 ALL_STAGES := $(subst 04_,03_label_speakers 04_,$(STAGES))
 
 # The order of the open-set experiments; metric learning has a trainer of its own.
 OPENSET_STAGES := 01_download_resources 02_build_protocols 04_preprocess_dataset 05_train_matrix 06_get_classification_metrics
-OPENSET_REPORTS := 07_ood_detector 10_generate_embeddings 11_visualize_embeddings 08_make_tables
+OPENSET_REPORTS := 07_ood_detector 08_generate_embeddings 09_visualize_embeddings 13_make_tables
 GE2E_SYSTEM ?= demo_ge2e
 DETECTION_STAGES := 00_build_manifest 01_extract_layers 02_layer_sweep 03_augmented_baseline 04_dataset_mixing 05_pruning 06_augment_pruned \
                     07_report
@@ -28,7 +28,7 @@ demo-full: setup
 
 demo-openset: setup
 	@$(MAKE) --no-print-directory openset-stages CONFIG=configs/demo_openset.yaml
-	@$(BIN)/python scripts/12_trace_audio.py 'data/demo/fake/fr/griffin_lim/*_0000[1-3].wav' 'data/demo/fake/fr/sinusoidal/*_0000[1-3].wav' \
+	@$(BIN)/python scripts/trace_audio.py 'data/demo/fake/fr/griffin_lim/*_0000[1-3].wav' 'data/demo/fake/fr/sinusoidal/*_0000[1-3].wav' \
 	    --run "$$(ls -dt exp/demo_openset/runs/lfcc_ecapa_tdnn/*/ | head -1)" --csv exp/demo_openset/traced.csv --timeline exp/demo_openset/timelines
 
 demo-detection: setup

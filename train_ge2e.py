@@ -5,38 +5,38 @@ Writes  exp/<name>/runs/<system>/<languages>-seed<n>-<hash>/ and its row of exp/
 Costs   demo: about a minute on 2 cores; a killed run goes on at its last whole epoch
 Run     python train_ge2e.py configs/demo_openset.yaml system=demo_ge2e
         python train_ge2e.py configs/ge2e.yaml
-        python train_ge2e.py configs/ge2e.yaml configs/compat/published_ge2e.yaml
+        python train_ge2e.py configs/ge2e.yaml configs/as_published/published_ge2e.yaml
         python train_ge2e.py configs/demo_openset.yaml system=demo_ge2e metric_learning.loss=aam_softmax
 """
 
-from sourcetracing.cli import run_script
-from sourcetracing.compute import pick_device
+from sourcetracing.embeddings.evaluation import describe, evaluate_embeddings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import load_cell
-from sourcetracing.feature_data import open_store
-from sourcetracing.joint_training import train_in_turn
+from sourcetracing.features.rows import open_store
 from sourcetracing.layout import Layout
-from sourcetracing.metric_learning.evaluation import describe, evaluate_embeddings
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.settings_io import Layers
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.compute import pick_device
+from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.training.joint import train_in_turn
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import load_run
 
 
-def main(layers: Layers) -> None:
-    """Trains the cell that the settings describe, then scores and evaluates it."""
-    settings = layers.resolve()
+def main(config: ConfigSources) -> None:
+    """Trains the run that the settings describe, then scores and evaluates it."""
+    settings = config.resolve()
     if settings.backend != "embedding_head":
         raise UserError(
             f"system={settings.system} has backend={settings.backend}, which train_refd.py trains; here embedding_head is meant"
         )
-    cell = load_cell(settings)
+    run = load_run(settings)
     rules = settings.metric_learning
-    print(f"train {cell.system} on {cell.train_set}, seed {cell.seed}, loss {rules.loss} -> {cell.folder}", flush=True)
-    train_in_turn([cell])
-    outcome = RunFolder(cell.folder).read_outcome()
+    print(f"train {run.system} on {run.train_set}, seed {run.seed}, loss {rules.loss} -> {run.folder}", flush=True)
+    train_in_turn([run])
+    outcome = RunFolder(run.folder).read_outcome()
     print(f"epoch {outcome['best_epoch']}, picked by {outcome['selected_by']}; on eval, in percent:")
-    print(describe(evaluate_embeddings(cell, open_store(settings), pick_device(settings.compute.device))))
-    print(f"wrote {cell.folder} and {Layout.of(settings).metric_learning}")
-    print(f"next: python scripts/10_generate_embeddings.py CONFIG.yaml --run {cell.folder}")
+    print(describe(evaluate_embeddings(run, open_store(settings), pick_device(settings.compute.device))))
+    print(f"wrote {run.folder} and {Layout.of(settings).metric_learning}")
+    print(f"next: python scripts/08_generate_embeddings.py CONFIG.yaml --run {run.folder}")
 
 
 if __name__ == "__main__":

@@ -8,22 +8,22 @@ Run     python train_refd.py configs/demo.yaml system=lfcc_ecapa_tdnn 'train.lan
         python train_refd.py configs/demo.yaml backend=resnet18 resnet18.width=16 'train.languages=[en,de]' train.epochs=4
 """
 
-from sourcetracing.cli import run_script
-from sourcetracing.experiments import load_cell
-from sourcetracing.joint_training import train_in_turn
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.settings_io import Layers
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.training.joint import train_in_turn
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import load_run
 
 
-def main(layers: Layers) -> None:
-    """Trains the cell that the settings describe and prints its dev figures."""
-    cell = load_cell(layers.resolve())
-    print(f"train {cell.system} on {cell.train_set}, seed {cell.seed} -> {cell.folder}", flush=True)
-    train_in_turn([cell])
-    outcome = RunFolder(cell.folder).read_outcome()
+def main(config: ConfigSources) -> None:
+    """Trains the run that the settings describe and prints its dev figures."""
+    run = load_run(config.resolve())
+    print(f"train {run.system} on {run.train_set}, seed {run.seed} -> {run.folder}", flush=True)
+    train_in_turn([run])
+    outcome = RunFolder(run.folder).read_outcome()
     if "dev_macro_f1" in outcome:
         print(f"epoch {outcome['best_epoch']}: dev macro-F1 {100 * outcome['dev_macro_f1']:.2f} %, dev loss {outcome['dev_loss']:.4f}")
-    print(f"wrote {cell.folder}")
+    print(f"wrote {run.folder}")
 
 
 if __name__ == "__main__":

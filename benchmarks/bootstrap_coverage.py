@@ -16,8 +16,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sourcetracing.bootstrap import Resampler, percentile_interval
-from sourcetracing.metrics import macro_f1
+from sourcetracing.metrics.bootstrap import Resampler, percentile_interval
+from sourcetracing.metrics.classification import macro_f1
 
 CLASSES, SYSTEMS, LANGUAGES, VARIANTS, RESAMPLES, TRUTH_SIZE = 4, 6, 6, 5, 400, 20_000
 

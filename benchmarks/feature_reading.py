@@ -20,9 +20,9 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sourcetracing.feature_data import FeatureRows
-from sourcetracing.parallel import available_cores
-from sourcetracing.store import FeatureStore, StoreWriter, write_block
+from sourcetracing.features.rows import FeatureRows
+from sourcetracing.features.store import FeatureStore, StoreWriter, write_block
+from sourcetracing.runtime.parallel import available_cores
 
 NUM_ROWS, BATCH_SIZE, ROUNDS, EPOCHS = 2000, 16, 5, 5
 

@@ -34,13 +34,13 @@ def serve(folder: str, way: str) -> None:
     """The child: a step for each line that comes in; answers with its seconds per row and the peak memory so far."""
     import torch
 
-    from sourcetracing.compute import prepare_cpu
-    from sourcetracing.networks import build_model
-    from sourcetracing.optimization import make_optimizer
-    from sourcetracing.parallel import available_cores
-    from sourcetracing.seeding import rng
-    from sourcetracing.settings_io import load_settings
-    from sourcetracing.training import TrainingState, train_step
+    from sourcetracing.runtime.compute import prepare_cpu
+    from sourcetracing.runtime.parallel import available_cores
+    from sourcetracing.runtime.seeding import rng
+    from sourcetracing.settings.reading import load_settings
+    from sourcetracing.training.loop import TrainingState, train_step
+    from sourcetracing.training.networks import build_model
+    from sourcetracing.training.optimization import make_optimizer
 
     settings = load_settings(
         ["system=xlsr_aasist", f"ssl.model={folder}", f"train.batch_size={BATCH_SIZE}", "compute.device=cpu", *WAYS[way]]

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.ge2e import Ge2eLoss
+from sourcetracing.models.losses.ge2e import Ge2eLoss
 
 SCALE, OFFSET, REPEATS = 10.0, -5.0, 20
 

@@ -27,16 +27,16 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
+from sourcetracing.models.frontends.ssl import normalized
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from models.ssl import normalized
-from sourcetracing.compute import pick_device
-from sourcetracing.config import Settings
-from sourcetracing.detection.layer_features import CPU_BATCH_SECONDS, GPU_BATCH_SECONDS, extract_layers, plan_batches
-from sourcetracing.detection.layer_store import find_layers
-from sourcetracing.detection.manifest import COLUMNS, audio_path, detection_folder, manifest_path
-from sourcetracing.parallel import available_cores
-from sourcetracing.settings_io import load_settings
+from sourcetracing.detection.data.manifest import COLUMNS, audio_path, detection_folder, manifest_path
+from sourcetracing.detection.features.layer_features import CPU_BATCH_SECONDS, GPU_BATCH_SECONDS, extract_layers, plan_batches
+from sourcetracing.detection.features.layer_store import find_layers
+from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.parallel import available_cores
+from sourcetracing.settings.reading import load_settings
+from sourcetracing.settings.schema import Settings
 
 RATE = 16000
 LAYOUT = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}

@@ -21,11 +21,11 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sourcetracing.detection.classifier import LinearModel, evaluate, fit
-from sourcetracing.detection.mixing import mixtures_of, start_of
-from sourcetracing.detection.mixing_solver import Corpus, MixingSolver
-from sourcetracing.detection.settings_experiments import Logreg
-from sourcetracing.progress import bar
+from sourcetracing.detection.classifier.logistic import LinearModel, evaluate, fit
+from sourcetracing.detection.classifier.mixing_solver import Corpus, MixingSolver
+from sourcetracing.detection.experiments.mixing import mixtures_of, start_of
+from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.detection_experiments import Logreg
 
 CORPORA = {"ASV19": 0.19, "ODSS": 0.07, "FoR": 0.12, "TIMIT": 0.05, "MLAAD": 0.16, "ASV5": 0.22, "ASV21": 0.19}  # shares of the rows
 TESTS, TEST_ROWS, RANK = ("ITW", "AI4T"), 4000, 256

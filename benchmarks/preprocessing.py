@@ -25,10 +25,10 @@ import torch
 import torchaudio
 from _bench_audio import MUSAN_SECONDS, SHORT_SECONDS, UTTERANCE_RATE, as_protocol, settings_below, write_corpus, write_noises
 
-from sourcetracing.features import extract_features
-from sourcetracing.noise_bank import prepare_banks
-from sourcetracing.parallel import available_cores
-from sourcetracing.store import FeatureStore
+from sourcetracing.features.extracting import extract_features
+from sourcetracing.features.noise_bank import prepare_banks
+from sourcetracing.features.store import FeatureStore
+from sourcetracing.runtime.parallel import available_cores
 
 NUM_UTTERANCES, ROUNDS, CROP = 96, 3, 64000
 SNR_DB = {"speech": (13, 20), "music": (5, 15), "noise": (0, 15)}

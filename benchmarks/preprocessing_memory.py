@@ -33,7 +33,7 @@ def watch(peaks: dict[str, float], stop: threading.Event) -> None:
 
 def measure(root: Path, factor: int) -> None:
     """Runs in a fresh process: one preprocessing of NUM_FILES * factor utterances (the files come round again under other ids)."""
-    from sourcetracing.features import extract_features
+    from sourcetracing.features.extracting import extract_features
 
     once = pd.read_csv(root / "utterances.csv")
     parts = [once.assign(utt_id=[f"{utt_id}-{number}" for utt_id in once["utt_id"]]) for number in range(factor)]

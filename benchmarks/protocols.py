@@ -27,11 +27,11 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sourcetracing.config import SPLITS, Split
 from sourcetracing.corpora.mlaad_protocols import read_protocols
-from sourcetracing.leakage import COLUMN_OF, PAIRS, audit
-from sourcetracing.protocols import read_table, split_balance, split_utterances
-from sourcetracing.seeding import rng
+from sourcetracing.protocols.leakage import COLUMN_OF, PAIRS, audit
+from sourcetracing.protocols.table import read_table, split_balance, split_utterances
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.schema import SPLITS, Split
 
 NUM_LANGUAGES, NUM_SOURCES, SPEAKERS_PER_LANGUAGE, SHARED_BY, SEED = 40, 80, 50, 4, 688
 TARGET_SECONDS, TARGET_GB = 30, 2.0

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 import scipy.signal
 
-from sourcetracing.detection.rawboost import between, draw_filter, limited, rawboost
-from sourcetracing.detection.settings_features import Rawboost
-from sourcetracing.seeding import rng
+from sourcetracing.detection.features.rawboost import between, draw_filter, limited, rawboost
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.detection_features import Rawboost
 
 RATE, ROUNDS, FILES = 16000, 5, 10
 OPTIONS = Rawboost()

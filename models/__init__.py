@@ -13,12 +13,12 @@ from torch import nn
 
 # Name -> (module, class, which of num_features and num_frames the class wants). Imported when asked for: torchvision alone takes a second.
 BACKENDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "aasist": ("models.aasist", "Aasist", ("num_features", "num_frames")),
-    "resnet18": ("models.resnet18", "ResNet18", ()),
-    "ecapa_tdnn": ("models.ecapa_tdnn", "EcapaTdnn", ("num_features",)),
-    "embedding_head": ("models.embedding_head", "EmbeddingHead", ("num_features",)),
-    "aasist_raw": ("models.aasist_raw", "AasistRaw", ()),
-    "ecapa_raw": ("models.ecapa_raw", "EcapaRaw", ()),
+    "aasist": ("sourcetracing.models.backends.aasist", "Aasist", ("num_features", "num_frames")),
+    "resnet18": ("sourcetracing.models.backends.resnet18", "ResNet18", ()),
+    "ecapa_tdnn": ("sourcetracing.models.backends.ecapa_tdnn", "EcapaTdnn", ("num_features",)),
+    "embedding_head": ("sourcetracing.models.backends.embedding_head", "EmbeddingHead", ("num_features",)),
+    "aasist_raw": ("sourcetracing.models.backends.aasist_raw", "AasistRaw", ()),
+    "ecapa_raw": ("sourcetracing.models.backends.ecapa_raw", "EcapaRaw", ()),
 }
 
 

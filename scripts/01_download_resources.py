@@ -11,9 +11,9 @@ Run     python scripts/01_download_resources.py configs/demo.yaml
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.corpora.stock import check_all, download_all, print_plan, print_stock
-from sourcetracing.settings_io import Layers
+from sourcetracing.corpora.availability import check_all, download_all, print_plan, print_stock
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 
 FLAGS = {
     "--dry-run": "print what would be fetched, from where, how large, under which licence; fetch nothing",
@@ -21,9 +21,9 @@ FLAGS = {
 }
 
 
-def main(layers: Layers, flags: dict[str, str]) -> None:
+def main(config: ConfigSources, flags: dict[str, str]) -> None:
     """Downloads (or makes) what the corpus needs and names the next step."""
-    settings = layers.resolve()
+    settings = config.resolve()
     print(f"01 resources: corpus {settings.corpus.reader!r} -> {settings.paths.corpus}", flush=True)
     if "--dry-run" in flags:
         print_plan(settings)

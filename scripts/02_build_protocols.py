@@ -12,13 +12,13 @@ Run     python scripts/02_build_protocols.py configs/demo.yaml
 import _project_root  # noqa: F401
 import pandas as pd
 
-from sourcetracing.cli import run_script
-from sourcetracing.config import Settings
 from sourcetracing.layout import Layout
-from sourcetracing.leakage import overall_table, summarize, worst_cells
-from sourcetracing.protocol_building import audit_protocol, build_protocols
-from sourcetracing.settings_io import Layers
-from sourcetracing.table_plans import plans_of
+from sourcetracing.protocols.building import audit_protocol, build_protocols
+from sourcetracing.protocols.leakage import overall_table, summarize, worst_cells
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.settings.schema import Settings
+from sourcetracing.training.table_plans import plans_of
 
 FLAGS = {"--audit": "report what train, dev and eval share: files, transcripts, recordings, speakers, audio"}
 NUM_WORST_CELLS = 10
@@ -26,9 +26,9 @@ WORST_COLUMNS = ["kind", "language", "source", "first", "second", "affected_anyw
 MAX_SOURCE_COLUMNS = 8  # more do not fit a terminal; tables/table1_counts.csv has them all
 
 
-def main(layers: Layers, flags: dict[str, str]) -> None:
+def main(config: ConfigSources, flags: dict[str, str]) -> None:
     """Builds the protocol and prints its counts, or prints the audit."""
-    settings = layers.resolve()
+    settings = config.resolve()
     print(f"02 protocols: {settings.paths.corpus} -> {Layout.of(settings).root}", flush=True)
     if "--audit" in flags:
         _report_audit(settings)

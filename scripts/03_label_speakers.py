@@ -10,17 +10,17 @@ Run     python scripts/03_label_speakers.py configs/demo.yaml
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
 from sourcetracing.layout import Layout
-from sourcetracing.settings_io import Layers
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.speakers.labelling import label_speakers
 
 COLUMNS = ["held_out", "threshold", "p_min", "p_max", "seen", "unseen", "never_seen", "rare", "frequent", "total"]
 
 
-def main(layers: Layers) -> None:
+def main(config: ConfigSources) -> None:
     """Labels the speakers and prints what the clusters follow and how the groups come out."""
-    settings = layers.resolve()
+    settings = config.resolve()
     layout = Layout.of(settings)
     print(f"03 speakers ({settings.speakers.embedder}): {settings.paths.corpus} -> {layout.speakers}", flush=True)
     labelling = label_speakers(settings)

@@ -5,26 +5,26 @@ Writes  exp/<name>/features/<front-end>-<hash>/ (features.npy, index.csv, store.
 Costs   about 5 ms and 320 kB per utterance with five variants on 2 cores (python benchmarks/preprocessing.py); a killed run goes on
 Run     python scripts/04_preprocess_dataset.py configs/demo.yaml
         python scripts/04_preprocess_dataset.py configs/demo.yaml system=w2v2_base_aasist
-        python scripts/04_preprocess_dataset.py configs/demo.yaml configs/compat/published_augmentation.yaml
+        python scripts/04_preprocess_dataset.py configs/demo.yaml configs/as_published/published_augmentation.yaml
 """
 
 import time
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.config import Settings
-from sourcetracing.experiments import front_ends
-from sourcetracing.features import extract_features
+from sourcetracing.features.extracting import extract_features
+from sourcetracing.features.store import FeatureStore
 from sourcetracing.layout import Layout
-from sourcetracing.protocols import load_protocol
-from sourcetracing.settings_io import Layers
-from sourcetracing.store import FeatureStore
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.settings.schema import Settings
+from sourcetracing.training.runs import front_ends
 
 
-def main(layers: Layers) -> None:
+def main(config: ConfigSources) -> None:
     """Makes the feature stores of the experiment's systems (or of `system=`), and says what is in them."""
-    for settings in front_ends(layers):
+    for settings in front_ends(config):
         make_store(settings)
     print("next: python scripts/05_train_matrix.py CONFIG.yaml")
 

@@ -1,4 +1,4 @@
-"""06 - Score every trained cell on the evaluation split and write its classification reports.
+"""06 - Score every trained run on the evaluation split and write its classification reports.
 
 Reads   exp/<name>/runs/ and features/
 Writes  exp/<name>/runs/<system>/<run>/scores/<split>.parquet (utt_id, variant, language, source, logits), <split>.embeddings.npy
@@ -9,21 +9,21 @@ Run     python scripts/06_get_classification_metrics.py configs/demo.yaml
 
 import _project_root  # noqa: F401
 
-from sourcetracing.classification import write_reports
-from sourcetracing.cli import run_script
-from sourcetracing.settings_io import Layers
-from sourcetracing.training_matrix import TRAIN_COMMAND, score_cells, trained_cells
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.scoring.reports import write_reports
+from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.training.matrix import TRAIN_COMMAND, score_runs, trained_runs
 
 
-def main(layers: Layers) -> None:
-    """Scores what is trained and not scored, writes the reports, shows each cell in one line and names those that are not trained."""
-    trained, lack = trained_cells(layers)
-    print(f"06 metrics: {len(trained)} cells", flush=True)
-    score_cells(trained)
+def main(config: ConfigSources) -> None:
+    """Scores what is trained and not scored, writes the reports, shows each run in one line and names those that are not trained."""
+    trained, lack = trained_runs(config)
+    print(f"06 metrics: {len(trained)} runs", flush=True)
+    score_runs(trained)
     print(write_reports(trained))
     if lack:
         print(f"{lack} and have no scores; {TRAIN_COMMAND} trains them")
-    print("next: python scripts/08_make_tables.py CONFIG.yaml")
+    print("next: python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

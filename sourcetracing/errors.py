@@ -1,6 +1,6 @@
 """The one exception that a user's mistake raises.
 
-A script's door (`sourcetracing.cli.run_script`) prints a `UserError` as one line and exits with 2; every other exception is a
+A script's door (`sourcetracing.runtime.cli.run_script`) prints a `UserError` as one line and exits with 2; every other exception is a
 bug of ours and keeps its traceback.
 """
 

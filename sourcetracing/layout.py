@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sourcetracing.config import Settings
+from sourcetracing.settings.schema import Settings
 
 
 @dataclass(frozen=True)

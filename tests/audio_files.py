@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from sourcetracing.config import Settings
-from sourcetracing.files import digest_of_file
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.schema import Settings
 
 RATE = 16000
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from sourcetracing.config import SPLITS, Settings
-from sourcetracing.experiments import Cell, cell_of
-from sourcetracing.settings_io import load_settings
-from sourcetracing.store import FeatureStore, StoreWriter, write_block
+from sourcetracing.features.store import FeatureStore, StoreWriter, write_block
+from sourcetracing.settings.reading import load_settings
+from sourcetracing.settings.schema import SPLITS, Settings
+from sourcetracing.training.runs import TrainingRun, run_of
 
 torch.set_num_threads(1)
 # A shell that starts the tests in the background tells them to ignore Ctrl-C, and their child processes would inherit that.
@@ -56,6 +56,6 @@ def store(tmp_path: Path) -> FeatureStore:
 
 
 @pytest.fixture
-def cell(tmp_path: Path) -> Cell:
-    """A small cell: a narrow ECAPA-TDNN on English, four epochs."""
-    return cell_of(small_settings(tmp_path, "train.languages=[en]"), "some-store")
+def run(tmp_path: Path) -> TrainingRun:
+    """A small run: a narrow ECAPA-TDNN on English, four epochs."""
+    return run_of(small_settings(tmp_path, "train.languages=[en]"), "some-store")

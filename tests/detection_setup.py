@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sourcetracing.config import Settings
-from sourcetracing.detection.groups import used_subsets
-from sourcetracing.detection.layer_store import layer_folder, write_layers
-from sourcetracing.detection.manifest import COLUMNS, manifest_path
-from sourcetracing.settings_io import load_settings
+from sourcetracing.detection.data.groups import used_subsets
+from sourcetracing.detection.data.manifest import COLUMNS, manifest_path
+from sourcetracing.detection.features.layer_store import layer_folder, write_layers
+from sourcetracing.settings.reading import load_settings
+from sourcetracing.settings.schema import Settings
 
 SETS = "{A: [asv19_train, asv19_dev], B: [odss], C: [for], ITW: [itw], AI4T: [ai4trust]}"
 LAYERS, WIDTH = [0, 1, 2], 6

@@ -8,10 +8,10 @@ import random
 import pytest
 from faulty_server import FaultyServer
 
-from sourcetracing.config import Download
 from sourcetracing.downloads import answers, parts, records
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import Download
 
 NAME = "musan.tar.gz"
 CONTENT = random.Random(1).randbytes(400_000)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sourcetracing.config import Settings
-from sourcetracing.seeding import rng
-from sourcetracing.tables import ScoredRun
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.schema import Settings
+from sourcetracing.tables.making import ScoredRun
 
 CLASSES = 4
 

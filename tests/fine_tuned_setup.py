@@ -1,15 +1,15 @@
-"""A small corpus with tiny stand-ins for the checkpoints of Table 4's SSL systems, and a cell of it, ready to train."""
+"""A small corpus with tiny stand-ins for the checkpoints of Table 4's SSL systems, and a run of it, ready to train."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sourcetracing.experiments import Cell, load_cell
-from sourcetracing.features import extract_features
+from sourcetracing.features.extracting import extract_features
 from sourcetracing.layout import Layout
-from sourcetracing.protocol_building import build_protocols
-from sourcetracing.protocols import load_protocol
-from sourcetracing.settings_io import load_settings
+from sourcetracing.protocols.building import build_protocols
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.settings.reading import load_settings
+from sourcetracing.training.runs import TrainingRun, load_run
 from tests.audio_files import write_noises
 from tests.test_pipeline import write_small_corpus
 from tests.tiny_ssl import save_tiny
@@ -36,9 +36,9 @@ def words(root: Path, exp: Path, *more: str) -> list[str]:
     return [str(root / "systems.yaml"), *paths, *corpus, *small, "augment.variants=[original,noise]", "compute.device=cpu", *more]
 
 
-def prepared(root: Path, exp: Path, *more: str) -> Cell:
-    """The cell that the words describe, with the store it is trained on."""
+def prepared(root: Path, exp: Path, *more: str) -> TrainingRun:
+    """The run that the words describe, with the store it is trained on."""
     settings = load_settings(words(root, exp, "train.languages=[en]", *more))
     build_protocols(settings)
     extract_features(settings, *load_protocol(settings, Layout.of(settings).root))
-    return load_cell(settings)
+    return load_run(settings)

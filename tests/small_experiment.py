@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.config import Settings
-from sourcetracing.features import extract_features
+from sourcetracing.features.extracting import extract_features
 from sourcetracing.layout import Layout
+from sourcetracing.settings.schema import Settings
 from tests.audio_files import small_audio_settings, write_corpus, write_noises, write_responses
 
 

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 from audio_files import small_audio_settings, write_corpus, write_wav
 
-from sourcetracing.audio import BadAudio, check_corpus, crop, load_utterance
+from sourcetracing.audio.reading import BadAudio, check_corpus, crop, load_utterance
 from sourcetracing.errors import UserError
-from sourcetracing.files import digest_of_file
+from sourcetracing.runtime.files import digest_of_file
 
 
 def test_a_16_bit_file_is_decoded_exactly(tmp_path):

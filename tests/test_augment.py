@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from sourcetracing.augment import Augmenter, add_noise, add_reverb, level_db
-from sourcetracing.config import VARIANTS, Augment
 from sourcetracing.errors import UserError
-from sourcetracing.noise_bank import ClipBank
-from sourcetracing.settings_io import PROJECT_ROOT, load_settings
+from sourcetracing.features.augment import Augmenter, add_noise, add_reverb, level_db
+from sourcetracing.features.noise_bank import ClipBank
+from sourcetracing.settings.reading import PROJECT_ROOT, load_settings
+from sourcetracing.settings.schema import VARIANTS, Augment
 
 GOLDEN = Path(__file__).parent / "golden" / "augment"
 ARRAYS = dict(np.load(GOLDEN.with_suffix(".npz")))
@@ -34,7 +34,7 @@ def test_parity_with_the_published_formulas(case):
 @pytest.mark.parametrize("case", CASES["seeded"], ids=lambda case: case["key"])
 def test_parity_of_the_published_overlay(case):
     """The clip and the SNR that the published code drew, through our whole augmenter under the overlay."""
-    overlay = str(PROJECT_ROOT / "configs/compat/published_augmentation.yaml")
+    overlay = str(PROJECT_ROOT / "configs/as_published/published_augmentation.yaml")
     augment = load_settings([overlay]).augment
     augment.variants = [case["emphasis"]]
     chosen = case.get("chosen", "rir1")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from sourcetracing import bootstrap, metrics
-from sourcetracing.bootstrap import Resampler
+from sourcetracing.metrics import bootstrap
+from sourcetracing.metrics import classification as metrics
+from sourcetracing.metrics.bootstrap import Resampler
 
 
 def make_rows(num_utterances, num_variants, num_classes, seed=0):

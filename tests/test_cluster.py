@@ -16,17 +16,17 @@ import psutil
 import pytest
 import torch
 
-from sourcetracing import cluster
-from sourcetracing.config import Executor, Settings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell, load_cell
-from sourcetracing.feature_data import open_store
-from sourcetracing.features import extract_features
+from sourcetracing.features import ray_cluster as cluster
+from sourcetracing.features.extracting import extract_features
+from sourcetracing.features.rows import open_store
+from sourcetracing.features.store import PROGRESS, StoreWriter, write_block
 from sourcetracing.layout import Layout
-from sourcetracing.scoring import score_cell
-from sourcetracing.store import PROGRESS, StoreWriter, write_block
-from sourcetracing.training import train_cell
-from sourcetracing.training_matrix import score_cells, train_cells
+from sourcetracing.scoring.scores import score_run
+from sourcetracing.settings.schema import Executor, Settings
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.matrix import score_runs, train_runs
+from sourcetracing.training.runs import TrainingRun, load_run
 from tests.small_experiment import SmallExperiment
 
 MEGABYTE = 1024 * 1024
@@ -132,12 +132,12 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> SmallExperiment:
 
 @pytest.fixture(scope="module")
 def alone(experiment: SmallExperiment) -> Settings:
-    """The experiment as one machine does it, with one thread: features, and two trained and scored cells."""
+    """The experiment as one machine does it, with one thread: features, and two trained and scored runs."""
     settings = experiment.settings("alone")
     experiment.prepare(settings)
-    for cell in cells_of(settings, [1, 2]):
-        train_cell(cell, open_store(cell.settings), torch.device("cpu"))
-        score_cell(cell, open_store(cell.settings), torch.device("cpu"))
+    for run in cells_of(settings, [1, 2]):
+        train_run(run, open_store(run.settings), torch.device("cpu"))
+        score_run(run, open_store(run.settings), torch.device("cpu"))
     return settings
 
 
@@ -150,8 +150,8 @@ def together(experiment: SmallExperiment, machines: Machines) -> Settings:
     return settings
 
 
-def cells_of(settings: Settings, seeds: list[int]) -> list[Cell]:
-    return [load_cell(replace(settings, train=replace(settings.train, seed=seed))) for seed in seeds]
+def cells_of(settings: Settings, seeds: list[int]) -> list[TrainingRun]:
+    return [load_run(replace(settings, train=replace(settings.train, seed=seed))) for seed in seeds]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_block_that_is_not_what_was_written_is_noticed_and_made_again(experime
 
 def test_a_machine_that_dies_while_cells_are_trained(machines, alone, together):
     machines.add(1)
-    cells = cells_of(together, [1, 2])
+    runs = cells_of(together, [1, 2])
     machines.hold(1, beginning=3)
 
     def kill_in_the_third_epoch():
@@ -226,13 +226,13 @@ def test_a_machine_that_dies_while_cells_are_trained(machines, alone, together):
 
     killer = threading.Thread(target=kill_in_the_third_epoch, daemon=True)
     killer.start()
-    train_cells(cells)
+    train_runs(runs)
     killer.join(timeout=10)
-    score_cells(cells)
+    score_runs(runs)
     where = [note.raylet for note in machines.notes() if note.work == 1]
     assert where[0] == where[1] == where[2] != where[3]
     assert len(where) == 5  # it went on at its last whole epoch: of the four only the third was begun twice
-    for ours, theirs in zip(cells, cells_of(alone, [1, 2]), strict=True):
+    for ours, theirs in zip(runs, cells_of(alone, [1, 2]), strict=True):
         for name in ("model.safetensors", "scores/eval.parquet"):
             assert (ours.folder / name).read_bytes() == (theirs.folder / name).read_bytes()
 
@@ -240,7 +240,7 @@ def test_a_machine_that_dies_while_cells_are_trained(machines, alone, together):
 def test_a_users_mistake_in_a_worker_is_one_line_here(machines, alone, together):
     together.train.lr = 1e30
     with pytest.raises(UserError, match=r"loss became .* lower train\.lr") as caught:
-        train_cells(cells_of(together, [3]))
+        train_runs(cells_of(together, [3]))
     assert "\n" not in str(caught.value)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sourcetracing import table_text
-from sourcetracing.comparison import add_published, has_published
-from sourcetracing.compat import compat_of, overlays
-from sourcetracing.settings_io import load_settings
-from sourcetracing.table_plans import read_plan
-from sourcetracing.tables import Tables, make_tables
+from sourcetracing.settings.as_published import compat_of, overlays
+from sourcetracing.settings.reading import load_settings
+from sourcetracing.tables import text as table_text
+from sourcetracing.tables.comparison import add_published, has_published
+from sourcetracing.tables.making import Tables, make_tables
+from sourcetracing.training.table_plans import read_plan
 from tests.fake_scores import fake_settings
 from tests.test_table_plans import SIX, runs_of
 
@@ -80,16 +80,16 @@ def test_each_overlay_is_named_by_the_runs_that_it_shaped(name):
         name, "xlsr_aasist"
     )
     assert name not in compat_of(load_settings([f"system={system}"]))
-    assert compat_of(load_settings([f"configs/compat/{name}.yaml", f"system={system}"])) == name
+    assert compat_of(load_settings([f"configs/as_published/{name}.yaml", f"system={system}"])) == name
 
 
 def test_an_overlay_about_another_back_end_is_not_named():
-    assert compat_of(load_settings(["configs/compat/published_ecapa_tdnn.yaml", "system=lfcc_aasist"])) == ""
+    assert compat_of(load_settings(["configs/as_published/published_ecapa_tdnn.yaml", "system=lfcc_aasist"])) == ""
 
 
 def test_as_published_holds_all_the_others():
     for system in ("xlsr_aasist", "lfcc_aasist", "lfcc_ecapa_tdnn"):
-        combined = load_settings(["configs/compat/as_published.yaml", f"system={system}"])
+        combined = load_settings(["configs/as_published/as_published.yaml", f"system={system}"])
         assert compat_of(combined) == "as_published"
     everything = overlays()["as_published"]
     for name, piece in overlays().items():

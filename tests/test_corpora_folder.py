@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from sourcetracing.audio import decode
-from sourcetracing.config import Corpus, Folder, Paths, Settings
+from sourcetracing.audio.reading import decode
 from sourcetracing.corpora import folder
 from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import Corpus, Folder, Paths, Settings
 
 
 def settings_for(root: Path, *, table: Path | str = "", languages=("en", "de"), sources=("a", "b"), unknown=()) -> Settings:

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sourcetracing.config import Corpus, Demo, Paths, Settings
 from sourcetracing.corpora import demo
 from sourcetracing.corpora.mlaad import read_meta
 from sourcetracing.errors import UserError
-from sourcetracing.files import digest_of_file
 from sourcetracing.layout import Layout
-from sourcetracing.parallel import map_unordered
-from sourcetracing.protocol_building import build_protocols
-from sourcetracing.protocols import load_protocol
+from sourcetracing.protocols.building import build_protocols
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.runtime.parallel import map_unordered
+from sourcetracing.settings.schema import Corpus, Demo, Paths, Settings
 
 HEADER = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
 LANGUAGES, SOURCES = ["en", "ru"], ["espeak_formant", "griffin_lim"]

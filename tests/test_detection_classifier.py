@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from sourcetracing.detection.classifier import LinearModel, eer_of_scores, evaluate, fit
-from sourcetracing.detection.settings_experiments import Logreg
+from sourcetracing.detection.classifier.logistic import LinearModel, eer_of_scores, evaluate, fit
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import load_settings
+from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.reading import load_settings
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "ai4t_pruning.json").read_text())["margin"]
@@ -197,7 +197,7 @@ def test_published_solver_knows_no_standardized_penalty():
 
 
 def test_the_overlay_switches_to_the_published_way():
-    settings = load_settings([str(Path(__file__).parents[1] / "configs/compat/published_logreg.yaml")])
+    settings = load_settings([str(Path(__file__).parents[1] / "configs/as_published/published_logreg.yaml")])
     blocks, labels, tests = golden_case(0)
     case = CASES[0]["baseline_script_logreg"]
     model = fit(blocks, labels, settings.logreg)

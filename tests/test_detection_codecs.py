@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.signal import butter, correlate, sosfilt
 
-from sourcetracing import ffmpeg
-from sourcetracing.detection import codecs
-from sourcetracing.detection.codecs import codec_copy, draw_codec, through_codec
-from sourcetracing.detection.settings_features import Codec
+from sourcetracing.audio import ffmpeg
+from sourcetracing.detection.features import codecs
+from sourcetracing.detection.features.codecs import codec_copy, draw_codec, through_codec
 from sourcetracing.errors import UserError
-from sourcetracing.seeding import rng
-from sourcetracing.settings_io import load_settings
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.detection_features import Codec
+from sourcetracing.settings.reading import load_settings
 
 RATE = 16000
 
@@ -62,7 +62,7 @@ def test_what_is_drawn_depends_on_the_keys_alone():
 
 
 def test_the_overlay_has_the_published_codecs():
-    published = load_settings(["configs/compat/published_ai4t_features.yaml"]).codec
+    published = load_settings(["configs/as_published/published_ai4t_features.yaml"]).codec
     assert {draw_codec(published, rng(number)) for number in range(20)} == {("aac", 320), ("opus", 128)}
     assert published.opus_encoder == "opus" and Codec().opus_encoder == "libopus"
 

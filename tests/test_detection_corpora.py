@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sourcetracing.config import Settings
-from sourcetracing.detection.corpora import read_subset
+from sourcetracing.detection.data.corpora import read_subset
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import Settings
 
 META = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from sourcetracing.config import Settings
-from sourcetracing.detection.demo import make_demo
-from sourcetracing.detection.demo_plan import CORPORA, STAND_INS, plan_files
-from sourcetracing.detection.groups import SUBSETS
-from sourcetracing.detection.manifest import audio_path, load_manifest
-from sourcetracing.detection.manifest_building import STAND_IN_NOTE, build_manifest
+from sourcetracing.detection.data.demo import make_demo
+from sourcetracing.detection.data.demo_plan import CORPORA, STAND_INS, plan_files
+from sourcetracing.detection.data.groups import SUBSETS
+from sourcetracing.detection.data.manifest import audio_path, load_manifest
+from sourcetracing.detection.data.manifest_building import STAND_IN_NOTE, build_manifest
 from sourcetracing.errors import UserError
-from sourcetracing.files import digest_of_file
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.schema import Settings
 
 PROJECT = Path(__file__).parents[1]
 WORDS = ["detection.train=[FoR]", "detection.test=[AI4T]", "detection.baseline_train=[FoR]", "detection.baseline_test=[AI4T]"]

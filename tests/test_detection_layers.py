@@ -11,19 +11,19 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from sourcetracing.models.frontends.layer_means import LayerMeans
+from sourcetracing.models.frontends.ssl import SslEncoder
 
-from models.layer_means import LayerMeans
-from models.ssl import SslEncoder
-from sourcetracing.audio import load_utterance
-from sourcetracing.compute import pick_device
-from sourcetracing.config import Settings
-from sourcetracing.detection import layer_features
-from sourcetracing.detection.layer_features import extract_layers, plan_batches, wanted_stores
-from sourcetracing.detection.layer_store import find_layers
-from sourcetracing.detection.manifest import COLUMNS, audio_path, load_manifest, manifest_path
+from sourcetracing.audio.reading import load_utterance
+from sourcetracing.detection.data.manifest import COLUMNS, audio_path, load_manifest, manifest_path
+from sourcetracing.detection.features import layer_features
+from sourcetracing.detection.features.layer_features import extract_layers, plan_batches, wanted_stores
+from sourcetracing.detection.features.layer_store import find_layers
 from sourcetracing.errors import UserError
-from sourcetracing.files import digest_of_file
-from sourcetracing.settings_io import PROJECT_ROOT, load_settings
+from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.reading import PROJECT_ROOT, load_settings
+from sourcetracing.settings.schema import Settings
 from tests.audio_files import write_wav
 from tests.tiny_ssl import NUM_BLOCKS, WIDTH, save_tiny
 
@@ -158,7 +158,7 @@ def test_augmented_copies_may_have_fewer_layers(tmp_path, audio, models):
 
 
 def test_the_overlay_normalises_augmented_copies_and_the_very_last_layer(tmp_path, audio, models):
-    overlay = str(PROJECT_ROOT / "configs/compat/published_ai4t_features.yaml")
+    overlay = str(PROJECT_ROOT / "configs/as_published/published_ai4t_features.yaml")
     made = {}
     for layers in ("[2]", "[]"):
         for words in ([], [overlay]):

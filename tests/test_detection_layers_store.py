@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.detection.layer_store import LayerStore, files_digest, find_layers, layer_folder, write_layers
-from sourcetracing.detection.manifest import COLUMNS, manifest_path
+from sourcetracing.detection.data.manifest import COLUMNS, manifest_path
+from sourcetracing.detection.features.layer_store import LayerStore, files_digest, find_layers, layer_folder, write_layers
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import load_settings
+from sourcetracing.settings.reading import load_settings
 
 INDEX = pd.DataFrame({"file_id": [f"for/{number}" for number in range(6)], "label": ["bonafide", "spoof", "spoof"] * 2})
 FEATURES = np.random.default_rng(0).normal(size=(6, 3, 5)).astype(np.float32)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from sourcetracing.config import Settings
-from sourcetracing.detection.corpora import author_lists, read_subset
-from sourcetracing.detection.groups import baseline_sets, test_sets, train_sets, used_subsets
-from sourcetracing.detection.manifest import COLUMNS, audio_path, detection_folder, load_manifest, manifest_path
-from sourcetracing.detection.manifest_building import build_manifest
+from sourcetracing.detection.data.corpora import author_lists, read_subset
+from sourcetracing.detection.data.groups import baseline_sets, test_sets, train_sets, used_subsets
+from sourcetracing.detection.data.manifest import COLUMNS, audio_path, detection_folder, load_manifest, manifest_path
+from sourcetracing.detection.data.manifest_building import build_manifest
 from sourcetracing.errors import UserError
-from sourcetracing.files import digest_of_file
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.schema import Settings
 
 
 def settings_of(tmp_path: Path, **changes) -> Settings:
@@ -78,7 +78,7 @@ def test_a_second_run_changes_nothing_and_reads_no_audio(corpora, monkeypatch):
     settings = settings_of(corpora)
     first = build_manifest(settings)
     written = manifest_path(settings).stat().st_mtime_ns
-    monkeypatch.setattr("sourcetracing.detection.manifest_building.check_file", None)
+    monkeypatch.setattr("sourcetracing.detection.data.manifest_building.check_file", None)
     second = build_manifest(settings)
     assert not second.is_new
     assert manifest_path(settings).stat().st_mtime_ns == written
@@ -96,8 +96,8 @@ def test_a_changed_file_is_seen(corpora):
 
 def test_a_killed_check_goes_on_where_it_was(corpora, monkeypatch):
     settings = settings_of(corpora)
-    monkeypatch.setattr("sourcetracing.detection.manifest_building.BLOCK_FILES", 2)
-    from sourcetracing.detection import manifest_building
+    monkeypatch.setattr("sourcetracing.detection.data.manifest_building.BLOCK_FILES", 2)
+    from sourcetracing.detection.data import manifest_building
 
     checked, check = [], manifest_building.check_file
 
@@ -122,7 +122,7 @@ def test_missing_files_are_counted_and_named_before_audio_is_read(corpora, monke
         (corpora / f"asv19/ASVspoof2019_LA_train/flac/LA_T_{n}.flac").unlink()
     settings = settings_of(corpora)
     with monkeypatch.context() as patch:
-        patch.setattr("sourcetracing.detection.manifest_building.check_file", None)
+        patch.setattr("sourcetracing.detection.data.manifest_building.check_file", None)
         with pytest.raises(UserError, match=r"2 of 7 files are missing: .*LA_T_1.flac, .*LA_T_3.flac"):
             build_manifest(settings)
     listing = detection_folder(settings) / "missing_files.txt"

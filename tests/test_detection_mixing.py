@@ -13,16 +13,16 @@ import pandas as pd
 import pytest
 from detection_setup import detection_settings, make_detection
 
-from sourcetracing.detection.classifier import evaluate, fit
-from sourcetracing.detection.manifest import detection_folder, load_manifest
-from sourcetracing.detection.mixing import MixingPlan, mixing_results, mixtures_of, run_mixing, start_of
-from sourcetracing.detection.mixing_solver import Corpus, MixingSolver
-from sourcetracing.detection.mixing_tables import MixingResults, marginal_effects, ranked_table
-from sourcetracing.detection.model_file import load_model
-from sourcetracing.detection.selection import selection_mask
-from sourcetracing.detection.settings_experiments import Logreg
+from sourcetracing.detection.classifier.logistic import evaluate, fit
+from sourcetracing.detection.classifier.mixing_solver import Corpus, MixingSolver
+from sourcetracing.detection.classifier.model_file import load_model
+from sourcetracing.detection.data.manifest import detection_folder, load_manifest
+from sourcetracing.detection.experiments.mixing import MixingPlan, mixing_results, mixtures_of, run_mixing, start_of
+from sourcetracing.detection.experiments.mixing_tables import MixingResults, marginal_effects, ranked_table
+from sourcetracing.detection.experiments.selection import selection_mask
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import load_settings
+from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.reading import load_settings
 
 ROOT = Path(__file__).parents[1]
 SEVEN = ["ASV19", "ODSS", "FoR", "TIMIT", "MLAAD", "ASV5", "ASV21"]

@@ -7,19 +7,19 @@ import pandas as pd
 import pytest
 from detection_setup import COPIES, detection_settings, make_detection
 
-from sourcetracing.detection import augment_pruned, pruning
-from sourcetracing.detection.augment_pruned import AugmentationPlan, run_augmentation
-from sourcetracing.detection.classifier import fit
-from sourcetracing.detection.file_pool import open_pool, pruned_sets, stores_of
-from sourcetracing.detection.layer_store import find_layers, layer_folder
-from sourcetracing.detection.manifest import detection_folder
-from sourcetracing.detection.model_file import load_model
-from sourcetracing.detection.pruning import PruningPlan, make_lists
-from sourcetracing.detection.pruning_tables import BY_SELECTION, BY_TEST, choose_levels, pruning_levels, run_pruning
+from sourcetracing.detection.classifier.logistic import fit
+from sourcetracing.detection.classifier.model_file import load_model
+from sourcetracing.detection.data.manifest import detection_folder
+from sourcetracing.detection.experiments import augment_pruned, pruning
+from sourcetracing.detection.experiments.augment_pruned import AugmentationPlan, run_augmentation
+from sourcetracing.detection.experiments.file_pool import open_pool, pruned_sets, stores_of
+from sourcetracing.detection.experiments.pruning import PruningPlan, make_lists
+from sourcetracing.detection.experiments.pruning_tables import BY_SELECTION, BY_TEST, choose_levels, pruning_levels, run_pruning
+from sourcetracing.detection.features.layer_store import find_layers, layer_folder
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import load_settings
+from sourcetracing.settings.reading import load_settings
 
-PUBLISHED = "configs/compat/published_ai4t_pruning.yaml"
+PUBLISHED = "configs/as_published/published_ai4t_pruning.yaml"
 
 
 @pytest.fixture(scope="module")

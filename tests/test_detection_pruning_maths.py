@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.detection.augment_pruned import published_parts, split_rows
-from sourcetracing.detection.classifier import evaluate, fit
-from sourcetracing.detection.pruning import random_rows
-from sourcetracing.detection.pruning_cluster import CLOSEST, FURTHEST, find_clusters
-from sourcetracing.detection.pruning_margin import BOTH, NOISY, margin_steps, published_steps, refitted_steps
-from sourcetracing.detection.settings_experiments import Logreg
+from sourcetracing.detection.classifier.logistic import evaluate, fit
+from sourcetracing.detection.experiments.augment_pruned import published_parts, split_rows
+from sourcetracing.detection.experiments.pruning import random_rows
+from sourcetracing.detection.experiments.pruning_cluster import CLOSEST, FURTHEST, find_clusters
+from sourcetracing.detection.experiments.pruning_margin import BOTH, NOISY, margin_steps, published_steps, refitted_steps
 from sourcetracing.errors import UserError
+from sourcetracing.settings.detection_experiments import Logreg
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = json.loads((GOLDEN / "ai4t_pruning.json").read_text())

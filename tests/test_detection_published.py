@@ -5,7 +5,14 @@ from itertools import combinations
 import pandas as pd
 import pytest
 
-from sourcetracing.detection.published import FOLDER, note_of, published_layer_eer, published_layers, published_mixture, published_mixtures
+from sourcetracing.detection.experiments.published import (
+    FOLDER,
+    note_of,
+    published_layer_eer,
+    published_layers,
+    published_mixture,
+    published_mixtures,
+)
 
 SCIENTIFIC = ["ASV19", "FoR", "ASV21", "TIMIT", "ODSS", "MLAAD", "ASV5"]
 REAL_LIFE = ["ITW", "AI4T"]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sourcetracing.detection.rawboost import convolutive, filter_sum, impulsive, limited, notch_filter, rawboost, stationary
-from sourcetracing.detection.settings_features import Rawboost
+from sourcetracing.detection.features.rawboost import convolutive, filter_sum, impulsive, limited, notch_filter, rawboost, stationary
 from sourcetracing.errors import UserError
-from sourcetracing.seeding import rng
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.detection_features import Rawboost
 
 GOLDEN = Path(__file__).parent / "golden"
 FACTS = json.loads((GOLDEN / "rawboost.json").read_text())

@@ -9,20 +9,20 @@ import pandas as pd
 import pytest
 from detection_setup import detection_settings, make_detection
 
-from sourcetracing.detection.augment_pruned import run_augmentation
-from sourcetracing.detection.augmented_baseline import run_augmented_baseline
-from sourcetracing.detection.detection_report import Results, choices_table, report_path, scored_systems, write_detection_report
-from sourcetracing.detection.figures import draw_det, draw_kept
-from sourcetracing.detection.layer_sweep import run_sweep
-from sourcetracing.detection.manifest import detection_folder
-from sourcetracing.detection.mixing import run_mixing
-from sourcetracing.detection.pruning_tables import run_pruning
+from sourcetracing.detection.data.manifest import detection_folder
+from sourcetracing.detection.experiments.augment_pruned import run_augmentation
+from sourcetracing.detection.experiments.augmented_baseline import run_augmented_baseline
+from sourcetracing.detection.experiments.layer_sweep import run_sweep
+from sourcetracing.detection.experiments.mixing import run_mixing
+from sourcetracing.detection.experiments.pruning_tables import run_pruning
+from sourcetracing.detection.report.page import Results, choices_table, report_path, scored_systems, write_detection_report
+from sourcetracing.detection.report.pictures import draw_det, draw_kept
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import to_yaml
+from sourcetracing.settings.reading import to_yaml
 from tests.test_report import CHROMIUM, Page, browser_width
 
 WORDS = ["logreg.layer=sweep", "pruning.fractions=[0.3,0.6]", "pruning.seeds=[1,2]", "detection.origin=demo"]
-TITLES = ["Choices", "Layers", "Mixtures", "Pruning", "Augmentation", "Scores", "Corpora", "How to read", "Settings"]
+TITLES = ["Choices", "ConfigSources", "Mixtures", "Pruning", "Augmentation", "Scores", "Corpora", "How to read", "Settings"]
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sourcetracing.config import Settings
-from sourcetracing.detection.segments import _decoded, cut, read_recordings, segment_recordings
+from sourcetracing.detection.data.segments import _decoded, cut, read_recordings, segment_recordings
 from sourcetracing.errors import UserError
-from sourcetracing.files import digest_of_file
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.schema import Settings
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "detection" / "segment_recordings.py"
 

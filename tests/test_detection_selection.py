@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.detection.selection import part_masks, selection_mask
+from sourcetracing.detection.experiments.selection import part_masks, selection_mask
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import load_settings
+from sourcetracing.settings.reading import load_settings
 
 
 def made_up_rows(num_groups=30, seed=0):

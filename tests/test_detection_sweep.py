@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from detection_setup import detection_settings, features_of, make_detection
 
-from sourcetracing.detection.augmented_baseline import CLEAN, TRAININGS, AugmentedBaseline, one_of_both, run_augmented_baseline
-from sourcetracing.detection.classifier import fit
-from sourcetracing.detection.feature_sets import contiguous_layer
-from sourcetracing.detection.layer_choice import choice_path, working_layer
-from sourcetracing.detection.layer_store import find_layers, layer_folder, write_layers
-from sourcetracing.detection.layer_sweep import choose_layer, run_sweep
-from sourcetracing.detection.manifest import detection_folder, load_manifest
-from sourcetracing.detection.selection import selection_mask
+from sourcetracing.detection.classifier.feature_sets import contiguous_layer
+from sourcetracing.detection.classifier.logistic import fit
+from sourcetracing.detection.data.manifest import detection_folder, load_manifest
+from sourcetracing.detection.experiments.augmented_baseline import CLEAN, TRAININGS, AugmentedBaseline, one_of_both, run_augmented_baseline
+from sourcetracing.detection.experiments.layer_choice import choice_path, working_layer
+from sourcetracing.detection.experiments.layer_sweep import choose_layer, run_sweep
+from sourcetracing.detection.experiments.selection import selection_mask
+from sourcetracing.detection.features.layer_store import find_layers, layer_folder, write_layers
 from sourcetracing.errors import UserError
-from sourcetracing.metrics import equal_error_rate
+from sourcetracing.metrics.classification import equal_error_rate
 
 PARTS = ("selection", "report", "all")
 

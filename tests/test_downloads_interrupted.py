@@ -18,7 +18,7 @@ from sourcetracing.downloads import parts, records, transfer
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.downloads.records import only_run, read_complete
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import PROJECT_ROOT
+from sourcetracing.settings.reading import PROJECT_ROOT
 
 # The disk, the lock, files that are there
 

@@ -15,7 +15,7 @@ from sourcetracing.downloads.checksums import checksum_of, normal_checksum
 from sourcetracing.downloads.records import discard, mark_complete, only_run, read_complete, record_path, require_free_space
 from sourcetracing.downloads.sizes import size_text
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import PROJECT_ROOT
+from sourcetracing.settings.reading import PROJECT_ROOT
 
 TAKE_LOCK = """
 import sys

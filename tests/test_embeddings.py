@@ -14,22 +14,22 @@ import torch
 from sourcetracing.embeddings import collecting
 from sourcetracing.embeddings.collecting import collect_embeddings
 from sourcetracing.embeddings.export import export_tree, file_name
-from sourcetracing.embeddings.runs import cell_of_run, chosen_cells
+from sourcetracing.embeddings.runs import chosen_runs, run_in_folder
 from sourcetracing.embeddings.stored import EmbeddingFolder, load_embeddings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import load_cell
-from sourcetracing.feature_data import open_store
+from sourcetracing.features.rows import open_store
 from sourcetracing.layout import Layout
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.scoring import load_model, score_cell, scores_path
-from sourcetracing.settings_io import read_layers
-from sourcetracing.training import train_cell
+from sourcetracing.scoring.scores import load_model, score_run, scores_path
+from sourcetracing.settings.reading import read_config
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import load_run
 from tests.small_experiment import SmallExperiment
 
 CPU = torch.device("cpu")
 
 
-def write_trained_cell(root):
+def write_trained_run(root):
     """24 utterances of three sources, the third unknown and never in train; the same stems in two languages; a run of one epoch."""
     experiment = SmallExperiment.write(root, 24)
     number = np.arange(24)
@@ -48,23 +48,23 @@ def write_trained_cell(root):
     table.to_csv(folder / "utterances.csv", index=False)
     lines = [f"{name:<50}|{n:<3}|{'OOD' if n == 2 else 'ID'}\n" for n, name in enumerate(["source0", "source1", "source2"])]
     Layout.of(settings).label_assignment.write_text("".join(lines))
-    cell = load_cell(settings)
-    train_cell(cell, open_store(settings), CPU)
-    return cell
+    run = load_run(settings)
+    train_run(run, open_store(settings), CPU)
+    return run
 
 
-def score_here(cell):
+def score_here(run):
     """Scores train, dev and eval in this process."""
-    everything = replace(cell.settings, evaluation=replace(cell.settings.evaluation, splits=["train", "dev", "eval"]))
-    score_cell(replace(cell, settings=everything), open_store(cell.settings), CPU)
+    everything = replace(run.settings, evaluation=replace(run.settings.evaluation, splits=["train", "dev", "eval"]))
+    score_run(replace(run, settings=everything), open_store(run.settings), CPU)
 
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory):
-    """A trained cell whose embeddings were made; tests that change anything work on a copy (`copied`)."""
-    cell = write_trained_cell(tmp_path_factory.mktemp("embedded"))
-    assert collect_embeddings([cell]) == [cell]
-    return cell
+    """A trained run whose embeddings were made; tests that change anything work on a copy (`copied`)."""
+    run = write_trained_run(tmp_path_factory.mktemp("embedded"))
+    assert collect_embeddings([run]) == [run]
+    return run
 
 
 @pytest.fixture
@@ -132,8 +132,8 @@ def test_changed_weights_make_the_embeddings_again(copied):
     weights = RunFolder(copied.folder)
     for path in (weights.weights, weights.outcome):
         path.unlink()
-    train_cell(replace(copied, settings=other), open_store(settings), CPU)
-    with pytest.raises(UserError, match=r"older than the weights .* Run: python scripts/10_generate_embeddings\.py"):
+    train_run(replace(copied, settings=other), open_store(settings), CPU)
+    with pytest.raises(UserError, match=r"older than the weights .* Run: python scripts/08_generate_embeddings\.py"):
         load_embeddings(copied.folder)
     score_here(copied)
     assert collect_embeddings([copied]) == [copied]
@@ -167,7 +167,7 @@ def test_killed_in_the_middle_leaves_nothing_that_looks_complete(copied, monkeyp
         with pytest.raises(KeyboardInterrupt):
             collect_embeddings([copied])
     assert not list(copied.folder.rglob("*.partial*"))
-    with pytest.raises(UserError, match=r"holds no embeddings\. Run: python scripts/10_generate_embeddings\.py"):
+    with pytest.raises(UserError, match=r"holds no embeddings\. Run: python scripts/08_generate_embeddings\.py"):
         load_embeddings(copied.folder)
     assert collect_embeddings([copied]) == [copied]
     assert EmbeddingFolder(copied.folder).array.read_bytes() == complete
@@ -221,28 +221,28 @@ def test_no_two_utterances_share_a_file_name():
 
 
 def test_a_run_is_found_by_its_folder(embedded):
-    cell = cell_of_run(embedded.folder, replace(embedded.settings, name="another"))
-    assert (cell.system, cell.train_set, cell.seed, cell.folder) == (
+    run = run_in_folder(embedded.folder, replace(embedded.settings, name="another"))
+    assert (run.system, run.train_set, run.seed, run.folder) == (
         embedded.system,
         embedded.train_set,
         embedded.seed,
         embedded.folder,
     )
-    assert collect_embeddings([cell]) == []
+    assert collect_embeddings([run]) == []
 
 
 def test_wrong_runs_get_one_clear_line(embedded, tmp_path):
     settings = embedded.settings
     with pytest.raises(UserError, match=re.escape(f"does not exist; did you mean '{embedded.folder}'")):
-        cell_of_run(embedded.folder.with_name(embedded.folder.name + "x"), settings)
+        run_in_folder(embedded.folder.with_name(embedded.folder.name + "x"), settings)
     with pytest.raises(UserError, match="holds no run"):
-        cell_of_run(tmp_path, settings)
+        run_in_folder(tmp_path, settings)
     shutil.copy(embedded.folder / "config.yaml", tmp_path)
     with pytest.raises(UserError, match=r"not trained to its end\. Run: python scripts/05_train_matrix\.py"):
-        cell_of_run(tmp_path, settings)
+        run_in_folder(tmp_path, settings)
 
 
 def test_without_a_trained_run_script_05_is_named(embedded, tmp_path):
-    layers = read_layers([str(embedded.folder / "config.yaml"), "experiment.systems=[lfcc_ecapa_tdnn]", "train.epochs=2"])
-    with pytest.raises(UserError, match=r"cells are not trained .*\. Run: python scripts/05_train_matrix\.py"):
-        chosen_cells(layers)
+    config = read_config([str(embedded.folder / "config.yaml"), "experiment.systems=[lfcc_ecapa_tdnn]", "train.epochs=2"])
+    with pytest.raises(UserError, match=r"runs are not trained .*\. Run: python scripts/05_train_matrix\.py"):
+        chosen_runs(config)

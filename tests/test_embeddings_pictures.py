@@ -15,14 +15,14 @@ from sourcetracing.embeddings.page import write_page
 from sourcetracing.embeddings.pictures import draw_picture, write_picture
 from sourcetracing.embeddings.projections import Projection, prepared, project
 from sourcetracing.embeddings.quality import chance_purity, label_quality, nearest_others, purity, silhouette
-from sourcetracing.embeddings.report_tab import embeddings_tab, read_runs
 from sourcetracing.embeddings.sampling import stratified_rows
-from sourcetracing.embeddings.settings import EmbeddingPictures
 from sourcetracing.embeddings.stored import EmbeddingFolder
 from sourcetracing.embeddings.visualizing import digest_of_inputs, numbers_of, visualize_run, visualize_runs
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import load_settings
-from tests.test_embeddings import collect_embeddings, modification_times, score_here, write_trained_cell
+from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
+from sourcetracing.settings.embeddings import EmbeddingPictures
+from sourcetracing.settings.reading import load_settings
+from tests.test_embeddings import collect_embeddings, modification_times, score_here, write_trained_run
 
 
 def made_up(num_utterances=60, num_sources=5, variants=("original", "noise")):
@@ -286,13 +286,13 @@ def test_browser_shows_what_is_pointed_at_zooms_and_recolours(page):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    cell = write_trained_cell(tmp_path_factory.mktemp("drawn"))
-    with pytest.raises(UserError, match=r"holds no embeddings\. Run: python scripts/10_generate_embeddings\.py"):
-        visualize_runs([cell])
-    score_here(cell)
-    collect_embeddings([cell])
-    visualize_run(cell)
-    return cell
+    run = write_trained_run(tmp_path_factory.mktemp("drawn"))
+    with pytest.raises(UserError, match=r"holds no embeddings\. Run: python scripts/08_generate_embeddings\.py"):
+        visualize_runs([run])
+    score_here(run)
+    collect_embeddings([run])
+    visualize_run(run)
+    return run
 
 
 def test_a_run_gets_its_pictures_numbers_and_page(drawn):

@@ -6,7 +6,7 @@ import numpy as np
 
 from sourcetracing.embeddings.projections import project
 from sourcetracing.embeddings.quality import nearest_others, purity
-from sourcetracing.embeddings.settings import EmbeddingPictures
+from sourcetracing.settings.embeddings import EmbeddingPictures
 
 
 def test_umap_is_seeded_and_transforms_what_it_was_not_fitted_on():

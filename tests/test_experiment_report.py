@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from fake_scores import fake_runs, fake_settings
 
-from sourcetracing import experiment_report
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell
-from sourcetracing.files import digest_of_file
+from sourcetracing.report import experiment as experiment_report
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.training.runs import TrainingRun
 
 
 class FixedLayers:
@@ -28,7 +28,7 @@ def experiment(tmp_path, monkeypatch):
     """An experiment of four runs with weights and scores on disk."""
     settings = fake_settings(languages=["en", "de"])
     settings.paths.exp = str(tmp_path)
-    cells = []
+    runs = []
     for run in fake_runs(settings, tmp_path / settings.name / "runs"):
         (run.folder / "model.safetensors").write_bytes(run.system.encode())
         (run.folder / "environment.json").write_text(json.dumps({"git_commit": "0123abcd", "device": run.system}))
@@ -36,9 +36,9 @@ def experiment(tmp_path, monkeypatch):
         story = json.dumps({"weights": digest_of_file(run.folder / "model.safetensors")})
         table = pa.Table.from_pandas(run.scores, preserve_index=False)
         pq.write_table(table.replace_schema_metadata({b"story": story.encode()}), run.folder / "scores" / "eval.parquet")
-        cells.append(Cell(run.system, run.train_set, run.seed, settings, run.folder))
-    monkeypatch.setattr(experiment_report, "load_cells", lambda layers: cells)
-    return settings, cells
+        runs.append(TrainingRun(run.system, run.train_set, run.seed, settings, run.folder))
+    monkeypatch.setattr(experiment_report, "load_runs", lambda layers: runs)
+    return settings, runs
 
 
 def files_of(folder):
@@ -57,14 +57,14 @@ def test_writes_everything_and_the_same_again(experiment, tmp_path):
 
 
 def test_unfinished_runs_and_scores_older_than_their_weights_count_as_missing(experiment):
-    settings, cells = experiment
-    (cells[1].folder / "model.safetensors").write_bytes(b"trained again")
-    (cells[3].folder / "model.json").unlink()
-    assert [run.folder for run in experiment_report.scored_runs(cells)] == [cells[0].folder, cells[2].folder]
+    settings, runs = experiment
+    (runs[1].folder / "model.safetensors").write_bytes(b"trained again")
+    (runs[3].folder / "model.json").unlink()
+    assert [run.folder for run in experiment_report.scored_runs(runs)] == [runs[0].folder, runs[2].folder]
     text = experiment_report.report_experiment(FixedLayers(settings))
     assert "2 of 4 runs have no scores yet (first: lfcc_one de 688)" in text
-    for cell in cells:
-        (cell.folder / "scores" / "eval.parquet").unlink()
+    for run in runs:
+        (run.folder / "scores" / "eval.parquet").unlink()
     with pytest.raises(UserError, match="none of the 4 runs"):
         experiment_report.report_experiment(FixedLayers(settings))
 

@@ -11,18 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sourcetracing.models.frontends.ssl import SslEncoder
 from torch._dynamo.utils import counters
 
-from models.ssl import SslEncoder
-from sourcetracing import encoder_pipeline, features
-from sourcetracing.config import Settings, Ssl
 from sourcetracing.errors import UserError
-from sourcetracing.extraction import BlockMaker, StoreJob, make_blocks
-from sourcetracing.features import extract_features, list_items, store_recipe
-from sourcetracing.front_end import build_front_end, convert_once
-from sourcetracing.noise_bank import bank_manifests, prepare_banks
-from sourcetracing.progress import Stopwatch
-from sourcetracing.store import FeatureStore, StoreWriter
+from sourcetracing.features import encoder_batches as encoder_pipeline
+from sourcetracing.features import extracting as features
+from sourcetracing.features.blocks import BlockMaker, StoreJob, make_blocks
+from sourcetracing.features.extracting import extract_features, list_items, store_recipe
+from sourcetracing.features.front_end import build_front_end, convert_once
+from sourcetracing.features.noise_bank import bank_manifests, prepare_banks
+from sourcetracing.features.store import FeatureStore, StoreWriter
+from sourcetracing.runtime.progress import Stopwatch
+from sourcetracing.settings.schema import Settings, Ssl
 from tests.audio_files import small_audio_settings, write_corpus, write_noises, write_responses, write_wav
 from tests.tiny_ssl import FAMILIES, WIDTH, save_tiny
 
@@ -134,7 +135,7 @@ def test_ctrl_c_keeps_the_finished_blocks_and_the_bytes(experiment, monkeypatch)
     assert pipeline_threads() == []
     made = []
     real = encoder_pipeline.encode_blocks
-    monkeypatch.setattr("sourcetracing.extraction.encode_blocks", lambda make, blocks: (made.extend(blocks), real(make, blocks))[1])
+    monkeypatch.setattr("sourcetracing.features.blocks.encode_blocks", lambda make, blocks: (made.extend(blocks), real(make, blocks))[1])
     np.testing.assert_array_equal(rows_of(experiment, interrupted), expected)
     assert made == [1, 2]  # of three
 
@@ -251,7 +252,7 @@ def test_a_store_tells_how_fast_it_was_made(experiment):
 
 def test_a_stopwatch_counts_no_second_twice(monkeypatch):
     clock = iter([0.0, 1.0, 4.0, 10.0])
-    monkeypatch.setattr("sourcetracing.progress.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("sourcetracing.runtime.progress.time.perf_counter", lambda: next(clock))
     watch = Stopwatch()
     with watch("writing"), watch("encoding"):
         pass

@@ -12,17 +12,18 @@ import pandas as pd
 import pytest
 import torch
 from audio_files import small_audio_settings, write_corpus, write_noises, write_responses, write_wav
+from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 
-from models.lfcc import LfccFrontEnd
-from sourcetracing import extraction, features
-from sourcetracing.audio import load_utterance
-from sourcetracing.config import VARIANTS
+from sourcetracing.audio.reading import load_utterance
 from sourcetracing.errors import UserError
-from sourcetracing.extraction import cropped_utterance
-from sourcetracing.features import extract_features, find_store
-from sourcetracing.files import digest_of_file
-from sourcetracing.settings_io import PROJECT_ROOT, to_yaml
-from sourcetracing.store import PROGRESS, FeatureStore
+from sourcetracing.features import blocks as extraction
+from sourcetracing.features import extracting as features
+from sourcetracing.features.blocks import cropped_utterance
+from sourcetracing.features.extracting import extract_features, find_store
+from sourcetracing.features.store import PROGRESS, FeatureStore
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.reading import PROJECT_ROOT, to_yaml
+from sourcetracing.settings.schema import VARIANTS
 
 
 @pytest.fixture

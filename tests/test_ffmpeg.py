@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sourcetracing.audio import BadAudio, load_utterance
+from sourcetracing.audio.ffmpeg import FfmpegError, decode_with_ffmpeg, ffmpeg_program, run_pipe
+from sourcetracing.audio.reading import BadAudio, load_utterance
 from sourcetracing.errors import UserError
-from sourcetracing.ffmpeg import FfmpegError, decode_with_ffmpeg, ffmpeg_program, run_pipe
 
 RATE = 16000
 

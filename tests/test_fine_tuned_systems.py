@@ -11,26 +11,26 @@ import pytest
 import torch
 from torch import nn
 
-from sourcetracing.checkpoints import load_checkpoint
 from sourcetracing.errors import UserError
-from sourcetracing.experiment_report import report_experiment, scored_runs, table_of
-from sourcetracing.experiments import Cell, front_ends, load_cell, load_cells
-from sourcetracing.feature_data import open_store
-from sourcetracing.features import extract_features
+from sourcetracing.features.extracting import extract_features
+from sourcetracing.features.rows import open_store
 from sourcetracing.layout import Layout
-from sourcetracing.networks import build_model
-from sourcetracing.optimization import learning_rates, make_optimizer, micro_batches
-from sourcetracing.process_group import ProcessGroup
-from sourcetracing.protocol_building import build_protocols
-from sourcetracing.protocols import load_protocol
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.scoring import load_model, score_cell
-from sourcetracing.seeding import rng
-from sourcetracing.settings_io import load_settings, read_layers, read_yaml
-from sourcetracing.table_plans import plans_of
-from sourcetracing.tables import Tables
-from sourcetracing.training import TrainingState, train_cell, train_step
-from sourcetracing.training_matrix import score_cells, train_cells
+from sourcetracing.protocols.building import build_protocols
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.report.experiment import report_experiment, scored_runs, table_of
+from sourcetracing.runtime.process_group import ProcessGroup
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.scoring.scores import load_model, score_run
+from sourcetracing.settings.reading import load_settings, read_config, read_yaml
+from sourcetracing.tables.making import Tables
+from sourcetracing.training.checkpoints import load_checkpoint
+from sourcetracing.training.loop import TrainingState, train_run, train_step
+from sourcetracing.training.matrix import score_runs, train_runs
+from sourcetracing.training.networks import build_model
+from sourcetracing.training.optimization import learning_rates, make_optimizer, micro_batches
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun, front_ends, load_run, load_runs
+from sourcetracing.training.table_plans import plans_of
 from tests.fine_tuned_setup import TABLE_4, prepared, words, write_stand_ins
 from tests.test_training import Killed, die_after
 from tests.tiny_ssl import FAMILIES, NUM_BLOCKS, WIDTH, save_tiny
@@ -48,23 +48,23 @@ def no_synthesizer(monkeypatch):
     monkeypatch.setattr("sourcetracing.corpora.demo.check", lambda settings: None)
 
 
-def tensors_of(cell: Cell) -> dict[str, torch.Tensor]:
-    return load_checkpoint(RunFolder(cell.folder).weights)[0]
+def tensors_of(run: TrainingRun) -> dict[str, torch.Tensor]:
+    return load_checkpoint(RunFolder(run.folder).weights)[0]
 
 
 def test_the_ssl_rows_of_table_4_from_one_store_of_waveforms(root, tmp_path):
-    layers = read_layers(words(root, tmp_path, f"experiment.systems=[{','.join(TABLE_4)}]", "train.epochs=1", "compute.workers=2"))
-    build_protocols(layers.resolve())
-    (store_settings,) = front_ends(layers)
+    config = read_config(words(root, tmp_path, f"experiment.systems=[{','.join(TABLE_4)}]", "train.epochs=1", "compute.workers=2"))
+    build_protocols(config.resolve())
+    (store_settings,) = front_ends(config)
     store = extract_features(store_settings, *load_protocol(store_settings, Layout.of(store_settings).root))
     assert store.name.startswith("waveform-")
-    cells = load_cells(layers)
-    train_cells(cells)
-    score_cells(cells)
-    report_experiment(layers)
+    runs = load_runs(config)
+    train_runs(runs)
+    score_runs(runs)
+    report_experiment(config)
     table = pd.read_csv(tmp_path / "ssl" / "tables" / "table4.csv")
     assert set(table["system"]) == set(TABLE_4)
-    models = {(cell.system, cell.train_set): read_yaml(cell.folder / "config.yaml")["ssl"]["model"] for cell in cells}
+    models = {(run.system, run.train_set): read_yaml(run.folder / "config.yaml")["ssl"]["model"] for run in runs}
     assert models == {
         ("xlsr_aasist", "en"): f"{root}/xls-r",
         ("xlsr_aasist", "de"): f"{root}/xls-r",
@@ -73,7 +73,7 @@ def test_the_ssl_rows_of_table_4_from_one_store_of_waveforms(root, tmp_path):
         ("w2v2_language_aasist", "en"): f"{root}/large-english",
         ("w2v2_language_aasist", "de"): f"{root}/large-german",
     }
-    assert [cell.folder for cell in load_cells(layers)] == [cell.folder for cell in cells]
+    assert [run.folder for run in load_runs(config)] == [run.folder for run in runs]
 
 
 @pytest.mark.parametrize("mode", ["frozen", "finetune"])
@@ -81,20 +81,20 @@ def test_the_ssl_rows_of_table_4_from_one_store_of_waveforms(root, tmp_path):
 def test_every_family_trains_resumes_scores_and_stands_in_the_table(root, tmp_path, family, mode):
     checkpoint = save_tiny(family, tmp_path / "checkpoint")
     more = [f"ssl.mode={mode}", f"ssl.model={checkpoint}", "ssl.layer=2", "experiment.systems=[xlsr_aasist]", "experiment.train_sets=[en]"]
-    cell = prepared(root, tmp_path, "system=xlsr_aasist", *more)
-    store = open_store(cell.settings)
+    run = prepared(root, tmp_path, "system=xlsr_aasist", *more)
+    store = open_store(run.settings)
     with pytest.raises(Killed):
-        train_cell(cell, store, CPU, on_epoch=die_after(1))
-    assert train_cell(cell, store, CPU).num_epochs_done() == 2
-    score_cell(cell, store, CPU)
-    (tables,) = report_of([cell])
-    assert len(tables.cells) == 2 * 3  # two test languages; pooled and both variants
-    assert tables.cells["macro_f1"].between(0, 1).all()
+        train_run(run, store, CPU, on_epoch=die_after(1))
+    assert train_run(run, store, CPU).num_epochs_done() == 2
+    score_run(run, store, CPU)
+    (tables,) = report_of([run])
+    assert len(tables.runs) == 2 * 3  # two test languages; pooled and both variants
+    assert tables.runs["macro_f1"].between(0, 1).all()
 
 
-def report_of(cells: list[Cell]) -> list[Tables]:
-    settings = cells[0].settings
-    return [table_of(plan, cells, scored_runs(cells), settings) for plan in plans_of(settings)]
+def report_of(runs: list[TrainingRun]) -> list[Tables]:
+    settings = runs[0].settings
+    return [table_of(plan, runs, scored_runs(runs), settings) for plan in plans_of(settings)]
 
 
 @pytest.mark.parametrize(
@@ -105,70 +105,70 @@ def report_of(cells: list[Cell]) -> list[Tables]:
     ],
 )
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(root, tmp_path, options):
-    cell = prepared(root, tmp_path, "system=xlsr_aasist", "train.epochs=3", *options)
-    store = open_store(cell.settings)
-    train_cell(cell, store, CPU)
-    other = replace(cell, folder=tmp_path / "interrupted")
+    run = prepared(root, tmp_path, "system=xlsr_aasist", "train.epochs=3", *options)
+    store = open_store(run.settings)
+    train_run(run, store, CPU)
+    other = replace(run, folder=tmp_path / "interrupted")
     with pytest.raises(Killed):
-        train_cell(other, store, CPU, on_epoch=die_after(1))
-    train_cell(other, store, CPU)
-    expected, found = tensors_of(cell), tensors_of(other)
+        train_run(other, store, CPU, on_epoch=die_after(1))
+    train_run(other, store, CPU)
+    expected, found = tensors_of(run), tensors_of(other)
     assert set(expected) == set(found)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 def test_the_encoder_learns_and_its_convolutions_stay(root, tmp_path):
-    cell = prepared(root, tmp_path, "system=xlsr_aasist", "finetune.lr=1e-3")
-    store = open_store(cell.settings)
-    before = build_model(cell.settings, store.shape[1:]).state_dict()
-    train_cell(cell, store, CPU)
-    after = load_model(cell, store).state_dict()
+    run = prepared(root, tmp_path, "system=xlsr_aasist", "finetune.lr=1e-3")
+    store = open_store(run.settings)
+    before = build_model(run.settings, store.shape[1:]).state_dict()
+    train_run(run, store, CPU)
+    after = load_model(run, store).state_dict()
     assert set(before) == set(after)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert any("encoder.network.encoder.layers.2" in name for name in moved)
     assert not any("feature_extractor" in name for name in moved)
-    assert not any("feature_extractor" in name for name in tensors_of(cell))  # they come from the SSL checkpoint
+    assert not any("feature_extractor" in name for name in tensors_of(run))  # they come from the SSL checkpoint
 
 
 def test_a_lora_checkpoint_is_small_and_scores(root, tmp_path):
-    cell = prepared(root, tmp_path, "system=xlsr_aasist", "finetune.lora_rank=2")
-    store = open_store(cell.settings)
-    train_cell(cell, store, CPU)
-    assert all("lora_" in name for name in tensors_of(cell) if name.startswith("encoder."))
-    outcome = RunFolder(cell.folder).read_outcome()
+    run = prepared(root, tmp_path, "system=xlsr_aasist", "finetune.lora_rank=2")
+    store = open_store(run.settings)
+    train_run(run, store, CPU)
+    assert all("lora_" in name for name in tensors_of(run) if name.startswith("encoder."))
+    outcome = RunFolder(run.folder).read_outcome()
     assert 0 < outcome["num_trained_parameters"] < outcome["num_parameters"]
-    score_cell(cell, store, CPU)
-    assert (RunFolder(cell.folder).scores / "eval.parquet").is_file()
+    score_run(run, store, CPU)
+    assert (RunFolder(run.folder).scores / "eval.parquet").is_file()
 
 
 @pytest.mark.parametrize("mode", ["frozen", "finetune"])
 def test_layers_summed_by_learned_weights(root, tmp_path, mode):
     more = ["system=xlsr_aasist", f"ssl.mode={mode}", "ssl.layer=weighted_sum", "train.lr=1e-2"]
-    cell = prepared(root, tmp_path, *more)
-    store = open_store(cell.settings)
+    run = prepared(root, tmp_path, *more)
+    store = open_store(run.settings)
     assert store.shape[1:] == ((NUM_BLOCKS + 1, WIDTH, 24) if mode == "frozen" else (8000,))
-    train_cell(cell, store, CPU)
-    weights = tensors_of(cell)["mix.logits"].softmax(dim=0)
+    train_run(run, store, CPU)
+    weights = tensors_of(run)["mix.logits"].softmax(dim=0)
     assert len(weights) == NUM_BLOCKS + 1
     assert weights.std() > 1e-4
-    score_cell(cell, store, CPU)
+    score_run(run, store, CPU)
 
 
 @pytest.mark.parametrize(
     "change", ["finetune.lr=1e-3", "finetune.lora_rank=2", "ssl.layer=1", "ssl.normalize=false", "ssl.model={root}/large-lv60"]
 )
 def test_another_way_of_fine_tuning_is_another_run_of_the_same_store(root, tmp_path, change):
-    cell = prepared(root, tmp_path, "system=xlsr_aasist")
-    other = load_cell(load_settings(words(root, tmp_path, "train.languages=[en]", "system=xlsr_aasist", change.format(root=root))))
-    assert other.folder != cell.folder
+    run = prepared(root, tmp_path, "system=xlsr_aasist")
+    other = load_run(load_settings(words(root, tmp_path, "train.languages=[en]", "system=xlsr_aasist", change.format(root=root))))
+    assert other.folder != run.folder
 
 
 def test_the_published_way_trains_all_weights_at_one_rate(root, tmp_path):
     base = words(root, tmp_path, "train.languages=[en]", "system=xlsr_aasist")
-    settings = load_settings([base[0], "configs/compat/published_ssl.yaml", *base[1:]])
+    settings = load_settings([base[0], "configs/as_published/published_ssl.yaml", *base[1:]])
     build_protocols(settings)
     extract_features(settings, *load_protocol(settings, Layout.of(settings).root))
-    cell = load_cell(settings)
+    run = load_run(settings)
     store = open_store(settings)
     model = build_model(settings, store.shape[1:])
     config = model.encoder.network.config
@@ -176,8 +176,8 @@ def test_the_published_way_trains_all_weights_at_one_rate(root, tmp_path):
     assert all(weight.requires_grad for weight in model.parameters())
     rates = learning_rates(settings, 0, 0, 10)
     assert rates["backend"] == rates["encoder"]
-    train_cell(cell, store, CPU)
-    assert read_yaml(cell.folder / "config.yaml")["finetune"]["regularization"] == "checkpoint"
+    train_run(run, store, CPU)
+    assert read_yaml(run.folder / "config.yaml")["finetune"]["regularization"] == "checkpoint"
 
 
 def test_the_encoders_rate_warms_up_and_decays(root, tmp_path):
@@ -193,9 +193,9 @@ def test_the_encoders_rate_warms_up_and_decays(root, tmp_path):
 
 
 def test_encoder_and_back_end_are_groups_of_their_own(root, tmp_path):
-    cell = prepared(root, tmp_path, "system=xlsr_aasist")
-    model = build_model(cell.settings, open_store(cell.settings).shape[1:])
-    groups = {group["name"]: group["params"] for group in make_optimizer(model, cell.settings).param_groups}
+    run = prepared(root, tmp_path, "system=xlsr_aasist")
+    model = build_model(run.settings, open_store(run.settings).shape[1:])
+    groups = {group["name"]: group["params"] for group in make_optimizer(model, run.settings).param_groups}
     assert {id(weight) for weight in groups["encoder"]} == {id(weight) for weight in model.encoder.parameters() if weight.requires_grad}
     assert {id(weight) for weight in groups["backend"]} == {id(weight) for weight in model.backend.parameters()}
 
@@ -261,6 +261,6 @@ def test_settings_that_cannot_work_are_one_clear_line(change, message):
 
 
 def test_a_layer_that_the_checkpoint_does_not_have_is_named_before_training(root, tmp_path):
-    cell = prepared(root, tmp_path, "system=xlsr_aasist", "ssl.layer=9")
+    run = prepared(root, tmp_path, "system=xlsr_aasist", "ssl.layer=9")
     with pytest.raises(UserError, match="layer 9: must be .* from 0 to 3"):
-        train_cell(cell, open_store(cell.settings), CPU)
+        train_run(run, open_store(run.settings), CPU)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sourcetracing.config import Split
 from sourcetracing.errors import UserError
-from sourcetracing.leakage import PAIRS, audit, overall_table, read_audit, summarize, worst_cells
-from sourcetracing.protocols import split_utterances
-from sourcetracing.seeding import rng
+from sourcetracing.protocols.leakage import PAIRS, audit, overall_table, read_audit, summarize, worst_cells
+from sourcetracing.protocols.table import split_utterances
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.schema import Split
 
 PROTOCOLS = Path(__file__).with_name("golden") / "mlaad4sourcetracing.zip"
 ROWS = [  # language, source, split, transcript, speaker, digest

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from models.lfcc import LfccFrontEnd
+from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = json.loads((GOLDEN / "lfcc.json").read_text())["configs"]

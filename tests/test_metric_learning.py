@@ -9,22 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sourcetracing.models.backends.embedding_head import EmbeddingHead
+from sourcetracing.models.frontends.batch_wide_norm import BatchWideNorm
+from sourcetracing.models.losses.metric_losses import build_loss
 
-from models.batch_wide_norm import BatchWideNorm
-from models.embedding_head import EmbeddingHead
-from models.metric_losses import build_loss
-from sourcetracing.checkpoints import load_checkpoint
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell, cell_of
-from sourcetracing.feature_data import select_rows
-from sourcetracing.metric_learning.batches import balanced_batches
-from sourcetracing.metric_learning.settings import LOSSES
-from sourcetracing.metric_learning.training import head_of, select_train_rows
-from sourcetracing.networks import build_model
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.scoring import forward, load_model
-from sourcetracing.store import FeatureStore
-from sourcetracing.training import train_cell
+from sourcetracing.features.rows import select_rows
+from sourcetracing.features.store import FeatureStore
+from sourcetracing.scoring.scores import forward, load_model
+from sourcetracing.settings.metric_learning import LOSSES
+from sourcetracing.training.balanced_batches import balanced_batches
+from sourcetracing.training.checkpoints import load_checkpoint
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.metric_loss import head_of, select_train_rows
+from sourcetracing.training.networks import build_model
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun, run_of
 from tests.conftest import small_settings
 from tests.tiny_ssl import save_tiny
 
@@ -33,8 +33,8 @@ HEAD = ("backend=embedding_head", "embedding_head.hidden=12", "embedding_head.em
 BATCHES = ("metric_learning.classes_per_batch=3", "metric_learning.rows_per_class=4")
 
 
-def cell_with(tmp_path: Path, *words: str) -> Cell:
-    return cell_of(small_settings(tmp_path, "train.languages=[en]", *HEAD, *BATCHES, *words), "some-store")
+def cell_with(tmp_path: Path, *words: str) -> TrainingRun:
+    return run_of(small_settings(tmp_path, "train.languages=[en]", *HEAD, *BATCHES, *words), "some-store")
 
 
 class Killed(Exception):
@@ -79,14 +79,14 @@ def test_batches_depend_on_their_generator_alone():
 
 
 def test_learns_to_trace_and_keeps_the_mean_training_embeddings(tmp_path, store):
-    cell = cell_with(tmp_path, "train.epochs=12")
-    folder = train_cell(cell, store, CPU)
+    run = cell_with(tmp_path, "train.epochs=12")
+    folder = train_run(run, store, CPU)
     history = pd.read_csv(folder.history)
     assert len(history) == 12
     assert history["dev_macro_f1"].max() > 0.8
     assert folder.read_outcome()["selected_by"] == "dev_macro_f1"
-    model, rows = load_model(cell, store), select_rows(store, cell.settings, "train", ["en"], CPU)
-    embeddings, logits = forward(model, rows, cell.settings)
+    model, rows = load_model(run, store), select_rows(store, run.settings, "train", ["en"], CPU)
+    embeddings, logits = forward(model, rows, run.settings)
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
     labels = rows.labels.numpy()
     means = np.stack([embeddings[labels == number].mean(axis=0) for number in range(3)])
@@ -98,23 +98,23 @@ def test_learns_to_trace_and_keeps_the_mean_training_embeddings(tmp_path, store)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains_and_resumes_to_the_same_bits(tmp_path, store, loss):
     whole = cell_with(tmp_path, f"metric_learning.loss={loss}")
-    train_cell(whole, store, CPU)
+    train_run(whole, store, CPU)
     killed = replace(whole, folder=tmp_path / "killed")
     with pytest.raises(Killed):
-        train_cell(killed, store, CPU, on_epoch=die_after(1))
-    train_cell(killed, store, CPU)
-    first, second = (load_checkpoint(RunFolder(cell.folder).weights)[0] for cell in (whole, killed))
+        train_run(killed, store, CPU, on_epoch=die_after(1))
+    train_run(killed, store, CPU)
+    first, second = (load_checkpoint(RunFolder(run.folder).weights)[0] for run in (whole, killed))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    figures = [pd.read_csv(RunFolder(cell.folder).history).drop(columns="seconds") for cell in (whole, killed)]
+    figures = [pd.read_csv(RunFolder(run.folder).history).drop(columns="seconds") for run in (whole, killed)]
     pd.testing.assert_frame_equal(*figures)
 
 
 def test_the_scale_of_ge2e_learns_unless_it_is_fixed(tmp_path, store):
     def scale_of(*words: str) -> float:
-        cell = cell_with(tmp_path, *words)
-        train_cell(cell, store, CPU)
-        return load_model(cell, store).scale.item()
+        run = cell_with(tmp_path, *words)
+        train_run(run, store, CPU)
+        return load_model(run, store).scale.item()
 
     assert abs(scale_of() - 10) > 0.01
     assert scale_of("metric_learning.fixed_scale=true") == 10
@@ -155,9 +155,9 @@ def test_published_training_takes_dev_with_its_unknown_sources_and_picks_by_trai
         cell_with(tmp_path, "metric_learning.train_on_dev=true", "metric_learning.select=train_loss"),
     )
     assert corrected.folder != published.folder
-    counts = [np.bincount(select_train_rows(store, cell.settings, ["en"], CPU).labels).tolist() for cell in (corrected, published)]
+    counts = [np.bincount(select_train_rows(store, run.settings, ["en"], CPU).labels).tolist() for run in (corrected, published)]
     assert counts == [[12, 12, 12], [16, 16, 12, 4]]
-    history = pd.read_csv(train_cell(published, store, CPU).history)
+    history = pd.read_csv(train_run(published, store, CPU).history)
     outcome = RunFolder(published.folder).read_outcome()
     assert outcome["best_epoch"] == history.loc[history["train_loss"].idxmin(), "epoch"]
     assert outcome["selected_by"] == "train_loss"
@@ -191,8 +191,8 @@ def test_published_normalisation_mixes_the_levels_of_a_batch(tmp_path, encoder):
 
 
 def test_a_loss_step_reaches_the_encoder(tmp_path, encoder):
-    cell = cell_with(tmp_path, *fine_tuned_words(encoder), "finetune.dropout=0")
-    model = build_model(cell.settings, (2000,))
+    run = cell_with(tmp_path, *fine_tuned_words(encoder), "finetune.dropout=0")
+    model = build_model(run.settings, (2000,))
     waveforms = torch.randn(12, 2000, generator=torch.Generator().manual_seed(4))
     build_loss("ge2e", num_classes=3, embedding_dim=6)(model(waveforms)[0].unflatten(0, (3, 4)), torch.arange(3)).backward()
     assert any(weight.grad is not None and weight.grad.any() for weight in model.encoder.parameters())
@@ -210,21 +210,21 @@ def test_a_loss_step_reaches_the_encoder(tmp_path, encoder):
 )
 def test_what_cannot_be_trained_is_one_clear_line(tmp_path, store, words, message):
     with pytest.raises(UserError, match=message):
-        train_cell(cell_with(tmp_path, *words), store, CPU)
+        train_run(cell_with(tmp_path, *words), store, CPU)
 
 
 def test_several_processes_are_refused(tmp_path, store, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="one process"):
-        train_cell(cell_with(tmp_path), store, CPU)
+        train_run(cell_with(tmp_path), store, CPU)
 
 
 def test_zero_epochs_keeps_given_weights_and_finds_their_centroids(tmp_path, store):
-    cell = cell_with(tmp_path)
-    weights = train_cell(cell, store, CPU).weights
+    run = cell_with(tmp_path)
+    weights = train_run(run, store, CPU).weights
     copy = cell_with(tmp_path, "train.epochs=0", f"train.initial_weights={weights}")
-    train_cell(copy, store, CPU)
-    first, second = (load_model(each, store).state_dict() for each in (cell, copy))
+    train_run(copy, store, CPU)
+    first, second = (load_model(each, store).state_dict() for each in (run, copy))
     assert first.pop("scale") != second.pop("scale")  # the loss starts afresh
     assert all(torch.equal(first[name], second[name]) for name in first)
 

@@ -12,17 +12,18 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sourcetracing.config import Settings
-from sourcetracing.experiments import Cell, load_cell
-from sourcetracing.feature_data import open_store
+from sourcetracing.embeddings import evaluation
+from sourcetracing.embeddings.evaluation import describe, evaluate_embeddings
+from sourcetracing.features.rows import open_store
 from sourcetracing.layout import Layout
-from sourcetracing.metric_learning import evaluation, retrieval
-from sourcetracing.metric_learning.evaluation import describe, evaluate_embeddings
-from sourcetracing.metric_learning.retrieval import mean_average_precision, nearest_neighbour_classes, unit_rows, verification_eer
-from sourcetracing.metrics import equal_error_rate
-from sourcetracing.scoring import read_embeddings, read_scores
-from sourcetracing.settings_io import PROJECT_ROOT
-from sourcetracing.training import train_cell
+from sourcetracing.metrics import retrieval
+from sourcetracing.metrics.classification import equal_error_rate
+from sourcetracing.metrics.retrieval import mean_average_precision, nearest_neighbour_classes, unit_rows, verification_eer
+from sourcetracing.scoring.scores import read_embeddings, read_scores
+from sourcetracing.settings.reading import PROJECT_ROOT
+from sourcetracing.settings.schema import Settings
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.runs import TrainingRun, load_run
 from tests.small_experiment import SmallExperiment
 
 CPU = torch.device("cpu")
@@ -96,20 +97,20 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def cell(settings: Settings) -> Cell:
-    cell = load_cell(settings)
-    train_cell(cell, open_store(settings), CPU)
-    return cell
+def run(settings: Settings) -> TrainingRun:
+    run = load_run(settings)
+    train_run(run, open_store(settings), CPU)
+    return run
 
 
 @pytest.fixture(scope="module")
-def table(cell: Cell, settings: Settings) -> pd.DataFrame:
-    return evaluate_embeddings(cell, open_store(settings), CPU)
+def table(run: TrainingRun, settings: Settings) -> pd.DataFrame:
+    return evaluate_embeddings(run, open_store(settings), CPU)
 
 
-def test_pooled_and_each_language_have_a_row_of_figures(cell, table):
+def test_pooled_and_each_language_have_a_row_of_figures(run, table):
     assert table["language"].tolist() == ["pooled", "en", "de"]
-    scores = read_scores(cell, "eval", unknown=True)
+    scores = read_scores(run, "eval", unknown=True)
     known = scores["label"] >= 0
     assert table["num_rows"].tolist() == [known.sum(), *(int((known & (scores["language"] == name)).sum()) for name in ("en", "de"))]
     assert table["num_unknown_rows"].tolist() == [(~known).sum(), (~known).sum(), 0]
@@ -121,43 +122,43 @@ def test_pooled_and_each_language_have_a_row_of_figures(cell, table):
     assert "unknown" not in describe(table[table["language"] == "de"])
 
 
-def test_a_language_of_unknown_sources_alone_has_no_tracing_figures(cell, settings):
-    rows = evaluation.eval_rows(cell)
+def test_a_language_of_unknown_sources_alone_has_no_tracing_figures(run, settings):
+    rows = evaluation.eval_rows(run)
     found = evaluation.figures(rows.where(rows.labels < 0), settings)
     assert found["num_rows"] == found["num_classes"] == 0
     assert found["num_unknown_rows"] > 0
     assert all(np.isnan(found[name]) for name in (*evaluation.PERCENT, *evaluation.PERCENT_UNKNOWN))
 
 
-def test_unknown_sources_are_those_far_from_every_centroid(cell, table):
-    scores = read_scores(cell, "eval", unknown=True)
+def test_unknown_sources_are_those_far_from_every_centroid(run, table):
+    scores = read_scores(run, "eval", unknown=True)
     logits = scores.filter(like="logit_").to_numpy()
     expected = roc_auc_score(scores["label"] < 0, -logits.max(axis=1))
     assert table["unknown_auroc"][0] == pytest.approx(expected)
     assert np.isnan(table["unknown_auroc"][2])
 
 
-def test_neighbours_come_from_the_training_rows(cell, table):
-    train, rows = read_scores(cell, "train"), read_scores(cell, "eval", unknown=True)
-    gallery, queries = unit_rows(read_embeddings(cell, "train")), unit_rows(read_embeddings(cell, "eval"))
+def test_neighbours_come_from_the_training_rows(run, table):
+    train, rows = read_scores(run, "train"), read_scores(run, "eval", unknown=True)
+    gallery, queries = unit_rows(read_embeddings(run, "train")), unit_rows(read_embeddings(run, "eval"))
     known = (rows["label"] >= 0).to_numpy()
     nearest = np.argsort(-(queries[known] @ gallery.T), axis=1)[:, :5]
     votes = np.array([np.bincount(train["label"].to_numpy()[row], minlength=2).argmax() for row in nearest])
     assert table["knn_accuracy"][0] == pytest.approx((votes == rows.loc[known, "label"]).mean())
 
 
-def test_the_table_keeps_other_runs_and_replaces_its_own(cell, settings, table):
+def test_the_table_keeps_other_runs_and_replaces_its_own(run, settings, table):
     path = Layout.of(settings).metric_learning
     mine = pd.read_csv(path)
     mine.assign(run="another", seed=1).to_csv(path, index=False)
-    evaluate_embeddings(cell, open_store(settings), CPU)
-    evaluate_embeddings(cell, open_store(settings), CPU)
-    assert pd.read_csv(path)["run"].value_counts().to_dict() == {"another": 3, cell.folder.name: 3}
+    evaluate_embeddings(run, open_store(settings), CPU)
+    evaluate_embeddings(run, open_store(settings), CPU)
+    assert pd.read_csv(path)["run"].value_counts().to_dict() == {"another": 3, run.folder.name: 3}
 
 
-def test_evaluation_needs_no_network_once_rows_are_scored(cell, settings, table, monkeypatch):
-    monkeypatch.setattr("sourcetracing.scoring.forward", lambda *_: pytest.fail("scored again"))
-    again = evaluate_embeddings(cell, open_store(settings), CPU)
+def test_evaluation_needs_no_network_once_rows_are_scored(run, settings, table, monkeypatch):
+    monkeypatch.setattr("sourcetracing.scoring.scores.forward", lambda *_: pytest.fail("scored again"))
+    again = evaluate_embeddings(run, open_store(settings), CPU)
     pd.testing.assert_frame_equal(again, table)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sourcetracing import metrics
 from sourcetracing.errors import UserError
+from sourcetracing.metrics import classification as metrics
 
 GOLDEN = Path(__file__).parent / "golden"
 METRICS = json.loads((GOLDEN / "metrics.json").read_text())

@@ -14,7 +14,7 @@ import pytest
 
 from sourcetracing.corpora import mcl_mlaad, mlaad_audio
 from sourcetracing.corpora.mlaad import model_dir_of
-from sourcetracing.settings_io import PROJECT_ROOT, load_settings
+from sourcetracing.settings.reading import PROJECT_ROOT, load_settings
 from tests.fake_hub import COMMIT, HUB_ID, FakeHub
 from tests.faulty_server import FaultyServer
 from tests.test_downloads_split_zip import split

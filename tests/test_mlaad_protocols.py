@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sourcetracing.config import Settings
 from sourcetracing.corpora import mcl_mlaad, mlaad_source_tracing
 from sourcetracing.corpora.mlaad_protocols import read_protocols
 from sourcetracing.errors import UserError
-from sourcetracing.label_assignment import assign_labels, format_labels
-from sourcetracing.leakage import audit
-from sourcetracing.protocols import split_utterances
-from sourcetracing.settings_io import load_settings
+from sourcetracing.protocols.label_assignment import assign_labels, format_labels
+from sourcetracing.protocols.leakage import audit
+from sourcetracing.protocols.table import split_utterances
+from sourcetracing.settings.reading import load_settings
+from sourcetracing.settings.schema import Settings
 
 GOLDEN = Path(__file__).parent / "golden"
 ZIP, TABLES = GOLDEN / "mlaad4sourcetracing.zip", GOLDEN / "tables"

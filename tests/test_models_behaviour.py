@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models import BACKENDS, build_backend
-from models.published_names import load_published, rename_published
+from sourcetracing.models import BACKENDS, build_backend
+from sourcetracing.training.published_names import load_published, rename_published
 
 SMALL = {
     "aasist": {"channels": (4, 8), "gat_dims": (8, 4)},

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from models.mixup import regmix, regmix_loss
+from sourcetracing.models.losses.mixup import regmix, regmix_loss
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "mixup.json").read_text())["cases"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from models import build_backend
-from models.published_names import load_published, rename_published
+from sourcetracing.models import build_backend
+from sourcetracing.training.published_names import load_published, rename_published
 from tests.golden.golden_weights import checksum, fill, formula_input, read_names, structured_input
 
 GOLDEN = Path(__file__).parent / "golden"

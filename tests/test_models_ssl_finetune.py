@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from sourcetracing.models.frontends.layer_mix import LayerMix
+from sourcetracing.models.frontends.ssl import WEIGHTED_SUM, SslEncoder
+from sourcetracing.models.frontends.ssl_finetune import TrainableSslEncoder
 from torch import Tensor, nn
 
-from models.layer_mix import LayerMix
-from models.ssl import WEIGHTED_SUM, SslEncoder
-from models.ssl_finetune import TrainableSslEncoder
 from tests.tiny_ssl import FAMILIES, NUM_BLOCKS, WIDTH, save_tiny
 
 NO_DROPOUT = {"dropout": 0.0}

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 from audio_files import small_audio_settings, write_noises, write_responses, write_wav
 
-from sourcetracing import noise_bank
 from sourcetracing.errors import UserError
-from sourcetracing.noise_bank import find_noises, find_responses, needed_kinds, open_banks, prepare_banks
+from sourcetracing.features import noise_bank
+from sourcetracing.features.noise_bank import find_noises, find_responses, needed_kinds, open_banks, prepare_banks
 
 
 @pytest.fixture

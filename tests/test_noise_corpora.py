@@ -14,7 +14,7 @@ import pytest
 from sourcetracing.corpora import noise_corpora
 from sourcetracing.corpora.noise_corpora import MUSAN, RIRS_NOISES
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import load_settings
+from sourcetracing.settings.reading import load_settings
 from tests.faulty_server import FaultyServer
 
 NOISES = {f"musan/{kind}/x/{number}.wav": f"{kind} {number}".encode() * 50 for kind in MUSAN.counts for number in range(3)}

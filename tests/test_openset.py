@@ -1,4 +1,4 @@
-"""Script 07's work on a trained cell: threshold from dev, figures, tables, pictures, resuming, and its error lines."""
+"""Script 07's work on a trained run: threshold from dev, figures, tables, pictures, resuming, and its error lines."""
 
 from __future__ import annotations
 
@@ -9,71 +9,71 @@ import pandas as pd
 import pytest
 import torch
 
-from sourcetracing.classification import write_reports
-from sourcetracing.compat import compat_of
-from sourcetracing.config import SPLITS
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell, cell_of
-from sourcetracing.feature_data import UNKNOWN_LABEL, select_rows
+from sourcetracing.features.rows import UNKNOWN_LABEL, select_rows
+from sourcetracing.features.store import FeatureStore
 from sourcetracing.layout import Layout
+from sourcetracing.metrics.ranking import threshold_at_eer
 from sourcetracing.openset import experiment
 from sourcetracing.openset.evaluation import FIGURES, decided, evaluate
 from sourcetracing.openset.experiment import detector_scores, outcome_of, run_openset
-from sourcetracing.openset.ranking import threshold_at_eer
-from sourcetracing.openset.report_tab import openset_tab
 from sourcetracing.openset.trials import load_trials, padded
-from sourcetracing.scoring import read_embeddings, read_scores, score_cell, scores_path
-from sourcetracing.store import FeatureStore
-from sourcetracing.training import train_cell
+from sourcetracing.report.openset_tab import openset_tab
+from sourcetracing.scoring.reports import write_reports
+from sourcetracing.scoring.scores import read_embeddings, read_scores, score_run, scores_path
+from sourcetracing.settings.as_published import compat_of
+from sourcetracing.settings.schema import SPLITS
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.runs import TrainingRun, run_of
 from tests.conftest import small_settings, write_store
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> tuple[Cell, FeatureStore]:
-    """A cell trained on sources a and b of both languages, scored; source c is unknown. And its store."""
+def made(tmp_path_factory) -> tuple[TrainingRun, FeatureStore]:
+    """A run trained on sources a and b of both languages, scored; source c is unknown. And its store."""
     root = tmp_path_factory.mktemp("openset")
     store = write_store(root / "features", utterances_per_group=14)
     words = ["corpus.sources=[a,b]", "corpus.unknown_sources=[c]", "train.languages=[en,de]", "evaluation.bootstrap_samples=60"]
     settings = small_settings(root, *words, "evaluation.splits=[train,dev,eval]", "train.lr=0.002", "train.mixup=none")
-    cell = cell_of(settings, "some-store")
-    train_cell(cell, store, CPU)
-    score_cell(cell, store, CPU)
-    return cell, store
+    run = run_of(settings, "some-store")
+    train_run(run, store, CPU)
+    score_run(run, store, CPU)
+    return run, store
 
 
 @pytest.fixture
-def cell(made) -> Cell:
+def run(made) -> TrainingRun:
     return made[0]
 
 
-def changed(cell: Cell, group: str, **values) -> Cell:
-    """The same cell under other settings of a group."""
-    settings = replace(cell.settings, **{group: replace(getattr(cell.settings, group), **values)})
-    return replace(cell, settings=settings)
+def changed(run: TrainingRun, group: str, **values) -> TrainingRun:
+    """The same run under other settings of a group."""
+    settings = replace(run.settings, **{group: replace(getattr(run.settings, group), **values)})
+    return replace(run, settings=settings)
 
 
-def tables_of(cell: Cell) -> tuple[pd.DataFrame, pd.DataFrame]:
-    layout = Layout.of(cell.settings)
+def tables_of(run: TrainingRun) -> tuple[pd.DataFrame, pd.DataFrame]:
+    layout = Layout.of(run.settings)
     return pd.read_csv(layout.openset_table), pd.read_csv(layout.openset_by_language)
 
 
-def test_trials_are_known_training_rows_and_all_rows_of_dev_and_eval(cell):
-    train, dev = load_trials(cell, "train"), load_trials(cell, "dev")
+def test_trials_are_known_training_rows_and_all_rows_of_dev_and_eval(run):
+    train, dev = load_trials(run, "train"), load_trials(run, "dev")
     assert set(train.table["source"]) == {"a", "b"}
     assert set(dev.table["source"]) == {"a", "b", "c"}
     assert (dev.is_unknown == (dev.table["source"] == "c")).all()
     assert train.embeddings.shape[0] == train.logits.shape[0] == len(train.table)
-    own = load_trials(replace(cell, train_set="de"), "train")
+    own = load_trials(replace(run, train_set="de"), "train")
     assert set(own.table["language"]) == {"de"}
 
 
-def test_the_whole_of_it_and_a_second_run_that_does_nothing(cell, monkeypatch):
-    text = run_openset([cell])
+def test_the_whole_of_it_and_a_second_run_that_does_nothing(run, monkeypatch):
+    text = run_openset([run])
     assert "mahalanobis" in text
-    table, by_language = tables_of(cell)
-    outcome = outcome_of(cell)
+    table, by_language = tables_of(run)
+    outcome = outcome_of(run)
     assert set(table["split"]) == {"dev", "eval"}
     assert set(table["variant"]) == {"pooled", "original", "noise"}
     assert set(by_language["language"]) == {"en", "de"}
@@ -84,28 +84,28 @@ def test_the_whole_of_it_and_a_second_run_that_does_nothing(cell, monkeypatch):
     assert (best["auroc_low"] <= best["auroc"]).all()
     assert (best["auroc"] <= best["auroc_high"]).all()
     scored = pd.read_parquet(outcome.scores("eval"))
-    assert set(cell.settings.openset.detectors) <= set(scored.columns)
-    assert len(scored) == len(read_scores(cell, "eval", unknown=True))
+    assert set(run.settings.openset.detectors) <= set(scored.columns)
+    assert len(scored) == len(read_scores(run, "eval", unknown=True))
     for name in ("curves.png", "histograms.png", "oscr.png"):
         assert (outcome.folder / name).read_bytes().startswith(b"\x89PNG")
     before = {path: path.stat().st_mtime_ns for path in outcome.folder.iterdir()}
-    csv = Layout.of(cell.settings).openset_table.read_bytes()
+    csv = Layout.of(run.settings).openset_table.read_bytes()
     monkeypatch.setattr(experiment, "judge", lambda outcome: pytest.fail("made again"))
-    run_openset([cell])
+    run_openset([run])
     assert before == {path: path.stat().st_mtime_ns for path in outcome.folder.iterdir()}
-    assert Layout.of(cell.settings).openset_table.read_bytes() == csv
+    assert Layout.of(run.settings).openset_table.read_bytes() == csv
 
 
-def test_other_settings_and_an_interrupted_run_are_made_again(cell, monkeypatch):
-    cell = changed(cell, "openset", detectors=["nearest_neighbours"])
-    run_openset([cell])
-    outcome = outcome_of(cell)
+def test_other_settings_and_an_interrupted_run_are_made_again(run, monkeypatch):
+    run = changed(run, "openset", detectors=["nearest_neighbours"])
+    run_openset([run])
+    outcome = outcome_of(run)
     figures = outcome.figures.read_bytes()
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    other = changed(cell, "openset", neighbours=3)
+    other = changed(run, "openset", neighbours=3)
     with monkeypatch.context() as patch:
         patch.setattr(experiment, "draw_pictures", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -113,15 +113,15 @@ def test_other_settings_and_an_interrupted_run_are_made_again(cell, monkeypatch)
     assert not experiment.is_up_to_date(outcome_of(other))
     run_openset([other])
     assert outcome.figures.read_bytes() != figures
-    run_openset([cell])
+    run_openset([run])
     assert outcome.figures.read_bytes() == figures
 
 
-def test_the_threshold_is_that_of_dev(cell):
-    train, dev, eval_ = (load_trials(cell, split) for split in SPLITS)
-    scores = detector_scores(train, {"dev": dev, "eval": eval_}, cell)
-    run_openset([cell])
-    table = tables_of(cell)[0]
+def test_the_threshold_is_that_of_dev(run):
+    train, dev, eval_ = (load_trials(run, split) for split in SPLITS)
+    scores = detector_scores(train, {"dev": dev, "eval": eval_}, run)
+    run_openset([run])
+    table = tables_of(run)[0]
     for name in scores["dev"]:
         eer, threshold = threshold_at_eer(dev.is_unknown, scores["dev"][name], "crossing")
         rows = table[(table["detector"] == name)]
@@ -133,25 +133,25 @@ def test_the_threshold_is_that_of_dev(cell):
         assert pooled.loc["eval", "known_rejected"] == pytest.approx(called[~eval_.is_unknown].mean(), abs=1e-6)
 
 
-def test_the_published_overlay_turns_nsd_over_and_adds_zero_rows(cell):
-    cell = changed(cell, "openset", detectors=["nsd", "mahalanobis"])
-    run_openset([cell])
-    right = tables_of(cell)[0].query("split == 'eval' and variant == 'pooled'").set_index("detector")
-    other = changed(cell, "openset", inverted_nsd=True, padded_batch=16, eer_point="nearest")
-    assert compat_of(changed(cell, "openset", inverted_nsd=True, padded_batch=128, eer_point="nearest").settings) == "published_ood"
+def test_the_published_overlay_turns_nsd_over_and_adds_zero_rows(run):
+    run = changed(run, "openset", detectors=["nsd", "mahalanobis"])
+    run_openset([run])
+    right = tables_of(run)[0].query("split == 'eval' and variant == 'pooled'").set_index("detector")
+    other = changed(run, "openset", inverted_nsd=True, padded_batch=16, eer_point="nearest")
+    assert compat_of(changed(run, "openset", inverted_nsd=True, padded_batch=128, eer_point="nearest").settings) == "published_ood"
     run_openset([other])
-    turned = tables_of(cell)[0].query("split == 'eval' and variant == 'pooled'").set_index("detector")
+    turned = tables_of(run)[0].query("split == 'eval' and variant == 'pooled'").set_index("detector")
     num_rows = right.loc["nsd", ["known", "unknown"]].sum()
     assert turned.loc["nsd", "known"] == right.loc["nsd", "known"] + -num_rows % 16
-    unpadded = changed(cell, "openset", inverted_nsd=True)
+    unpadded = changed(run, "openset", inverted_nsd=True)
     run_openset([unpadded])
-    only_turned = tables_of(cell)[0].query("split == 'eval' and variant == 'pooled'").set_index("detector")
+    only_turned = tables_of(run)[0].query("split == 'eval' and variant == 'pooled'").set_index("detector")
     assert only_turned.loc["nsd", "auroc"] == pytest.approx(1 - right.loc["nsd", "auroc"], abs=1e-5)
     assert only_turned.loc["mahalanobis", "auroc"] == right.loc["mahalanobis", "auroc"]
 
 
-def test_padding_fills_whole_batches_with_zeros_that_count_as_known(cell):
-    dev = load_trials(cell, "dev")
+def test_padding_fills_whole_batches_with_zeros_that_count_as_known(run):
+    dev = load_trials(run, "dev")
     filled = padded(dev, 64)
     added = len(filled.table) - len(dev.table)
     assert len(filled.table) % 64 == 0
@@ -202,8 +202,8 @@ def test_intervals_widen_with_fewer_utterances_not_with_fewer_variants():
     assert width(60, 1) > 1.5 * width(400, 1)
 
 
-def test_missing_unknown_sources_get_a_clear_line(cell, tmp_path):
-    path = scores_path(cell, "dev")
+def test_missing_unknown_sources_get_a_clear_line(run, tmp_path):
+    path = scores_path(run, "dev")
     kept = path.read_bytes(), path.with_suffix(".embeddings.npy").read_bytes()
     scores = pd.read_parquet(path)
     known = scores["label"] != UNKNOWN_LABEL
@@ -215,32 +215,32 @@ def test_missing_unknown_sources_get_a_clear_line(cell, tmp_path):
         pq.write_table(table, path)
         np.save(path.with_suffix(".embeddings.npy"), np.load(path.with_suffix(".embeddings.npy"))[known.to_numpy()])
         with pytest.raises(UserError, match=r"dev of demo has no row of an unknown source \(corpus.unknown_sources=\[c\]\)"):
-            run_openset([cell])
+            run_openset([run])
     finally:
         path.write_bytes(kept[0])
         path.with_suffix(".embeddings.npy").write_bytes(kept[1])
 
 
-def test_untrained_cells_are_named_and_counted(cell):
-    untrained = replace(cell, folder=cell.folder.with_name("nothing"))
-    with pytest.raises(UserError, match=r"none of 1 cells is trained. Run: python scripts/05_train_matrix.py"):
+def test_untrained_runs_are_named_and_counted(run):
+    untrained = replace(run, folder=run.folder.with_name("nothing"))
+    with pytest.raises(UserError, match=r"none of 1 runs is trained. Run: python scripts/05_train_matrix.py"):
         run_openset([untrained])
-    assert "1 of 2 cells are not trained" in run_openset([cell, untrained])
+    assert "1 of 2 runs are not trained" in run_openset([run, untrained])
 
 
-def test_published_figures_stand_beside_the_baseline_only(cell):
-    cell = changed(cell, "openset", detectors=["nsd"])
-    settings = replace(cell.settings, corpus=replace(cell.settings.corpus, reader="mlaad_source_tracing"))
-    text = run_openset([replace(cell, settings=settings, system="w2v2_base_aasist")])
+def test_published_figures_stand_beside_the_baseline_only(run):
+    run = changed(run, "openset", detectors=["nsd"])
+    settings = replace(run.settings, corpus=replace(run.settings.corpus, reader="mlaad_source_tracing"))
+    text = run_openset([replace(run, settings=settings, system="w2v2_base_aasist")])
     assert "published nsd: EER 63 %, F1 0.31" in text
-    assert "published" not in run_openset([cell])
+    assert "published" not in run_openset([run])
 
 
-def test_the_tab_shows_every_detector_and_picture(cell):
-    run_openset([cell])
-    table, by_language = tables_of(cell)
-    html = openset_tab(table, by_language, {outcome_of(cell).folder.name: {"curves.png": b"png"}})
-    assert all(name.replace("_", " ") in html for name in cell.settings.openset.detectors)
+def test_the_tab_shows_every_detector_and_picture(run):
+    run_openset([run])
+    table, by_language = tables_of(run)
+    html = openset_tab(table, by_language, {outcome_of(run).folder.name: {"curves.png": b"png"}})
+    assert all(name.replace("_", " ") in html for name in run.settings.openset.detectors)
     assert html.count("<img") == 1
     assert openset_tab(None, None, {}) == ""
 
@@ -249,36 +249,36 @@ def test_the_tab_shows_every_detector_and_picture(cell):
 
 
 def test_only_wanted_variants_are_scored_and_read(made, tmp_path):
-    cell, store = made
-    everything = read_scores(cell, "dev", unknown=True)
-    clean = changed(cell, "evaluation", variants=["original"])
+    run, store = made
+    everything = read_scores(run, "dev", unknown=True)
+    clean = changed(run, "evaluation", variants=["original"])
     assert set(read_scores(clean, "dev")["variant"]) == {"original"}
     assert len(read_embeddings(clean, "dev")) == len(read_scores(clean, "dev", unknown=True)) == len(everything) // 2
-    assert len(read_scores(clean, "train")) == len(read_scores(cell, "train"))
-    path = scores_path(cell, "dev")
+    assert len(read_scores(clean, "train")) == len(read_scores(run, "train"))
+    path = scores_path(run, "dev")
     kept = path.read_bytes(), path.with_suffix(".embeddings.npy").read_bytes()
     path.unlink()
-    score_cell(clean, store, CPU)
+    score_run(clean, store, CPU)
     assert set(pd.read_parquet(path)["variant"]) == {"original"}
     with pytest.raises(UserError, match="missing or older"):
-        read_scores(cell, "dev")
-    score_cell(cell, store, CPU)
+        read_scores(run, "dev")
+    score_run(run, store, CPU)
     assert path.read_bytes() == kept[0]
 
 
 def test_dev_variants_choose_the_rows_of_dev_alone(made):
-    cell, store = made
-    settings = changed(cell, "train", dev_variants=["original"]).settings
-    assert len(select_rows(store, settings, "dev", ["en"], CPU)) == len(select_rows(store, cell.settings, "dev", ["en"], CPU)) // 2
-    assert len(select_rows(store, settings, "train", ["en"], CPU)) == len(select_rows(store, cell.settings, "train", ["en"], CPU))
-    assert cell_of(settings, "some-store").folder != cell.folder
-    assert cell_of(changed(cell, "evaluation", variants=["original"]).settings, "some-store").folder == cell.folder
+    run, store = made
+    settings = changed(run, "train", dev_variants=["original"]).settings
+    assert len(select_rows(store, settings, "dev", ["en"], CPU)) == len(select_rows(store, run.settings, "dev", ["en"], CPU)) // 2
+    assert len(select_rows(store, settings, "train", ["en"], CPU)) == len(select_rows(store, run.settings, "train", ["en"], CPU))
+    assert run_of(settings, "some-store").folder != run.folder
+    assert run_of(changed(run, "evaluation", variants=["original"]).settings, "some-store").folder == run.folder
 
 
-def test_reports_name_the_classes_present(cell):
-    settings = changed(cell, "corpus", sources=["a", "b"]).settings
-    text = write_reports([replace(cell, settings=replace(settings, evaluation=replace(settings.evaluation, splits=["eval"])))])
+def test_reports_name_the_classes_present(run):
+    settings = changed(run, "corpus", sources=["a", "b"]).settings
+    text = write_reports([replace(run, settings=replace(settings, evaluation=replace(settings.evaluation, splits=["eval"])))])
     assert "present" not in text
-    report = scores_path(cell, "eval").with_name("eval_en.txt").read_text()
+    report = scores_path(run, "eval").with_name("eval_en.txt").read_text()
     assert "2 of 2 known classes" in report
     assert "Macro F1 over the 2 classes present" in report

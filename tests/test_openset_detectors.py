@@ -11,13 +11,13 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import rankdata
 
-from sourcetracing.bootstrap import Resampler
-from sourcetracing.metrics import equal_error_rate
+from sourcetracing.metrics.bootstrap import Resampler
+from sourcetracing.metrics.classification import equal_error_rate
+from sourcetracing.metrics.ranking import Ranking, threshold_at_eer
 from sourcetracing.openset.detectors import Nsd, Vim, make_detectors, origin_of_logits
 from sourcetracing.openset.evaluation import Part
-from sourcetracing.openset.ranking import Ranking, threshold_at_eer
-from sourcetracing.openset.settings import DETECTOR_NAMES, Openset
-from sourcetracing.settings_io import load_settings
+from sourcetracing.settings.openset import DETECTOR_NAMES, Openset
+from sourcetracing.settings.reading import load_settings
 
 GOLDEN = Path(__file__).parent / "golden"
 CLASSES, WIDTH = 3, 12
@@ -43,7 +43,7 @@ def test_nsd_is_minus_the_published_score(golden):
 
 
 def test_the_overlay_reproduces_the_published_score_eer_and_decisions(golden):
-    openset = load_settings(["configs/compat/published_ood.yaml"]).openset
+    openset = load_settings(["configs/as_published/published_ood.yaml"]).openset
     detector = make_detectors(openset)["nsd"].fit(golden["train_feats"], golden["train_logits"], golden["train_labels"])
     found = detector.score(golden["test_feats"], golden["test_logits"])
     eer, threshold = threshold_at_eer(golden["ood_label"], found, openset.eer_point)
@@ -53,7 +53,7 @@ def test_the_overlay_reproduces_the_published_score_eer_and_decisions(golden):
 
 
 def test_zero_rows_give_the_published_padded_scores(golden):
-    openset = load_settings(["configs/compat/published_ood.yaml"]).openset
+    openset = load_settings(["configs/as_published/published_ood.yaml"]).openset
     arrays = {name: with_zero_rows(golden[name], 32) for name in ("train_feats", "train_logits", "test_feats", "test_logits")}
     detector = make_detectors(openset)["nsd"].fit(arrays["train_feats"], arrays["train_logits"], np.zeros(len(arrays["train_feats"])))
     found = detector.score(arrays["test_feats"], arrays["test_logits"])

@@ -5,24 +5,24 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sourcetracing.classification import write_reports
 from sourcetracing.errors import UserError
-from sourcetracing.experiment_report import report_experiment
-from sourcetracing.experiments import load_cells
-from sourcetracing.features import extract_features
+from sourcetracing.features.extracting import extract_features
 from sourcetracing.layout import Layout
 from sourcetracing.openset.experiment import run_openset
-from sourcetracing.protocol_building import build_protocols
-from sourcetracing.protocols import load_protocol
-from sourcetracing.settings_io import Layers, load_settings, read_layers
-from sourcetracing.training_matrix import score_cells, train_cells
+from sourcetracing.protocols.building import build_protocols
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.report.experiment import report_experiment
+from sourcetracing.scoring.reports import write_reports
+from sourcetracing.settings.reading import ConfigSources, load_settings, read_config
+from sourcetracing.training.matrix import score_runs, train_runs
+from sourcetracing.training.runs import load_runs
 from tests.audio_files import write_noises, write_responses, write_wav
 
 LEVELS = {"quiet": 0.02, "loud": 0.2, "foreign": 0.6}
 
 
 @pytest.fixture(scope="module")
-def layers(tmp_path_factory) -> Layers:
+def layers(tmp_path_factory) -> ConfigSources:
     root = tmp_path_factory.mktemp("openset-street")
     for language in ("en", "de"):
         for source, level in LEVELS.items():
@@ -34,16 +34,16 @@ def layers(tmp_path_factory) -> Layers:
     corpus = ["corpus.reader=folder", "corpus.languages=[en,de]", "corpus.sources=[quiet,loud]", "corpus.unknown_sources=[all]"]
     sizes = ["audio.crop_seconds=0.4", "ecapa_tdnn.channels=8", "train.epochs=1", "evaluation.bootstrap_samples=20", "compute.workers=1"]
     variants = ["augment.variants=[original,noise]", "train.dev_variants=[original]", "evaluation.variants=[original]"]
-    return read_layers([*paths, *corpus, *sizes, *variants, "compute.device=cpu", "experiment.train_sets=[en+de]"])
+    return read_config([*paths, *corpus, *sizes, *variants, "compute.device=cpu", "experiment.train_sets=[en+de]"])
 
 
 def test_the_whole_street(layers):
     settings = layers.resolve()
     build_protocols(settings)
     extract_features(settings, *load_protocol(settings, Layout.of(settings).root, unknown=True))
-    cells = load_cells(layers)
-    train_cells(cells)
-    text = run_openset(cells)
+    runs = load_runs(layers)
+    train_runs(runs)
+    text = run_openset(runs)
     layout = Layout.of(settings)
     table = pd.read_csv(layout.openset_table)
     assert set(table["detector"]) == set(settings.openset.detectors)
@@ -51,14 +51,14 @@ def test_the_whole_street(layers):
     assert table["auroc"].between(0, 1).all()
     assert set(pd.read_csv(layout.openset_by_language)["language"]) == {"en", "de"}
     assert str(layout.openset_table) in text
-    score_cells(cells)
-    assert "eval: " in write_reports(cells)
+    score_runs(runs)
+    assert "eval: " in write_reports(runs)
     report_experiment(layers)
     page = layout.report.read_text()
     assert "Known or unknown source" in page
     assert page.count("data:image/png") >= 3
     before = {path: path.stat().st_mtime_ns for path in layout.openset.rglob("*") if path.is_file()}
-    run_openset(cells)
+    run_openset(runs)
     assert before == {path: path.stat().st_mtime_ns for path in layout.openset.rglob("*") if path.is_file()}
 
 

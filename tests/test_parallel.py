@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from sourcetracing.errors import UserError
-from sourcetracing.parallel import map_unordered
-from sourcetracing.settings_io import PROJECT_ROOT
+from sourcetracing.runtime.parallel import map_unordered
+from sourcetracing.settings.reading import PROJECT_ROOT
 
 
 def square(number: int) -> tuple[int, str]:

@@ -8,20 +8,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sourcetracing import classification, protocol_building
-from sourcetracing.classification import write_reports
 from sourcetracing.corpora.mlaad import META_COLUMNS
 from sourcetracing.errors import UserError
-from sourcetracing.experiment_report import report_experiment
-from sourcetracing.experiments import cell_of, load_cells, system_label
-from sourcetracing.features import extract_features
+from sourcetracing.features.extracting import extract_features
+from sourcetracing.features.store import StoreWriter
 from sourcetracing.layout import Layout
-from sourcetracing.protocol_building import build_protocols
-from sourcetracing.protocols import load_protocol
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.settings_io import Layers, load_settings, read_layers
-from sourcetracing.store import StoreWriter
-from sourcetracing.training_matrix import score_cells, train_cells
+from sourcetracing.protocols import building as protocol_building
+from sourcetracing.protocols.building import build_protocols
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.report.experiment import report_experiment
+from sourcetracing.scoring import reports as classification
+from sourcetracing.scoring.reports import write_reports
+from sourcetracing.settings.reading import ConfigSources, load_settings, read_config
+from sourcetracing.training.matrix import score_runs, train_runs
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import load_runs, run_of, system_label
 from tests.audio_files import write_noises, write_responses, write_wav
 
 LANGUAGES, SOURCES = ("en", "de"), ("espeak_formant", "griffin_lim")
@@ -72,15 +73,15 @@ def no_synthesizer(monkeypatch):
     monkeypatch.setattr("sourcetracing.corpora.demo.check", lambda settings: None)
 
 
-def run_all(layers: Layers) -> None:
-    settings = layers.resolve()
+def run_all(config: ConfigSources) -> None:
+    settings = config.resolve()
     build_protocols(settings)
     extract_features(settings, *load_protocol(settings, Layout.of(settings).root))
-    cells = load_cells(layers)
-    train_cells(cells)
-    score_cells(cells)
-    write_reports(cells)
-    report_experiment(layers)
+    runs = load_runs(config)
+    train_runs(runs)
+    score_runs(runs)
+    write_reports(runs)
+    report_experiment(config)
 
 
 def modification_times(root: Path) -> dict[str, int]:
@@ -90,13 +91,13 @@ def modification_times(root: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def finished(corpus: Path) -> Layers:
+def finished(corpus: Path) -> ConfigSources:
     patch = pytest.MonkeyPatch()
     patch.setattr("sourcetracing.corpora.demo.check", lambda settings: None)
-    layers = read_layers(words(corpus, "uninterrupted"))
-    run_all(layers)
+    config = read_config(words(corpus, "uninterrupted"))
+    run_all(config)
     patch.undo()
-    return layers
+    return config
 
 
 def test_every_table_cell_is_there(finished):
@@ -120,7 +121,7 @@ def test_a_second_run_changes_nothing(finished):
 
 
 def test_interrupted_at_each_station_ends_with_the_same_table(finished, corpus, monkeypatch):
-    layers = read_layers(words(corpus, "interrupted"))
+    config = read_config(words(corpus, "interrupted"))
 
     def interrupt(owner: object, name: str, at_call: int) -> None:
         """Runs everything, but the n-th call of a function raises what Ctrl-C raises."""
@@ -134,43 +135,43 @@ def test_interrupted_at_each_station_ends_with_the_same_table(finished, corpus, 
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, interrupting)
             with pytest.raises(KeyboardInterrupt):
-                run_all(layers)
+                run_all(config)
 
     interrupt(protocol_building, "split_utterances", 1)
     interrupt(StoreWriter, "commit", 2)
-    interrupt(RunFolder, "read_outcome", 1)  # when the first of two cells is done
+    interrupt(RunFolder, "read_outcome", 1)  # when the first of two runs is done
     interrupt(classification, "write_text", 2)
-    run_all(layers)
-    tables = [Layout.of(each.resolve()).tables / "table4.csv" for each in (finished, layers)]
+    run_all(config)
+    tables = [Layout.of(each.resolve()).tables / "table4.csv" for each in (finished, config)]
     assert tables[0].read_bytes() == tables[1].read_bytes()
 
 
 def test_changed_settings_make_a_run_of_their_own(finished, corpus):
-    cells = load_cells(finished)
-    other = load_cells(read_layers([*words(corpus, "uninterrupted"), "train.mixup=none"]))
-    assert all(RunFolder(cell.folder).is_finished for cell in cells)
-    assert not any(RunFolder(cell.folder).is_finished for cell in other)
+    runs = load_runs(finished)
+    other = load_runs(read_config([*words(corpus, "uninterrupted"), "train.mixup=none"]))
+    assert all(RunFolder(run.folder).is_finished for run in runs)
+    assert not any(RunFolder(run.folder).is_finished for run in other)
     with pytest.raises(UserError, match=r"04_preprocess_dataset\.py"):
-        load_cells(read_layers([*words(corpus, "uninterrupted"), "seed=1"]))
+        load_runs(read_config([*words(corpus, "uninterrupted"), "seed=1"]))
 
 
 def test_a_swapped_back_end_gets_its_own_name(corpus):
     assert system_label(load_settings(words(corpus, "x"))) == "lfcc_ecapa_tdnn"
     swapped = load_settings([*words(corpus, "x"), "backend=resnet18"])
     assert system_label(swapped) == "lfcc_resnet18"
-    assert cell_of(swapped, "store").folder.parent.name == "lfcc_resnet18"
+    assert run_of(swapped, "store").folder.parent.name == "lfcc_resnet18"
 
 
 def test_settings_that_make_two_systems_one_are_refused(corpus):
-    layers = read_layers([*words(corpus, "uninterrupted"), "experiment.systems=[lfcc_ecapa_tdnn,lfcc_resnet18]", "backend=resnet18"])
+    config = read_config([*words(corpus, "uninterrupted"), "experiment.systems=[lfcc_ecapa_tdnn,lfcc_resnet18]", "backend=resnet18"])
     with pytest.raises(UserError, match="are the same system"):
-        load_cells(layers)
+        load_runs(config)
 
 
 def test_a_step_without_the_one_before_names_its_command(corpus):
-    layers = read_layers(words(corpus, "nothing"))
+    config = read_config(words(corpus, "nothing"))
     with pytest.raises(UserError, match=r"Run: python scripts/02_build_protocols\.py"):
-        load_cells(layers)
+        load_runs(config)
 
 
 def test_bad_audio_is_named_and_can_be_left_out(corpus, tmp_path):

@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from sourcetracing.models.backends.synced_batch_norm import SyncedBatchNorm, synced
 from torch import distributed, nn
 
-from models.synced_batch_norm import SyncedBatchNorm, synced
-from sourcetracing.checkpoints import load_checkpoint
-from sourcetracing.joint_training import train_in_turn
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.settings_io import PROJECT_ROOT
+from sourcetracing.settings.reading import PROJECT_ROOT
+from sourcetracing.training.checkpoints import load_checkpoint
+from sourcetracing.training.joint import train_in_turn
+from sourcetracing.training.run_folder import RunFolder
 from tests.fine_tuned_setup import prepared, words, write_stand_ins
 
 # Without dropout: its masks cannot be the same for another division of the rows. ECAPA-TDNN has BatchNorm throughout and no dropout.
@@ -70,13 +70,13 @@ def test_two_processes_learn_what_one_learns(root, tmp_path):
     script.write_text(IN_DOUBLE_PRECISION)
     histories, weights = [], []
     for processes in (1, 2):
-        cell = prepared(root, tmp_path / str(processes), *SYSTEM)
+        run = prepared(root, tmp_path / str(processes), *SYSTEM)
         command = [str(script), *words(root, tmp_path / str(processes), "train.languages=[en]", *SYSTEM)]
         result = launch(*command, processes=processes)
         assert result.returncode == 0, result.stderr
         assert result.stdout.count("wrote ") == 1  # the second process does not talk
-        histories.append(pd.read_csv(RunFolder(cell.folder).history).drop(columns="seconds"))
-        weights.append(load_checkpoint(RunFolder(cell.folder).weights)[0])
+        histories.append(pd.read_csv(RunFolder(run.folder).history).drop(columns="seconds"))
+        weights.append(load_checkpoint(RunFolder(run.folder).weights)[0])
     pd.testing.assert_frame_equal(*histories, rtol=1e-4)
     assert histories[0]["train_loss"].nunique() == 3
     assert set(weights[0]) == set(weights[1])
@@ -86,13 +86,13 @@ def test_two_processes_learn_what_one_learns(root, tmp_path):
 
 def test_killed_and_run_again_by_another_number_of_processes_it_ends(root, tmp_path):
     options = [*SYSTEM, "train.micro_batch_size=4", "experiment.systems=[xlsr_aasist]", "experiment.train_sets=[en]"]
-    cell = prepared(root, tmp_path, *options)
+    run = prepared(root, tmp_path, *options)
     crash = tmp_path / "crash.py"
     crash.write_text(CRASH_AFTER_TWO_EPOCHS)
     assert launch(str(crash), *words(root, tmp_path, *options)).returncode != 0
-    folder = RunFolder(cell.folder)
+    folder = RunFolder(run.folder)
     assert folder.num_epochs_done() == 2 and not folder.is_finished
-    train_in_turn([cell])
+    train_in_turn([run])
     assert folder.is_finished and folder.num_epochs_done() == 3
     assert pd.read_csv(folder.history)["train_loss"].notna().all()
 

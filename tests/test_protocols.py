@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.config import Settings, Split
 from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances, utterance_id
 from sourcetracing.errors import UserError
-from sourcetracing.protocols import check_protocol, count_utterances, load_protocol, read_table, select, split_utterances
+from sourcetracing.protocols.table import check_protocol, count_utterances, load_protocol, read_table, select, split_utterances
+from sourcetracing.settings.schema import Settings, Split
 
 
 def make_utterances(per_group: int = 40) -> pd.DataFrame:

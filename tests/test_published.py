@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from fake_scores import fake_settings
 
-from sourcetracing import metrics
 from sourcetracing.errors import UserError
+from sourcetracing.metrics import classification as metrics
 from sourcetracing.published import (
     notes_of_cell,
     notes_of_mean,
@@ -19,7 +19,7 @@ from sourcetracing.published import (
     published_reports,
     published_table,
 )
-from sourcetracing.tables import POOLED, ScoredRun, make_tables
+from sourcetracing.tables.making import POOLED, ScoredRun, make_tables
 
 LANGUAGES = ["en", "de", "fr", "it", "pl", "ru"]
 FAMILIES = ["en+de", "fr+it", "pl+ru"]

@@ -13,8 +13,8 @@ import pytest
 
 from sourcetracing.corpora import demo, mcl_mlaad
 from sourcetracing.corpora.mlaad import META_COLUMNS, model_dir_of, read_meta
-from sourcetracing.files import write_text
-from sourcetracing.settings_io import PROJECT_ROOT, load_settings
+from sourcetracing.runtime.files import write_text
+from sourcetracing.settings.reading import PROJECT_ROOT, load_settings
 
 DEMO_SOURCES = ("griffin_lim", "espeak_formant", "espeak_klatt", "lpc_vocoder")
 LANGUAGES = ("en", "ru")
@@ -79,7 +79,7 @@ def test_mcl_mlaad_runs_to_the_end(mlaad_root, demo_root, tmp_path):
     run("scripts/04_preprocess_dataset.py", *words)
     run("scripts/05_train_matrix.py", *words)
     run("scripts/06_get_classification_metrics.py", *words)
-    run("scripts/08_make_tables.py", *words)
+    run("scripts/13_make_tables.py", *words)
     table = pd.read_csv(tmp_path / "mcl_mlaad" / "tables" / "table4.csv")
     assert set(table["train"]) >= set(LANGUAGES)
     assert (tmp_path / "mcl_mlaad" / "label_assignment.txt").read_text().splitlines()[0].startswith("griffin_lim ")

@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 from fake_scores import fake_runs, fake_settings
 
-from sourcetracing import colours, figures, table_text
-from sourcetracing.leakage import audit
-from sourcetracing.report import write_report
-from sourcetracing.settings_io import to_yaml
-from sourcetracing.tables import CROSS, MONO, make_tables
+from sourcetracing.drawing import colours
+from sourcetracing.protocols.leakage import audit
+from sourcetracing.report.results_tab import write_report
+from sourcetracing.settings.reading import to_yaml
+from sourcetracing.tables import pictures as figures
+from sourcetracing.tables import text as table_text
+from sourcetracing.tables.making import CROSS, MONO, make_tables
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 CORPUS = pd.DataFrame({"language": ["en", "de", "total"], "utterances": [160, 161, 321], "hours": [0.223, 0.25, 0.473]})

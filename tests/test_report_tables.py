@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from fake_scores import fake_settings
 
-from sourcetracing.claims import check_claims
-from sourcetracing.comparison import add_published
-from sourcetracing.report import write_report
-from sourcetracing.report_tables import claims_tab, shortcuts_tab, speakers_tab, tabs_of_tables
-from sourcetracing.settings_io import to_yaml
-from sourcetracing.significance import compare_systems, rank_stability
-from sourcetracing.table_plans import read_plan
-from sourcetracing.tables import make_tables
+from sourcetracing.report.results_tab import write_report
+from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab, tabs_of_tables
+from sourcetracing.settings.reading import to_yaml
+from sourcetracing.tables.claims import check_claims
+from sourcetracing.tables.comparison import add_published
+from sourcetracing.tables.making import make_tables
+from sourcetracing.tables.significance import compare_systems, rank_stability
+from sourcetracing.training.table_plans import read_plan
 from tests.test_report import CHROMIUM, ENVIRONMENT, Page, browser_width, dump_dom
 from tests.test_table_plans import SIX, runs_of
 

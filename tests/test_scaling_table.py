@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 
-from sourcetracing.settings_io import PROJECT_ROOT
+from sourcetracing.settings.reading import PROJECT_ROOT
 
 
 def test_the_tables_of_the_docs_are_those_of_the_script(capsys):

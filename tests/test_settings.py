@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sourcetracing.cli import run_script
-from sourcetracing.config import Executor
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import PROJECT_ROOT, load_settings, read_layers, to_yaml
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import PROJECT_ROOT, load_settings, read_config, to_yaml
+from sourcetracing.settings.schema import Executor
 
 DEMO = str(PROJECT_ROOT / "configs" / "demo.yaml")
 
@@ -52,8 +52,8 @@ def test_resolved_settings_can_be_read_back(tmp_path):
 
 
 def test_changes_apply_after_the_command_line():
-    layers = read_layers([DEMO, "train.languages=[de]"])
-    assert layers.resolve({"train.languages": ["fr"], "train.seed": 3}).train.languages == ["fr"]
+    config = read_config([DEMO, "train.languages=[de]"])
+    assert config.resolve({"train.languages": ["fr"], "train.seed": 3}).train.languages == ["fr"]
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ FLAGS = {"--check": "looks", "--shard i/n": "takes a part"}
 def test_flags_stand_anywhere_and_may_have_a_value(words, flags, capsys):
     given = []
 
-    def work(layers, chosen):
-        given.append((layers.resolve().train.epochs, chosen))
+    def work(config, chosen):
+        given.append((config.resolve().train.epochs, chosen))
 
     for argv in ([*words, DEMO, "train.epochs=3"], [DEMO, "train.epochs=3", *words]):
         with pytest.raises(SystemExit) as ended:
@@ -176,14 +176,14 @@ def test_flags_stand_anywhere_and_may_have_a_value(words, flags, capsys):
 )
 def test_mistaken_flags_get_one_line(words, message, capsys):
     with pytest.raises(SystemExit) as ended:
-        run_script(lambda layers, chosen: pytest.fail("ran"), doc="", uses=[], flags=FLAGS, argv=[DEMO, *words])
+        run_script(lambda config, chosen: pytest.fail("ran"), doc="", uses=[], flags=FLAGS, argv=[DEMO, *words])
     shown = capsys.readouterr().err
     assert ended.value.code == 2 and shown.startswith(f"error: {message}") and shown.count("\n") == 1
 
 
 def test_help_shows_a_flags_value(capsys):
     with pytest.raises(SystemExit) as ended:
-        run_script(lambda layers, chosen: pytest.fail("ran"), doc="", uses=["executor"], flags=FLAGS, argv=["--shard", "1/2", DEMO, "-h"])
+        run_script(lambda config, chosen: pytest.fail("ran"), doc="", uses=["executor"], flags=FLAGS, argv=["--shard", "1/2", DEMO, "-h"])
     shown = capsys.readouterr().out
     assert ended.value.code == 0
     assert "[--check] [--shard i/n]" in shown and "takes a part" in shown and "executor.kind=local" in shown
@@ -194,4 +194,4 @@ def test_every_yaml_we_ship_resolves():
     assert len(files) >= 5
     for file in files:
         for system in ("lfcc_aasist", "lfcc_resnet18", "lfcc_ecapa_tdnn"):
-            assert read_layers([str(file)]).resolve(system=system).system == system
+            assert read_config([str(file)]).resolve(system=system).system == system

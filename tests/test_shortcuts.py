@@ -12,24 +12,24 @@ import pytest
 import soundfile
 import torch
 
-from sourcetracing import extraction
-from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import load_cells
-from sourcetracing.feature_data import open_store
-from sourcetracing.features import extract_features
+from sourcetracing.features import blocks as extraction
+from sourcetracing.features.extracting import extract_features
+from sourcetracing.features.rows import open_store
 from sourcetracing.layout import Layout
-from sourcetracing.protocol_building import build_protocols
-from sourcetracing.protocols import load_protocol
-from sourcetracing.scoring import read_scores, score_cell
-from sourcetracing.settings_io import PROJECT_ROOT, read_layers
+from sourcetracing.protocols.building import build_protocols
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.scoring.scores import read_scores, score_run
+from sourcetracing.settings.reading import PROJECT_ROOT, read_config
+from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts import cue_table as cue_table_module
 from sourcetracing.shortcuts.audit import Audit, audit_shortcuts, best_system, means_table, summary, verdict
 from sourcetracing.shortcuts.baselines import SYSTEMS, score_cues, shortcut_runs, stored_shortcut_runs, train_cues
 from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import ALL_CUES
-from sourcetracing.tables import CELL_COLUMNS, MEAN_COLUMNS, ScoredRun, make_tables, mean_of
-from sourcetracing.training import train_cell
+from sourcetracing.tables.making import CELL_COLUMNS, MEAN_COLUMNS, ScoredRun, make_tables, mean_of
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.runs import load_runs
 from tests.audio_files import write_noises, write_responses
 from tests.fake_scores import fake_runs, fake_settings
 
@@ -65,7 +65,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def new_experiment(root: Path, name: str, *more: str) -> Settings:
-    settings = read_layers([*words(root, name), *more]).resolve()
+    settings = read_config([*words(root, name), *more]).resolve()
     build_protocols(settings)
     return settings
 
@@ -79,7 +79,7 @@ def settings(root: Path) -> Settings:
 
 
 def run_script(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(PROJECT_ROOT / "scripts" / "09_audit_shortcuts.py"), "configs/tiny.yaml", *arguments]
+    command = [sys.executable, str(PROJECT_ROOT / "scripts" / "11_audit_shortcuts.py"), "configs/tiny.yaml", *arguments]
     return subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=120)
 
 
@@ -227,8 +227,8 @@ def test_other_tables_of_an_experiment_get_their_training_sets(root):
     settings = new_experiment(root, "families", "experiment.tables=[figure4,table4]")
     runs = shortcut_runs(settings)
     assert list(dict.fromkeys(run.train_set for run in runs)) == ["en+de", "en", "de"]
-    layers = read_layers([*words(root, "families"), "experiment.tables=[figure4,table4]"])
-    cells = audit_shortcuts(layers).tables.cells
+    config = read_config([*words(root, "families"), "experiment.tables=[figure4,table4]"])
+    cells = audit_shortcuts(config).tables.cells
     assert set(zip(cells["train"], cells["test"], strict=True)) == {("en+de", "en+de")}
 
 
@@ -247,19 +247,19 @@ def test_a_training_set_with_one_source_is_refused(root, tmp_path):
 
 def test_runs_are_rows_of_the_same_tables(root, settings):
     """A network that really was trained and scored, and the baselines, in one table."""
-    layers = read_layers(words(root, "leaky"))
+    config = read_config(words(root, "leaky"))
     utterances, protocol = load_protocol(settings, Layout.of(settings).root)
     extract_features(settings, utterances, protocol)
-    cells = load_cells(layers)
+    cells = load_runs(config)
     for cell in cells:
-        train_cell(cell, open_store(cell.settings), torch.device("cpu"))
-        score_cell(cell, open_store(cell.settings), torch.device("cpu"))
+        train_run(cell, open_store(cell.settings), torch.device("cpu"))
+        score_run(cell, open_store(cell.settings), torch.device("cpu"))
     trained, baseline = read_scores(cells[0], "eval"), stored_shortcut_runs(settings)[0].scores
     assert list(baseline.columns) == list(trained.columns)
     shared = ["utt_id", "variant", "split", "language", "source", "label"]
     pd.testing.assert_frame_equal(baseline[shared], trained[shared], check_dtype=False)
 
-    audit = audit_shortcuts(layers)
+    audit = audit_shortcuts(config)
     assert audit.best_trained == "lfcc_ecapa_tdnn"
     written = pd.read_csv(Layout.of(settings).shortcut_table)
     assert list(written.columns) == CELL_COLUMNS

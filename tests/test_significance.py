@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.claims import CLAIMS, check_claims
-from sourcetracing.experiment_report import with_transcripts_as_units
-from sourcetracing.significance import cells_of_kind, compare_systems, contrast, rank_stability
-from sourcetracing.table_plans import read_plan
-from sourcetracing.tables import ScoredRun, Tables, make_tables
+from sourcetracing.report.experiment import with_transcripts_as_units
+from sourcetracing.tables.claims import CLAIMS, check_claims
+from sourcetracing.tables.making import ScoredRun, Tables, make_tables
+from sourcetracing.tables.significance import cells_of_kind, compare_systems, contrast, rank_stability
+from sourcetracing.training.table_plans import read_plan
 from tests.fake_scores import fake_scores, fake_settings
 from tests.test_table_plans import runs_of
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
-from sourcetracing.settings_io import load_settings
+from sourcetracing.settings.reading import load_settings
+from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.clustering import elbow, objective_curve, settle, spherical_kmeans, unit_rows
 from sourcetracing.speakers.counts import count_groups
 from sourcetracing.speakers.groups import balancing_threshold, check_thresholds, load_groups

@@ -15,12 +15,12 @@ import pytest
 import soundfile
 import torch
 
-from sourcetracing.audio import BadAudio
-from sourcetracing.config import Settings
+from sourcetracing.audio.reading import BadAudio
 from sourcetracing.errors import UserError
-from sourcetracing.files import digest_of_file
 from sourcetracing.layout import Layout
-from sourcetracing.settings_io import load_settings
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.reading import load_settings
+from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.embedders import load_embedder
 from sourcetracing.speakers.embeddings import embed_utterances
 from sourcetracing.speakers.labelling import label_speakers

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.config import Split
 from sourcetracing.errors import UserError
-from sourcetracing.files import digest_of_bytes
-from sourcetracing.protocols import balance_lines, split_balance, split_utterances
-from sourcetracing.seeding import rng
+from sourcetracing.protocols.table import balance_lines, split_balance, split_utterances
+from sourcetracing.runtime.files import digest_of_bytes
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.schema import Split
 
 LANGUAGES, SOURCES = ("de", "en", "ru"), ("bark", "griffin_lim", "vits", "xtts")
 

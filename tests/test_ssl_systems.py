@@ -9,20 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sourcetracing.models.frontends.ssl import SslEncoder
 
-from models.ssl import SslEncoder
-from sourcetracing.augment import Augmenter
 from sourcetracing.errors import UserError
-from sourcetracing.experiment_report import report_experiment
-from sourcetracing.experiments import front_ends, load_cells
-from sourcetracing.extraction import cropped_utterance
-from sourcetracing.features import extract_features, find_store
+from sourcetracing.features.augment import Augmenter
+from sourcetracing.features.blocks import cropped_utterance
+from sourcetracing.features.extracting import extract_features, find_store
+from sourcetracing.features.noise_bank import bank_manifests, open_banks
 from sourcetracing.layout import Layout
-from sourcetracing.noise_bank import bank_manifests, open_banks
-from sourcetracing.protocol_building import build_protocols
-from sourcetracing.protocols import load_protocol
-from sourcetracing.settings_io import Layers, load_settings, read_layers, read_yaml
-from sourcetracing.training_matrix import score_cells, train_cells
+from sourcetracing.protocols.building import build_protocols
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.report.experiment import report_experiment
+from sourcetracing.settings.reading import ConfigSources, load_settings, read_config, read_yaml
+from sourcetracing.training.matrix import score_runs, train_runs
+from sourcetracing.training.runs import front_ends, load_runs
 from tests.audio_files import write_noises
 from tests.test_pipeline import write_small_corpus
 from tests.tiny_ssl import WIDTH, save_tiny
@@ -58,17 +58,17 @@ def words(root: Path, exp: Path, *more: str) -> list[str]:
 
 
 def test_from_audio_to_tables_with_the_checkpoint_of_the_training_language(root, tmp_path):
-    layers = read_layers(words(root, tmp_path, "experiment.systems=[w2v2_base_aasist,w2v2_language_frozen_aasist]", "compute.workers=2"))
-    build_protocols(layers.resolve())
-    stores = [make_store(settings) for settings in front_ends(layers)]
+    config = read_config(words(root, tmp_path, "experiment.systems=[w2v2_base_aasist,w2v2_language_frozen_aasist]", "compute.workers=2"))
+    build_protocols(config.resolve())
+    stores = [make_store(settings) for settings in front_ends(config)]
     assert len(stores) == 3  # one for the base model, one for each language's
-    cells = load_cells(layers)
-    train_cells(cells)
-    score_cells(cells)
-    report_experiment(layers)
+    runs = load_runs(config)
+    train_runs(runs)
+    score_runs(runs)
+    report_experiment(config)
     table = pd.read_csv(tmp_path / "ssl" / "tables" / "table4.csv")
     assert set(table["system"]) == {"w2v2_base_aasist", "w2v2_language_frozen_aasist"}
-    models = {(cell.system, cell.train_set): read_yaml(cell.folder / "config.yaml")["ssl"]["model"] for cell in cells}
+    models = {(run.system, run.train_set): read_yaml(run.folder / "config.yaml")["ssl"]["model"] for run in runs}
     assert models["w2v2_language_frozen_aasist", "en"] == f"{root}/large-english"
     assert models["w2v2_language_frozen_aasist", "de"] == f"{root}/large-german"
     assert models["w2v2_base_aasist", "en"] == f"{root}/base"
@@ -78,8 +78,8 @@ def test_a_system_named_in_a_file_does_not_hide_those_of_the_experiment(root, tm
     """Else script 04 would make one store, and script 05 would send the user back to script 04 for ever."""
     (tmp_path / "mine.yaml").write_text("system: lfcc_aasist\nexperiment: {systems: [lfcc_aasist, w2v2_base_aasist]}\n")
     mine = [str(tmp_path / "mine.yaml"), *words(root, tmp_path)]
-    assert [settings.frontend for settings in front_ends(read_layers(mine))] == ["lfcc", "ssl"]
-    assert [settings.frontend for settings in front_ends(read_layers([*mine, "system=w2v2_base_aasist"]))] == ["ssl"]
+    assert [settings.frontend for settings in front_ends(read_config(mine))] == ["lfcc", "ssl"]
+    assert [settings.frontend for settings in front_ends(read_config([*mine, "system=w2v2_base_aasist"]))] == ["ssl"]
 
 
 def make_store(settings) -> Path:
@@ -170,4 +170,4 @@ def test_layers_that_are_no_numbers_are_refused():
         with pytest.raises(UserError, match="ssl.layer"):
             load_settings([f"ssl.layer={text}"])
     assert load_settings(["ssl.layer=7"]).ssl.layer == 7
-    assert isinstance(read_layers(["ssl.layer=last"]), Layers)
+    assert isinstance(read_config(["ssl.layer=last"]), ConfigSources)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sourcetracing.errors import UserError
-from sourcetracing.store import INDEX_COLUMNS, PARTIAL, PROGRESS, FeatureStore, StoreWriter, is_finished, only_writer, write_block
+from sourcetracing.features.store import INDEX_COLUMNS, PARTIAL, PROGRESS, FeatureStore, StoreWriter, is_finished, only_writer, write_block
 
 ROWS = np.random.default_rng(0).normal(size=(22, 3, 4)).astype(np.float16)
 INDEX = pd.DataFrame(
@@ -166,7 +166,7 @@ def test_a_missing_or_unfinished_store_names_the_next_command(folder, tmp_path):
 
 def test_too_little_disk_is_said_before_the_work(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("sourcetracing.store.disk_usage", lambda _: usage._replace(free=100))
+    monkeypatch.setattr("sourcetracing.features.store.disk_usage", lambda _: usage._replace(free=100))
     with pytest.raises(UserError, match="GB are free"):
         start(tmp_path / "store")
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from sourcetracing.seeding import rng
+from sourcetracing.runtime.seeding import rng
 from sourcetracing.synthesis import channel, plan, spectra
 from sourcetracing.synthesis.espeak import SAMPLE_RATE as ESPEAK_RATE
 from sourcetracing.synthesis.espeak import Espeak

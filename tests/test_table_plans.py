@@ -5,15 +5,16 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sourcetracing import table_plans, table_text
-from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import settings_of_cells
-from sourcetracing.experiments import test_sets as sets_tested
-from sourcetracing.figures import write_figures
-from sourcetracing.settings_io import read_layers
-from sourcetracing.table_plans import EXPERIMENTS_FOLDER, plans_of, read_plan
-from sourcetracing.tables import ScoredRun, make_tables, matrix_of, mean_of
+from sourcetracing.settings.reading import read_config
+from sourcetracing.settings.schema import Settings
+from sourcetracing.tables import text as table_text
+from sourcetracing.tables.making import ScoredRun, make_tables, matrix_of, mean_of
+from sourcetracing.tables.pictures import write_figures
+from sourcetracing.training import table_plans
+from sourcetracing.training.runs import settings_of_cells
+from sourcetracing.training.runs import test_sets as sets_tested
+from sourcetracing.training.table_plans import EXPERIMENTS_FOLDER, plans_of, read_plan
 from tests.fake_scores import fake_scores, fake_settings
 
 SIX = ["en", "de", "fr", "it", "pl", "ru"]
@@ -53,14 +54,14 @@ def test_sets_of_the_experiment_take_the_place_of_single_languages_in_table_4():
 
 
 def test_a_cell_is_trained_once_for_all_tables():
-    cells = settings_of_cells(read_layers([ALL_TABLES, "experiment.systems=[lfcc_ecapa_tdnn,lfcc_resnet18]"]))
+    cells = settings_of_cells(read_config([ALL_TABLES, "experiment.systems=[lfcc_ecapa_tdnn,lfcc_resnet18]"]))
     assert len(cells) == 2 * (6 + 3 + 6)
     keys = [(settings.system, tuple(settings.train.languages)) for settings in cells]
     assert len(set(keys)) == len(keys)
 
 
 def test_what_a_cell_is_tested_on_in_any_table():
-    settings = read_layers([ALL_TABLES]).resolve()
+    settings = read_config([ALL_TABLES]).resolve()
     assert sets_tested(settings, "en") == SIX
     assert sets_tested(settings, "en+de") == ["en+de", "fr+it", "pl+ru"]
     assert sets_tested(settings, "de+fr+it+pl+ru") == ["de+fr+it+pl+ru", "en"]

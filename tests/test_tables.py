@@ -6,10 +6,10 @@ import pytest
 from fake_scores import fake_runs, fake_settings
 from sklearn.metrics import f1_score
 
-from sourcetracing import table_text
 from sourcetracing.errors import UserError
-from sourcetracing.table_plans import read_plan
-from sourcetracing.tables import CELL_COLUMNS, CROSS, MONO, POOLED, expected_runs, kind_of_cell, make_tables, matrix_of, mean_of
+from sourcetracing.tables import text as table_text
+from sourcetracing.tables.making import CELL_COLUMNS, CROSS, MONO, POOLED, expected_runs, kind_of_cell, make_tables, matrix_of, mean_of
+from sourcetracing.training.table_plans import read_plan
 
 
 @pytest.fixture(scope="module")

@@ -16,33 +16,33 @@ import pytest
 import soundfile
 from scipy.special import log_softmax, softmax
 
-from sourcetracing.audio import BadAudio, load_utterance, resample, resample_blocks
-from sourcetracing.cli import run_tool
+from sourcetracing.audio.ffmpeg import run_pipe
+from sourcetracing.audio.reading import BadAudio, load_utterance, resample, resample_blocks
+from sourcetracing.audio.streaming import Windows, open_audio
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell
-from sourcetracing.ffmpeg import run_pipe
-from sourcetracing.scoring import is_scored, read_scores
-from sourcetracing.settings_io import PROJECT_ROOT
-from sourcetracing.tracing.audio_stream import Windows, open_audio
+from sourcetracing.runtime.cli import run_tool
+from sourcetracing.scoring.scores import is_scored, read_scores
+from sourcetracing.settings.reading import PROJECT_ROOT
 from sourcetracing.tracing.calibration import calibrate, calibration_error, fit_temperature, logits_of
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.job import Wishes, trace_files
-from sourcetracing.tracing.system import load_run, load_system
+from sourcetracing.tracing.system import load_system, run_in_folder
 from sourcetracing.tracing.tracer import Tracer, combine
 from sourcetracing.tracing.unknown import fit_rule
+from sourcetracing.training.runs import TrainingRun
 from tests.audio_files import RATE, write_wav
 from tests.tiny_ssl import save_tiny
 from tests.tracing_setup import CPU, random_run, trained_run
 
 
 @pytest.fixture(scope="module")
-def cell(tmp_path_factory: pytest.TempPathFactory) -> Cell:
+def run(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     return trained_run(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="module")
-def tracer(cell: Cell) -> Tracer:
-    return Tracer.load(cell.folder, [])
+def tracer(run: TrainingRun) -> Tracer:
+    return Tracer.load(run.folder, [])
 
 
 def run_script(name: str, *words: str | Path) -> int:
@@ -56,12 +56,12 @@ def run_script(name: str, *words: str | Path) -> int:
 # --- the system
 
 
-def test_logits_are_those_of_the_scores(cell):
-    system = load_system(cell.folder, CPU)
-    scores = read_scores(cell, "eval", unknown=True).query("variant == 'original'")
-    utterances = pd.read_csv(Path(cell.settings.paths.exp) / cell.settings.name / "utterances.csv").set_index("utt_id")
+def test_logits_are_those_of_the_scores(run):
+    system = load_system(run.folder, CPU)
+    scores = read_scores(run, "eval", unknown=True).query("variant == 'original'")
+    utterances = pd.read_csv(Path(run.settings.paths.exp) / run.settings.name / "utterances.csv").set_index("utt_id")
     for row in scores.itertuples():
-        waveform = load_utterance(Path(cell.settings.paths.corpus) / utterances.loc[row.utt_id, "path"], RATE)
+        waveform = load_utterance(Path(run.settings.paths.corpus) / utterances.loc[row.utt_id, "path"], RATE)
         _, window = next(iter(Windows([waveform], system.window_samples, 100)))
         _, logits = system(window[None])
         np.testing.assert_allclose(logits[0], [row.logit_0, row.logit_1], atol=2e-5)
@@ -138,18 +138,18 @@ def test_calibration_error_by_hand():
     assert calibration_error(probabilities, np.array([0, 1, 1, 1]), 10) == pytest.approx((2 * 0.45 + 2 * 0.375) / 4)
 
 
-def test_a_run_is_calibrated_once_on_known_rows_of_dev(cell, tracer):
-    content = json.loads((cell.folder / "calibration.json").read_text())
-    dev = read_scores(cell, "dev")
+def test_a_run_is_calibrated_once_on_known_rows_of_dev(run, tracer):
+    content = json.loads((run.folder / "calibration.json").read_text())
+    dev = read_scores(run, "dev")
     assert (dev["label"] >= 0).all()
     assert content["temperature"] == pytest.approx(fit_temperature(logits_of(dev), dev["label"].to_numpy()))
     assert content["after"]["dev"]["nll"] <= content["before"]["dev"]["nll"] + 0.01
     assert set(content["after"]) == {"dev", "eval"}
-    assert (cell.folder / "calibration.png").stat().st_size > 5000
-    before = (cell.folder / "calibration.json").stat().st_mtime_ns
-    calibrate(cell, CPU)
-    assert (cell.folder / "calibration.json").stat().st_mtime_ns == before
-    assert is_scored(cell, "dev") and is_scored(cell, "train")
+    assert (run.folder / "calibration.png").stat().st_size > 5000
+    before = (run.folder / "calibration.json").stat().st_mtime_ns
+    calibrate(run, CPU)
+    assert (run.folder / "calibration.json").stat().st_mtime_ns == before
+    assert is_scored(run, "dev") and is_scored(run, "train")
 
 
 def test_combining_windows():
@@ -163,10 +163,10 @@ def test_combining_windows():
 # --- known or unknown
 
 
-def test_the_threshold_is_dev_s_equal_error(cell, tracer):
-    dev = read_scores(cell, "dev", unknown=True)
+def test_the_threshold_is_dev_s_equal_error(run, tracer):
+    dev = read_scores(run, "dev", unknown=True)
     assert tracer.rule.eer is not None
-    embeddings = np.load(cell.folder / "scores" / "dev.embeddings.npy").astype(np.float32)
+    embeddings = np.load(run.folder / "scores" / "dev.embeddings.npy").astype(np.float32)
     called = tracer.rule.score(embeddings, logits_of(dev)) > tracer.rule.threshold
     is_unknown = dev["label"].to_numpy() < 0
     assert abs(called[~is_unknown].mean() - (1 - called[is_unknown].mean())) < 0.1
@@ -180,14 +180,14 @@ def test_without_unknown_sources_the_threshold_is_a_quantile(tmp_path):
     embeddings = np.load(closed.folder / "scores" / "dev.embeddings.npy").astype(np.float32)
     assert (rule.score(embeddings, logits_of(dev)) > rule.threshold).mean() == pytest.approx(0.05, abs=0.02)
     assert rule.eer is None and "dev has no unknown sources" in rule.origin
-    assert fit_rule(load_run(closed.folder, ["trace.detector=none"]), CPU) is None
+    assert fit_rule(run_in_folder(closed.folder, ["trace.detector=none"]), CPU) is None
 
 
-def test_every_detector_can_be_chosen(cell):
-    scores = read_scores(cell, "dev", unknown=True)
-    embeddings = np.load(cell.folder / "scores" / "dev.embeddings.npy").astype(np.float32)
+def test_every_detector_can_be_chosen(run):
+    scores = read_scores(run, "dev", unknown=True)
+    embeddings = np.load(run.folder / "scores" / "dev.embeddings.npy").astype(np.float32)
     for name in ("max_softmax", "mahalanobis", "nearest_neighbours"):
-        rule = fit_rule(load_run(cell.folder, [f"trace.detector={name}"]), CPU)
+        rule = fit_rule(run_in_folder(run.folder, [f"trace.detector={name}"]), CPU)
         assert rule.name == name
         assert np.isfinite(rule.score(embeddings, logits_of(scores))).all()
 
@@ -281,18 +281,18 @@ def test_folders_and_patterns(tmp_path):
         list_files([])
 
 
-def test_a_broken_file_is_named_and_the_others_go_on(cell, tmp_path, capsys):
+def test_a_broken_file_is_named_and_the_others_go_on(run, tmp_path, capsys):
     for name in ("1.wav", "2.wav"):
         write_wav(tmp_path / "in" / name, 2, 1)
     write_text(tmp_path / "in" / "broken.wav")
     wishes = Wishes(tmp_path / "o.json", tmp_path / "o.csv", tmp_path / "pictures")
-    arguments = ([str(tmp_path / "in")], str(cell.folder), ["trace.overlap=0"], wishes)
+    arguments = ([str(tmp_path / "in")], str(run.folder), ["trace.overlap=0"], wishes)
     with pytest.raises(UserError, match=r"1 of 3 files could not be traced.*broken\.wav"):
         trace_files(*arguments)
     shown = capsys.readouterr().out
     assert "broken.wav: NOT TRACED: cannot be read as audio" in shown
     assert "does not tell fake from genuine" in shown
-    check_json(json.loads((tmp_path / "o.json").read_text()), cell)
+    check_json(json.loads((tmp_path / "o.json").read_text()), run)
     table = pd.read_csv(tmp_path / "o.csv")
     assert table["status"].tolist() == ["traced", "traced", "failed"]
     np.testing.assert_allclose(table.loc[:1, ["p_source0", "p_source1"]].sum(axis=1), 1, atol=1e-5)
@@ -310,7 +310,7 @@ def test_a_broken_file_is_named_and_the_others_go_on(cell, tmp_path, capsys):
     assert (tmp_path / "pictures" / "1.wav.png").stat().st_mtime_ns == traced_at
 
 
-def check_json(content: dict, cell: Cell) -> None:
+def check_json(content: dict, run: TrainingRun) -> None:
     assert content["system"]["classes"] == ["source0", "source1"]
     assert content["unknown"]["detector"] == "nsd"
     assert len(content["when_not_to_believe"]) >= 5
@@ -325,32 +325,32 @@ def check_json(content: dict, cell: Cell) -> None:
     assert all(sum(window["probabilities"].values()) == pytest.approx(1, abs=1e-4) for window in traced["windows"])
 
 
-def test_another_file_is_not_overwritten(cell, tmp_path):
+def test_another_file_is_not_overwritten(run, tmp_path):
     write_wav(tmp_path / "a.wav", 1, 1)
     (tmp_path / "o.json").write_text('{"mine": 1, "files": 3}\n')
     with pytest.raises(UserError, match="is not a result of this script"):
-        trace_files([str(tmp_path / "a.wav")], str(cell.folder), ["trace.overlap=0"], Wishes(json=tmp_path / "o.json"))
+        trace_files([str(tmp_path / "a.wav")], str(run.folder), ["trace.overlap=0"], Wishes(json=tmp_path / "o.json"))
     assert (tmp_path / "o.json").read_text() == '{"mine": 1, "files": 3}\n'
 
 
 # --- wrong runs, wrong words
 
 
-def test_what_is_no_run_is_refused(cell, tmp_path):
+def test_what_is_no_run_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="is no folder"):
-        load_run(tmp_path / "nowhere")
+        run_in_folder(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="there is no config.yaml in it"):
-        load_run(tmp_path / "empty")
-    with pytest.raises(UserError, match=f"holds some; name one of them: .*{cell.folder.name}"):
-        load_run(cell.folder.parent)
+        run_in_folder(tmp_path / "empty")
+    with pytest.raises(UserError, match=f"holds some; name one of them: .*{run.folder.name}"):
+        run_in_folder(run.folder.parent)
     with pytest.raises(UserError, match="trace.overlap"):
-        load_run(cell.folder, ["trace.overlap=1"])
+        run_in_folder(run.folder, ["trace.overlap=1"])
 
 
-def test_damaged_runs_are_refused(cell, tmp_path):
+def test_damaged_runs_are_refused(run, tmp_path):
     def copy(name: str) -> Path:
-        return Path(shutil.copytree(cell.folder, tmp_path / name))
+        return Path(shutil.copytree(run.folder, tmp_path / name))
 
     damaged = copy("damaged")
     (damaged / "model.safetensors").write_bytes((damaged / "model.safetensors").read_bytes()[:1000])
@@ -363,25 +363,25 @@ def test_damaged_runs_are_refused(cell, tmp_path):
     other = copy("other")
     (other / "classes.json").write_text('["source1", "source0"]')
     with pytest.raises(UserError, match="was trained on the classes"):
-        load_run(other)
+        run_in_folder(other)
     with pytest.raises(UserError, match="has shape"):
         (other / "classes.json").unlink()
         load_system(other, CPU, ["corpus.sources=[source0,source1,source2]"])
 
 
-def test_the_script(cell, tmp_path, capsys, monkeypatch):
+def test_the_script(run, tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(PROJECT_ROOT / "scripts"))
-    script = "12_trace_audio.py"
+    script = "trace_audio.py"
     write_wav(tmp_path / "a=b.wav", 1, 1)
-    assert run_script(script, tmp_path / "a=b.wav", "--run", cell.folder, "trace.overlap=0", "trace.top_k=1") == 0
+    assert run_script(script, tmp_path / "a=b.wav", "--run", run.folder, "trace.overlap=0", "trace.top_k=1") == 0
     assert "a=b.wav: 1.0 s, 2 windows" in capsys.readouterr().out
-    assert run_script(script, tmp_path / "none.wav", "--run", cell.folder) == 2
+    assert run_script(script, tmp_path / "none.wav", "--run", run.folder) == 2
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: 1 of 1 files could not be traced")
     wrong = {
         "which system": ["x.wav"],
         "--rum: there are no flags": ["--rum", "x"],
         "which files": ["--run", "x"],
-        "unknown setting 'trace.hop'": [tmp_path / "a=b.wav", "--run", cell.folder, "trace.hop=1"],
+        "unknown setting 'trace.hop'": [tmp_path / "a=b.wav", "--run", run.folder, "trace.hop=1"],
     }
     for line, words in wrong.items():
         assert run_script(script, *words) == 2
@@ -391,14 +391,14 @@ def test_the_script(cell, tmp_path, capsys, monkeypatch):
     assert "trace.overlap=0.5" in capsys.readouterr().out
 
 
-def test_memory_does_not_grow_with_the_file(cell, tmp_path):
+def test_memory_does_not_grow_with_the_file(run, tmp_path):
     minute = np.random.default_rng(0).normal(0, 0.1, (60 * 44100, 2)).astype(np.float32)
     minute[5 * 44100 :] = 0  # silent windows are read and resampled, but cost no network
     for name, minutes in (("1.wav", 1), ("10.wav", 10)):
         with soundfile.SoundFile(tmp_path / name, "w", 44100, 2) as file:
             for _ in range(minutes):
                 file.write(minute)
-    done = subprocess.run([sys.executable, "-c", PEAKS, cell.folder, tmp_path], cwd=PROJECT_ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", PEAKS, run.folder, tmp_path], cwd=PROJECT_ROOT, capture_output=True, text=True)
     short_mb, long_mb = map(float, done.stdout.split()[-2:])
     assert long_mb - short_mb < 60  # the file is 212 MB as samples, 38 MB as one channel at 16 kHz
 

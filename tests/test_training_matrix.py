@@ -1,4 +1,4 @@
-"""Many cells: shards, locks, and what the scripts say while some are missing."""
+"""Many runs: shards, locks, and what the scripts say while some are missing."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 
 import pytest
 
-from sourcetracing.cli import run_script
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import load_cells
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.settings_io import PROJECT_ROOT, Layers, read_layers, to_yaml
-from sourcetracing.training_matrix import train_cells
-from sourcetracing.training_plan import read_shard
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import PROJECT_ROOT, ConfigSources, read_config, to_yaml
+from sourcetracing.training.matrix import train_runs
+from sourcetracing.training.plan import read_shard
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import load_runs
 from tests.small_experiment import SmallExperiment
 
 
 @pytest.fixture
-def layers(tmp_path: Path) -> Layers:
-    """An experiment of three cells (seeds) whose features are there."""
+def layers(tmp_path: Path) -> ConfigSources:
+    """An experiment of three runs (seeds) whose features are there."""
     experiment = SmallExperiment.write(tmp_path, num_utterances=18)
     settings = experiment.settings("matrix")
     settings.train.epochs, settings.experiment.seeds, settings.evaluation.bootstrap_samples = 2, [1, 2, 3], 20
     experiment.prepare(settings)
     (tmp_path / "matrix.yaml").write_text(to_yaml(settings), encoding="utf-8")
-    return read_layers([str(tmp_path / "matrix.yaml")])
+    return read_config([str(tmp_path / "matrix.yaml")])
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
 
 def test_shards_are_disjoint_complete_and_have_their_share_of_each_system():
     systems = ("aasist", "resnet18", "ecapa_tdnn")
-    cells = [(system, train_set) for system in systems for train_set in ("en", "de", "fr", "it", "pl", "ru")]
+    runs = [(system, train_set) for system in systems for train_set in ("en", "de", "fr", "it", "pl", "ru")]
     for num_shards in (1, 2, 3, 4, 5, 18, 30):
-        shards = [cells[read_shard(f"{number}/{num_shards}")] for number in range(1, num_shards + 1)]
-        assert sorted(cell for shard in shards for cell in shard) == sorted(cells)
+        shards = [runs[read_shard(f"{number}/{num_shards}")] for number in range(1, num_shards + 1)]
+        assert sorted(run for shard in shards for run in shard) == sorted(runs)
         for wanted in ("", *systems):
             counts = [sum(system.startswith(wanted) for system, _ in shard) for shard in shards]
             assert max(counts) - min(counts) <= 1
@@ -60,26 +60,26 @@ def test_a_bad_shard_is_one_clear_line(text, script, capsys):
 
 
 def test_until_all_shards_are_trained_the_scripts_say_what_is_missing(layers, script, capsys):
-    cells, train, metrics = load_cells(layers), script("05_train_matrix")["main"], script("06_get_classification_metrics")["main"]
-    with pytest.raises(UserError, match=r"^3 of 3 cells are not trained \(first: lfcc_ecapa_tdnn on en, seed 1\)\. Run: .*05_train"):
+    runs, train, metrics = load_runs(layers), script("05_train_matrix")["main"], script("06_get_classification_metrics")["main"]
+    with pytest.raises(UserError, match=r"^3 of 3 runs are not trained \(first: lfcc_ecapa_tdnn on en, seed 1\)\. Run: .*05_train"):
         metrics(layers)
     train(layers, {"--shard": "2/2"})
-    assert [RunFolder(cell.folder).is_finished for cell in cells] == [False, True, False]
+    assert [RunFolder(run.folder).is_finished for run in runs] == [False, True, False]
     shown = capsys.readouterr().out
-    assert "05 training: 1 of 3 cells" in shown
-    assert "2 of all 3 cells are not trained yet" in shown
+    assert "05 training: 1 of 3 runs" in shown
+    assert "2 of all 3 runs are not trained yet" in shown
     metrics(layers)
     shown = capsys.readouterr().out
     assert shown.count("eval: en") == 1
-    assert "2 of 3 cells are not trained (first: lfcc_ecapa_tdnn on en, seed 1)" in shown
-    script("08_make_tables")["main"](layers)
+    assert "2 of 3 runs are not trained (first: lfcc_ecapa_tdnn on en, seed 1)" in shown
+    script("13_make_tables")["main"](layers)
     assert "2 of 3 runs have no scores yet" in capsys.readouterr().out
 
 
 def test_cells_that_another_process_trains_come_last_and_are_waited_for(layers, capsys):
-    cells = load_cells(layers)[:2]
-    folders = [RunFolder(cell.folder) for cell in cells]
-    training = threading.Thread(target=train_cells, args=[cells], daemon=True)
+    runs = load_runs(layers)[:2]
+    folders = [RunFolder(run.folder) for run in runs]
+    training = threading.Thread(target=train_runs, args=[runs], daemon=True)
     with folders[0].only_trainer(wait=False):
         assert [folder.is_being_trained for folder in folders] == [True, False]
         with pytest.raises(UserError, match=f"another process is training {folders[0].path}"), folders[0].only_trainer(wait=False):

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell, load_cell
-from sourcetracing.feature_data import UNKNOWN_LABEL, label_ids, open_store, select_rows
-from sourcetracing.scoring import read_embeddings, read_scores, score_cell, scores_path
-from sourcetracing.training import train_cell
+from sourcetracing.features.rows import UNKNOWN_LABEL, label_ids, open_store, select_rows
+from sourcetracing.scoring.scores import read_embeddings, read_scores, score_run, scores_path
+from sourcetracing.settings.schema import Settings
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.runs import TrainingRun, load_run
 from tests.small_experiment import SmallExperiment
 
 CPU = torch.device("cpu")
@@ -33,11 +33,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def cell(settings: Settings) -> Cell:
-    cell = load_cell(settings)
-    train_cell(cell, open_store(settings), CPU)
-    score_cell(cell, open_store(settings), CPU)
-    return cell
+def run(settings: Settings) -> TrainingRun:
+    run = load_run(settings)
+    train_run(run, open_store(settings), CPU)
+    score_run(run, open_store(settings), CPU)
+    return run
 
 
 def test_they_have_a_label_of_their_own():
@@ -54,21 +54,21 @@ def test_the_store_holds_them_and_nothing_learns_from_them(settings):
 
 
 @pytest.mark.parametrize("split", ["dev", "eval"])
-def test_scores_have_them_and_tables_do_not_see_them(cell, split):
-    known, everything = read_scores(cell, split), read_scores(cell, split, unknown=True)
+def test_scores_have_them_and_tables_do_not_see_them(run, split):
+    known, everything = read_scores(run, split), read_scores(run, split, unknown=True)
     strangers = everything["source"] == "stranger"
     assert strangers.any() and not strangers.all()
     assert (everything["label"] == UNKNOWN_LABEL).equals(strangers)
     pd.testing.assert_frame_equal(known, everything[~strangers].reset_index(drop=True))
-    assert len(read_embeddings(cell, split)) == len(everything)
+    assert len(read_embeddings(run, split)) == len(everything)
     assert np.isfinite(everything[["logit_0", "logit_1"]]).all(axis=None)
 
 
-def test_a_missing_embeddings_file_is_named(cell, settings):
-    path = scores_path(cell, "eval").with_suffix(".embeddings.npy")
+def test_a_missing_embeddings_file_is_named(run, settings):
+    path = scores_path(run, "eval").with_suffix(".embeddings.npy")
     hidden = path.rename(path.with_suffix(".gone"))
     try:
         with pytest.raises(UserError, match=r"eval\.embeddings\.npy is missing.*script 06"):
-            read_embeddings(cell, "eval")
+            read_embeddings(run, "eval")
     finally:
         hidden.rename(path)

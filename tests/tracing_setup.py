@@ -6,23 +6,23 @@ from pathlib import Path
 
 import torch
 
-from sourcetracing.checkpoints import learned_tensors, save_checkpoint
-from sourcetracing.config import Settings
-from sourcetracing.experiments import Cell, load_cell
-from sourcetracing.extraction import crop_samples
-from sourcetracing.feature_data import open_store
-from sourcetracing.front_end import build_front_end
-from sourcetracing.networks import build_model
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.scoring import score_cell
-from sourcetracing.settings_io import load_settings
-from sourcetracing.training import train_cell
+from sourcetracing.features.blocks import crop_samples
+from sourcetracing.features.front_end import build_front_end
+from sourcetracing.features.rows import open_store
+from sourcetracing.scoring.scores import score_run
+from sourcetracing.settings.reading import load_settings
+from sourcetracing.settings.schema import Settings
+from sourcetracing.training.checkpoints import learned_tensors, save_checkpoint
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.networks import build_model
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun, load_run
 from tests.small_experiment import SmallExperiment
 
 CPU = torch.device("cpu")
 
 
-def trained_run(root: Path, *, unknown: bool = True) -> Cell:
+def trained_run(root: Path, *, unknown: bool = True) -> TrainingRun:
     """A narrow ECAPA-TDNN on half-second crops of two sources; with `unknown`, a third one has utterances in dev and eval."""
     experiment = SmallExperiment.write(root, num_utterances=48)
     if unknown:
@@ -32,10 +32,10 @@ def trained_run(root: Path, *, unknown: bool = True) -> Cell:
     settings.corpus.unknown_sources = ["stranger"] if unknown else []
     settings.train.epochs = 2
     experiment.prepare(settings)
-    cell = load_cell(settings)
-    train_cell(cell, open_store(settings), CPU)
-    score_cell(cell, open_store(settings), CPU)  # eval alone
-    return cell
+    run = load_run(settings)
+    train_run(run, open_store(settings), CPU)
+    score_run(run, open_store(settings), CPU)  # eval alone
+    return run
 
 
 def random_run(folder: Path, *words: str) -> Path:

@@ -10,16 +10,16 @@ Run     python scripts/detection/00_build_manifest.py configs/demo_detection.yam
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.detection.demo import READ_ME, make_demo
-from sourcetracing.detection.manifest import manifest_path
-from sourcetracing.detection.manifest_building import build_manifest
-from sourcetracing.settings_io import Layers
+from sourcetracing.detection.data.demo import READ_ME, make_demo
+from sourcetracing.detection.data.manifest import manifest_path
+from sourcetracing.detection.data.manifest_building import build_manifest
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 
 
-def main(layers: Layers) -> None:
+def main(config: ConfigSources) -> None:
     """Makes the demo where it is asked for, builds the manifest, prints counts and remarks."""
-    settings = layers.resolve()
+    settings = config.resolve()
     print(f"00 manifest: {settings.detection.origin} -> {manifest_path(settings)}", flush=True)
     if settings.detection.origin == "demo":
         print(f"demo: {READ_ME}made {make_demo(settings)} files", flush=True)

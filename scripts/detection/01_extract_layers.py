@@ -8,15 +8,15 @@ Run     python scripts/detection/01_extract_layers.py configs/ai4t.yaml
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.detection.layer_features import extract_layers
-from sourcetracing.detection.layer_store import LayerStore
-from sourcetracing.settings_io import Layers
+from sourcetracing.detection.features.layer_features import extract_layers
+from sourcetracing.detection.features.layer_store import LayerStore
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 
 
-def main(layers: Layers) -> None:
+def main(config: ConfigSources) -> None:
     """Makes what is missing and shows each store in one line."""
-    stores = [LayerStore.open(folder) for folder in extract_layers(layers.resolve())]
+    stores = [LayerStore.open(folder) for folder in extract_layers(config.resolve())]
     for store in stores:
         print(f"  {store.folder.name:<42} {store.num_files:>8,} files x {len(store.layers)} layers x {store.width}")
     print(f"{len(stores)} stores in {stores[0].folder.parent}")

@@ -10,15 +10,15 @@ Run     python scripts/detection/02_layer_sweep.py configs/demo_detection.yaml
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.detection.layer_sweep import run_sweep
-from sourcetracing.settings_io import Layers
+from sourcetracing.detection.experiments.layer_sweep import run_sweep
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 
 
-def main(layers: Layers) -> None:
+def main(config: ConfigSources) -> None:
     """Fits the layers that are missing, writes the tables and shows them."""
     print("02 layer sweep", flush=True)
-    print(run_sweep(layers.resolve()))
+    print(run_sweep(config.resolve()))
     print("next: python scripts/detection/03_augmented_baseline.py CONFIG.yaml")
 
 

@@ -8,15 +8,15 @@ Run     python scripts/detection/03_augmented_baseline.py configs/demo_detection
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.detection.augmented_baseline import run_augmented_baseline
-from sourcetracing.settings_io import Layers
+from sourcetracing.detection.experiments.augmented_baseline import run_augmented_baseline
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 
 
-def main(layers: Layers) -> None:
+def main(config: ConfigSources) -> None:
     """Fits the classifiers that are missing, writes the tables and shows them."""
     print("03 augmented baseline", flush=True)
-    print(run_augmented_baseline(layers.resolve()))
+    print(run_augmented_baseline(config.resolve()))
     print("next: python scripts/detection/04_dataset_mixing.py CONFIG.yaml")
 
 

@@ -10,15 +10,15 @@ Run     python scripts/detection/04_dataset_mixing.py configs/demo_detection.yam
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.detection.mixing import run_mixing
-from sourcetracing.settings_io import Layers
+from sourcetracing.detection.experiments.mixing import run_mixing
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 
 
-def main(layers: Layers) -> None:
+def main(config: ConfigSources) -> None:
     """Fits the mixtures that are missing, writes the tables and shows the best."""
     print("04 dataset mixing", flush=True)
-    print(run_mixing(layers.resolve()))
+    print(run_mixing(config.resolve()))
     print("next: python scripts/detection/05_pruning.py CONFIG.yaml")
 
 

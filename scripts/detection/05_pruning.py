@@ -9,15 +9,15 @@ Run     python scripts/detection/05_pruning.py configs/demo_detection.yaml
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.detection.pruning_tables import run_pruning
-from sourcetracing.settings_io import Layers
+from sourcetracing.detection.experiments.pruning_tables import run_pruning
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 
 
-def main(layers: Layers) -> None:
+def main(config: ConfigSources) -> None:
     """Makes the lists that are missing, writes the tables and shows what was chosen."""
     print("05 pruning", flush=True)
-    print(run_pruning(layers.resolve()))
+    print(run_pruning(config.resolve()))
     print("next: python scripts/detection/06_augment_pruned.py CONFIG.yaml")
 
 

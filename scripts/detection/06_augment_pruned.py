@@ -9,15 +9,15 @@ Run     python scripts/detection/06_augment_pruned.py configs/demo_detection.yam
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.detection.augment_pruned import run_augmentation
-from sourcetracing.settings_io import Layers
+from sourcetracing.detection.experiments.augment_pruned import run_augmentation
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 
 
-def main(layers: Layers) -> None:
+def main(config: ConfigSources) -> None:
     """Fits the classifier unless it is there, writes the tables and shows the EERs."""
     print("06 augmentation after pruning", flush=True)
-    print(run_augmentation(layers.resolve()))
+    print(run_augmentation(config.resolve()))
     print("next: python scripts/detection/07_report.py CONFIG.yaml")
 
 

@@ -8,15 +8,15 @@ Run     python scripts/detection/07_report.py configs/demo_detection.yaml
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.detection.detection_report import write_detection_report
-from sourcetracing.settings_io import Layers
+from sourcetracing.detection.report.page import write_detection_report
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 
 
-def main(layers: Layers) -> None:
+def main(config: ConfigSources) -> None:
     """Writes the page and shows what was chosen."""
     print("07 report", flush=True)
-    print(write_detection_report(layers.resolve()))
+    print(write_detection_report(config.resolve()))
     print("next: open the report in a browser")
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import _project_root  # noqa: F401
 
-from sourcetracing.cli import run_script
-from sourcetracing.detection.manifest import root_of
-from sourcetracing.detection.segments import LIST_NAME, segment_recordings
+from sourcetracing.detection.data.manifest import root_of
+from sourcetracing.detection.data.segments import LIST_NAME, segment_recordings
 from sourcetracing.errors import UserError
-from sourcetracing.settings_io import Layers
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
 
 FLAGS = {
     "--list FILE": "the recordings: a line path|label or path|label|speaker for each",
@@ -22,9 +22,9 @@ FLAGS = {
 }
 
 
-def main(layers: Layers, flags: dict[str, str]) -> None:
+def main(config: ConfigSources, flags: dict[str, str]) -> None:
     """Cuts what is not cut yet and writes the list of all segments."""
-    settings = layers.resolve()
+    settings = config.resolve()
     if missing := [flag for flag in ("--list", "--source") if flag not in flags]:
         raise UserError(f"{missing[0]} is missing. Run with --help to see what it is")
     target = root_of(settings, "ai4trust")

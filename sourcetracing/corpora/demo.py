@@ -16,13 +16,13 @@ from pathlib import Path
 import pandas as pd
 import soundfile
 
-from sourcetracing.config import Settings
 from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances
 from sourcetracing.corpora.resources import Resource
 from sourcetracing.errors import UserError
-from sourcetracing.files import write_json, write_text
-from sourcetracing.parallel import map_unordered, resolve_workers
-from sourcetracing.progress import bar
+from sourcetracing.runtime.files import write_json, write_text
+from sourcetracing.runtime.parallel import map_unordered, resolve_workers
+from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.schema import Settings
 from sourcetracing.synthesis import make, plan
 from sourcetracing.synthesis.espeak import require_espeak
 from sourcetracing.synthesis.tiny_encoder import FOLDER_NAME, is_complete, write_tiny_encoder

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from sourcetracing.config import Settings
-from sourcetracing.corpora.list_words import SPLIT_WORDS
+from sourcetracing.corpora.list_columns import SPLIT_WORDS
 from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS, model_dir_of
 from sourcetracing.errors import UserError
-from sourcetracing.settings_check import did_you_mean
+from sourcetracing.settings.checking import did_you_mean
+from sourcetracing.settings.schema import Settings
 
 REQUIRED_COLUMNS = ("path", "language", "source")
 OPTIONAL_COLUMNS = ("speaker", "transcript", "recording", "split")

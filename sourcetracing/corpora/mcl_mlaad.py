@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.config import Settings
 from sourcetracing.corpora import mlaad_audio, mlaad_source_tracing
 from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS, utterance_id
 from sourcetracing.corpora.mlaad_protocols import download_protocols
@@ -20,6 +19,7 @@ from sourcetracing.corpora.resources import Resource
 from sourcetracing.downloads.hub import fetch_hub, list_hub
 from sourcetracing.downloads.records import mark_complete, only_run, read_complete
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import Settings
 
 _BARK, _XTTS_1, _XTTS_2 = (f"tts_models/multilingual/multi-dataset/{name}" for name in ("bark", "xtts_v1.1", "xtts_v2"))
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")

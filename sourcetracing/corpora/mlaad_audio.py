@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from sourcetracing.config import Settings
 from sourcetracing.corpora.mlaad import read_meta
 from sourcetracing.corpora.resources import Resource
 from sourcetracing.downloads.http import RemoteFile, fetch
@@ -19,6 +18,7 @@ from sourcetracing.downloads.hub import fetch_hub, list_hub
 from sourcetracing.downloads.records import discard, mark_complete, only_run
 from sourcetracing.downloads.split_zip import unpack_split_zip
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import Settings
 
 LICENCE = "CC BY-NC 4.0"
 BYTES_PER_UTTERANCE = 320_000  # its English part has 143,000 files in 45.5 GB: for the plan, before a server was asked

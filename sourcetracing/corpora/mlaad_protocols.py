@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.config import SPLITS, Settings
 from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import SPLITS, Settings
 
 SIZE_BYTES = 689_783  # of the published zip
 _NAME = r"(?!\.{1,2}/)[^/]+"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.config import Settings
 from sourcetracing.corpora import mlaad_audio
 from sourcetracing.corpora.mlaad_protocols import download_protocols, protocol_file, read_protocols
 from sourcetracing.corpora.resources import Resource
 from sourcetracing.errors import UserError
-from sourcetracing.settings_check import did_you_mean
+from sourcetracing.settings.checking import did_you_mean
+from sourcetracing.settings.schema import Settings
 
 NUM_UTTERANCES = 56_891  # 57,000 rows, 109 of them twice
 

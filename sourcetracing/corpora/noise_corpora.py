@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.config import Download, Settings
 from sourcetracing.corpora.resources import Resource
 from sourcetracing.downloads.archives import unpack
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.downloads.records import discard, mark_complete, only_run, read_complete, require_free_space
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import Download, Settings
 
 RECORD = "unpacked"
 

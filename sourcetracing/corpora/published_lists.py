@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from sourcetracing.config import SPLITS
+from sourcetracing.corpora.list_columns import SPEAKER_WORDS, SPLIT_WORDS, Vocabulary
 from sourcetracing.corpora.list_files import ListFile, group_of, parse_paths, read_list_file
-from sourcetracing.corpora.list_words import SPEAKER_WORDS, SPLIT_WORDS, Vocabulary
 from sourcetracing.corpora.mlaad import model_dir_of
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import SPLITS
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 LANGUAGES, SPEAKERS, SEEN_UNSEEN = "languages", "languages+speakers", "seen-unseen speakers"

@@ -1,0 +1,1 @@
+"""Bona fide or synthetic: a street of its own, with scripts below scripts/detection/."""

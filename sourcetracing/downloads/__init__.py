@@ -1,1 +1,1 @@
-"""Files from elsewhere: plain HTTP, the Hugging Face Hub, and archives unpacked safely."""
+"""Script 01: files from servers and the Hub, resumable and verified."""

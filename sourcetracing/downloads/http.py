@@ -12,7 +12,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from sourcetracing.config import Download
 from sourcetracing.downloads.checksums import normal_checksum
 from sourcetracing.downloads.mirrors import AGAIN, Mirrors
 from sourcetracing.downloads.parts import load_parts, occupied_bytes, part_path
@@ -20,6 +19,7 @@ from sourcetracing.downloads.records import free_bytes, only_run, read_complete,
 from sourcetracing.downloads.retrieval import Retrieval, accept_file
 from sourcetracing.downloads.sizes import byte_bar, say, size_text
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import Download
 
 ATTEMPTS_TO_ASK = 3
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import requests
 
-from sourcetracing.config import Download
 from sourcetracing.downloads.answers import (
     PAUSE_WORTH_A_LINE_SECONDS,
     Offer,
@@ -21,6 +20,7 @@ from sourcetracing.downloads.answers import (
 )
 from sourcetracing.downloads.sizes import say
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import Download
 
 AGAIN = "Run the same command again: it goes on where it stopped"
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sourcetracing.downloads.answers import Offer, Version
-from sourcetracing.files import write_json
+from sourcetracing.runtime.files import write_json
 
 SMALLEST_PART_BYTES = 1_000_000
 LARGEST_PART_BYTES = 64_000_000

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from sourcetracing.downloads.sizes import size_text
 from sourcetracing.errors import UserError
-from sourcetracing.files import write_json
+from sourcetracing.runtime.files import write_json
 
 LOCK = ".download.lock"
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sourcetracing.config import Download
 from sourcetracing.downloads.answers import Changed, Expired, Offer, RangesUnusable, Refused, Unreachable
 from sourcetracing.downloads.checksums import checksum_of
 from sourcetracing.downloads.mirrors import Mirrors
@@ -17,6 +16,7 @@ from sourcetracing.downloads.records import mark_complete
 from sourcetracing.downloads.sizes import byte_bar, say, size_text
 from sourcetracing.downloads.transfer import Transfer
 from sourcetracing.errors import UserError
+from sourcetracing.settings.schema import Download
 
 CHANGES_BEFORE_ONE_PIECE = 2
 CHECKSUM_HINT = (

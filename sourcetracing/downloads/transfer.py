@@ -12,7 +12,6 @@ from typing import BinaryIO
 
 import requests
 
-from sourcetracing.config import Download
 from sourcetracing.downloads.answers import (
     PAUSE_WORTH_A_LINE_SECONDS,
     WRONG_SIZE_HINT,
@@ -28,6 +27,7 @@ from sourcetracing.downloads.answers import (
 )
 from sourcetracing.downloads.parts import Part, PartFile
 from sourcetracing.downloads.sizes import say
+from sourcetracing.settings.schema import Download
 
 TICK_SECONDS = 0.1
 SAVE_SECONDS = 0.5

@@ -1,4 +1,4 @@
-"""From scored cells to one array of embeddings for each run (script 10).
+"""From scored runs to one array of embeddings for each run (script 10).
 
 What `scoring` stored for the weights on disk is taken as it is; only splits that were not scored yet need the network.
 """
@@ -13,73 +13,73 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sourcetracing.config import SPLITS
 from sourcetracing.embeddings.stored import EmbeddingFolder
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell
-from sourcetracing.feature_data import UNKNOWN_LABEL
-from sourcetracing.files import atomic_path, digest_of_file, digest_of_json, write_json
+from sourcetracing.features.rows import UNKNOWN_LABEL
 from sourcetracing.layout import Layout
-from sourcetracing.npy import create_array, write_at
-from sourcetracing.progress import bar
-from sourcetracing.protocols import load_protocol, read_table, select
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.scoring import is_scored, read_scores, scores_path, variants_of
+from sourcetracing.protocols.table import load_protocol, read_table, select
+from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
+from sourcetracing.runtime.npy import create_array, write_at
+from sourcetracing.runtime.progress import bar
+from sourcetracing.scoring.scores import is_scored, read_scores, scores_path, variants_of
+from sourcetracing.settings.schema import SPLITS
 from sourcetracing.speakers.groups import LABEL_COMMAND
-from sourcetracing.training_matrix import score_cells
+from sourcetracing.training.matrix import score_runs
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun
 
 BLOCK_ROWS = 8192  # copied at a time
 
 
-def collect_embeddings(cells: Sequence[Cell]) -> list[Cell]:
-    """Makes what is missing of train, dev and eval: known and unknown sources, the variants that are scored. Returns the cells of it.
+def collect_embeddings(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
+    """Makes what is missing of train, dev and eval: known and unknown sources, the variants that are scored. Returns the runs of it.
 
     Embeddings that belong to the weights and tables on disk are kept. Raises `UserError`.
     """
-    digests = {cell.folder: _digest_of_inputs(cell) for cell in cells}
-    missing = [cell for cell in cells if EmbeddingFolder(cell.folder).read_record().get("inputs") != digests[cell.folder]]
-    to_do = [_on_all_splits(cell) for cell in missing]
-    for cell in to_do:
-        _forget_scores_without_embeddings(cell)
-    score_cells(to_do)
-    for cell in bar(to_do, desc="collect", unit="run", disable=not to_do):
-        _collect(cell, digests[cell.folder])
+    digests = {run.folder: _digest_of_inputs(run) for run in runs}
+    missing = [run for run in runs if EmbeddingFolder(run.folder).read_record().get("inputs") != digests[run.folder]]
+    to_do = [_on_all_splits(run) for run in missing]
+    for run in to_do:
+        _forget_scores_without_embeddings(run)
+    score_runs(to_do)
+    for run in bar(to_do, desc="collect", unit="run", disable=not to_do):
+        _collect(run, digests[run.folder])
     return missing
 
 
-def _digest_of_inputs(cell: Cell) -> str:
-    layout, corpus = Layout.of(cell.settings), cell.settings.corpus
+def _digest_of_inputs(run: TrainingRun) -> str:
+    layout, corpus = Layout.of(run.settings), run.settings.corpus
     tables = [layout.utterances, layout.protocol, layout.pseudo_speakers]
-    digests = [digest_of_file(path) if path.is_file() else "" for path in [RunFolder(cell.folder).weights, *tables]]
-    variants = [variants_of(cell.settings, split) for split in SPLITS]
+    digests = [digest_of_file(path) if path.is_file() else "" for path in [RunFolder(run.folder).weights, *tables]]
+    variants = [variants_of(run.settings, split) for split in SPLITS]
     return digest_of_json([digests, corpus.languages, corpus.sources, corpus.unknown_sources, variants])
 
 
-def _on_all_splits(cell: Cell) -> Cell:
-    """The same cell, to be scored with embeddings on every split in which its corpus has anything."""
-    layout = Layout.of(cell.settings)
-    utterances, protocol = load_protocol(cell.settings, layout.root, unknown=True)
+def _on_all_splits(run: TrainingRun) -> TrainingRun:
+    """The same run, to be scored with embeddings on every split in which its corpus has anything."""
+    layout = Layout.of(run.settings)
+    utterances, protocol = load_protocol(run.settings, layout.root, unknown=True)
     there = set(protocol["split"][protocol["utt_id"].isin(utterances["utt_id"])])
-    evaluation = replace(cell.settings.evaluation, splits=[split for split in SPLITS if split in there], embeddings=True)
-    return replace(cell, settings=replace(cell.settings, evaluation=evaluation))
+    evaluation = replace(run.settings.evaluation, splits=[split for split in SPLITS if split in there], embeddings=True)
+    return replace(run, settings=replace(run.settings, evaluation=evaluation))
 
 
-def _embeddings_path(cell: Cell, split: str) -> Path:
-    return scores_path(cell, split).with_suffix(".embeddings.npy")
+def _embeddings_path(run: TrainingRun, split: str) -> Path:
+    return scores_path(run, split).with_suffix(".embeddings.npy")
 
 
-def _forget_scores_without_embeddings(cell: Cell) -> None:
-    """Scores of a time when evaluation.embeddings was false look complete to `score_cells`, so they have to go."""
-    for split in cell.settings.evaluation.splits:
-        if is_scored(cell, split) and not _embeddings_path(cell, split).is_file():
-            scores_path(cell, split).unlink()
+def _forget_scores_without_embeddings(run: TrainingRun) -> None:
+    """Scores of a time when evaluation.embeddings was false look complete to `score_runs`, so they have to go."""
+    for split in run.settings.evaluation.splits:
+        if is_scored(run, split) and not _embeddings_path(run, split).is_file():
+            scores_path(run, split).unlink()
 
 
-def _collect(cell: Cell, inputs: str) -> None:
-    folder, splits = EmbeddingFolder(cell.folder), cell.settings.evaluation.splits
-    index = _index_of(cell, pd.concat([read_scores(cell, split, unknown=True) for split in splits], ignore_index=True))
+def _collect(run: TrainingRun, inputs: str) -> None:
+    folder, splits = EmbeddingFolder(run.folder), run.settings.evaluation.splits
+    index = _index_of(run, pd.concat([read_scores(run, split, unknown=True) for split in splits], ignore_index=True))
     assert not index.duplicated(["utt_id", "variant"]).any()
-    parts = [_stored_part(cell, split) for split in splits]
+    parts = [_stored_part(run, split) for split in splits]
     width, dtype = parts[0][0].shape[1], parts[0][0].dtype
     folder.record.unlink(missing_ok=True)
     with atomic_path(folder.array) as partial:
@@ -87,16 +87,16 @@ def _collect(cell: Cell, inputs: str) -> None:
         write_at(partial, first, chain.from_iterable(starmap(_blocks, parts)))
     with atomic_path(folder.index) as partial:
         index.to_parquet(partial, index=False)
-    write_json(folder.record, _record(cell, index, {"width": width, "dtype": str(dtype)}, inputs))
+    write_json(folder.record, _record(run, index, {"width": width, "dtype": str(dtype)}, inputs))
 
 
-def _stored_part(cell: Cell, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _stored_part(run: TrainingRun, split: str) -> tuple[np.ndarray, np.ndarray]:
     """The embeddings that lie beside the scores of a split, memory-mapped, and which of them are of the wanted variants, (N,) bool."""
-    path, scores = _embeddings_path(cell, split), pd.read_parquet(scores_path(cell, split), columns=["variant"])
+    path, scores = _embeddings_path(run, split), pd.read_parquet(scores_path(run, split), columns=["variant"])
     array = np.load(path, mmap_mode="r")
     if len(array) != len(scores):
         raise UserError(f"{path} has {len(array)} rows, its scores have {len(scores)}. Delete both and run this again")
-    return array, select(scores, variants=variants_of(cell.settings, split)).to_numpy()
+    return array, select(scores, variants=variants_of(run.settings, split)).to_numpy()
 
 
 def _blocks(array: np.ndarray, is_kept: np.ndarray) -> Iterator[np.ndarray]:
@@ -105,10 +105,10 @@ def _blocks(array: np.ndarray, is_kept: np.ndarray) -> Iterator[np.ndarray]:
         yield array[rows][is_kept[rows]]
 
 
-def _index_of(cell: Cell, scores: pd.DataFrame) -> pd.DataFrame:
+def _index_of(run: TrainingRun, scores: pd.DataFrame) -> pd.DataFrame:
     """row, utt_id, split, variant, language, source, speaker, pseudo_speaker, known; one line for each row of scores."""
-    layout = Layout.of(cell.settings)
-    utterances, _ = load_protocol(cell.settings, layout.root, unknown=True)
+    layout = Layout.of(run.settings)
+    utterances, _ = load_protocol(run.settings, layout.root, unknown=True)
     index = scores[["utt_id", "split", "variant", "language", "source"]].copy()
     index.insert(0, "row", range(len(index)))
     index["speaker"] = _looked_up(index["utt_id"], utterances, "speaker")
@@ -125,13 +125,13 @@ def _looked_up(utt_ids: pd.Series, table: pd.DataFrame, column: str) -> pd.Serie
     return utt_ids.map(table.set_index("utt_id")[column]).fillna("").astype(str) if column in table else pd.Series("", index=utt_ids.index)
 
 
-def _record(cell: Cell, index: pd.DataFrame, form: dict, inputs: str) -> dict:
+def _record(run: TrainingRun, index: pd.DataFrame, form: dict, inputs: str) -> dict:
     return {
-        "weights": digest_of_file(RunFolder(cell.folder).weights),
+        "weights": digest_of_file(RunFolder(run.folder).weights),
         "inputs": inputs,
-        "system": cell.system,
-        "train_set": cell.train_set,
-        "seed": cell.seed,
+        "system": run.system,
+        "train_set": run.train_set,
+        "seed": run.seed,
         "rows": len(index),
         **form,
         "rows_of_split": index["split"].value_counts(sort=False).to_dict(),

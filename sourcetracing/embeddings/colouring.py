@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sourcetracing.colours import CATEGORIES
-from sourcetracing.config import SPLITS, VARIANTS
+from sourcetracing.drawing.colours import CATEGORIES
+from sourcetracing.settings.schema import SPLITS, VARIANTS
 
 LABELS = ("source", "language", "speaker", "pseudo_speaker", "split", "known", "variant")
 NUM_MARKERS = 7

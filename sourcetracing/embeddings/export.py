@@ -16,31 +16,31 @@ import pandas as pd
 
 from sourcetracing.embeddings.stored import load_embeddings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell
-from sourcetracing.files import atomic_path, write_json, write_text
 from sourcetracing.layout import Layout
-from sourcetracing.progress import bar
+from sourcetracing.runtime.files import atomic_path, write_json, write_text
+from sourcetracing.runtime.progress import bar
+from sourcetracing.training.runs import TrainingRun
 
 FOLDERS = {"train": "train", "dev": "dev", "eval": "test"}  # our split -> their folder
 MOST_BYTES = 200  # of a file name without .npy; file systems admit 255
 RECORD = "embeddings.json"
 
 
-def export_tree(cells: Sequence[Cell], folder: Path) -> int:
+def export_tree(runs: Sequence[TrainingRun], folder: Path) -> int:
     """Writes the trees of some runs, below <system>/<run>/ when they are several; returns how many files had to be written.
 
     Files that are there are kept. Raises `UserError`: the folder holds embeddings of other weights; no clean speech was embedded.
     """
-    folders = [folder / cell.system / cell.folder.name if len(cells) > 1 else folder for cell in cells]
-    return sum(_export(cell, own) for cell, own in zip(cells, folders, strict=True))
+    folders = [folder / run.system / run.folder.name if len(runs) > 1 else folder for run in runs]
+    return sum(_export(run, own) for run, own in zip(runs, folders, strict=True))
 
 
-def _export(cell: Cell, folder: Path) -> int:
-    embeddings = load_embeddings(cell.folder)
+def _export(run: TrainingRun, folder: Path) -> int:
+    embeddings = load_embeddings(run.folder)
     index = embeddings.index[embeddings.index["variant"] == "original"]
     if index.empty:
         raise UserError("--export-npy writes clean speech, but augment.variants of these features have no original")
-    labels = Layout.of(cell.settings).label_assignment
+    labels = Layout.of(run.settings).label_assignment
     paths = tree_paths(index, class_ids(labels))
     _claim(folder, embeddings.record)
     write_text(folder / labels.name, labels.read_text(encoding="utf-8"))

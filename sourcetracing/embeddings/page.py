@@ -11,14 +11,14 @@ from string import Template
 import numpy as np
 import pandas as pd
 
-from sourcetracing.colours import CATEGORIES
+from sourcetracing.drawing.colours import CATEGORIES
 from sourcetracing.embeddings.colouring import NUM_MARKERS, Colouring
 from sourcetracing.embeddings.pictures import NAMES_OF_LABELS
 from sourcetracing.embeddings.projections import NAMES, Projection
-from sourcetracing.files import write_text
-from sourcetracing.seeding import rng
+from sourcetracing.runtime.files import write_text
+from sourcetracing.runtime.seeding import rng
 
-TEMPLATE = Path(__file__).with_name("page_template.html")
+TEMPLATE = Path(__file__).with_name("templates") / "explore.html"
 STEPS = 20000  # of the longer side of a picture; coordinates are whole numbers of them
 
 

@@ -14,12 +14,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from sourcetracing.colours import CATEGORIES, CHANCE
+from sourcetracing.drawing.colours import CATEGORIES, CHANCE
 from sourcetracing.embeddings.colouring import GREY, NUM_MARKERS, Colouring
 from sourcetracing.embeddings.projections import NAMES, Projection
-from sourcetracing.figures import STYLE
-from sourcetracing.files import atomic_path
-from sourcetracing.seeding import rng
+from sourcetracing.runtime.files import atomic_path
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.tables.pictures import STYLE
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PANEL_INCHES, FEWEST_INCHES = 3.2, 6.4

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from sourcetracing.embeddings.settings import EmbeddingPictures
 from sourcetracing.errors import UserError
+from sourcetracing.settings.embeddings import EmbeddingPictures
 
 NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 FEWEST_POINTS = 10

@@ -17,7 +17,7 @@ from sklearn.metrics import silhouette_score
 
 from sourcetracing.embeddings.colouring import LABELS, label_texts
 from sourcetracing.embeddings.sampling import stratified_rows
-from sourcetracing.embeddings.settings import EmbeddingPictures
+from sourcetracing.settings.embeddings import EmbeddingPictures
 
 COLUMNS = ["rows_of", "label", "values", "rows", "silhouette", "knn_purity", "chance_purity", "neighbors", "silhouette_rows"]
 

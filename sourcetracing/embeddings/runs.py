@@ -1,30 +1,30 @@
-"""Which runs scripts 10 and 11 mean: the trained cells of the experiment, or one run folder, whatever experiment it is of."""
+"""Which runs scripts 10 and 11 mean: the trained runs of the experiment, or one run folder, whatever experiment it is of."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell, set_name, system_label
 from sourcetracing.layout import Layout
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.settings_check import did_you_mean
-from sourcetracing.settings_io import Layers, load_settings
-from sourcetracing.training_matrix import TRAIN_COMMAND, trained_cells
+from sourcetracing.settings.checking import did_you_mean
+from sourcetracing.settings.reading import ConfigSources, load_settings
+from sourcetracing.settings.schema import Settings
+from sourcetracing.training.matrix import TRAIN_COMMAND, trained_runs
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun, set_name, system_label
 
 
-def chosen_cells(layers: Layers, run: str | None = None) -> tuple[list[Cell], str]:
-    """The trained cells that are meant, and a line on those that are not trained ("" without any). Raises `UserError` for none."""
-    if run is not None:
-        return [cell_of_run(Path(run), layers.resolve())], ""
-    trained, lack = trained_cells(layers)
+def chosen_runs(config: ConfigSources, folder: str | None = None) -> tuple[list[TrainingRun], str]:
+    """The trained runs that are meant, and a line on those that are not trained ("" without any). Raises `UserError` for none."""
+    if folder is not None:
+        return [run_in_folder(Path(folder), config.resolve())], ""
+    trained, lack = trained_runs(config)
     return trained, f"{lack}; {TRAIN_COMMAND} trains them" if lack else ""
 
 
-def cell_of_run(folder: Path, settings: Settings) -> Cell:
-    """The cell that lies in a run folder, by the settings that lie there.
+def run_in_folder(folder: Path, settings: Settings) -> TrainingRun:
+    """The run that lies in a run folder, by the settings that lie there.
 
     How to compute and to draw it is up to `settings`, but for the precision, which the run learned with. Raises `UserError`: no such
     folder, no run in it, not trained to its end.
@@ -40,4 +40,4 @@ def cell_of_run(folder: Path, settings: Settings) -> Cell:
     own.evaluation.batch_size = settings.evaluation.batch_size
     own.executor, own.embedding_pictures = settings.executor, settings.embedding_pictures
     train_set = set_name(own.train.languages or own.corpus.languages)
-    return Cell(system_label(own), train_set, own.train.seed, own, folder)
+    return TrainingRun(system_label(own), train_set, own.train.seed, own, folder)

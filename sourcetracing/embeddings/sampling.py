@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sourcetracing.seeding import rng
+from sourcetracing.runtime.seeding import rng
 
 STRATA = ("split", "known", "source", "language")
 

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.errors import UserError
-from sourcetracing.files import digest_of_file
-from sourcetracing.run_folder import RunFolder
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.training.run_folder import RunFolder
 
-MAKE_COMMAND = "python scripts/10_generate_embeddings.py CONFIG.yaml"
+MAKE_COMMAND = "python scripts/08_generate_embeddings.py CONFIG.yaml"
 
 
 class EmbeddingFolder:

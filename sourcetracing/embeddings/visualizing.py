@@ -9,30 +9,30 @@ from importlib.metadata import version
 import numpy as np
 import pandas as pd
 
-from sourcetracing.compute import prepare_cpu
 from sourcetracing.embeddings.colouring import LABELS, Colouring, colouring_of
 from sourcetracing.embeddings.page import write_page
 from sourcetracing.embeddings.pictures import write_picture
 from sourcetracing.embeddings.projections import Projection, prepared, project
 from sourcetracing.embeddings.quality import label_quality
-from sourcetracing.embeddings.report_tab import numbers_table
 from sourcetracing.embeddings.sampling import stratified_rows
 from sourcetracing.embeddings.stored import EmbeddingFolder, load_embeddings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell
-from sourcetracing.files import atomic_path, digest_of_json, write_json
-from sourcetracing.parallel import map_unordered, resolve_workers
-from sourcetracing.progress import bar
+from sourcetracing.report.embeddings_tab import numbers_table
+from sourcetracing.runtime.compute import prepare_cpu
+from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json
+from sourcetracing.runtime.parallel import map_unordered, resolve_workers
+from sourcetracing.runtime.progress import bar
+from sourcetracing.training.runs import TrainingRun
 
 LIBRARIES = ("numpy", "scikit-learn", "umap-learn", "faiss-cpu", "matplotlib")
 
 
-def visualize_runs(cells: Sequence[Cell]) -> list[Cell]:
+def visualize_runs(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
     """Makes the pictures of the runs that have none of their embeddings and settings; returns these runs.
 
     Raises `UserError`: a run has no embeddings, or too few; no such variant.
     """
-    to_do = [cell for cell in cells if EmbeddingFolder(cell.folder).read_pictures_record().get("inputs") != digest_of_inputs(cell)]
+    to_do = [run for run in runs if EmbeddingFolder(run.folder).read_pictures_record().get("inputs") != digest_of_inputs(run)]
     if to_do:
         workers = min(resolve_workers(to_do[0].settings.compute.workers), len(to_do))
         setup = {"num_workers": workers, "initializer": prepare_cpu, "initargs": (1,), "queued_per_worker": 1}
@@ -42,47 +42,47 @@ def visualize_runs(cells: Sequence[Cell]) -> list[Cell]:
     return to_do
 
 
-def digest_of_inputs(cell: Cell) -> str:
+def digest_of_inputs(run: TrainingRun) -> str:
     """What the pictures of a run depend on. Raises `UserError` when its embeddings are missing or older than its weights."""
-    record = load_embeddings(cell.folder).record
-    options, versions = asdict(cell.settings.embedding_pictures), [version(name) for name in LIBRARIES]
-    return digest_of_json([record, options, cell.settings.seed, versions])
+    record = load_embeddings(run.folder).record
+    options, versions = asdict(run.settings.embedding_pictures), [version(name) for name in LIBRARIES]
+    return digest_of_json([record, options, run.settings.seed, versions])
 
 
-def visualize_run(cell: Cell) -> None:
+def visualize_run(run: TrainingRun) -> None:
     """Numbers, pictures and page of one run; its record last."""
-    folder, options, seed = EmbeddingFolder(cell.folder), cell.settings.embedding_pictures, cell.settings.seed
-    inputs = digest_of_inputs(cell)
-    vectors, index, num_rows = _chosen_rows(cell)
+    folder, options, seed = EmbeddingFolder(run.folder), run.settings.embedding_pictures, run.settings.seed
+    inputs = digest_of_inputs(run)
+    vectors, index, num_rows = _chosen_rows(run)
     numbers = label_quality(vectors, index, options, seed)
-    numbers.insert(0, "system", cell.system)
-    numbers.insert(1, "train", cell.train_set)
-    numbers.insert(2, "seed", cell.seed)
+    numbers.insert(0, "system", run.system)
+    numbers.insert(1, "train", run.train_set)
+    numbers.insert(2, "seed", run.seed)
     drawn = stratified_rows(index, options.max_points, seed, "picture")
     shown, is_fit = index.iloc[drawn], np.ones(len(drawn), dtype=bool)
     if options.fit_on == "train_dev":
         is_fit = (shown["split"] != "eval").to_numpy()
     projections = [project(name, vectors[drawn], is_fit, options, seed) for name in dict.fromkeys(options.projections)]
-    colourings = [colouring_of(shown, label, cell.settings.corpus.sources) for label in LABELS]
+    colourings = [colouring_of(shown, label, run.settings.corpus.sources) for label in LABELS]
     folder.pictures_record.unlink(missing_ok=True)
     _write_tables(folder, shown, projections, numbers)
-    files = [folder.points.name, folder.numbers.name, folder.page.name, *_write_pictures(cell, projections, colourings, num_rows)]
+    files = [folder.points.name, folder.numbers.name, folder.page.name, *_write_pictures(run, projections, colourings, num_rows)]
     facts = {"weights": folder.read_record()["weights"], "points": len(shown), "rows": num_rows, "seed": seed}
     write_json(folder.pictures_record, {"inputs": inputs, **facts, "files": files})
 
 
-def _chosen_rows(cell: Cell) -> tuple[np.ndarray, pd.DataFrame, int]:
+def _chosen_rows(run: TrainingRun) -> tuple[np.ndarray, pd.DataFrame, int]:
     """Vectors (N, E) float32 and index lines of the variants that are shown, and how many rows there are of them.
 
     Of more rows than any number or picture takes only a draw is read: all of a large corpus need not fit into memory.
     """
-    embeddings, options = load_embeddings(cell.folder), cell.settings.embedding_pictures
+    embeddings, options = load_embeddings(run.folder), run.settings.embedding_pictures
     there = list(dict.fromkeys(embeddings.index["variant"]))
     if strange := [variant for variant in options.variants if variant not in there]:
         raise UserError(f"embedding_pictures.variants: {strange[0]!r} was not embedded; there are: {', '.join(there)}")
     index = embeddings.index[embeddings.index["variant"].isin(options.variants or there)]
     num_rows, most = len(index), max(options.max_rows, options.max_points, options.silhouette_points)
-    index = index.iloc[stratified_rows(index, most, cell.settings.seed, "rows")].reset_index(drop=True)
+    index = index.iloc[stratified_rows(index, most, run.settings.seed, "rows")].reset_index(drop=True)
     return prepared(embeddings.array[index["row"].to_numpy()], options.metric), index, num_rows
 
 
@@ -96,12 +96,12 @@ def _write_tables(folder: EmbeddingFolder, shown: pd.DataFrame, projections: Seq
         numbers.to_csv(partial, index=False, float_format="%.6f")
 
 
-def _write_pictures(cell: Cell, projections: Sequence[Projection], colourings: Sequence[Colouring], num_rows: int) -> list[str]:
+def _write_pictures(run: TrainingRun, projections: Sequence[Projection], colourings: Sequence[Colouring], num_rows: int) -> list[str]:
     """A PNG file for each label that tells something, and the page; returns the names of the PNG files."""
-    folder, num_points = EmbeddingFolder(cell.folder), len(projections[0].points)
+    folder, num_points = EmbeddingFolder(run.folder), len(projections[0].points)
     amount = f"{num_points} of {num_rows} rows" if num_points < num_rows else f"all {num_rows} rows"
-    title = f"{cell.system} trained on {cell.train_set}, seed {cell.seed}"
-    distance = "cosine" if cell.settings.embedding_pictures.metric == "cosine" else "Euclidean distance"
+    title = f"{run.system} trained on {run.train_set}, seed {run.seed}"
+    distance = "cosine" if run.settings.embedding_pictures.metric == "cosine" else "Euclidean distance"
     pictures = []
     for colouring in colourings:
         path = folder.picture(colouring.label)
@@ -124,9 +124,9 @@ def _write_pictures(cell: Cell, projections: Sequence[Projection], colourings: S
     return pictures
 
 
-def numbers_of(cells: Sequence[Cell]) -> pd.DataFrame:
+def numbers_of(runs: Sequence[TrainingRun]) -> pd.DataFrame:
     """numbers.csv of several runs, one below the other."""
-    return pd.concat([pd.read_csv(EmbeddingFolder(cell.folder).numbers) for cell in cells], ignore_index=True)
+    return pd.concat([pd.read_csv(EmbeddingFolder(run.folder).numbers) for run in runs], ignore_index=True)
 
 
 def numbers_text(numbers: pd.DataFrame) -> str:

@@ -1,0 +1,1 @@
+"""Script 07: known or unknown source."""

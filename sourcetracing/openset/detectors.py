@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.special import logsumexp
 
-from sourcetracing.openset.settings import DETECTOR_NAMES, Openset
+from sourcetracing.settings.openset import DETECTOR_NAMES, Openset
 
 BLOCK_ELEMENTS = 1 << 22  # numbers of a block of rows in double precision: 32 MB
 AFFINE_SHARE = 0.99  # of the logits' variance: from here on they count as an affine function of the embedding

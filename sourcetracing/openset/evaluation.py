@@ -2,7 +2,7 @@
 
 Positive class: the unknown source; a score above the threshold calls a row unknown. The threshold comes from dev and is as it is: the
 intervals say what other utterances of the same kind would change, drawn with all their variants within their class (the unknown sources
-together are one more class; `sourcetracing.bootstrap`). All detectors see the same resamples.
+together are one more class; `sourcetracing.metrics.bootstrap`). All detectors see the same resamples.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from sourcetracing.bootstrap import Resampler, percentile_interval
-from sourcetracing.metrics import class_figures
-from sourcetracing.openset.ranking import Ranking
-from sourcetracing.seeding import rng
+from sourcetracing.metrics.bootstrap import Resampler, percentile_interval
+from sourcetracing.metrics.classification import class_figures
+from sourcetracing.metrics.ranking import Ranking
+from sourcetracing.runtime.seeding import rng
 
 POOLED, ALL_LANGUAGES = "pooled", "all"
 FIGURES = (

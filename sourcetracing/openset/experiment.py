@@ -1,4 +1,4 @@
-"""Open-set detection for the trained cells of an experiment: fit on train, threshold from dev, report eval (script 07).
+"""Open-set detection for the trained runs of an experiment: fit on train, threshold from dev, report eval (script 07).
 
 Below exp/<name>/openset/<system>/<run>/ lie scores_dev.parquet and scores_eval.parquet (the score of every detector for each row),
 figures.csv, the pictures, and, written last, detectors.json: the thresholds and what all of it was made from. While that is unchanged,
@@ -15,25 +15,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sourcetracing.compat import compat_of
-from sourcetracing.config import SPLITS
 from sourcetracing.errors import UserError
-from sourcetracing.experiment_report import with_transcripts_as_units
-from sourcetracing.experiments import Cell
-from sourcetracing.files import atomic_path, digest_of_file, digest_of_json, write_json
 from sourcetracing.layout import Layout
+from sourcetracing.metrics.ranking import threshold_at_eer
 from sourcetracing.openset.detectors import make_detectors
 from sourcetracing.openset.evaluation import evaluate
 from sourcetracing.openset.pictures import draw_pictures
-from sourcetracing.openset.ranking import threshold_at_eer
 from sourcetracing.openset.tables import write_tables
 from sourcetracing.openset.trials import Trials, load_trials, padded
-from sourcetracing.progress import bar
-from sourcetracing.protocols import load_protocol
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.scoring import scores_path
-from sourcetracing.settings_io import to_dict
-from sourcetracing.training_matrix import score_cells
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.report.experiment import with_transcripts_as_units
+from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
+from sourcetracing.runtime.progress import bar
+from sourcetracing.scoring.scores import scores_path
+from sourcetracing.settings.as_published import compat_of
+from sourcetracing.settings.reading import to_dict
+from sourcetracing.settings.schema import SPLITS
+from sourcetracing.training.matrix import score_runs
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun
 
 JUDGED = ("dev", "eval")
 METHOD_VERSION = 1  # goes up when the same scores give other figures
@@ -41,9 +41,9 @@ METHOD_VERSION = 1  # goes up when the same scores give other figures
 
 @dataclass(frozen=True)
 class Outcome:
-    """The open-set files of one cell."""
+    """The open-set files of one run."""
 
-    cell: Cell
+    run: TrainingRun
     folder: Path
 
     @property
@@ -59,42 +59,42 @@ class Outcome:
         return self.folder / f"scores_{split}.parquet"
 
 
-def run_openset(cells: Sequence[Cell]) -> str:
-    """Makes what is missing for trained cells, then the tables over all of them; returns what a terminal shows. Raises `UserError`.
+def run_openset(runs: Sequence[TrainingRun]) -> str:
+    """Makes what is missing for trained runs, then the tables over all of them; returns what a terminal shows. Raises `UserError`.
 
-    cells: of one experiment, some of which may not be trained yet; they are left out and counted.
+    runs: of one experiment, some of which may not be trained yet; they are left out and counted.
     """
-    if not cells:
-        raise UserError("experiment.systems and experiment.train_sets name no cell")
-    trained = [_with_all_splits(cell) for cell in cells if RunFolder(cell.folder).is_finished]
+    if not runs:
+        raise UserError("experiment.systems and experiment.train_sets name no run")
+    trained = [_with_all_splits(run) for run in runs if RunFolder(run.folder).is_finished]
     if not trained:
-        raise UserError(f"none of {len(cells)} cells is trained. Run: python scripts/05_train_matrix.py CONFIG.yaml")
-    score_cells(trained)
-    outcomes = [outcome_of(cell) for cell in trained]
+        raise UserError(f"none of {len(runs)} runs is trained. Run: python scripts/05_train_matrix.py CONFIG.yaml")
+    score_runs(trained)
+    outcomes = [outcome_of(run) for run in trained]
     to_do = [outcome for outcome in outcomes if not is_up_to_date(outcome)]
-    for outcome in bar(to_do, total=len(to_do), desc="detectors", unit="cell", disable=not to_do):
+    for outcome in bar(to_do, total=len(to_do), desc="detectors", unit="run", disable=not to_do):
         judge(outcome)
     text = write_tables([_figures_of(outcome) for outcome in outcomes], trained[0].settings)
-    lack = len(cells) - len(trained)
-    return text + (f"\n{lack} of {len(cells)} cells are not trained and stand in no table" if lack else "")
+    lack = len(runs) - len(trained)
+    return text + (f"\n{lack} of {len(runs)} runs are not trained and stand in no table" if lack else "")
 
 
-def _with_all_splits(cell: Cell) -> Cell:
-    evaluation = replace(cell.settings.evaluation, splits=list(SPLITS))
-    return replace(cell, settings=replace(cell.settings, evaluation=evaluation))
+def _with_all_splits(run: TrainingRun) -> TrainingRun:
+    evaluation = replace(run.settings.evaluation, splits=list(SPLITS))
+    return replace(run, settings=replace(run.settings, evaluation=evaluation))
 
 
-def outcome_of(cell: Cell) -> Outcome:
-    """Where the files of a cell lie."""
-    return Outcome(cell, Layout.of(cell.settings).openset / cell.system / cell.folder.name)
+def outcome_of(run: TrainingRun) -> Outcome:
+    """Where the files of a run lie."""
+    return Outcome(run, Layout.of(run.settings).openset / run.system / run.folder.name)
 
 
-def recipe_of(cell: Cell) -> str:
+def recipe_of(run: TrainingRun) -> str:
     """A digest of everything that decides the figures: the stored scores, and the settings that read them."""
-    settings = cell.settings
+    settings = run.settings
     parts = {
         "method": METHOD_VERSION,
-        "scores": {split: digest_of_file(scores_path(cell, split)) for split in SPLITS},
+        "scores": {split: digest_of_file(scores_path(run, split)) for split in SPLITS},
         "openset": to_dict(settings.openset),
         "evaluation": to_dict(settings.evaluation),
         "train_variants": settings.train.variants,
@@ -106,17 +106,17 @@ def recipe_of(cell: Cell) -> str:
 def is_up_to_date(outcome: Outcome) -> bool:
     """Whether the files are whole and were made from the scores and settings at hand."""
     try:
-        return json.loads(outcome.story.read_text(encoding="utf-8"))["recipe"] == recipe_of(outcome.cell)
+        return json.loads(outcome.story.read_text(encoding="utf-8"))["recipe"] == recipe_of(outcome.run)
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return False
 
 
 def judge(outcome: Outcome) -> None:
-    """Fits the detectors of a cell, sets their thresholds on dev, and writes scores, figures and pictures of dev and eval."""
-    cell, openset = outcome.cell, outcome.cell.settings.openset
-    train, *judged = (padded(load_trials(cell, split), openset.padded_batch) for split in SPLITS)
+    """Fits the detectors of a run, sets their thresholds on dev, and writes scores, figures and pictures of dev and eval."""
+    run, openset = outcome.run, outcome.run.settings.openset
+    train, *judged = (padded(load_trials(run, split), openset.padded_batch) for split in SPLITS)
     trials = dict(zip(JUDGED, judged, strict=True))
-    scores = detector_scores(train, trials, cell)
+    scores = detector_scores(train, trials, run)
     points = {name: threshold_at_eer(trials["dev"].is_unknown, values, openset.eer_point) for name, values in scores["dev"].items()}
     thresholds = {name: threshold for name, (_, threshold) in points.items()}
     outcome.folder.mkdir(parents=True, exist_ok=True)
@@ -124,29 +124,29 @@ def judge(outcome: Outcome) -> None:
     for split in JUDGED:
         with atomic_path(outcome.scores(split)) as partial:
             trials[split].table.assign(**scores[split]).to_parquet(partial, index=False)
-    figures = pd.concat([_figures(cell, trials[split], scores[split], thresholds).assign(split=split) for split in JUDGED])
+    figures = pd.concat([_figures(run, trials[split], scores[split], thresholds).assign(split=split) for split in JUDGED])
     figures["dev_eer_at_threshold"] = figures["detector"].map({name: eer for name, (eer, _) in points.items()})
     with atomic_path(outcome.figures) as partial:
         figures.to_csv(partial, index=False, float_format="%.6f")
-    draw_pictures(trials["eval"], scores["eval"], thresholds, f"{cell.system}, {cell.train_set}, eval", outcome.folder)
-    write_json(outcome.story, {"recipe": recipe_of(cell), "positive": "unknown source", "threshold_from": "dev", "thresholds": thresholds})
+    draw_pictures(trials["eval"], scores["eval"], thresholds, f"{run.system}, {run.train_set}, eval", outcome.folder)
+    write_json(outcome.story, {"recipe": recipe_of(run), "positive": "unknown source", "threshold_from": "dev", "thresholds": thresholds})
 
 
-def detector_scores(train: Trials, trials: dict[str, Trials], cell: Cell) -> dict[str, dict[str, np.ndarray]]:
+def detector_scores(train: Trials, trials: dict[str, Trials], run: TrainingRun) -> dict[str, dict[str, np.ndarray]]:
     """split -> detector -> scores (N,) of detectors fitted on `train`. Raises `UserError` for a score that is not finite."""
     found: dict[str, dict[str, np.ndarray]] = {split: {} for split in trials}
-    for name, detector in make_detectors(cell.settings.openset).items():
+    for name, detector in make_detectors(run.settings.openset).items():
         detector.fit(train.embeddings, train.logits, train.labels)
         for split, rows in trials.items():
             values = np.asarray(detector.score(rows.embeddings, rows.logits), dtype=np.float64)
             if not np.isfinite(values).all():
-                raise UserError(f"{name}: {int((~np.isfinite(values)).sum())} {split} scores of {cell.folder} are not finite numbers")
+                raise UserError(f"{name}: {int((~np.isfinite(values)).sum())} {split} scores of {run.folder} are not finite numbers")
             found[split][name] = values
     return found
 
 
-def _figures(cell: Cell, trials: Trials, scores: dict[str, np.ndarray], thresholds: dict[str, float]) -> pd.DataFrame:
-    settings = cell.settings
+def _figures(run: TrainingRun, trials: Trials, scores: dict[str, np.ndarray], thresholds: dict[str, float]) -> pd.DataFrame:
+    settings = run.settings
     table = trials.table.assign(unit=trials.table["utt_id"])
     if settings.evaluation.bootstrap_by == "transcript":
         table = with_transcripts_as_units(table, load_protocol(settings, Layout.of(settings).root, unknown=True)[0])
@@ -155,7 +155,7 @@ def _figures(cell: Cell, trials: Trials, scores: dict[str, np.ndarray], threshol
 
 
 def _figures_of(outcome: Outcome) -> pd.DataFrame:
-    cell = outcome.cell
+    run = outcome.run
     table = pd.read_csv(outcome.figures, keep_default_na=False, na_values=[""])
-    what = {"system": cell.system, "train_set": cell.train_set, "seed": cell.seed, "run": cell.folder.name}
-    return table.assign(**what, compat=compat_of(cell.settings))
+    what = {"system": run.system, "train_set": run.train_set, "seed": run.seed, "run": run.folder.name}
+    return table.assign(**what, compat=compat_of(run.settings))

@@ -15,12 +15,12 @@ from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from sourcetracing import colours
-from sourcetracing.figures import STYLE
-from sourcetracing.files import atomic_path
-from sourcetracing.openset.ranking import Curve, Ranking
-from sourcetracing.openset.settings import DETECTOR_NAMES
+from sourcetracing.drawing import colours
+from sourcetracing.metrics.ranking import Curve, Ranking
 from sourcetracing.openset.trials import Trials
+from sourcetracing.runtime.files import atomic_path
+from sourcetracing.settings.openset import DETECTOR_NAMES
+from sourcetracing.tables.pictures import STYLE
 
 NAMES = ("curves.png", "histograms.png", "oscr.png")
 # Okabe and Ito's colours, apart in every common colour blindness, and dashes for those who print without colour.

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sourcetracing.config import Settings
-from sourcetracing.files import atomic_path, write_text
 from sourcetracing.layout import Layout
 from sourcetracing.openset.evaluation import ALL_LANGUAGES, FIGURES, POOLED
+from sourcetracing.runtime.files import atomic_path, write_text
+from sourcetracing.settings.schema import Settings
 
 KEYS = ["system", "train_set", "seed", "detector", "split", "language", "variant"]
 # (system, detector) -> figures of the special session's baseline on MLAAD v5, from its README; made with the score upside down (D33).
@@ -33,7 +33,7 @@ LEGEND = (
 
 
 def write_tables(parts: Sequence[pd.DataFrame], settings: Settings) -> str:
-    """Writes tables/openset.{csv,md} and openset_by_language.csv from the figures of all cells; returns the text for a terminal."""
+    """Writes tables/openset.{csv,md} and openset_by_language.csv from the figures of all runs; returns the text for a terminal."""
     layout = Layout.of(settings)
     table = add_published(pd.concat(parts, ignore_index=True), settings)
     table = table[[*KEYS, *(column for column in table.columns if column not in KEYS)]]
@@ -59,14 +59,14 @@ def _is_pooled(table: pd.DataFrame) -> pd.Series:
 
 
 def headline(table: pd.DataFrame, split: str = "eval") -> pd.DataFrame:
-    """The pooled rows of a split, best AUROC first within each cell."""
+    """The pooled rows of a split, best AUROC first within each run."""
     rows = table[_is_pooled(table) & (table["split"] == split)]
     order = rows.groupby(["system", "train_set", "seed"], sort=False).ngroup()
     return rows.assign(_cell=order).sort_values(["_cell", "auroc"], ascending=[True, False], kind="stable").drop(columns="_cell")
 
 
 def terminal(table: pd.DataFrame) -> str:
-    """For each cell: how many rows, then one line for each detector."""
+    """For each run: how many rows, then one line for each detector."""
     lines = [LEGEND.split(" OSCR area:")[0]]
     for (system, train, seed), rows in headline(table).groupby(["system", "train_set", "seed"], sort=False):
         first = rows.iloc[0]
@@ -88,7 +88,7 @@ def published_notes(rows: pd.DataFrame) -> list[str]:
     """What the baseline's README says, for the rows that have it."""
     return [
         f"published {row.detector}: EER {100 * row.published_eer:.0f} %, F1 {row.published_detection_f1:.2f}, with the score upside down "
-        f"(D33; the right way round about {100 - 100 * row.published_eer:.0f} %). configs/compat/published_ood.yaml repeats that"
+        f"(D33; the right way round about {100 - 100 * row.published_eer:.0f} %). configs/as_published/published_ood.yaml repeats that"
         for row in rows.itertuples()
         if not np.isnan(row.published_eer)
     ]
@@ -126,8 +126,8 @@ def _with_interval(row: pd.Series, figure: str) -> str:
     return f"{100 * row[figure]:.1f}{spread}"
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _row(runs: Sequence[str]) -> str:
+    return f"| {' | '.join(runs)} |"
 
 
 assert set(COLUMNS.values()) <= set(FIGURES)

@@ -1,4 +1,4 @@
-"""What a detector is fitted on and judged on: the stored rows of a trained cell, as arrays."""
+"""What a detector is fitted on and judged on: the stored rows of a trained run, as arrays."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell
-from sourcetracing.feature_data import UNKNOWN_LABEL
-from sourcetracing.protocols import select
-from sourcetracing.scoring import read_embeddings, read_scores
+from sourcetracing.features.rows import UNKNOWN_LABEL
+from sourcetracing.protocols.table import select
+from sourcetracing.scoring.scores import read_embeddings, read_scores
+from sourcetracing.training.runs import TrainingRun
 
 
 @dataclass(frozen=True)
@@ -36,32 +36,32 @@ class Trials:
         return self.labels == UNKNOWN_LABEL
 
 
-def load_trials(cell: Cell, split: str) -> Trials:
+def load_trials(run: TrainingRun, split: str) -> Trials:
     """The scored rows of a split. Raises `UserError` where they are missing, or dev or eval lacks known or unknown rows.
 
-    train: known sources of the cell's training languages; dev and eval: all that was scored.
+    train: known sources of the run's training languages; dev and eval: all that was scored.
     """
-    table, embeddings = read_scores(cell, split, unknown=True), read_embeddings(cell, split)
+    table, embeddings = read_scores(run, split, unknown=True), read_embeddings(run, split)
     kept = pd.Series(True, index=table.index)
     if split == "train":
-        kept = select(table, languages=cell.train_set.split("+")) & (table["label"] != UNKNOWN_LABEL)
-    names = [f"logit_{number}" for number in range(len(cell.settings.corpus.sources))]
+        kept = select(table, languages=run.train_set.split("+")) & (table["label"] != UNKNOWN_LABEL)
+    names = [f"logit_{number}" for number in range(len(run.settings.corpus.sources))]
     rows = table[kept].reset_index(drop=True)
     trials = Trials(rows.drop(columns=names), embeddings[kept.to_numpy()], rows[names].to_numpy(np.float32))
     if split != "train":
-        _refuse_one_sided(trials, split, cell)
+        _refuse_one_sided(trials, split, run)
     return trials
 
 
-def _refuse_one_sided(trials: Trials, split: str, cell: Cell) -> None:
+def _refuse_one_sided(trials: Trials, split: str, run: TrainingRun) -> None:
     if not trials.is_unknown.any():
         raise UserError(
-            f"{split} of {cell.settings.name} has no row of an unknown source (corpus.unknown_sources="
-            f"[{','.join(cell.settings.corpus.unknown_sources)}]). Set it, for example to [all], then run 01, 02, 04 and 07 again; "
-            f"scores from before are in {cell.folder / 'scores'}: delete that folder"
+            f"{split} of {run.settings.name} has no row of an unknown source (corpus.unknown_sources="
+            f"[{','.join(run.settings.corpus.unknown_sources)}]). Set it, for example to [all], then run 01, 02, 04 and 07 again; "
+            f"scores from before are in {run.folder / 'scores'}: delete that folder"
         )
     if trials.is_unknown.all():
-        raise UserError(f"{split} of {cell.settings.name} has no row of a known source: nothing to tell unknown sources from")
+        raise UserError(f"{split} of {run.settings.name} has no row of a known source: nothing to tell unknown sources from")
 
 
 def padded(trials: Trials, batch: int) -> Trials:

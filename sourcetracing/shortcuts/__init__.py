@@ -1,1 +1,1 @@
-"""How far do trivial cues alone get? (script 09)"""
+"""Script 11: how far trivial cues alone get."""

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.experiment_report import scored_runs
-from sourcetracing.experiments import load_cells
-from sourcetracing.files import atomic_path, write_text
 from sourcetracing.layout import Layout
-from sourcetracing.settings_io import Layers
+from sourcetracing.report.experiment import scored_runs
+from sourcetracing.runtime.files import atomic_path, write_text
+from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
 from sourcetracing.shortcuts.cues import GROUPS
-from sourcetracing.table_text import interval_text, markdown, mean_text, percent
-from sourcetracing.tables import CROSS, MONO, ScoredRun, Tables, make_tables, mean_of
+from sourcetracing.tables.making import CROSS, MONO, ScoredRun, Tables, make_tables, mean_of
+from sourcetracing.tables.text import interval_text, markdown, mean_text, percent
+from sourcetracing.training.runs import load_runs
 
 ALL, HEARD = f"{PREFIX}all", f"{PREFIX}heard"
 KINDS = (MONO, CROSS)
@@ -33,10 +33,10 @@ class Audit:
     verdict: list[str]
 
 
-def audit_shortcuts(layers: Layers) -> Audit:
+def audit_shortcuts(config: ConfigSources) -> Audit:
     """Computes what is missing and writes tables/shortcuts.csv, shortcuts_means.csv, shortcuts.md. Raises `UserError`."""
-    settings = layers.resolve()
-    baselines, trained = shortcut_runs(settings), _trained_runs(layers)
+    settings = config.resolve()
+    baselines, trained = shortcut_runs(settings), _trained_runs(config)
     best = best_system(trained, settings)
     runs = baselines + [run for run in trained if run.system == best]
     tables = _tables(runs, settings)
@@ -107,9 +107,9 @@ def _write(audit: Audit, layout: Layout) -> None:
     write_text(layout.shortcut_text, "\n".join(story) + "\n#" + markdown(audit.tables) + "\n".join(legend))
 
 
-def _trained_runs(layers: Layers) -> list[ScoredRun]:
+def _trained_runs(config: ConfigSources) -> list[ScoredRun]:
     try:
-        return scored_runs(load_cells(layers))
+        return scored_runs(load_runs(config))
     except UserError:  # no features yet, hence nothing trained
         return []
 

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sourcetracing import metrics
-from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.feature_data import label_ids
+from sourcetracing.features.rows import label_ids
 from sourcetracing.layout import Layout
-from sourcetracing.progress import bar
-from sourcetracing.protocols import select
+from sourcetracing.metrics import classification as metrics
+from sourcetracing.protocols.table import select
+from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.cue_table import cue_table, stored_cues
 from sourcetracing.shortcuts.cues import ALL_CUES, GROUPS, HEARD_CUES
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
-from sourcetracing.table_plans import TablePlan, plans_of, read_plan
-from sourcetracing.tables import REPORTED_SPLIT, ScoredRun
+from sourcetracing.tables.making import REPORTED_SPLIT, ScoredRun
+from sourcetracing.training.table_plans import TablePlan, plans_of, read_plan
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.audio import decode
-from sourcetracing.augment import Augmenter
-from sourcetracing.config import Settings
+from sourcetracing.audio.reading import decode
 from sourcetracing.errors import UserError
-from sourcetracing.extraction import cropped_utterance
-from sourcetracing.features import list_items
-from sourcetracing.files import digest_of_json
+from sourcetracing.features.augment import Augmenter
+from sourcetracing.features.blocks import cropped_utterance
+from sourcetracing.features.extracting import list_items
+from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepare_banks
 from sourcetracing.layout import Layout
-from sourcetracing.noise_bank import bank_manifests, open_banks, prepare_banks
-from sourcetracing.parallel import resolve_workers
-from sourcetracing.progress import bar
-from sourcetracing.protocols import load_protocol
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.runtime.files import digest_of_json
+from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.cues import crop_cues, file_cues
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
 

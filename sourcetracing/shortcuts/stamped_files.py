@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sourcetracing.files import atomic_path
+from sourcetracing.runtime.files import atomic_path
 
 _KEY = b"made_from"
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from sourcetracing.progress import bar
-from sourcetracing.seeding import seed_of
+from sourcetracing.runtime.progress import bar
+from sourcetracing.runtime.seeding import seed_of
 
 MAX_STEPS = 50  # of each restart; the best one is then followed until it stands still
 MAX_STEPS_TO_REST = 10_000  # never met; a bound against rounding that goes in circles

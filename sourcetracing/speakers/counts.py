@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sourcetracing.config import LANGUAGE_NAMES, Settings
-from sourcetracing.files import atomic_path
 from sourcetracing.layout import Layout
+from sourcetracing.runtime.files import atomic_path
+from sourcetracing.settings.schema import LANGUAGE_NAMES, Settings
 from sourcetracing.speakers.groups import FREQUENT, NEVER_SEEN, RARE, SEEN, UNSEEN, Grouping, group_speakers, published_counts
 
 

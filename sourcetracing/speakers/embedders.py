@@ -18,10 +18,10 @@ import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from sourcetracing.compute import pick_device
-from sourcetracing.config import Settings
 from sourcetracing.downloads.checksums import normal_checksum
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.compute import pick_device
+from sourcetracing.settings.schema import Settings
 
 SAMPLE_RATE = 16000  # of both
 ECAPA2_FILE = "ecapa2.pt"

@@ -17,16 +17,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sourcetracing.audio import load_utterance
-from sourcetracing.config import Settings
+from sourcetracing.audio.reading import load_utterance
 from sourcetracing.errors import UserError
-from sourcetracing.extraction import one_thread_each
-from sourcetracing.files import atomic_path
+from sourcetracing.features.blocks import one_thread_each
+from sourcetracing.features.store import only_writer
 from sourcetracing.layout import Layout
-from sourcetracing.parallel import resolve_workers
-from sourcetracing.progress import bar
+from sourcetracing.runtime.files import atomic_path
+from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.embedders import SAMPLE_RATE, embedder_key, load_embedder
-from sourcetracing.store import only_writer
 
 COLUMNS = ["utt_id", "digest", "embedder"]
 SMALLEST_BLOCK, MOST_BLOCKS = 64, 50  # each block rewrites the array: few blocks for a large corpus

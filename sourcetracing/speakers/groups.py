@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
-from sourcetracing.protocols import read_table
+from sourcetracing.protocols.table import read_table
 from sourcetracing.published import published_table
+from sourcetracing.settings.schema import Settings
 
 SEEN, UNSEEN = "seen", "unseen"
 NEVER_SEEN, RARE, FREQUENT = "never_seen", "rare", "frequent"

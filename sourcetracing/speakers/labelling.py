@@ -11,18 +11,18 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.files import atomic_path, digest_of_json, write_json
 from sourcetracing.layout import Layout
-from sourcetracing.parallel import resolve_workers
-from sourcetracing.protocols import load_protocol
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json
+from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.clustering import Clustering, elbow, objective_curve, spherical_kmeans
 from sourcetracing.speakers.counts import count_groups
 from sourcetracing.speakers.embedders import embedder_key
 from sourcetracing.speakers.embeddings import embed_utterances
-from sourcetracing.speakers.figure import write_objective_figure
 from sourcetracing.speakers.groups import check_thresholds
+from sourcetracing.speakers.picture import write_objective_figure
 
 COMPARED = ("speaker", "language", "source")  # columns of utterances.csv that clusters may follow
 

@@ -1,1 +1,1 @@
-"""How the demo corpus is made: a synthesizer, vocoders, a channel, soundscapes and rooms. Nothing here reads a real corpus."""
+"""Script 01, demo: the speech, noises and rooms that the project makes itself."""

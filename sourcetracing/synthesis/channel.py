@@ -1,14 +1,14 @@
 """What a recording adds to a source: a microphone curve, band limits, a noise floor, a level, cut ends. The same for every source.
 
 The lower limit and the cut ends take away what would give a source away without listening to it: the offset of one-sided pulses, and the
-milliseconds before the first sound, which differ between synthesizers (scripts/09_audit_shortcuts.py measures what is left).
+milliseconds before the first sound, which differ between synthesizers (scripts/11_audit_shortcuts.py measures what is left).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from sourcetracing.seeding import rng
+from sourcetracing.runtime.seeding import rng
 
 SAMPLE_RATE = 16000  # Hz
 BAND_LIMIT_HZ, BAND_EDGE_HZ = 7200.0, 300.0  # cut and width of the cut

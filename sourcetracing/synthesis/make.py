@@ -11,8 +11,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from sourcetracing.files import atomic_path
-from sourcetracing.seeding import rng, seed_of
+from sourcetracing.runtime.files import atomic_path
+from sourcetracing.runtime.seeding import rng, seed_of
 from sourcetracing.synthesis import channel, espeak
 from sourcetracing.synthesis.music import make_music
 from sourcetracing.synthesis.plan import NoiseFile, RoomFile, Utterance

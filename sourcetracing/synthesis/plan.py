@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sourcetracing.seeding import rng
+from sourcetracing.runtime.seeding import rng
 from sourcetracing.synthesis.music import INSTRUMENTS
 from sourcetracing.synthesis.rooms import ROOM_SIZES
 from sourcetracing.synthesis.sentences import make_sentences

@@ -6,7 +6,7 @@ import string
 
 import numpy as np
 
-from sourcetracing.seeding import rng
+from sourcetracing.runtime.seeding import rng
 from sourcetracing.synthesis.sentence_parts import PARTS
 
 NUMBERS = {

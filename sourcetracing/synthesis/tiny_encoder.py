@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sourcetracing.files import atomic_path, write_json
+from sourcetracing.runtime.files import atomic_path, write_json
 
 FOLDER_NAME = "tiny_wav2vec2"
 CONFIG = {  # frames as those of wav2vec2: one for 320 samples, 64,000 samples give 199

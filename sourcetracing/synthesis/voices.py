@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sourcetracing.seeding import rng
+from sourcetracing.runtime.seeding import rng
 
 LOWEST_PITCH_HZ, HIGHEST_PITCH_HZ = 78.0, 225.0
 FEMALE_FROM_HZ = 150.0

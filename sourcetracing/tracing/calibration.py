@@ -16,12 +16,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell
-from sourcetracing.files import digest_of_file, write_json
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.scoring import read_scores
+from sourcetracing.runtime.files import digest_of_file, write_json
+from sourcetracing.scoring.scores import read_scores
 from sourcetracing.tracing.pictures import draw_reliability
 from sourcetracing.tracing.system import score_splits
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun
 
 FILE_NAME = "calibration.json"
 LOG_RANGE = (np.log(0.01), np.log(100.0))  # where the temperature is sought
@@ -102,22 +102,22 @@ def reliability(log_probabilities_NC: np.ndarray, labels_N: np.ndarray, num_bins
     return Reliability(len(labels_N), float(right.mean()), nll, calibration_error(probabilities, labels_N, num_bins))
 
 
-def calibrate(cell: Cell, device: torch.device) -> Calibration:
+def calibrate(run: TrainingRun, device: torch.device) -> Calibration:
     """The calibration of a run: what calibration.json tells of these weights, else fitted on dev, looked at on eval, and written down.
 
     Only rows in the languages of training are used; those in others are a set of their own. Raises `UserError`.
     """
-    path, num_bins = cell.folder / FILE_NAME, cell.settings.trace.calibration_bins
-    if known := _read(path, digest_of_file(RunFolder(cell.folder).weights), num_bins):
+    path, num_bins = run.folder / FILE_NAME, run.settings.trace.calibration_bins
+    if known := _read(path, digest_of_file(RunFolder(run.folder).weights), num_bins):
         return known
-    score_splits(cell, ["dev", "eval"], device)
-    sets = calibration_sets(cell)
+    score_splits(run, ["dev", "eval"], device)
+    sets = calibration_sets(run)
     temperature = fit_temperature(logits_of(sets["dev"]), sets["dev"]["label"].to_numpy())
     before, after = (
         {name: reliability(log_softmax(logits_of(rows) / t, axis=1), rows["label"].to_numpy(), num_bins) for name, rows in sets.items()}
         for t in (1.0, temperature)
     )
-    made = Calibration(digest_of_file(RunFolder(cell.folder).weights), temperature, train_languages(cell), num_bins, before, after)
+    made = Calibration(digest_of_file(RunFolder(run.folder).weights), temperature, train_languages(run), num_bins, before, after)
     draw_reliability({name: _bins_of(rows, made) for name, rows in sets.items()}, made, path.with_suffix(".png"))
     write_json(path, asdict(made))
     return made
@@ -130,18 +130,18 @@ def _bins_of(rows: pd.DataFrame, made: Calibration) -> tuple[pd.DataFrame, pd.Da
     return confidence_bins(before, labels, made.bins), confidence_bins(after, labels, made.bins)
 
 
-def train_languages(cell: Cell) -> list[str]:
+def train_languages(run: TrainingRun) -> list[str]:
     """What a run was trained on."""
-    return cell.settings.train.languages or cell.settings.corpus.languages
+    return run.settings.train.languages or run.settings.corpus.languages
 
 
-def calibration_sets(cell: Cell) -> dict[str, pd.DataFrame]:
+def calibration_sets(run: TrainingRun) -> dict[str, pd.DataFrame]:
     """Scores of known sources: dev and eval in the languages of training, eval in others where there are such. Raises `UserError`."""
-    sets = {split: read_scores(cell, split) for split in ("dev", "eval")}
-    trained = {split: rows["language"].isin(train_languages(cell)) for split, rows in sets.items()}
+    sets = {split: read_scores(run, split) for split in ("dev", "eval")}
+    trained = {split: rows["language"].isin(train_languages(run)) for split, rows in sets.items()}
     found = {split: rows[trained[split]] for split, rows in sets.items()}
     if found["dev"].empty:
-        raise UserError(f"{cell.folder}: there are no dev scores of known sources in {', '.join(train_languages(cell))} to calibrate on")
+        raise UserError(f"{run.folder}: there are no dev scores of known sources in {', '.join(train_languages(run))} to calibrate on")
     others = sets["eval"][~trained["eval"]]
     return {name: rows for name, rows in {**found, "eval_other_languages": others}.items() if len(rows)}
 

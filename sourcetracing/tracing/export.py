@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from sourcetracing.config import Paths, Settings
 from sourcetracing.errors import UserError
-from sourcetracing.files import atomic_path, write_json, write_text
-from sourcetracing.settings_io import to_yaml
+from sourcetracing.runtime.files import atomic_path, write_json, write_text
+from sourcetracing.settings.reading import to_yaml
+from sourcetracing.settings.schema import Paths, Settings
 from sourcetracing.tracing.calibration import FILE_NAME, Calibration, calibrate
 from sourcetracing.tracing.model_card import UNDECIDED, model_card
 from sourcetracing.tracing.onnx_export import export_onnx
-from sourcetracing.tracing.system import TracingSystem, load_run, score_splits
+from sourcetracing.tracing.system import TracingSystem, run_in_folder, score_splits
 from sourcetracing.tracing.unknown import UnknownRule, fit_rule
 
 CPU = torch.device("cpu")
@@ -35,18 +35,18 @@ WRITTEN = {"config.yaml": "every setting", "classes.json": "the sources in the o
 
 def export_system(run_folder: str, changes: list[str], *, onnx: Path | None, folder: Path | None, licence: str = UNDECIDED) -> None:
     """Writes what is asked for and says so. Raises `UserError`."""
-    cell = load_run(run_folder, changes)
+    run = run_in_folder(run_folder, changes)
     if folder:
-        _refuse_strangers(folder, cell.folder)
-    system = TracingSystem(replace(cell, settings=_on_cpu(cell.settings)), CPU)
-    calibration = calibrate(system.cell, CPU)
+        _refuse_strangers(folder, run.folder)
+    system = TracingSystem(replace(run, settings=_on_cpu(run.settings)), CPU)
+    calibration = calibrate(system.run, CPU)
     if onnx:
         worst = export_onnx(system, calibration, onnx)
         print(f"{onnx}: waveform (batch, {system.window_samples}) -> logits, embedding; off by {worst:.1e} of the largest output at most")
     if folder:
         # Where things lie on this machine is nobody else's business.
-        settings = replace(cell.settings, paths=Paths())
-        write_folder(system, calibration, fit_rule(system.cell, CPU), settings, folder, licence)
+        settings = replace(run.settings, paths=Paths())
+        write_folder(system, calibration, fit_rule(system.run, CPU), settings, folder, licence)
         print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
@@ -68,12 +68,12 @@ def write_folder(
     system: TracingSystem, calibration: Calibration, rule: UnknownRule | None, settings: Settings, folder: Path, licence: str
 ) -> None:
     """Weights, settings, classes, calibration, scores and, last, the card. The folder is a run folder: script 12 takes it."""
-    cell = system.cell
-    score_splits(cell, ["train", "dev", "eval"], CPU)
-    there = {name: meaning for name, meaning in COPIED.items() if (cell.folder / name).is_file()}
+    run = system.run
+    score_splits(run, ["train", "dev", "eval"], CPU)
+    there = {name: meaning for name, meaning in COPIED.items() if (run.folder / name).is_file()}
     for name in there:
         with atomic_path(folder / name) as partial:
-            shutil.copyfile(cell.folder / name, partial)
+            shutil.copyfile(run.folder / name, partial)
     write_text(folder / "config.yaml", to_yaml(settings))
     write_json(folder / "classes.json", system.classes)
     card = model_card(system, calibration, rule, {**WRITTEN, **there}, licence)

@@ -23,7 +23,7 @@ def list_files(words: Sequence[str]) -> tuple[list[Path], int]:
     Raises `UserError` for no words, a folder without audio and a pattern that fits nothing.
     """
     if not words:
-        raise UserError("which files? Name audio files, folders or patterns: python scripts/12_trace_audio.py file.wav --run RUN_FOLDER")
+        raise UserError("which files? Name audio files, folders or patterns: python scripts/trace_audio.py file.wav --run RUN_FOLDER")
     found: dict[Path, None] = {}
     num_left_out = 0
     for word in words:

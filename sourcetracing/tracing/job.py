@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sourcetracing.audio import BadAudio
+from sourcetracing.audio.reading import BadAudio
 from sourcetracing.errors import UserError
-from sourcetracing.files import digest_of_json
-from sourcetracing.progress import bar
+from sourcetracing.runtime.files import digest_of_json
+from sourcetracing.runtime.progress import bar
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.output import Failure, entry_of, header_of, text_of, write_results_csv, write_results_json
+from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.pictures import draw_timeline
 from sourcetracing.tracing.tracer import FileTrace, Tracer
-from sourcetracing.tracing.words import about, limits
 
 SECONDS_BETWEEN_SAVES = 20.0
 NUM_NAMED = 3  # files that the last line names

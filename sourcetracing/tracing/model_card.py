@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from sourcetracing.config import LANGUAGE_NAMES
-from sourcetracing.metrics import class_figures, confusion_matrix
+from sourcetracing.metrics.classification import class_figures, confusion_matrix
+from sourcetracing.settings.schema import LANGUAGE_NAMES
 from sourcetracing.tracing.calibration import Calibration, calibration_sets, train_languages
+from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.pictures import SET_WORDS
 from sourcetracing.tracing.system import TracingSystem
 from sourcetracing.tracing.unknown import UnknownRule
-from sourcetracing.tracing.words import about, limits
 
 UNDECIDED = "other"
 _ON_THE_HUB = ("mlaad_source_tracing", "mcl_mlaad")  # readers whose corpus is settings.mlaad.hub_id
@@ -33,7 +33,7 @@ It hears {window:g} s of mono speech at {rate} Hz, its features are {features}.
 ## Use
 
 ```
-python scripts/12_trace_audio.py file.wav folder/ --run THIS_FOLDER
+python scripts/trace_audio.py file.wav folder/ --run THIS_FOLDER
 ```
 
 For research on where synthetic speech comes from, on material like that of its corpus. Not for decisions about people.
@@ -86,7 +86,7 @@ class SetFigures:
 def figures_of(system: TracingSystem, calibration: Calibration) -> list[SetFigures]:
     """From the run's scores on dev, eval, and eval in other languages. Raises `UserError` when they are missing."""
     found = []
-    for name, rows in calibration_sets(system.cell).items():
+    for name, rows in calibration_sets(system.run).items():
         labels, predictions = rows["label"].to_numpy(), rows["prediction"].to_numpy()
         confusion = confusion_matrix(labels, predictions, range(len(system.classes)))
         macro_f1 = float(np.mean(class_figures(confusion, system.settings.evaluation.zero_division).f1))
@@ -97,7 +97,7 @@ def figures_of(system: TracingSystem, calibration: Calibration) -> list[SetFigur
 def model_card(system: TracingSystem, calibration: Calibration, rule: UnknownRule | None, files: dict[str, str], licence: str) -> ModelCard:
     """The card. files: name -> what it is. licence: an id of the Hub's list; "other" says that nobody has decided yet."""
     figures, settings = figures_of(system, calibration), system.settings
-    name = f"{system.cell.system}-{system.cell.train_set}"
+    name = f"{system.run.system}-{system.run.train_set}"
     text = _CARD.format(
         metadata=_metadata(system, figures, name, licence).to_yaml(),
         name=name,
@@ -137,7 +137,7 @@ def _metadata(system: TracingSystem, figures: list[SetFigures], name: str, licen
         for kind, value in (("f1", row.macro_f1), ("accuracy", row.accuracy))
     ]
     return ModelCardData(
-        language=[code for code in train_languages(system.cell) if code in LANGUAGE_NAMES or len(code) == 2],
+        language=[code for code in train_languages(system.run) if code in LANGUAGE_NAMES or len(code) == 2],
         license=licence,
         library_name="sourcetracing",
         pipeline_tag="audio-classification",

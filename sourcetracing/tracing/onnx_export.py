@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.lfcc import LfccFrontEnd
 from sourcetracing.errors import UserError
-from sourcetracing.files import atomic_path
+from sourcetracing.models.frontends.lfcc import LfccFrontEnd
+from sourcetracing.runtime.files import atomic_path
 from sourcetracing.tracing.calibration import Calibration
 from sourcetracing.tracing.system import TracingSystem
 

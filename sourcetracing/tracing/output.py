@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sourcetracing.files import atomic_path, write_json
+from sourcetracing.runtime.files import atomic_path, write_json
+from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.tracer import FileTrace, Tracer
-from sourcetracing.tracing.words import about, limits
 
 FORMAT = 1  # raise it when the JSON changes
 _DECISIONS = {True: "unknown", False: "known", None: "not decided"}
@@ -53,7 +53,7 @@ def header_of(tracer: Tracer) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "system": {
-            "run": str(system.cell.folder),
+            "run": str(system.run.folder),
             "about": about(system),
             "weights": system.weights,
             "classes": system.classes,
@@ -104,7 +104,7 @@ def write_results_json(path: Path, header: dict[str, Any], entries: list[dict[st
 
 
 def write_results_csv(path: Path, tracer: Tracer, entries: list[dict[str, Any]]) -> None:
-    """One row per file; p_<source> are the probabilities. Empty cells where a file was not traced."""
+    """One row per file; p_<source> are the probabilities. Empty runs where a file was not traced."""
     columns = [
         "path",
         "status",

@@ -14,9 +14,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sourcetracing import colours
-from sourcetracing.figures import STYLE
-from sourcetracing.files import atomic_path
+from sourcetracing.drawing import colours
+from sourcetracing.runtime.files import atomic_path
+from sourcetracing.tables.pictures import STYLE
 
 if TYPE_CHECKING:
     import pandas as pd

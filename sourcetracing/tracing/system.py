@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sourcetracing.checkpoints import load_checkpoint, load_weights
-from sourcetracing.compute import autocast
-from sourcetracing.config import Settings
 from sourcetracing.errors import UserError
-from sourcetracing.experiments import Cell, set_name, system_label
-from sourcetracing.extraction import crop_samples
-from sourcetracing.feature_data import open_store
-from sourcetracing.files import digest_of_file
-from sourcetracing.front_end import build_front_end
-from sourcetracing.networks import build_model
-from sourcetracing.run_folder import RunFolder
-from sourcetracing.scoring import is_scored, score_cell
-from sourcetracing.settings_io import read_layers
+from sourcetracing.features.blocks import crop_samples
+from sourcetracing.features.front_end import build_front_end
+from sourcetracing.features.rows import open_store
+from sourcetracing.runtime.compute import autocast
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.scoring.scores import is_scored, score_run
+from sourcetracing.settings.reading import read_config
+from sourcetracing.settings.schema import Settings
+from sourcetracing.training.checkpoints import load_checkpoint, load_weights
+from sourcetracing.training.networks import build_model
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun, set_name, system_label
 
 NUM_NAMED = 3
 
@@ -31,18 +31,18 @@ NUM_NAMED = 3
 class TracingSystem:
     """Front-end and back-end of one run, in evaluation mode.
 
-    `classes` are its sources in the order of the logits, `cell` is the run with its settings, `weights` the digest of its checkpoint.
+    `classes` are its sources in the order of the logits, `run` is the run with its settings, `weights` the digest of its checkpoint.
     """
 
-    def __init__(self, cell: Cell, device: torch.device):
-        self.cell, self.settings, self.device = cell, cell.settings, device
-        self.classes: list[str] = cell.settings.corpus.sources
-        self.window_samples = crop_samples(cell.settings)
-        weights = RunFolder(cell.folder).weights
+    def __init__(self, run: TrainingRun, device: torch.device):
+        self.run, self.settings, self.device = run, run.settings, device
+        self.classes: list[str] = run.settings.corpus.sources
+        self.window_samples = crop_samples(run.settings)
+        weights = RunFolder(run.folder).weights
         tensors, _ = load_checkpoint(weights)
-        self.front_end = build_front_end(cell.settings)
+        self.front_end = build_front_end(run.settings)
         self.feature_shape = self.front_end.output_shape(self.window_samples)
-        model = build_model(cell.settings, self.feature_shape)
+        model = build_model(run.settings, self.feature_shape)
         load_weights(model, tensors, str(weights))
         self.model = model.eval().to(device)
         self.weights = digest_of_file(weights)
@@ -62,18 +62,18 @@ class TracingSystem:
 
 def load_system(run_folder: str | Path, device: torch.device, changes: Sequence[str] = ()) -> TracingSystem:
     """The system of a run folder. changes: key=value words that differ from its config.yaml. Raises `UserError`."""
-    return TracingSystem(load_run(run_folder, changes), device)
+    return TracingSystem(run_in_folder(run_folder, changes), device)
 
 
-def load_run(run_folder: str | Path, changes: Sequence[str] = ()) -> Cell:
-    """The cell of a run folder, from the config.yaml in it. Raises `UserError` for a folder that holds no run or one of other classes."""
+def run_in_folder(run_folder: str | Path, changes: Sequence[str] = ()) -> TrainingRun:
+    """The run of a run folder, from the config.yaml in it. Raises `UserError` for a folder that holds no run or one of other classes."""
     folder = Path(run_folder)
     if not (folder / "config.yaml").is_file():
         raise UserError(f"--run {folder} {_what_is_wrong(folder)}")
-    settings = read_layers([str(folder / "config.yaml"), *changes]).resolve()
+    settings = read_config([str(folder / "config.yaml"), *changes]).resolve()
     _check_classes(folder, settings)
     train_set = set_name(settings.train.languages or settings.corpus.languages)
-    return Cell(system_label(settings), train_set, settings.train.seed, settings, folder)
+    return TrainingRun(system_label(settings), train_set, settings.train.seed, settings, folder)
 
 
 def _what_is_wrong(folder: Path) -> str:
@@ -103,11 +103,11 @@ def _check_classes(folder: Path, settings: Settings) -> None:
         )
 
 
-def score_splits(cell: Cell, splits: Sequence[str], device: torch.device) -> None:
+def score_splits(run: TrainingRun, splits: Sequence[str], device: torch.device) -> None:
     """Scores those splits of a run that have no scores yet; needs its feature store then. Raises `UserError`."""
-    missing = [split for split in splits if not is_scored(cell, split)]
+    missing = [split for split in splits if not is_scored(run, split)]
     if not missing:
         return
-    print(f"scoring {', '.join(missing)} of {cell.folder} (once)", flush=True)
-    evaluation = replace(cell.settings.evaluation, splits=missing, embeddings=True)
-    score_cell(replace(cell, settings=replace(cell.settings, evaluation=evaluation)), open_store(cell.settings), device)
+    print(f"scoring {', '.join(missing)} of {run.folder} (once)", flush=True)
+    evaluation = replace(run.settings.evaluation, splits=missing, embeddings=True)
+    score_run(replace(run, settings=replace(run.settings, evaluation=evaluation)), open_store(run.settings), device)

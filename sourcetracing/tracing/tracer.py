@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from scipy.special import logsumexp
 
-from sourcetracing.audio import BadAudio
-from sourcetracing.compute import pick_device
-from sourcetracing.tracing.audio_stream import Windows, open_audio
+from sourcetracing.audio.reading import BadAudio
+from sourcetracing.audio.streaming import Windows, open_audio
+from sourcetracing.runtime.compute import pick_device
 from sourcetracing.tracing.calibration import Calibration, calibrate
-from sourcetracing.tracing.system import TracingSystem, load_run
+from sourcetracing.tracing.system import TracingSystem, run_in_folder
 from sourcetracing.tracing.unknown import UnknownRule, fit_rule
 
 
@@ -49,9 +49,9 @@ class Tracer:
     @classmethod
     def load(cls, run_folder: str | Path, changes: list[str]) -> Tracer:
         """The tracer of a run folder; fits what is not there yet. changes: key=value words. Raises `UserError`."""
-        cell = load_run(run_folder, changes)
-        device = pick_device(cell.settings.compute.device)
-        return cls(TracingSystem(cell, device), calibrate(cell, device), fit_rule(cell, device))
+        run = run_in_folder(run_folder, changes)
+        device = pick_device(run.settings.compute.device)
+        return cls(TracingSystem(run, device), calibrate(run, device), fit_rule(run, device))
 
     def __call__(self, path: str | Path) -> FileTrace:
         """Raises `BadAudio` for a file that cannot be read, is too short or silent throughout."""

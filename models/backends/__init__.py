@@ -1,0 +1,1 @@
+"""Features, or waveforms, to (embedding, logits)."""

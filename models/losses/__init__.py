@@ -1,0 +1,1 @@
+"""Losses, and what mixes the rows that they see."""

@@ -1,0 +1,25 @@
+"""08 - Turn stored scores into tables, figures and the report.
+
+Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv; for Table 6 speakers/
+Writes  exp/<name>/tables/: for each of experiment.tables <table>.{csv,md,tex}, the published figures beside ours; means.csv, per_class.csv,
+        confusion.csv, *.png;   exp/<name>/report.html
+Costs   demo: about 2 s; the same scores give the same bytes
+Run     python scripts/13_make_tables.py configs/demo.yaml
+        python scripts/13_make_tables.py configs/mcl_mlaad.yaml 'experiment.tables=[table4,figure4,table5,table6]'
+"""
+
+import _project_root  # noqa: F401
+
+from sourcetracing.report.experiment import report_experiment
+from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.reading import ConfigSources
+
+
+def main(config: ConfigSources) -> None:
+    """Writes everything and shows the matrix of each system."""
+    print("08 tables, figures, report", flush=True)
+    print(report_experiment(config))
+
+
+if __name__ == "__main__":
+    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "experiment", "evaluation", "speakers"])

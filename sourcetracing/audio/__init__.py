@@ -1,0 +1,1 @@
+"""Audio in: files of any format to waveforms, whole or as a stream; codecs through ffmpeg's pipes."""

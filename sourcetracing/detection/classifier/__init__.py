@@ -1,0 +1,1 @@
+"""Logistic regression to its optimum, for one training set or many mixtures."""

@@ -1,0 +1,1 @@
+"""Corpora, the one table of files, sets of the tables, the demo."""

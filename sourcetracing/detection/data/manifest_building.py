@@ -1,0 +1,228 @@
+"""Builds the manifest: reads every subset, drops repeated rows, names what is missing, decodes every file once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sourcetracing.audio.reading import check_file
+from sourcetracing.detection.data import corpora
+from sourcetracing.detection.data.groups import used_subsets
+from sourcetracing.detection.data.manifest import BONAFIDE, COLUMNS, SPOOF, detection_folder, load_manifest, manifest_path, root_of
+from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json
+from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.schema import Settings
+
+BLOCK_FILES = 2000  # checked and made durable at a time
+NUM_NAMED = 3
+STAND_IN_NOTE = "bona fide is played by synthetic speech: numbers mean nothing about real speech"
+
+
+@dataclass(frozen=True)
+class BuiltManifest:
+    """The manifest, what there is to say about it, and whether it was written now."""
+
+    rows: pd.DataFrame
+    notes: list[str]
+    is_new: bool
+
+    @property
+    def counts(self) -> pd.DataFrame:
+        """Per subset: files, bona fide, spoof, speakers, groups, hours."""
+        grouped = self.rows.groupby("corpus", sort=False)
+        return pd.DataFrame(
+            {
+                "files": grouped.size(),
+                BONAFIDE: grouped["label"].agg(lambda labels: int((labels == BONAFIDE).sum())),
+                SPOOF: grouped["label"].agg(lambda labels: int((labels == SPOOF).sum())),
+                "speakers": grouped["speaker"].agg(lambda speakers: speakers[speakers != ""].nunique()),
+                "groups": grouped["group"].nunique(),
+                "hours": (grouped["duration_s"].sum() / 3600).round(2),
+            }
+        ).reset_index()
+
+
+def build_manifest(settings: Settings) -> BuiltManifest:
+    """Reads, checks and writes; does nothing when no list, setting or file has changed. Raises `UserError`."""
+    listed, notes = _list_all(settings)
+    listed, missing = _with_stats(listed, settings)
+    _handle_missing(missing, len(listed) + len(missing), settings)
+    if len(missing):
+        notes.append(f"left out {len(missing)} missing files, named in {_missing_path(settings)}")
+    if settings.detection.origin == "demo":
+        notes.insert(0, STAND_IN_NOTE)
+    digest = digest_of_json({"rows": listed.astype(str).to_numpy().tolist(), "audio": vars(settings.audio), "notes": notes})
+    record = _read_record(settings)
+    if record.get("digest") == digest:
+        return BuiltManifest(load_manifest(settings), record["notes"], is_new=False)
+    rows, num_bad = _check(listed, settings)
+    if num_bad:
+        notes.append(f"left out {num_bad} bad audio files, named in {_bad_path(settings)}")
+    notes += _same_bytes_notes(rows)
+    with atomic_path(manifest_path(settings)) as partial:
+        rows[list(COLUMNS)].to_csv(partial, index=False)
+    write_json(_record_path(settings), {"digest": digest, "origin": settings.detection.origin, "notes": notes})
+    return BuiltManifest(rows[list(COLUMNS)], notes, is_new=True)
+
+
+def _record_path(settings: Settings) -> Path:
+    return detection_folder(settings) / "files.json"
+
+
+def _read_record(settings: Settings) -> dict:
+    path = _record_path(settings)
+    is_built = path.exists() and manifest_path(settings).exists()
+    return json.loads(path.read_text(encoding="utf-8")) if is_built else {}
+
+
+def _missing_path(settings: Settings) -> Path:
+    return detection_folder(settings) / "missing_files.txt"
+
+
+def _bad_path(settings: Settings) -> Path:
+    return detection_folder(settings) / "bad_audio.csv"
+
+
+# --- rows
+
+
+def _list_all(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
+    tables, notes = [], []
+    for subset in used_subsets(settings):
+        rows, remarks = corpora.read_subset(settings, subset)
+        rows, repeated = _unique(rows, subset, settings.detection.keep_duplicates)
+        notes += remarks + repeated
+        tables.append(_to_manifest(rows, subset))
+    if not tables:
+        raise UserError("detection.train and detection.test are empty: there is nothing to list")
+    return pd.concat(tables, ignore_index=True), notes
+
+
+def _unique(rows: pd.DataFrame, subset: str, keep: bool) -> tuple[pd.DataFrame, list[str]]:
+    """(rows with unique ids, a line about repeated ones). Raises `UserError` for one file with two labels."""
+    labels = rows.groupby("path")["label"].nunique()
+    if (labels > 1).any():
+        raise UserError(f"{subset}: {labels.idxmax()} is listed as {BONAFIDE} and as {SPOOF}")
+    again = rows.duplicated("path")
+    notes = (
+        [f"{subset}: {again.sum()} rows repeat a file, {'kept' if keep else 'dropped'} (detection.keep_duplicates)"] if again.any() else []
+    )
+    rows = rows if keep else rows[~again].reset_index(drop=True)
+    shared = rows.groupby("id")["path"].transform("nunique") > 1  # x.wav and x.mp3
+    ids = rows["id"].where(~shared, rows["path"])
+    turn = ids.groupby(ids).cumcount()
+    return rows.assign(id=ids.where(turn == 0, ids + "#" + (turn + 1).astype(str))), notes
+
+
+def _to_manifest(rows: pd.DataFrame, subset: str) -> pd.DataFrame:
+    file_id = subset + "/" + rows["id"]
+    group = rows["speaker"].where(rows["speaker"] != "", rows["recording"])
+    return rows.assign(file_id=file_id, corpus=subset, group=group.where(group != "", file_id)).drop(columns=["id", "recording"])
+
+
+# --- files
+
+
+def _with_stats(rows: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, list[str]]:
+    """(rows of files that exist, with size and time of their last change; paths of the others)."""
+    roots = {subset: root_of(settings, subset) for subset in rows["corpus"].unique()}
+    paths = [str(roots[subset] / path) for subset, path in zip(rows["corpus"], rows["path"], strict=True)]
+    with ThreadPoolExecutor(resolve_workers(settings.compute.workers)) as pool:  # on a network disk each question takes its time
+        stats = list(pool.map(_stat, paths, chunksize=256))
+    rows = rows.assign(full_path=paths, size=[size for size, _ in stats], changed=[changed for _, changed in stats])
+    there = rows["size"] >= 0
+    return rows[there].reset_index(drop=True), rows["full_path"][~there].tolist()
+
+
+def _stat(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return -1, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def _handle_missing(missing: list[str], total: int, settings: Settings) -> None:
+    listing = _missing_path(settings)
+    if not missing:
+        listing.unlink(missing_ok=True)
+        return
+    with atomic_path(listing) as partial:
+        partial.write_text("\n".join(missing) + "\n", encoding="utf-8")
+    if settings.audio.on_bad_audio == "fail":
+        more = f" and {len(missing) - NUM_NAMED} more" if len(missing) > NUM_NAMED else ""
+        where = f"{len(missing)} of {total} files are missing: {', '.join(missing[:NUM_NAMED])}{more}. Full list: {listing}"
+        raise UserError(f"{where}. See detection.roots, or leave them out with audio.on_bad_audio=skip")
+
+
+def _check(rows: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, int]:
+    """(good rows with duration_s and digest, number of bad ones). Raises `UserError` for bad ones unless audio.on_bad_audio=skip."""
+    facts = pd.concat(_check_blocks(rows, settings), ignore_index=True).set_axis(rows.index)
+    rows = rows.assign(duration_s=facts["duration_s"], digest=facts["digest"])
+    bad = facts["reason"] != ""
+    listing = _bad_path(settings)
+    if not bad.any():
+        listing.unlink(missing_ok=True)
+        return rows, 0
+    problems = pd.DataFrame({"file_id": rows["file_id"], "path": rows["full_path"], "reason": facts["reason"]})[bad]
+    with atomic_path(listing) as partial:
+        problems.to_csv(partial, index=False)
+    if settings.audio.on_bad_audio == "fail":
+        named = "; ".join(f"{row.path}: {row.reason}" for row in problems.head(NUM_NAMED).itertuples())
+        where = f"{len(problems)} of {len(rows)} audio files cannot be used: {named}. Full list: {listing}"
+        raise UserError(f"{where}. Mend them, or leave them out with audio.on_bad_audio=skip")
+    return rows[~bad].reset_index(drop=True), len(problems)
+
+
+def _check_blocks(rows: pd.DataFrame, settings: Settings) -> Iterator[pd.DataFrame]:
+    """duration_s, digest, reason of every row, block after block; what an earlier run checked and nobody has touched is read back."""
+    folder = detection_folder(settings) / "checked"
+    workers = resolve_workers(settings.compute.workers)
+    with ThreadPoolExecutor(workers) as pool, bar(total=len(rows), desc="check audio", unit="file") as progress:
+        for start in range(0, len(rows), BLOCK_FILES):
+            block = rows.iloc[start : start + BLOCK_FILES]
+            key = digest_of_json([block[["full_path", "size", "changed"]].to_numpy().tolist(), vars(settings.audio)])
+            path = folder / f"{key}.csv"
+            if path.exists():
+                facts = pd.read_csv(path, dtype={"digest": str, "reason": str}, keep_default_na=False)
+                progress.update(len(block))
+            else:
+                facts = _check_block(block["full_path"].tolist(), settings, pool, progress)
+                with atomic_path(path) as partial:
+                    facts.to_csv(partial, index=False)
+            yield facts
+
+
+def _check_block(paths: list[str], settings: Settings, pool: ThreadPoolExecutor, progress: bar) -> pd.DataFrame:
+    found = []
+    try:
+        for seconds, _, digest, problem in pool.map(lambda path: check_file(Path(path), settings.audio), paths):
+            found.append((round(seconds, 4), digest, problem or ""))
+            progress.update()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    return pd.DataFrame(found, columns=["duration_s", "digest", "reason"])
+
+
+def _same_bytes_notes(rows: pd.DataFrame) -> list[str]:
+    """A line for each pair of subsets that hold files with the same bytes, and for subsets that hold a file twice under two names."""
+    groups = rows.groupby("digest")["corpus"].agg(lambda names: sorted(names))
+    pairs: dict[tuple[str, str], int] = {}
+    for names in groups[groups.str.len() > 1]:
+        for pair in {(names[i], names[j]) for i in range(len(names)) for j in range(i + 1, len(names))}:
+            pairs[pair] = pairs.get(pair, 0) + 1
+    return [
+        f"{first}: {count} audio files are there more than once, byte for byte"
+        if first == second
+        else f"{first} and {second}: {count} audio files are in both, byte for byte"
+        for (first, second), count in sorted(pairs.items())
+    ]

@@ -1,0 +1,1 @@
+"""Layer sweep, augmented baseline, mixtures, pruning, augmentation after pruning."""

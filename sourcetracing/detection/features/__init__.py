@@ -1,0 +1,1 @@
+"""Means over time of every layer, clean, RawBoost and codec copies."""

@@ -1,0 +1,260 @@
+"""Turns the files of a manifest into layer features: decode, augment, encode in batches of like length, write block by block.
+
+A block is some rows of the manifest in a row. Within it files are sorted by duration and cut into batches of at most so much sound, padding
+included. So the bytes depend on the settings and on the device, but neither on the number of workers nor on an interruption.
+
+Each worker is a thread that decodes a batch and encodes it; on a CPU with one core each, on a GPU one at a time while the others decode.
+No more than two batches for each worker are under way: memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sourcetracing.audio.reading import BadAudio, load_utterance
+from sourcetracing.detection.data.groups import baseline_train_sets, named_sets, train_sets, used_subsets
+from sourcetracing.detection.data.manifest import BUILD_COMMAND, audio_path, load_manifest, manifest_path
+from sourcetracing.detection.features.codecs import codec_copy
+from sourcetracing.detection.features.layer_front_end import build_layer_means
+from sourcetracing.detection.features.layer_store import files_digest, finish_layers, layer_folder, layer_recipe, layers_of
+from sourcetracing.detection.features.rawboost import rawboost
+from sourcetracing.errors import UserError
+from sourcetracing.features.blocks import one_thread_each
+from sourcetracing.features.store import StoreWriter, is_finished, only_writer, write_block
+from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory
+from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.runtime.progress import bar, say
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from sourcetracing.models.frontends.layer_means import LayerMeans
+    from sourcetracing.models.frontends.lfcc_means import LfccMeans, Sound
+
+CPU_BATCH_SECONDS, GPU_BATCH_SECONDS = 10.0, 320.0
+LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
+
+
+def wanted_stores(settings: Settings) -> list[tuple[str, str]]:
+    """(subset, copy) of every store that the settings ask for: augmented copies only of subsets that something is trained on."""
+    mixed = named_sets(settings, settings.mixing.train_sets, "mixing.train_sets")
+    pruned = named_sets(settings, settings.pruning.train, "pruning.train")
+    training = (train_sets(settings), baseline_train_sets(settings), mixed, pruned)
+    trained = {subset for sets in training for subsets in sets.values() for subset in subsets}
+    copies = dict.fromkeys(settings.layer_features.copies)
+    return [(subset, copy) for copy in copies for subset in used_subsets(settings) if copy == "clean" or subset in trained]
+
+
+def extract_layers(settings: Settings) -> list[Path]:
+    """Makes every wanted store, or goes on with it, or finds it done; returns their folders. Raises `UserError`."""
+    manifest, extractors, folders = load_manifest(settings), {}, []
+    for subset, copy in wanted_stores(settings):
+        rows = manifest[manifest["corpus"] == subset].reset_index(drop=True)
+        if rows.empty:
+            raise UserError(f"{manifest_path(settings)} lists no file of {subset}. Run: {BUILD_COMMAND}")
+        folder = layer_folder(settings, subset, copy, files_digest(rows))
+        folders.append(folder)
+        if is_finished(folder):
+            continue
+        network = (*layers_of(settings, copy), settings.layer_features.published_norm and copy != "clean")
+        if network not in extractors:  # the encoder is loaded once where it can be
+            extractors.clear()
+            extractors[network] = Extractor(settings, build_layer_means(settings, copy))
+        with only_writer(folder):
+            if not is_finished(folder):
+                _fill_store(extractors[network], rows, copy, folder)
+    return folders
+
+
+@dataclass
+class Batch:
+    """Rows of one block that are encoded together. places: where in the block each belongs."""
+
+    block: int
+    is_last: bool
+    places: np.ndarray
+    rows: list = field(repr=False)
+
+
+class Extractor:
+    """Encodes files with one network; threads may share it."""
+
+    def __init__(self, settings: Settings, network: LayerMeans | LfccMeans):
+        self.settings, self.network = settings, network
+        self.on_cpu = network.device.type == "cpu"
+        self.one_at_a_time: AbstractContextManager = nullcontext() if self.on_cpu else threading.Lock()
+        self.batch_seconds = settings.layer_features.batch_seconds or (CPU_BATCH_SECONDS if self.on_cpu else GPU_BATCH_SECONDS)
+
+    def sound(self, row, copy: str) -> Sound:
+        """What the network gets of one row of the manifest, augmented as the copy says. Raises `BadAudio`, `UserError`."""
+        path, rate = audio_path(self.settings, row), self.settings.audio.sample_rate
+        waveform = load_utterance(path, rate, row.digest or None, BUILD_COMMAND)
+        if self.settings.layer_features.max_seconds:
+            waveform = waveform[: max(1, round(self.settings.layer_features.max_seconds * rate))]
+        self._check_length(path, len(waveform))
+        generator = rng(self.settings.seed, row.file_id, copy)
+        if copy == "rawboost":
+            waveform = rawboost(waveform, rate, self.settings.rawboost, generator).astype(np.float32)
+        elif copy == "codec":
+            waveform = codec_copy(waveform, rate, self.settings.codec, generator)
+        return self.network.sound(torch.from_numpy(np.ascontiguousarray(waveform)))
+
+    def _check_length(self, path: Path, num_samples: int) -> None:
+        rate, longest = self.settings.audio.sample_rate, self.network.longest
+        if num_samples < self.network.shortest:
+            raise BadAudio(path, f"too short ({num_samples} samples, the front-end needs {self.network.shortest})")
+        if longest is not None and num_samples > longest:
+            seconds = longest / rate
+            raise BadAudio(
+                path, f"lasts {num_samples / rate:.1f} s, the encoder hears {seconds:g} s. Use layer_features.max_seconds={seconds:g}"
+            )
+
+    def __call__(self, batch: Batch, copy: str) -> np.ndarray:
+        """(rows, layers, width) float32 of a batch. Raises `UserError`."""
+        sounds = [self.sound(row, copy) for row in batch.rows]
+        features = np.empty((len(sounds), len(self.network.layers), self.network.width), np.float32)
+        with self.one_at_a_time:
+            for together in self._groups(sounds):
+                features[together] = self._encode([sounds[number] for number in together], batch.rows[together[-1]])
+        for row, made in zip(batch.rows, features, strict=True):
+            if not np.isfinite(made).all():
+                raise UserError(
+                    f"{audio_path(self.settings, row)}: its features are not finite. Is the sound? Else use compute.precision=float32"
+                )
+        return features
+
+    def _groups(self, sounds: Sequence[Sound]) -> list[list[int]]:
+        """All of them, or those of one length."""
+        if self.network.pads:
+            return [list(range(len(sounds)))]
+        groups: dict[int, list[int]] = {}
+        for number, sound in enumerate(sounds):
+            groups.setdefault(sound.num_samples, []).append(number)
+        return list(groups.values())
+
+    @torch.inference_mode()
+    def _encode(self, sounds: list[Sound], row) -> np.ndarray:
+        """Halves the batch when memory runs out."""
+        try:
+            with autocast(self.network.device, self.settings.compute.precision):
+                return self.network(sounds).float().cpu().numpy()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(sounds) == 1:
+                raise UserError(
+                    f"{audio_path(self.settings, row)}: not enough memory on {self.network.device.type} for {row.duration_s:.0f} s in one "
+                    "pass. Use layer_features.max_seconds, or compute.device=cpu"
+                ) from None
+        empty_cache(self.network.device)  # here, where the error and the tensors that its traceback holds are gone
+        say(
+            f"layer_features.batch_seconds: {len(sounds)} files do not fit the memory of {self.network.device.type}; half of them at a time"
+        )
+        middle = len(sounds) // 2
+        return np.concatenate([self._encode(half, row) for half in (sounds[:middle], sounds[middle:])])
+
+
+def plan_batches(durations_s: np.ndarray, batch_seconds: float) -> list[np.ndarray]:
+    """Positions of files, sorted by duration and cut so that number x longest stays within `batch_seconds`; a longer one goes alone."""
+    order = np.argsort(durations_s, kind="stable")[::-1]  # the longest first: what does not fit the memory shows at once
+    batches, start = [], 0
+    while start < len(order):
+        longest = max(float(durations_s[order[start]]), 1e-3)
+        stop = start + max(1, int(batch_seconds / longest))
+        batches.append(order[start:stop])
+        start = stop
+    return batches
+
+
+def _plan(extractor: Extractor, rows: pd.DataFrame, writer: StoreWriter) -> Iterator[Batch]:
+    cap = extractor.settings.layer_features.max_seconds or np.inf
+    for block in writer.remaining():
+        numbers = writer.block_rows(block)
+        part = rows.iloc[numbers.start : numbers.stop]
+        batches = plan_batches(part["duration_s"].clip(upper=cap).to_numpy(), extractor.batch_seconds)
+        listed = list(part.itertuples(index=False))
+        for number, places in enumerate(batches):
+            yield Batch(block, number == len(batches) - 1, places, [listed[place] for place in places])
+
+
+def _encoded(extractor: Extractor, batches: Iterator[Batch], copy: str) -> Iterator[tuple[Batch, np.ndarray]]:
+    """(batch, its features) in order; the workers are kept busy with the next ones."""
+    num_workers = resolve_workers(extractor.settings.compute.workers)
+    # A fresh thread counts its own OpenMP threads: without the initializer its first matrix products would use all cores.
+    with one_thread_each(), ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        pending: deque[tuple[Batch, Future]] = deque()
+        try:
+            for batch in batches:
+                pending.append((batch, pool.submit(extractor, batch, copy)))
+                if len(pending) >= 2 * num_workers:
+                    done, future = pending.popleft()
+                    yield done, future.result()
+            while pending:
+                done, future = pending.popleft()
+                yield done, future.result()
+        except BaseException:  # an error, or Ctrl-C: batches under way end, what waits is dropped and made again next time
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _fill_store(extractor: Extractor, rows: pd.DataFrame, copy: str, folder: Path) -> None:
+    keep_freed_memory()
+    network, block_files = extractor.network, extractor.settings.layer_features.block_files
+    writer = StoreWriter(folder, (len(rows), len(network.layers), network.width), np.dtype(np.float32), block_files)
+    hours = rows["duration_s"].to_numpy() / 3600
+    done = sum(len(writer.block_rows(block)) for block in writer.finished)
+    started, made_hours = time.perf_counter(), 0.0
+    with bar(total=len(rows), initial=done, desc=f"{rows['corpus'].iloc[0]}, {copy}", unit="file") as progress:
+        for batch in _written(writer, _encoded(extractor, _plan(extractor, rows, writer), copy)):
+            made_hours += hours[writer.block_rows(batch.block).start + batch.places].sum()
+            per_minute = made_hours / (time.perf_counter() - started) * 60
+            progress.set_postfix_str(f"{made_hours:.2f} h of sound, {per_minute:.2f} h/min", refresh=False)
+            progress.update(len(batch.places))
+    finish_layers(writer, network.layers, rows, _facts(extractor, rows, copy, made_hours, time.perf_counter() - started))
+
+
+def _written(writer: StoreWriter, encoded: Iterator[tuple[Batch, np.ndarray]]) -> Iterator[Batch]:
+    """Puts features to their places; a block goes to disk with its last batch."""
+    block = np.empty((0, *writer.shape[1:]), writer.dtype)
+    for batch, features in encoded:
+        rows = writer.block_rows(batch.block)
+        if len(block) != len(rows):
+            block = np.empty((len(rows), *writer.shape[1:]), writer.dtype)
+        block[batch.places] = features
+        if batch.is_last:
+            writer.commit(batch.block, write_block(writer.path, writer.header_bytes, rows.start, block))
+        yield batch
+
+
+def _facts(extractor: Extractor, rows: pd.DataFrame, copy: str, hours: float, seconds: float) -> dict:
+    """What store.json tells beside the shape."""
+    settings, network = extractor.settings, extractor.network
+    commit = getattr(getattr(network, "encoder", None), "commit", "")
+    extraction = {
+        "device": network.device.type,
+        "batch_seconds": extractor.batch_seconds,
+        "hours_of_sound": float(hours),
+        "seconds": seconds,
+    }
+    return {
+        "corpus": rows["corpus"].iloc[0],
+        "copy": copy,
+        "recipe": layer_recipe(settings, copy),
+        "files": files_digest(rows),
+        **({"checkpoint_commit": commit} if commit else {}),
+        "versions": {name: version(name) for name in LIBRARIES},
+        "extraction": extraction,
+    }

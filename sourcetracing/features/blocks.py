@@ -1,0 +1,151 @@
+"""Computes the blocks of a feature store: decode, crop, augment, front-end, disk.
+
+On a CPU each utterance is handled by itself (its variants one after the other in an SSL encoder, together otherwise), so the bytes depend
+neither on the number of workers nor on the block size nor on where an earlier run was killed. Batching whole blocks was measured too: no
+faster at best, twice as slow where the intermediate spectra fall out of the processor's cache. An encoder on a GPU wants batches:
+`encoder_pipeline`.
+
+The workers are threads. All that costs time (decoding, resampling, FFTs, torch) releases the interpreter lock, two threads do 1.8 times
+the work of one, and they start at once, where a process would first spend seconds on importing torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sourcetracing.audio.reading import crop, load_utterance
+from sourcetracing.errors import UserError
+from sourcetracing.features.augment import Augmenter
+from sourcetracing.features.encoder_batches import encode_blocks
+from sourcetracing.features.front_end import FrontEnd, row_peaks
+from sourcetracing.features.noise_bank import open_banks
+from sourcetracing.runtime.compute import keep_freed_memory
+from sourcetracing.runtime.npy import write_at
+from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.schema import Settings
+
+
+def crop_samples(settings: Settings) -> int:
+    """The length of every network input, in samples."""
+    return round(settings.audio.crop_seconds * settings.audio.sample_rate)
+
+
+def cropped_utterance(settings: Settings, path: str | Path, utt_id: str, split: str, digest: str | None = None) -> np.ndarray:
+    """The clean signal (crop_samples,) float32 that all variants of an utterance start from. Raises `BadAudio`."""
+    waveform = load_utterance(path, settings.audio.sample_rate, digest)
+    mode = settings.audio.crop_train if split == "train" else settings.audio.crop_eval
+    return crop(waveform, crop_samples(settings), mode, rng(settings.seed, utt_id, "crop"))
+
+
+@dataclass(frozen=True)
+class StoreJob:
+    """What it takes to make any block of a store; small, so that it can travel to another process or machine."""
+
+    settings: Settings
+    items: pd.DataFrame
+    noise_manifests: dict[str, Path]
+    path: Path
+    header_bytes: int
+    shape: tuple[int, ...]
+    rows_per_block: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(torch, self.settings.store.dtype)
+
+    def block_items(self, block: int) -> pd.DataFrame:
+        """The utterances of a block."""
+        num_variants = len(self.settings.augment.variants)
+        first_row = block * self.rows_per_block
+        return self.items.iloc[first_row // num_variants : (first_row + self.rows_per_block) // num_variants]
+
+    def offset_bytes(self, block: int) -> int:
+        """Where a block begins in the file."""
+        return self.header_bytes + block * self.rows_per_block * int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+
+class BlockMaker:
+    """Computes blocks of a store and writes each to its place; threads may share one unless its front-end takes batches."""
+
+    def __init__(self, job: StoreJob, front_end: FrontEnd):
+        self.job, self.settings, self.front_end = job, job.settings, front_end
+        self.num_samples = crop_samples(job.settings)
+        self.augmenter = Augmenter(job.settings.augment, open_banks(job.noise_manifests), job.settings.seed)
+
+    def __call__(self, block: int) -> int:
+        """Makes a block durable on disk and returns its CRC-32. Raises `UserError`."""
+        if self.front_end.is_batched:
+            return dict(encode_blocks(self, [block]))[block]
+        rows = (self.stored(item) for item in self.job.block_items(block).itertuples())
+        with self.front_end.watch("writing"):
+            return write_at(self.job.path, self.job.offset_bytes(block), rows, durable=True)
+
+    def stored(self, item) -> np.ndarray:
+        """`features` of an utterance in the store's number type. Raises `UserError` when that cannot hold them."""
+        features = self.features(item)
+        self.refuse_overflow(row_peaks(features), item.utt_id)
+        return features.to(self.job.dtype).numpy()
+
+    def features(self, item) -> torch.Tensor:
+        """(variants, ...feature shape) float32 of one utterance (a row of `items`)."""
+        waveforms = torch.from_numpy(self.waveforms(item))
+        with self.front_end.watch("encoding"):
+            return self.front_end(waveforms).cpu()
+
+    def waveforms(self, item) -> np.ndarray:
+        """The acoustic variants (variants, samples) float32 of one utterance. Raises `UserError`."""
+        with self.front_end.watch("decoding"):
+            path = Path(self.settings.paths.corpus) / item.path
+            clean = cropped_utterance(self.settings, path, item.utt_id, item.split, item.digest)
+            return self.augmenter.variants(clean, item.utt_id)
+
+    def refuse_overflow(self, peaks: torch.Tensor, utt_id: str) -> None:
+        """Raises `UserError` when `row_peaks` (variants,) of an utterance are beyond the store's number type, or NaN."""
+        fits = peaks <= torch.finfo(self.job.dtype).max
+        if fits.all():
+            return
+        worst = int(fits.int().argmin())
+        hint = ". Use store.dtype=float32" if self.job.dtype == torch.float16 and peaks.isfinite().all() else ""
+        raise UserError(
+            f"{utt_id}, variant {self.settings.augment.variants[worst]}: its features do not fit {self.settings.store.dtype}, "
+            f"they reach {peaks[worst]:g}{hint}"
+        )
+
+
+def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: list[int]) -> Iterator[tuple[int, int]]:
+    """Yields (block, CRC-32) as blocks get finished: by threads that each use one core, or in batches of the encoder."""
+    keep_freed_memory()
+    make = BlockMaker(job, front_end)
+    if front_end.is_batched:
+        yield from encode_blocks(make, blocks)
+        return
+    # A fresh thread counts its own OpenMP threads: without the initializer its first matrix products would use all cores.
+    one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with one_thread_each(), ThreadPoolExecutor(resolve_workers(job.settings.compute.workers), **one_thread) as pool:
+        pending = {pool.submit(make, block): block for block in blocks}
+        try:
+            for future in as_completed(pending):
+                yield pending[future], future.result()
+        except BaseException:  # an error, or Ctrl-C: blocks under way end within a second and are made again next time
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Torch's own threads would compete with ours for the cores, and sums over several threads may differ in the last digit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

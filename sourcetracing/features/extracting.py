@@ -1,0 +1,170 @@
+"""Turns the utterances of a protocol into a feature store: decode, crop, augment, front-end, disk, in one pass.
+
+What a store depends on (its recipe), whether it is there, and the frame around making it; `extraction` computes its blocks.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing, nullcontext
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sourcetracing.errors import UserError
+from sourcetracing.features import ray_cluster as cluster
+from sourcetracing.features.blocks import StoreJob, crop_samples, make_blocks, one_thread_each
+from sourcetracing.features.front_end import FrontEnd, build_front_end, stored_front_end
+from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepare_banks
+from sourcetracing.features.ssl_front_end import checkpoint_digest
+from sourcetracing.features.store import INDEX_COLUMNS, MANIFEST, STORE_FORMAT, FeatureStore, StoreWriter, is_finished, only_writer
+from sourcetracing.layout import Layout
+from sourcetracing.runtime.files import digest_of_json
+from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.runtime.progress import advance_audio, bar
+from sourcetracing.settings.schema import Settings
+
+LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
+
+
+def list_items(utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFrame:
+    """The utterances of a protocol in its order: columns utt_id, split, path, language, source, digest."""
+    columns = ["utt_id", "path", "language", "source", "digest"]
+    return protocol[["utt_id", "split"]].merge(utterances[columns], on="utt_id", validate="one_to_one")
+
+
+def list_rows(items: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
+    """The index of a store: one row per utterance and variant, utterance by utterance."""
+    rows = items.loc[items.index.repeat(len(variants))].reset_index(drop=True)
+    return rows.assign(row=range(len(rows)), variant=variants * len(items))[INDEX_COLUMNS]
+
+
+def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
+    """All that the content of a store depends on, but for the noises themselves."""
+    audio = {key: getattr(settings.audio, key) for key in ("sample_rate", "crop_seconds", "crop_train", "crop_eval")}
+    rows = items[["utt_id", "split", "language", "source", "digest"]]
+    kind = stored_front_end(settings)
+    options = asdict(getattr(settings, kind))
+    if kind == "ssl":
+        options.pop("mode")
+        options |= {"precision": settings.compute.precision, "checkpoint": checkpoint_digest(settings.ssl.model)}
+        if settings.compute.compile:
+            options["compiled"] = True
+    return {
+        "format": STORE_FORMAT,
+        "frontend": {kind: options},
+        "audio": audio,
+        "augment": asdict(settings.augment),
+        "dtype": settings.store.dtype,
+        "seed": settings.seed,
+        "num_utterances": len(items),
+        "utterances": digest_of_json(rows.to_numpy().tolist()),
+    }
+
+
+def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFrame) -> Path:
+    """Makes the feature store of an experiment, or goes on with it, or finds it done; returns its folder. Raises `UserError`.
+
+    utterances: columns utt_id, path, language, source, digest; protocol: columns utt_id, split, whose order the rows follow.
+    """
+    items = list_items(utterances, protocol)
+    if items.empty:
+        raise UserError(
+            "the protocol names no utterance of these languages and sources. Run: python scripts/02_build_protocols.py CONFIG.yaml"
+        )
+    manifests = prepare_banks(settings)
+    recipe = store_recipe(settings, items)
+    banks = open_banks(manifests)
+    noises = {kind: bank.digest for kind, bank in banks.items()}
+    folder = Layout.of(settings).features / f"{stored_front_end(settings)}-{digest_of_json([recipe, noises])[:8]}"
+    if is_finished(folder):
+        FeatureStore.open(folder)
+        return folder
+    with only_writer(folder):
+        if not is_finished(folder):
+            num_noises = {kind: len(bank) for kind, bank in banks.items()}
+            _fill_store(settings, items, manifests, folder, {"recipe": recipe, "noises": noises, "num_noises": num_noises})
+    return folder
+
+
+def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFrame) -> FeatureStore:
+    """The finished store of these settings and utterances. Raises `UserError` when there is none.
+
+    Where the noises are at hand they must be the store's too; a machine that only trains need not have them.
+    """
+    recipe, folder = store_recipe(settings, list_items(utterances, protocol)), Layout.of(settings).features
+    noises = _known_noises(settings)
+    for manifest in sorted(folder.glob(f"{stored_front_end(settings)}-*/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True):
+        facts = json.loads(manifest.read_text(encoding="utf-8"))
+        if facts.get("recipe") == recipe and (noises is None or facts.get("noises") == noises):
+            return FeatureStore.open(manifest.parent)
+    raise UserError(f"{folder} holds no features for these settings. Run: python scripts/04_preprocess_dataset.py CONFIG.yaml")
+
+
+def _known_noises(settings: Settings) -> dict[str, str] | None:
+    try:
+        manifests = bank_manifests(settings)
+    except UserError:  # no noises on this machine
+        return None
+    return {kind: bank.digest for kind, bank in open_banks({k: path for k, path in manifests.items() if path.exists()}).items()}
+
+
+def _fill_store(settings: Settings, items: pd.DataFrame, manifests: dict[str, Path], folder: Path, facts: dict) -> None:
+    variants = settings.augment.variants
+    front_end = build_front_end(settings)
+    feature_shape = _row_shape(front_end, settings)
+    utterances_per_block = _utterances_per_block(settings, front_end, len(items))
+    shape = (len(items) * len(variants), *feature_shape)
+    writer = StoreWriter(folder, shape, np.dtype(settings.store.dtype), utterances_per_block * len(variants))
+    job = StoreJob(settings, items, manifests, writer.path, writer.header_bytes, shape, writer.rows_per_block)
+    missing = len(items) - _count(writer, writer.finished, variants)
+    hours_per_utterance = len(variants) * settings.audio.crop_seconds / 3600
+    started = time.perf_counter()
+    make = cluster.make_blocks if settings.executor.kind == "ray" else make_blocks
+    blocks = make(job, front_end, writer.remaining())
+    with closing(blocks), bar(total=len(items), initial=len(items) - missing, desc="features", unit="utt") as progress:
+        for block, crc in blocks:
+            writer.commit(block, crc)
+            advance_audio(progress, _count(writer, [block], variants), hours_per_utterance)
+    extraction = _how_it_went(settings, front_end, missing * hours_per_utterance, time.perf_counter() - started)
+    versions = {name: version(name) for name in LIBRARIES}
+    checkpoint = {"checkpoint_commit": front_end.commit} if front_end.commit else {}
+    writer.finish(list_rows(items, variants), {**facts, **checkpoint, "variants": variants, "versions": versions, "extraction": extraction})
+
+
+def _row_shape(front_end: FrontEnd, settings: Settings) -> tuple[int, ...]:
+    with nullcontext() if front_end.is_batched else one_thread_each():
+        return front_end.output_shape(crop_samples(settings))
+
+
+def _utterances_per_block(settings: Settings, front_end: FrontEnd, num_items: int) -> int:
+    """At least two blocks for each worker; whole batches where the encoder takes batches, so that those are cut at the same places."""
+    wanted = settings.store.block_rows // len(settings.augment.variants)
+    if front_end.is_batched:
+        batch = front_end.utterances_per_batch
+        return max(1, wanted // batch) * batch
+    share = -(-num_items // (2 * _num_workers(settings)))
+    return max(1, min(wanted, share))
+
+
+def _num_workers(settings: Settings) -> int:
+    return cluster.num_workers(settings) if settings.executor.kind == "ray" else resolve_workers(settings.compute.workers)
+
+
+def _how_it_went(settings: Settings, front_end: FrontEnd, hours: float, seconds: float) -> dict:
+    """What the run that finished a store tells of its speed: its hours of sound, and seconds of each part summed over threads."""
+    return {
+        "device": front_end.device.type,
+        "workers": _num_workers(settings),
+        "encoder_batch": front_end.size,
+        "hours_of_sound": hours,
+        "seconds": {"all": seconds, **front_end.watch.seconds},
+    }
+
+
+def _count(writer: StoreWriter, blocks, variants: list[str]) -> int:
+    return sum(len(writer.block_rows(block)) for block in blocks) // len(variants)

@@ -1,0 +1,133 @@
+"""What a feature store holds the output of: LFCCs, waveforms or a frozen SSL encoder, and how many waveforms an encoder gets at a time."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+
+from sourcetracing.errors import UserError
+from sourcetracing.features.ssl_front_end import is_fine_tuned, load_ssl
+from sourcetracing.models.frontends.lfcc import LfccFrontEnd
+from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory
+from sourcetracing.runtime.progress import Stopwatch, say
+from sourcetracing.settings.schema import Settings
+
+GPU_BATCH = 64
+
+
+def stored_front_end(settings: Settings) -> str:
+    """What the store holds the output of: the front-end, or the waveforms that a fine-tuned one is trained on."""
+    return "waveform" if is_fine_tuned(settings) else settings.frontend
+
+
+def build_front_end(settings: Settings) -> FrontEnd:
+    """The front-end that the settings name, on their device. Raises `UserError`."""
+    kind = stored_front_end(settings)
+    if kind == "waveform":
+        return FrontEnd(nn.Identity(), settings)
+    if kind == "ssl":
+        encoder = load_ssl(settings)
+        device = next(encoder.parameters()).device
+        if isinstance(autocast(device, settings.compute.precision), torch.autocast):
+            convert_once(encoder.network)
+        if settings.compute.compile:
+            _compile(encoder.network, device)
+        return FrontEnd(encoder, settings)
+    assert kind == "lfcc", kind
+    return FrontEnd(LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval(), settings)
+
+
+def convert_once(network: nn.Module) -> None:
+    """Turns weights that bf16 autocast would convert in every pass into bf16. The results stay the same, bit by bit."""
+    for module in list(network.modules()):
+        if is_parametrized(module):  # the weight norm of the positional convolution
+            remove_parametrizations(module, "weight")
+        if isinstance(module, (nn.Linear, nn.Conv1d)):
+            module.to(torch.bfloat16)
+
+
+def _compile(network: nn.Module, device: torch.device) -> None:
+    """Takes effect at the first pass. On a CPU the weights are packed for its kernels beforehand; nothing is gained without that."""
+    import torch._inductor.config as inductor  # takes a second
+
+    inductor.freezing = device.type == "cpu"
+    network.compile(dynamic=False)
+
+
+class FrontEnd:
+    """Maps waveforms (B, samples) float32 on the CPU to what is stored of them, (B, ...) float32, on the front-end's device.
+
+    An SSL encoder gets `size` waveforms in each pass. A pass that is not full is filled up, so that all have one shape: nothing compiles
+    twice, and a row does not depend on how many came with it. `watch` adds up what is done around it.
+    """
+
+    def __init__(self, module: nn.Module, settings: Settings):
+        self.module, self.settings = module, settings
+        self.is_encoder = stored_front_end(settings) == "ssl"
+        self.device = next(module.parameters()).device if self.is_encoder else torch.device("cpu")
+        on_cpu, num_variants = self.device.type == "cpu", len(settings.augment.variants)
+        # On a CPU one at a time is a tenth faster than five together: what lies between the layers stays in the processor's cache.
+        batch = settings.compute.encoder_batch or (1 if on_cpu else GPU_BATCH)
+        self.is_batched = self.is_encoder and (batch > 1 or not on_cpu)
+        self.utterances_per_batch = max(1, batch // num_variants) if self.is_batched else 1
+        self.size = batch // num_variants * num_variants or batch
+        self.commit: str = getattr(module, "commit", "")
+        self.watch = Stopwatch()
+
+    @torch.inference_mode()
+    def __call__(self, waveforms: Tensor) -> Tensor:
+        """Halves `size` when memory runs out. Raises `UserError` when one waveform is too many, or torch.compile cannot work."""
+        if not self.is_encoder:
+            return self.module(waveforms)
+        while True:
+            try:
+                passes = [self._encode(rows) for rows in waveforms.split(self.size)]
+                return passes[0] if len(passes) == 1 else torch.cat(passes)
+            except RuntimeError as error:
+                self._refuse(error)
+            self._halve()  # here, where the error and the tensors that its traceback holds are gone
+
+    def output_shape(self, num_samples: int) -> tuple[int, ...]:
+        """The shape of a stored row. The first pass: compiling happens here."""
+        if self.is_encoder and self.settings.compute.compile:
+            say("compiling the encoder (compute.compile=true): a minute or more")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"torch\._(dynamo|inductor)")  # its remarks on transformers' code
+            return tuple(self(torch.zeros(1, num_samples)).shape[1:])
+
+    def _encode(self, rows: Tensor) -> Tensor:
+        num_rows = len(rows)
+        if num_rows < self.size:
+            rows = torch.cat([rows, rows[-1:].expand(self.size - num_rows, -1)])
+        with autocast(self.device, self.settings.compute.precision):
+            return self.module(rows.to(self.device, non_blocking=True))[:num_rows].float()
+
+    def _refuse(self, error: RuntimeError) -> None:
+        """Raises unless fewer waveforms may help."""
+        if is_out_of_memory(error):
+            if self.size == 1:
+                raise UserError(
+                    f"not enough memory on {self.device.type} for one waveform of {self.settings.audio.crop_seconds:g} s. "
+                    "Use compute.device=cpu, a smaller ssl.model or a shorter audio.crop_seconds"
+                ) from None
+        elif self.settings.compute.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise UserError(f"compute.compile=true needs a working C++ compiler (g++ or clang++): {reason}. Or leave it out") from None
+        else:
+            raise error
+
+    def _halve(self) -> None:
+        too_many, self.size = self.size, self.size // 2
+        empty_cache(self.device)
+        say(f"compute.encoder_batch: {too_many} waveforms at a time do not fit the memory of {self.device.type}; going on with {self.size}")
+
+
+@torch.inference_mode()
+def row_peaks(features: Tensor) -> Tensor:
+    """The largest magnitude in each row, (rows,), on the features' device; NaN where a row holds one."""
+    low, high = features.flatten(1).aminmax(dim=1)
+    return torch.maximum(-low, high)

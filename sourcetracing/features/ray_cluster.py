@@ -1,0 +1,217 @@
+"""Work on the machines of a Ray cluster (`executor=ray`): blocks of a feature store, training runs, scores.
+
+All machines must have the same Python packages and see the same folders under the same paths: the checkout, the corpus, paths.exp. Only
+settings and row tables travel by Ray; audio, features and weights are files. A task whose worker or machine dies is done again elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import re
+import signal
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sourcetracing.errors import UserError
+from sourcetracing.features import blocks as extraction
+from sourcetracing.features.blocks import StoreJob
+from sourcetracing.features.front_end import FrontEnd, build_front_end, stored_front_end
+from sourcetracing.runtime.compute import prepare_cpu
+from sourcetracing.runtime.npy import read_from
+from sourcetracing.runtime.parallel import THREAD_VARIABLES
+from sourcetracing.settings.reading import PROJECT_ROOT
+from sourcetracing.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.exceptions import RayError
+
+MOST_RETRIES = 10  # of a task whose worker or machine died; what fails by an error of its own is not tried again
+BLOCKS_PER_GPU_TASK = 8
+SECONDS_TO_ANSWER = 5.0  # for a cluster's address
+# What decides where the Hub's files are looked for; a token is not handed on, for Ray writes these into its logs.
+_HANDED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_HOW_TO_START = "Start one: `ray start --head` here, `ray start --address=<this machine>:6379` on the others (docs/scaling.md)"
+
+
+def connect(settings: Settings) -> ModuleType:
+    """The module `ray`, connected to the cluster at executor.address. Raises `UserError` when there is none."""
+    import ray
+
+    if ray.is_initialized():
+        return ray
+    address = settings.executor.address
+    _refuse_silent((address == "auto" and os.environ.get("RAY_ADDRESS")) or address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # spares a warning
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    own = {"include_dashboard": False} if address == "local" else {}
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address, runtime_env={"env_vars": _worker_environment()}, **quiet, **own)
+    except ConnectionError:
+        raise UserError(f"executor.address={address}: no Ray cluster runs here. {_HOW_TO_START}") from None
+    except (ValueError, RuntimeError) as error:  # another version of Ray or Python there, say
+        raise UserError(f"executor.address={address}: {' '.join(str(error).split())}") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray replaces it by one that ends the process without a word
+    return ray
+
+
+def _refuse_silent(address: str) -> None:
+    """Ray itself waits for minutes, with a page of warnings, when nobody answers."""
+    if address in ("auto", "local"):
+        return
+    match = re.fullmatch(r"\[?([\w.:-]+?)\]?:(\d+)", address)
+    if not match:
+        raise UserError(f"executor.address={address}: auto, local or host:port is expected, such as 10.0.0.1:6379")
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=SECONDS_TO_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"executor.address={address}: no Ray cluster answers ({error}). {_HOW_TO_START}") from None
+
+
+def _worker_environment() -> dict[str, str]:
+    inherited = os.environ.get("PYTHONPATH")
+    variables = {"PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT), *([inherited] if inherited else [])])}
+    variables |= dict.fromkeys(THREAD_VARIABLES, "1")
+    return variables | {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+
+
+def _kind_of_worker(settings: Settings, on_gpu: bool) -> str:
+    """GPU or CPU: what a task occupies one of."""
+    there = connect(settings).cluster_resources()
+    if on_gpu and settings.compute.device != "cpu" and there.get("GPU", 0) >= 1:
+        return "GPU"
+    if on_gpu and settings.compute.device not in ("auto", "cpu"):
+        raise UserError(f"compute.device={settings.compute.device}, but the Ray cluster has no GPU. Use compute.device=auto or cpu.")
+    if there.get("CPU", 0) < 1:
+        raise UserError("the Ray cluster has no CPU to offer. Start its machines with `ray start ... --num-cpus=N`")
+    return "CPU"
+
+
+def map_unordered(function: Callable[[Any], Any], items: Sequence[Any], settings: Settings, *, on_gpu: bool) -> Iterator[tuple[Any, Any]]:
+    """Yields (item, function(item)) as they finish on the cluster, each by one thread; with on_gpu each by one GPU, where there are any.
+
+    On an error or Ctrl-C here the tasks under way are killed: the caller's work must be resumable by design. Raises `UserError`.
+    """
+    ray = connect(settings)
+    occupied = {"num_cpus": 1, "num_gpus": 1 if _kind_of_worker(settings, on_gpu) == "GPU" else 0}
+    task = ray.remote(_work).options(max_retries=MOST_RETRIES, scheduling_strategy="SPREAD", **occupied)
+    pending = {task.remote(function, item, os.getcwd()): item for item in items}
+    try:
+        while pending:
+            for done in ray.wait(list(pending))[0]:
+                yield pending.pop(done), ray.get(done)
+    except ray.exceptions.RayError as error:
+        if (ours := _in_one_line(error)) is None:
+            raise
+        raise ours from error
+    finally:
+        for reference in pending:
+            ray.cancel(reference, force=True)
+
+
+def _in_one_line(error: RayError) -> UserError | OSError | None:
+    """What is wrong with a worker, or what it complained of; None for a bug, of which Ray's own account tells more."""
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+
+    if not isinstance(error, RayTaskError):
+        first = str(error).strip().splitlines()[0]
+        if not isinstance(error, (NodeDiedError, OutOfMemoryError, WorkerCrashedError)):
+            return UserError(f"the Ray cluster does not run tasks: {first}")
+        return UserError(
+            f"a task was lost {MOST_RETRIES + 1} times, most likely for lack of memory: {first} Ray's logs lie there in "
+            "/tmp/ray/session_latest/logs; `ray start --num-cpus=N` makes a machine run fewer tasks at a time"
+        )
+    if isinstance(error.cause, (UserError, OSError)):
+        return error.cause
+    if "failed to import" in str(error.cause):
+        reason = str(error.cause).strip().splitlines()[-1]
+        return UserError(f"a machine of the cluster lacks {PROJECT_ROOT}, or a Python package that is there on this one: {reason}")
+    return None
+
+
+def _work(function: Callable[[Any], Any], item: Any, folder: str) -> Any:
+    """Runs in a worker of the cluster, in the folder that the command was given in."""
+    try:
+        os.chdir(folder)
+    except OSError:
+        raise _not_shared(folder) from None
+    prepare_cpu(num_threads=1)
+    return function(item)
+
+
+def _not_shared(path: str | Path) -> UserError:
+    return UserError(f"{platform.node()} does not see {path}: all machines of the cluster must have the same folders (docs/scaling.md)")
+
+
+def num_workers(settings: Settings) -> int:
+    """How many tasks of `make_blocks` the cluster runs at a time. Raises `UserError`."""
+    kind = _kind_of_worker(settings, on_gpu=_is_encoder(settings))
+    return int(connect(settings).cluster_resources()[kind])
+
+
+def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yields (block, CRC-32) as blocks get finished, like `extraction.make_blocks`; workers write them, each with its own front-end."""
+    on_gpu = _is_encoder(job.settings)
+    reference, made = connect(job.settings).put(job), {}
+    size = 1
+    if _kind_of_worker(job.settings, on_gpu) == "GPU":  # decoding, encoding and writing of neighbouring blocks overlap there
+        size = max(1, min(BLOCKS_PER_GPU_TASK, len(blocks) // (2 * num_workers(job.settings))))
+    tasks = [blocks[first : first + size] for first in range(0, len(blocks), size)]
+    for _, results in map_unordered(partial(_make_blocks, reference), tasks, job.settings, on_gpu=on_gpu):
+        made |= results
+        yield from results
+    _refuse_strangers_bytes(job, made)
+
+
+def _is_encoder(settings: Settings) -> bool:
+    """Whether features come from an SSL encoder, the one kind of front-end that a GPU computes."""
+    return stored_front_end(settings) == "ssl"
+
+
+def _make_blocks(job: ObjectRef, blocks: Sequence[int]) -> list[tuple[int, int]]:
+    opened, front_end = _opened(job)
+    if not opened.path.is_file():
+        raise _not_shared(opened.path)
+    return list(extraction.make_blocks(opened, front_end, blocks))
+
+
+@lru_cache(maxsize=1)
+def _opened(reference: ObjectRef) -> tuple[StoreJob, FrontEnd]:
+    """The job and its front-end, built once in each worker process."""
+    import ray
+
+    job = ray.get(reference)
+    front_end = build_front_end(job.settings)
+    if front_end.device.type == "cpu":
+        job.settings.compute.workers = 1  # the cluster runs one task for each core
+    return job, front_end
+
+
+def _refuse_strangers_bytes(job: StoreJob, made: dict[int, int]) -> None:
+    """Reads back what the workers wrote: a folder that is not the same everywhere must not become a store with holes."""
+    block_bytes = job.offset_bytes(1) - job.offset_bytes(0)
+    with open(job.path, "rb", buffering=0) as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        for block, crc in made.items():
+            start = job.offset_bytes(block)
+            content = np.empty(min(block_bytes, num_bytes - start), np.uint8)
+            read_from(file, start, content)
+            if zlib.crc32(content) != crc:
+                raise UserError(
+                    f"{job.path}: block {block} is not what a worker wrote; do all machines of the cluster see this folder? "
+                    "Run the same command again"
+                )

@@ -1,0 +1,75 @@
+"""Rows of a feature store as batches: held in memory (or on the GPU) when they fit, read through the memory map when not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+
+from sourcetracing.errors import UserError
+from sourcetracing.features.extracting import find_store
+from sourcetracing.features.store import FeatureStore
+from sourcetracing.layout import Layout
+from sourcetracing.protocols.table import load_protocol, select
+from sourcetracing.settings.schema import Settings
+
+
+def open_store(settings: Settings) -> FeatureStore:
+    """The finished feature store of an experiment's settings. Raises `UserError` naming the script that makes what is missing."""
+    return find_store(settings, *load_protocol(settings, Layout.of(settings).root, unknown=True))
+
+
+class FeatureRows:
+    """Some rows of a store with their labels.
+
+    features: (N, ...) float16 or float32, resident on `device`, on the CPU, or left on disk; labels: (N,) int64 on `device`.
+    """
+
+    def __init__(self, store: FeatureStore, rows: np.ndarray, labels: np.ndarray, device: torch.device):
+        self.store, self.rows, self.device = store, np.asarray(rows), device
+        self.labels = torch.from_numpy(np.array(labels, dtype=np.int64)).to(device)
+        self.resident = self._hold()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def _hold(self) -> torch.Tensor | None:
+        num_bytes = int(np.prod(self.store.shape[1:])) * self.store.dtype.itemsize * len(self.rows)
+        if num_bytes > psutil.virtual_memory().available / 2:
+            return None
+        features = torch.from_numpy(self.store.load(self.rows))
+        if self.device.type == "cuda" and num_bytes < torch.cuda.mem_get_info(self.device)[0] / 2:
+            return features.to(self.device)
+        return features
+
+    def batch(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (B, ...) float32 and labels (B,) of some positions, on the device."""
+        index = torch.from_numpy(np.ascontiguousarray(positions, dtype=np.int64))
+        if self.resident is None:
+            features = torch.from_numpy(self.store.load(self.rows[positions]))
+        else:
+            features = self.resident.index_select(0, index.to(self.resident.device))  # half the time of resident[index]
+        return features.to(self.device, non_blocking=True).float(), self.labels[index.to(self.device)]
+
+
+UNKNOWN_LABEL = -1  # of a source that is no class
+
+
+def label_ids(sources: pd.Series, classes: list[str]) -> np.ndarray:
+    """Class ids (N,) int64 in the declared order; UNKNOWN_LABEL for a source that is no class."""
+    ids = {name: number for number, name in enumerate(classes)}
+    return sources.map(ids).fillna(UNKNOWN_LABEL).to_numpy(dtype=np.int64)
+
+
+def select_rows(store: FeatureStore, settings: Settings, split: str, languages: list[str], device: torch.device) -> FeatureRows:
+    """The rows of one split, some languages and `train.variants` (dev: `train.dev_variants`), of known sources, sorted by row.
+
+    Raises `UserError` without any.
+    """
+    variants = (settings.train.dev_variants if split == "dev" else []) or settings.train.variants
+    index = store.index[store.index["source"].isin(settings.corpus.sources)]
+    chosen = index[select(index, languages=languages, splits=[split], variants=variants)]
+    if chosen.empty:
+        raise UserError(f"no {split} rows for {'+'.join(languages)} in {store.folder}. Look at the counts of scripts/02_build_protocols.py")
+    return FeatureRows(store, chosen["row"].to_numpy(), label_ids(chosen["source"], settings.corpus.sources), device)

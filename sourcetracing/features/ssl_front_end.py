@@ -1,0 +1,87 @@
+"""The SSL encoder that the settings name, frozen or to be trained; what can be wrong with a checkpoint, in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sourcetracing.errors import UserError
+from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.files import digest_of_file, digest_of_json
+from sourcetracing.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from sourcetracing.models.frontends.ssl import SslEncoder
+    from sourcetracing.models.frontends.ssl_finetune import TrainableSslEncoder
+
+Encoder = TypeVar("Encoder", bound="SslEncoder")
+_SCHEDULE = ("lr", "warmup_epochs")  # these of `finetune` are the optimizer's
+
+
+def is_fine_tuned(settings: Settings) -> bool:
+    """Whether an SSL encoder is trained along with the back-end, from stored waveforms."""
+    return settings.frontend == "ssl" and settings.ssl.mode == "finetune"
+
+
+def load_ssl(settings: Settings) -> SslEncoder:
+    """The frozen encoder, cut at `ssl.layer`, on the device of the settings. Raises `UserError` as `load_trainable_ssl` does."""
+    from sourcetracing.models.frontends.ssl import SslEncoder  # transformers takes seconds to import
+
+    return _load(settings, SslEncoder).to(pick_device(settings.compute.device))
+
+
+def load_trainable_ssl(settings: Settings) -> TrainableSslEncoder:
+    """The encoder with what `finetune` says of it. Raises `UserError`: no such model, not here and no network, wrong weights or layer."""
+    from sourcetracing.models.frontends.ssl_finetune import TrainableSslEncoder
+
+    options = {name: value for name, value in asdict(settings.finetune).items() if name not in _SCHEDULE}
+    return _load(settings, TrainableSslEncoder, **options)
+
+
+def _load(settings: Settings, build: Callable[..., Encoder], **options: Any) -> Encoder:
+    from sourcetracing.models.frontends.ssl import SAMPLE_RATE
+
+    ssl = settings.ssl
+    if settings.audio.sample_rate != SAMPLE_RATE:
+        raise UserError(f"audio.sample_rate={settings.audio.sample_rate}: SSL encoders hear {SAMPLE_RATE} Hz")
+    if "{language}" in ssl.model:
+        raise UserError(f"ssl.model={ssl.model} follows the training language: name one, for example train.languages=[en]")
+    revision = None if Path(ssl.model).is_dir() else ssl.revision
+    try:
+        return build(ssl.model, layer=ssl.layer, normalize=ssl.normalize, revision=revision, **options)
+    except ValueError as error:
+        raise UserError(f"ssl.model={ssl.model}: {_first_line(error)}") from None
+    except OSError as error:
+        raise UserError(_not_found(settings, error)) from None
+
+
+def checkpoint_digest(model: str) -> str:
+    """32 hex digits of a folder's configuration and weights: another network in the same folder is another store. "" for a Hub id."""
+    files = sorted(file for file in Path(model).glob("*") if file.suffix in {".json", ".safetensors", ".bin"})
+    return (
+        digest_of_json([[file.name, _digest_once(file, file.stat().st_size, file.stat().st_mtime_ns)] for file in files]) if files else ""
+    )
+
+
+@lru_cache(maxsize=64)
+def _digest_once(file: Path, size_bytes: int, changed_ns: int) -> str:
+    return digest_of_file(file)
+
+
+def _not_found(settings: Settings, error: OSError) -> str:
+    name = settings.ssl.model
+    if Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/")):
+        return f"ssl.model={name} is no folder with a checkpoint (config.json, model.safetensors): {_first_line(error)}"
+    where = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else _first_line(error)
+    return (
+        f"ssl.model={name} is not on this machine and could not be fetched ({where}). With a network run: "
+        f"hf download {name} --revision {settings.ssl.revision}, or give a folder as ssl.model"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

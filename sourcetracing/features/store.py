@@ -1,0 +1,209 @@
+"""The feature store: one contiguous array on disk per corpus and front-end, an index beside it, and what made it.
+
+Folder  exp/<name>/features/<frontend>-<hash8>/, the hash covering all that the content depends on
+Files   features.npy  (rows, ...feature shape), float16 or float32; row = utterance index * number of variants + variant index
+        index.csv     row, utt_id, variant, split, language, source
+        store.json    settings, versions, shape, checksum; written last, so a folder that has it is finished
+        While it is being made: features.partial.npy, and progress.jsonl with one durable line per finished block.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import disk_usage
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from sourcetracing.errors import UserError
+from sourcetracing.protocols.table import select
+from sourcetracing.runtime.files import atomic_path, digest_of_file, write_json
+from sourcetracing.runtime.npy import create_array, read_from, write_at
+
+STORE_FORMAT = 1  # raise it when features change for the same settings and audio
+FEATURES, INDEX, MANIFEST = "features.npy", "index.csv", "store.json"
+PARTIAL, PROGRESS, LOCK = "features.partial.npy", "progress.jsonl", ".lock"
+INDEX_COLUMNS = ["row", "utt_id", "variant", "split", "language", "source"]
+_REMAKE = "Run: python scripts/04_preprocess_dataset.py CONFIG.yaml"
+
+
+class FeatureStore:
+    """A finished store, open for reading."""
+
+    def __init__(self, folder: Path, facts: dict, index: pd.DataFrame, header_bytes: int):
+        self.folder, self.facts, self.index, self._header_bytes = folder, facts, index, header_bytes
+        self.shape, self.dtype = tuple(facts["shape"]), np.dtype(facts["dtype"])
+
+    @classmethod
+    def open(cls, folder: str | Path) -> FeatureStore:
+        """Opens a store in milliseconds. Raises `UserError` when it is missing, unfinished or damaged."""
+        folder = Path(folder)
+        if not is_finished(folder):
+            raise UserError(f"the feature store {folder} is {'not finished' if folder.is_dir() else 'missing'}. {_REMAKE}")
+        try:
+            facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            index = pd.read_csv(folder / INDEX, dtype=dict.fromkeys(INDEX_COLUMNS[1:], str), keep_default_na=False)
+            header_bytes = np.load(folder / FEATURES, mmap_mode="r").offset  # also refuses a file that is too short for its shape
+            expected_bytes = header_bytes + int(np.prod(facts["shape"])) * np.dtype(facts["dtype"]).itemsize
+            intact = (folder / FEATURES).stat().st_size == expected_bytes and len(index) == facts["shape"][0]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(folder, str(error)) from None
+        if not intact:
+            raise _damaged(folder, f"its files do not have the {facts['shape'][0]} rows that {MANIFEST} tells of")
+        return cls(folder, facts, index, header_bytes)
+
+    @property
+    def features(self) -> np.memmap:
+        """All rows, memory-mapped, read-only: (rows, ...feature shape)."""
+        return np.load(self.folder / FEATURES, mmap_mode="r")
+
+    def rows(self, *, splits: Sequence[str] = (), languages: Sequence[str] = (), variants: Sequence[str] = ()) -> np.ndarray:
+        """The row numbers of a selection, ascending; an empty list means all."""
+        return np.flatnonzero(select(self.index, splits=splits, languages=languages, variants=variants))
+
+    def load(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(len(rows), ...feature shape) in memory, in the order of `rows`, in the store's number type; runs of rows are read at once."""
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not (rows.min() >= 0 and rows.max() < self.shape[0]):
+            raise IndexError(f"row {rows.max()} of a store of {self.shape[0]} rows")
+        loaded = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        with open(self.folder / FEATURES, "rb", buffering=0) as file:
+            for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+                if start < stop:
+                    read_from(file, self._header_bytes + int(rows[start]) * loaded[0].nbytes, loaded[start:stop])
+        return loaded
+
+    def verify(self) -> None:
+        """Reads all of it and compares with its checksum (seconds per gigabyte). Raises `UserError`."""
+        if digest_of_file(self.folder / FEATURES) != self.facts["checksum"]:
+            raise _damaged(self.folder, f"{FEATURES} does not have the checksum that {MANIFEST} tells of")
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a store is complete (its last file is there)."""
+    return (folder / MANIFEST).is_file()
+
+
+def _damaged(folder: Path, reason: str) -> UserError:
+    return UserError(f"the feature store {folder} is damaged ({reason}). Delete that folder, then {_REMAKE[0].lower()}{_REMAKE[1:]}")
+
+
+class StoreWriter:
+    """Fills a store block by block; blocks that an earlier, killed run finished are kept."""
+
+    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype, rows_per_block: int):
+        """Starts or resumes. shape: (rows, ...feature shape). A resumed store keeps the block size that it began with."""
+        self.folder, self.shape, self.dtype = folder, shape, np.dtype(dtype)
+        self.path = folder / PARTIAL
+        self.rows_per_block = rows_per_block
+        self.finished: dict[int, int] = {}
+        if not self._resume():
+            self._start()
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+    @property
+    def num_blocks(self) -> int:
+        return -(-self.shape[0] // self.rows_per_block)
+
+    def block_rows(self, block: int) -> range:
+        """The rows of a block; the last one may be shorter."""
+        return range(block * self.rows_per_block, min((block + 1) * self.rows_per_block, self.shape[0]))
+
+    def remaining(self) -> list[int]:
+        """The blocks still to be made."""
+        return [block for block in range(self.num_blocks) if block not in self.finished]
+
+    def commit(self, block: int, crc: int) -> None:
+        """Notes durably that a block is on disk (`write_block` has synced it)."""
+        self._append({"block": block, "crc32": crc})
+        self.finished[block] = crc
+
+    def finish(self, index: pd.DataFrame, facts: dict, columns: Sequence[str] = INDEX_COLUMNS) -> None:
+        """Turns the finished array into a store. facts: what store.json shall hold beside shape, dtype, checksum and bytes."""
+        assert not self.remaining() and len(index) == self.shape[0]
+        with atomic_path(self.folder / INDEX) as partial:
+            index[list(columns)].to_csv(partial, index=False)
+        checksum, num_bytes = digest_of_file(self.path), self.path.stat().st_size
+        os.replace(self.path, self.folder / FEATURES)
+        shape = {"shape": list(self.shape), "dtype": self.dtype.name, "bytes": num_bytes, "checksum": checksum}
+        write_json(self.folder / MANIFEST, {"format": STORE_FORMAT, **shape, **facts})
+        (self.folder / PROGRESS).unlink()
+
+    def _start(self) -> None:
+        needed, free = self.shape[0] * self.row_bytes, disk_usage(self.folder).free
+        if needed > free:
+            raise UserError(f"{self.folder}: features need {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there")
+        (self.folder / PROGRESS).unlink(missing_ok=True)
+        self.header_bytes = create_array(self.path, self.shape, self.dtype)
+        self._append({"rows_per_block": self.rows_per_block, "header_bytes": self.header_bytes})
+
+    def _append(self, line: dict) -> None:
+        with open(self.folder / PROGRESS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _resume(self) -> bool:
+        """Takes over what an earlier run left, if it fits; each block is compared with its CRC-32."""
+        if (self.folder / FEATURES).exists() and not self.path.exists():  # killed between the last two steps of `finish`
+            os.replace(self.folder / FEATURES, self.path)
+        lines = _read_lines(self.folder / PROGRESS)
+        if not lines or "rows_per_block" not in lines[0] or not self.path.exists():
+            return False
+        self.rows_per_block, self.header_bytes = lines[0]["rows_per_block"], lines[0]["header_bytes"]
+        if self.path.stat().st_size != self.header_bytes + self.shape[0] * self.row_bytes:
+            return False
+        with open(self.path, "rb", buffering=0) as file:
+            self.finished = {line["block"]: line["crc32"] for line in lines[1:] if self._holds(file, line["block"], line["crc32"])}
+        # A line that the kill cut short would spoil the next one: write the good ones anew.
+        with atomic_path(self.folder / PROGRESS) as partial:
+            kept = [lines[0], *({"block": block, "crc32": crc} for block, crc in self.finished.items())]
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        return True
+
+    def _holds(self, file, block: int, crc: int) -> bool:
+        rows = self.block_rows(block)
+        content = np.empty(len(rows) * self.row_bytes, np.uint8)
+        read_from(file, self.header_bytes + rows.start * self.row_bytes, content)
+        return zlib.crc32(content) == crc
+
+
+def write_block(path: Path, header_bytes: int, first_row: int, block: np.ndarray) -> int:
+    """Writes rows (rows, ...feature shape) of a partial store to their place, synced to disk; returns their CRC-32."""
+    return write_at(path, header_bytes + first_row * block[0].nbytes, [block], durable=True)
+
+
+def _read_lines(path: Path) -> list[dict]:
+    """The lines of a progress record up to the first that is not whole."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Holds a store's lock; the system frees it if the process dies. Raises `UserError` when another process has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another process is writing {folder}. Wait for it, then run the same command again") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,1 @@
+"""Figures of merit, from arrays alone: classification, ranking, retrieval, calibration, intervals."""

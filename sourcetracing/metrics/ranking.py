@@ -1,0 +1,97 @@
+"""How well a score separates unknown from known sources: EER, AUROC, FPR at 95 % TPR, OSCR, for many weightings of the rows at once.
+
+The positive class is the unknown source, and a higher score means unknown, in every figure here. Rows of equal score are one step of the
+curve, with a straight line across it, so no figure depends on the order of ties.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sourcetracing.metrics.classification import equal_error_rate
+
+RECALL = 0.95  # of the unknown rows, where FPR at 95 % TPR is read
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Rates (..., K) at falling thresholds, from "nothing is called unknown" to "everything is".
+
+    found: share of unknown rows called unknown (TPR). false_alarms: share of known rows called unknown (FPR). right: share of known rows
+    that are not called unknown and get their own class (the correct classification rate of OSCR).
+    """
+
+    found: np.ndarray
+    false_alarms: np.ndarray
+    right: np.ndarray
+
+    @property
+    def auroc(self) -> np.ndarray:
+        """Area under found over false alarms (...): the probability that an unknown row scores higher than a known one, ties half."""
+        return np.trapezoid(self.found, self.false_alarms, axis=-1)
+
+    @property
+    def oscr_area(self) -> np.ndarray:
+        """Area (...) under right over accepted unknown rows (open-set classification rate, Dhamija et al. 2018)."""
+        return np.trapezoid(self.right, self.found, axis=-1)
+
+    @property
+    def eer(self) -> np.ndarray:
+        """Where false alarms = misses on the line between neighbouring points (...); as `metrics.equal_error_rate`."""
+        gap = self.false_alarms + self.found - 1.0
+        after = np.argmax(gap >= 0, axis=-1)[..., None]  # the first point has gap -1 and the last 1
+        low, high = (np.take_along_axis(gap, place, axis=-1)[..., 0] for place in (after - 1, after))
+        start, end = (np.take_along_axis(self.false_alarms, place, axis=-1)[..., 0] for place in (after - 1, after))
+        return start + low / (low - high) * (end - start)
+
+    @property
+    def fpr_at_95_tpr(self) -> np.ndarray:
+        """Share of known rows lost (...) at the highest threshold that finds 95 % of the unknown rows."""
+        place = np.argmax(self.found >= RECALL - 1e-12, axis=-1)[..., None]
+        return np.take_along_axis(self.false_alarms, place, axis=-1)[..., 0]
+
+
+class Ranking:
+    """Rows in the order of their scores (N,). is_unknown (N,) bool; is_right (N,) bool: whether the predicted class is the true one."""
+
+    def __init__(self, scores: np.ndarray, is_unknown: np.ndarray, is_right: np.ndarray):
+        order = np.argsort(-scores, kind="stable")
+        ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # last row of each distinct score
+        kinds = [kind[order] for kind in (is_unknown, ~is_unknown, ~is_unknown & is_right)]
+        self.rows = [order[kind] for kind in kinds]
+        self.counts = [np.append(0, kind.cumsum()[ends]) for kind in kinds]  # how many rows of a kind lie above each point
+
+    def curve(self, weights: np.ndarray) -> Curve:
+        """The curve for row weights (..., N) >= 0; nan where they leave no known or no unknown row."""
+        unknown, known, right = (
+            _sums_from_zero(weights[..., rows])[..., counts] for rows, counts in zip(self.rows, self.counts, strict=True)
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found, false_alarms = (part / part[..., -1:] for part in (unknown, known))
+            accepted = (right[..., -1:] - right) / known[..., -1:]
+        return Curve(found, false_alarms, accepted)
+
+
+def _sums_from_zero(weights: np.ndarray) -> np.ndarray:
+    """Running sums (..., N + 1) that begin at 0, in double precision."""
+    sums = np.zeros((*weights.shape[:-1], weights.shape[-1] + 1))
+    np.cumsum(weights, axis=-1, out=sums[..., 1:])
+    return sums
+
+
+def threshold_at_eer(is_unknown: np.ndarray, scores: np.ndarray, eer_point: str) -> tuple[float, float]:
+    """(EER, threshold above which a row is called unknown) of labels (N,) 0 or 1 and scores (N,), 1 = unknown = high.
+
+    crossing: tie-safe and interpolated. nearest: the corner of the ROC where false alarms and misses differ least and its false-alarm rate,
+    as the published evaluation has it (spec 3.4). Raises `UserError` for NaN or a set with one kind of row only.
+    """
+    crossing = equal_error_rate(is_unknown.astype(np.int64), scores)
+    if eer_point == "crossing":
+        return crossing
+    from sklearn.metrics import roc_curve
+
+    false_alarms, found, thresholds = roc_curve(is_unknown, scores)
+    place = int(np.argmin(np.abs(false_alarms - (1 - found))))
+    return float(false_alarms[place]), float(thresholds[place])

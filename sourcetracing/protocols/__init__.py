@@ -1,0 +1,1 @@
+"""Script 02: utterances.csv and protocol.csv, splits, and what splits share."""

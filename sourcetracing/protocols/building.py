@@ -1,0 +1,129 @@
+"""From a corpus on disk to utterances.csv, protocol.csv and the counts of Table 1 (script 02)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+from sourcetracing.audio.reading import check_corpus
+from sourcetracing.corpora import corpus_module
+from sourcetracing.errors import UserError
+from sourcetracing.layout import Layout
+from sourcetracing.protocols.label_assignment import assign_labels, format_labels
+from sourcetracing.protocols.leakage import audit, read_audit
+from sourcetracing.protocols.table import balance_lines, count_utterances, split_balance, split_utterances
+from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json, write_text
+from sourcetracing.settings.reading import to_dict
+from sourcetracing.settings.schema import Settings
+
+
+@dataclass(frozen=True)
+class BuiltProtocol:
+    """What script 02 says: counts (Table 1), leakage (what splits share), balance (lines; of a grouped split), num_left_out (bad audio).
+
+    is_new: whether anything was done.
+    """
+
+    counts: pd.DataFrame
+    leakage: pd.DataFrame
+    balance: list[str]
+    num_left_out: int
+    is_new: bool
+
+
+def build_protocols(settings: Settings) -> BuiltProtocol:
+    """Reads the corpus, checks every audio file, splits the utterances, looks for what the splits share.
+
+    Writes exp/<name>/utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, tables/leakage.csv and, last,
+    protocol.json: the digest of what they were made from. Nothing is done when that digest is still true. Raises `UserError` for a
+    missing corpus or bad audio.
+    """
+    layout, corpus = Layout.of(settings), corpus_module(settings.corpus.reader)
+    corpus.check(settings)
+    utterances = corpus.prepare(settings)
+    inputs = _digest_of_inputs(utterances, settings)
+    if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
+        return BuiltProtocol(pd.read_csv(layout.counts), read_audit(layout.leakage), [], num_left_out, is_new=False)
+    utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
+    protocol = _split(utterances, settings)
+    counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)
+    leakage = audit(utterances, protocol)
+    tables = [(utterances.drop(columns="split", errors="ignore"), layout.utterances), (protocol, layout.protocol)]
+    for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage)]:
+        with atomic_path(path) as partial:
+            table.to_csv(partial, index=False)
+    _write_speaker_groups(corpus, settings, layout)
+    write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
+    write_json(layout.protocol_record, {"inputs": inputs, "num_left_out": len(problems)})
+    return BuiltProtocol(counts, leakage, _balance(utterances, protocol, settings), len(problems), is_new=True)
+
+
+def _balance(utterances: pd.DataFrame, protocol: pd.DataFrame, settings: Settings) -> list[str]:
+    if settings.split.group_by == "none":
+        return []
+    return balance_lines(split_balance(utterances, protocol, settings.split, _unknown_sources(utterances, settings)))
+
+
+def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:
+    return [source for source in utterances["source"].unique() if source not in settings.corpus.sources]
+
+
+def _write_speaker_groups(corpus: ModuleType, settings: Settings, layout: Layout) -> None:
+    """Only imported lists have them."""
+    groups = corpus.speaker_groups(settings) if hasattr(corpus, "speaker_groups") else None
+    if groups is not None:
+        with atomic_path(layout.speaker_groups) as partial:
+            groups.to_csv(partial, index=False)
+
+
+def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
+    """The leakage audit and where it lies: of the protocol on disk, or else of the one that would be built, without its audio."""
+    layout = Layout.of(settings)
+    utterances = corpus_module(settings.corpus.reader).prepare(settings)
+    if _left_out_last_time(layout, _digest_of_inputs(utterances, settings)) is not None:
+        return read_audit(layout.leakage), layout.leakage
+    leakage = audit(utterances, _split(utterances, settings))
+    with atomic_path(layout.planned_leakage) as partial:
+        leakage.to_csv(partial, index=False)
+    return leakage, layout.planned_leakage
+
+
+def _split(utterances: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    sources = settings.corpus.sources
+    protocol = split_utterances(utterances, settings.split, settings.seed, _unknown_sources(utterances, settings))
+    trained = set(utterances["source"][(protocol["split"] == "train").to_numpy()])
+    if untrained := [source for source in sources if source not in trained]:
+        raise UserError(f"corpus.sources: {untrained[0]} has no training utterance in these splits; move it to corpus.unknown_sources")
+    return protocol
+
+
+def _digest_of_inputs(utterances: pd.DataFrame, settings: Settings) -> str:
+    """Changes when a file is added, removed or rewritten, or when a setting that shapes the protocol does."""
+    root = Path(settings.paths.corpus)
+    stats = [_size_and_time(root / path) for path in utterances["path"]]
+    rows = utterances.astype(str).to_numpy().tolist()
+    return digest_of_json([rows, stats, to_dict(settings.split), to_dict(settings.audio), to_dict(settings.corpus), settings.seed])
+
+
+def _size_and_time(path: Path) -> tuple[int, int] | None:
+    if not path.is_file():
+        return None
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _left_out_last_time(layout: Layout, inputs: str) -> int | None:
+    """None unless the files on disk were made from these inputs."""
+    if not all(path.is_file() for path in _files(layout)):
+        return None
+    record = json.loads(layout.protocol_record.read_text(encoding="utf-8"))
+    return record["num_left_out"] if record.get("inputs") == inputs else None
+
+
+def _files(layout: Layout) -> tuple[Path, ...]:
+    written = (layout.utterances, layout.protocol, layout.counts, layout.leakage, layout.label_assignment)
+    return (layout.protocol_record, *written)

@@ -1,0 +1,1 @@
+"""Script 13: report.html, tab by tab."""

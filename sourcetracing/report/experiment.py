@@ -1,0 +1,145 @@
+"""From the runs of an experiment to everything that people read: the last step of the street."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sourcetracing.layout import Layout
+from sourcetracing.openset.pictures import NAMES as OPENSET_PICTURES
+from sourcetracing.protocols.leakage import read_audit
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
+from sourcetracing.report.openset_tab import openset_tab
+from sourcetracing.report.results_tab import write_report
+from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab, tabs_of_tables
+from sourcetracing.scoring.scores import is_scored, read_scores
+from sourcetracing.settings.as_published import compat_of
+from sourcetracing.settings.reading import ConfigSources, to_yaml
+from sourcetracing.settings.schema import Settings
+from sourcetracing.speakers.groups import load_groups
+from sourcetracing.tables.claims import check_claims
+from sourcetracing.tables.comparison import add_published
+from sourcetracing.tables.making import REPORTED_SPLIT, ScoredRun, Tables, make_tables, write_csv, write_frame
+from sourcetracing.tables.pictures import write_figures
+from sourcetracing.tables.significance import compare_systems, rank_stability
+from sourcetracing.tables.text import terminal, write_text_tables
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun, load_runs
+from sourcetracing.training.table_plans import TablePlan, held_out_of, plans_of
+
+
+def report_experiment(config: ConfigSources) -> str:
+    """Writes the tables, figures and report of an experiment; returns the matrices and the paths as text. Raises `UserError`."""
+    settings, trained = config.resolve(), load_runs(config)
+    layout, runs = Layout.of(settings), scored_runs(trained)
+    if settings.evaluation.bootstrap_by == "transcript":
+        utterances, _ = load_protocol(settings, layout.root)
+        runs = [replace(run, scores=with_transcripts_as_units(run.scores, utterances)) for run in runs]
+    made = [table_of(plan, trained, runs, settings) for plan in plans_of(settings)]
+    for tables in made:
+        write_csv(tables, layout.tables)
+        write_text_tables(tables, layout.tables)
+        write_figures(tables, runs, layout.tables)
+    statistics = compare(made)
+    for name, frame in statistics.items():
+        write_frame(frame, layout.tables / f"{name}.csv")
+    write_story(made, runs, statistics, settings)
+    return "\n".join(["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"])
+
+
+def table_of(plan: TablePlan, trained: Sequence[TrainingRun], runs: Sequence[ScoredRun], settings: Settings) -> Tables:
+    """The figures of one table, the published ones beside them. Raises `UserError`."""
+    expected = [(run.system, run.train_set, run.seed) for run in trained if run.train_set in plan.train_sets]
+    own = [run for run in runs if run.train_set in plan.train_sets]
+    tables = make_tables(own, settings, expected=expected, plan=plan, speakers=_speakers(plan, settings))
+    add_published(tables)
+    return tables
+
+
+def with_transcripts_as_units(scores: pd.DataFrame, utterances: pd.DataFrame) -> pd.DataFrame:
+    """Scores with a column `unit`: source and transcript, or the utterance itself where its transcript is not known."""
+    transcript = scores["utt_id"].map(utterances.set_index("utt_id")["transcript"]).fillna("")
+    return scores.assign(unit=(scores["source"] + "\n" + transcript).where(transcript != "", scores["utt_id"]))
+
+
+def compare(made: Sequence[Tables]) -> dict[str, pd.DataFrame]:
+    """Which claims of the paper hold, which system is better in which cell, and whether seeds agree on the order: name -> table."""
+    found = {"claims": check_claims(made)}
+    for name, function in (("significance", compare_systems), ("rank_stability", rank_stability)):
+        frames = [function(tables).assign(table=tables.plan.name) for tables in made]
+        found[name] = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    return found
+
+
+def _speakers(plan: TablePlan, settings: Settings) -> dict[str, pd.DataFrame]:
+    """The groups of speakers for each training set, where the plan asks for them. Raises `UserError` naming script 03."""
+    if not plan.needs_speakers:
+        return {}
+    utterances, protocol = load_protocol(settings, Layout.of(settings).root)
+    languages = settings.corpus.languages
+    return {train: load_groups(settings, held_out_of(train, languages), utterances, protocol) for train in plan.train_sets}
+
+
+def write_story(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: dict[str, pd.DataFrame], settings: Settings) -> None:
+    """Writes report.html."""
+    layout = Layout.of(settings)
+    more_tabs = {
+        **tabs_of_tables(made[1:]),
+        "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
+        "Open set": openset_tab(_read(layout.openset_table), _read(layout.openset_by_language), _openset_pictures(layout)),
+        "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
+        "Speakers": speakers_tab(_read(layout.speaker_counts), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
+        "Shortcuts": shortcuts_tab(_read(layout.shortcut_means), 1 / len(settings.corpus.sources)),
+    }
+    story = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
+    leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None
+    write_report(made[0], runs, layout.report, corpus=_read(layout.counts), leakage=leakage, more_tabs=more_tabs, **story)
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    return pd.read_csv(path) if path.is_file() else None
+
+
+def _openset_pictures(layout: Layout) -> dict[str, dict[str, bytes]]:
+    """Run folder's name -> file name -> PNG bytes."""
+    folders = [path.parent for path in sorted(layout.openset.glob("*/*/detectors.json"))]
+    return {folder.name: {name: found for name in OPENSET_PICTURES if (found := _bytes(folder / name))} for folder in folders}
+
+
+def _facts(path: Path) -> dict | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def scored_runs(trained: Sequence[TrainingRun]) -> list[ScoredRun]:
+    """The runs that are finished and whose scores belong to their weights."""
+    return [
+        ScoredRun(
+            run.system,
+            run.train_set,
+            run.seed,
+            run.folder,
+            read_scores(cell, REPORTED_SPLIT),
+            run.settings.train.select,
+            compat_of(run.settings),
+        )
+        for run in trained
+        if RunFolder(run.folder).is_finished and is_scored(cell, REPORTED_SPLIT)
+    ]
+
+
+def environment_of(runs: Sequence[ScoredRun]) -> dict[str, Any]:
+    """environment.json of the runs: each entry that all share, and every value of an entry in which they differ."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for run in runs if (path := Path(run.folder) / "environment.json").is_file()]
+    keys = list(dict.fromkeys(key for one in found for key in one))
+    values = {key: list({json.dumps(one.get(key)): one.get(key) for one in found}.values()) for key in keys}
+    return {key: several[0] if len(several) == 1 else " | ".join(map(str, several)) for key, several in values.items()}

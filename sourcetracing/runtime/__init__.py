@@ -1,0 +1,1 @@
+"""What all stations share: the scripts' door, processes, devices, random state, whole files, progress."""

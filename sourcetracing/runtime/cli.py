@@ -1,0 +1,146 @@
+"""The door that all scripts share: words in, one clear line out when something is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import re
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from sourcetracing.errors import UserError
+from sourcetracing.settings.reading import describe, read_config
+
+_SETTINGS_FILES = "CONFIG.yaml [MORE.yaml ...]"
+EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
+_PLAIN_OS_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
+
+
+def run_script(
+    work: Callable[..., None], *, doc: str, uses: Sequence[str], flags: Mapping[str, str] | None = None, argv: Sequence[str] | None = None
+) -> None:
+    """Runs `work` on the settings that the command line means, and ends the process.
+
+    doc: the script's docstring, shown by --help. uses: the groups of settings it reads ("" = the ungrouped ones), shown by --help.
+    flags: name -> meaning of those that the script knows, "--check" or, with a value, "--shard i/n"; `work(config, chosen)` then gets
+    those that were given: name -> value ("" where it takes none).
+    Exit status: 0 done, 2 the user's mistake (one line on stderr), 130 interrupted.
+    """
+
+    def act(words: list[str]) -> bool:
+        chosen, settings_words = _take_flags(words, flags or {})
+        if "--help" in chosen:
+            _print_help(doc, uses, flags or {}, [word for word in settings_words if not word.startswith("-")])
+            return False
+        _refuse_flags(settings_words, flags or {})
+        config = read_config(settings_words)
+        work(config, chosen) if flags else work(config)
+        return True
+
+    sys.exit(_run(act, sys.argv[1:] if argv is None else list(argv)))
+
+
+def run_tool(
+    work: Callable[[list[str], dict[str, str], list[str]], None],
+    *,
+    doc: str,
+    uses: Sequence[str],
+    things: str,
+    flags: Mapping[str, str],
+    argv: Sequence[str] | None = None,
+) -> None:
+    """`run_script` for a script whose words are things to work on instead of settings files: `work(words, chosen flags, settings words)`.
+
+    things: what --help calls them. A word with = is a setting, unless there is a file of that name.
+    """
+
+    def act(words: list[str]) -> bool:
+        chosen, others = _take_flags(words, flags)
+        changes = [word for word in others if "=" in word and not word.startswith("-") and not os.path.exists(word)]
+        others = [word for word in others if word not in changes]
+        if "--help" in chosen:
+            _print_help(doc, uses, flags, changes, things)
+            return False
+        if unknown := next((word for word in others if word.startswith("-") and not os.path.exists(word)), None):
+            raise UserError(f"{unknown}: there are no flags here but {', '.join([*flags, '--help'])}; settings are written key=value")
+        work(others, chosen, changes)
+        return True
+
+    sys.exit(_run(act, sys.argv[1:] if argv is None else list(argv)))
+
+
+def _run(act: Callable[[list[str]], bool], words: list[str]) -> int:
+    if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun or accelerate started, the first one talks
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+    started = time.perf_counter()
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        if not act(words):  # --help
+            return 0
+    except UserError as error:
+        return _complain(f"error: {error}")
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: run the same command again and it goes on from here:\n  {_command(words)}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `script ... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _PLAIN_OS_ERRORS:
+            raise
+        return _complain(f"error: {error.strerror}: {error.filename or 'while writing'}. Mend that and run the same command again.")
+    print(f"[{Path(sys.argv[0]).stem}] done in {time.perf_counter() - started:.1f} s", flush=True)
+    return 0
+
+
+def _as_interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(line: str) -> int:
+    print(line, file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+def _command(words: Sequence[str]) -> str:
+    return shlex.join(["python", os.path.relpath(sys.argv[0]), *words])
+
+
+def _take_flags(words: Sequence[str], flags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The flags that were given, name -> value, and the other words."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("-h", "--help", dest="--help", action="store_const", const="")
+    for usage in flags:
+        name, _, value = usage.partition(" ")
+        parser.add_argument(name, dest=name, **({} if value else {"action": "store_const", "const": ""}))
+    try:
+        chosen, others = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        usage = next((usage for usage in flags if usage.split()[0] == error.argument_name), error.argument_name)
+        raise UserError(f"{usage}: {error.message}") from None
+    return vars(chosen), others
+
+
+def _refuse_flags(words: Sequence[str], flags: Mapping[str, str]) -> None:
+    for word in words:
+        if word.startswith("-"):
+            known = ", ".join([*flags, "--help"])
+            raise UserError(f"{word}: there are no flags here but {known}; settings are written key=value, for example train.epochs=3")
+    if not any("=" not in word for word in words):
+        raise UserError(f"a settings file is missing. Run: {_command(['configs/demo.yaml', *words])}")
+
+
+def _print_help(doc: str, uses: Sequence[str], flags: Mapping[str, str], words: list[str], things: str = _SETTINGS_FILES) -> None:
+    settings = read_config(words).resolve()
+    origin = " ".join(words) if words else "the defaults; name a CONFIG.yaml before --help to see its values"
+    print(re.sub(r"\n{3,}", "\n\n", doc.strip()))
+    shown = "".join(f" [{flag}]" for flag in flags)
+    print(f"\nusage: {_command([])} {things} [key=value ...]{shown}   (later wins)")
+    for flag, meaning in flags.items():
+        print(f"  {flag:<12} {meaning}")
+    print(f"\nsettings of this script ({origin}):\n{describe(settings, uses)}")

@@ -1,0 +1,1 @@
+"""Script 06: scores of trained runs, and the reports per test set."""

@@ -1,0 +1,50 @@
+"""Settings of this package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sourcetracing.settings.declaring import setting
+
+LOSSES = ("ge2e", "ge2e_contrast", "supcon", "aam_softmax", "prototypical")
+
+
+@dataclass
+class EmbeddingHead:
+    """The back-end that is trained by a metric loss: mean over time, Linear, ReLU, Linear; one centroid for each class."""
+
+    hidden: int = setting(256, "width between the two linear layers", at_least=1)
+    embedding: int = setting(256, "width of the embedding", at_least=2)
+    normalize: bool = setting(True, "embeddings have length 1, also before they are averaged; false = as published (D42)")
+
+
+@dataclass
+class MetricLearning:
+    """How a system with back-end embedding_head is trained: balanced batches of classes x rows, a loss on embeddings."""
+
+    loss: str = setting(
+        "ge2e",
+        "ge2e: softmax variant; ge2e_contrast; supcon: supervised contrastive; aam_softmax: ArcFace; prototypical",
+        choices=LOSSES,
+    )
+    classes_per_batch: int = setting(10, "N, the classes in a batch", at_least=2)
+    rows_per_class: int = setting(4, "M, the feature rows of each of them", at_least=2)
+    batches_per_epoch: int = setting(0, "0 = as many batches as the training rows fill; the published epoch has about 132", at_least=0)
+    loss_lr: float = setting(0.01, "learning rate of what a loss itself learns: w and b of GE2E, class vectors of aam_softmax", at_least=0)
+    scale: float = setting(10.0, "w of GE2E and of the prototypical loss at the start", at_least=1e-6)
+    offset: float = setting(-5.0, "b of GE2E at the start")
+    temperature: float = setting(0.1, "of supcon", at_least=1e-6)
+    margin: float = setting(0.2, "of aam_softmax, radians", at_least=0, at_most=1.57)
+    aam_scale: float = setting(30.0, "s of aam_softmax", at_least=1e-6)
+    select: str = setting(
+        "dev_macro_f1",
+        "what picks the epoch: nearest-centroid macro-F1 on dev (ties by loss), dev_loss, or train_loss as published (D43)",
+        choices=("dev_macro_f1", "dev_loss", "train_loss"),
+    )
+    train_on_dev: bool = setting(False, "dev is training data too, its unknown sources are classes in training, as published (D43)")
+    fixed_scale: bool = setting(False, "w and b of GE2E do not learn, as published (D42)")
+    clamp_cosines: bool = setting(False, "GE2E lifts cosines to 1e-6, without gradient below, as published (D42)")
+    batch_wide_normalization: bool = setting(
+        False, "a fine-tuned encoder gets waveforms at the mean and variance of their whole batch, as published (D41)"
+    )
+    neighbours: int = setting(5, "k of the nearest-neighbour figures in the evaluation", at_least=1)

@@ -1,0 +1,27 @@
+"""Settings of open-set detection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sourcetracing.settings.declaring import setting
+
+DETECTOR_NAMES = ("nsd", "max_softmax", "energy", "logit_margin", "mahalanobis", "nearest_neighbours", "vim")
+
+
+@dataclass
+class Openset:
+    """Known or unknown source (script 07)."""
+
+    detectors: list[str] = setting(list(DETECTOR_NAMES), "which detectors are fitted and compared", choices=DETECTOR_NAMES)
+    neighbours: int = setting(10, "k of the k-nearest-neighbours detector", at_least=1)
+    vim_dimensions: int = setting(0, "dimensions of ViM's principal subspace; 0 = half of the embedding's", at_least=0)
+    inverted_nsd: bool = setting(False, "NSD the wrong way round: high for known sources, yet read as unknown, as published (D33)")
+    padded_batch: int = setting(
+        0, "fill each split up with zero rows, taken for known ones, to whole batches of this size; published 128 (D34); 0 = no", at_least=0
+    )
+    eer_point: str = setting(
+        "crossing",
+        "the dev threshold and EER: where the curve crosses equal error (ties are one step); nearest: its nearest corner, as published",
+        choices=("crossing", "nearest"),
+    )

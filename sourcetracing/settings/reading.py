@@ -1,0 +1,227 @@
+"""Reads `CONFIG.yaml [MORE.yaml ...] [key=value ...]` into `Settings`, and writes them back."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sourcetracing.errors import UserError
+from sourcetracing.settings.checking import check_piece, check_values, did_you_mean, fields_of, lookup, spelled_out, type_name
+from sourcetracing.settings.schema import BACKENDS, LANGUAGE_NAMES, RAW_BACKENDS, Settings
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+SYSTEMS_FOLDER = PROJECT_ROOT / "configs" / "systems"
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfigSources:
+    """The user's words, unmerged, so that the same words can be resolved for each system of an experiment."""
+
+    files: tuple[tuple[str, dict], ...]
+    overrides: tuple[tuple[str, dict], ...]
+
+    def resolve(self, changes: dict[str, Any] | None = None, *, system: str | None = None) -> Settings:
+        """Merges and checks: defaults < system's file < each YAML file and its `systems.<system>` < key=value < `changes`.
+
+        `changes` maps dotted names to values, e.g. {"train.languages": ["en"]}. Raises `UserError`.
+        """
+        system = system or self._system_name()
+        pieces = [_read_system(system)]
+        for _, piece in [*self.files, *self.overrides]:
+            pieces += [piece, piece.get("systems", {}).get(system, {})]
+        pieces += [_nested(key, value) for key, value in {**(changes or {}), "system": system}.items()]
+        pieces = [spelled_out(piece, Settings) for piece in pieces]
+        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), *pieces))
+        check_values(settings)
+        _check_together(settings)
+        settings.ssl.model = _model_of_language(settings)
+        return settings
+
+    @property
+    def is_for_one_system(self) -> bool:
+        """Whether `system=` stands on the command line, so that the experiment's list of systems is not meant."""
+        return any("system" in piece for _, piece in self.overrides)
+
+    def _system_name(self) -> str:
+        named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
+        return named[-1] if named else Settings().system
+
+
+def read_config(words: Sequence[str]) -> ConfigSources:
+    """Sorts the words of a command line into YAML files and key=value settings, each checked against `Settings`."""
+    files, overrides = [], []
+    for word in words:
+        if "=" in word:
+            overrides.append((word, parse_override(word)))
+        else:
+            piece = read_yaml(Path(word))
+            _check_file(piece, word)
+            files.append((word, piece))
+    return ConfigSources(tuple(files), tuple(overrides))
+
+
+def _check_file(piece: dict, where: str) -> None:
+    check_piece(piece, Settings, where)
+    for name, special in piece.get("systems", {}).items():
+        system_file(name)
+        check_piece(special, Settings, f"{where}: systems.{name}")
+
+
+def load_settings(words: Sequence[str]) -> Settings:
+    """The settings that a command line means. Raises `UserError` with one line that names the word at fault."""
+    return read_config(words).resolve()
+
+
+def read_yaml(path: Path) -> dict:
+    """A YAML file as a nested dict. Raises `UserError` when it is missing, malformed or no mapping."""
+    if path.suffix not in {".yaml", ".yml"}:
+        raise UserError(f"{path}: settings are read from .yaml files or given as key=value")
+    if not path.is_file():
+        there = sorted(str(file) for file in path.parent.glob("*.yaml"))
+        raise UserError(f"{path} does not exist{did_you_mean(str(path), there) if there else ''}")
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except yaml.MarkedYAMLError as error:
+        place = error.problem_mark or error.context_mark
+        raise UserError(f"{path}, line {place.line + 1 if place else '?'}: not valid YAML: {error.problem}") from None
+    except (OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as settings: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, but `setting: value` lines are expected")
+    return content
+
+
+def system_file(name: str) -> Path:
+    """The YAML file of a system, or a `UserError` with the nearest name."""
+    path = SYSTEMS_FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        there = sorted(file.stem for file in SYSTEMS_FOLDER.glob("*.yaml"))
+        raise UserError(f"system {name!r} has no file configs/systems/{name}.yaml{did_you_mean(str(name), there)}")
+    return path
+
+
+def system_parts(name: str) -> tuple[str, str]:
+    """(front-end, back-end) that a system's own file names."""
+    piece = _read_system(name)
+    return piece.get("frontend", Settings().frontend), piece.get("backend", Settings().backend)
+
+
+def parse_override(word: str) -> dict:
+    """`train.epochs=3` as {"train": {"epochs": 3}}; the text is read as the type that the setting has."""
+    key, _, text = word.partition("=")
+    key = key.strip()
+    kind = lookup(Settings, key, word)
+    piece = _nested(key, _parse_value(text, kind, word))
+    _check_file(piece, word)
+    return piece
+
+
+def _parse_value(text: str, kind: Any, word: str) -> Any:
+    if kind is str:
+        return text
+    try:
+        if typing.get_args(kind) == (str,):
+            return yaml.load(text, yaml.BaseLoader)  # keeps every scalar text, so that [no] is Norwegian and not [false]
+        value = OmegaConf.create(f"value: {text}").value
+    except (yaml.YAMLError, OmegaConfBaseException):
+        raise UserError(f"{word}: {text!r} cannot be read as {type_name(kind)}") from None
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _nested(key: str, value: Any) -> dict:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _read_system(name: str) -> dict:
+    path = system_file(name)
+    piece = read_yaml(path)
+    check_piece(piece, Settings, f"configs/systems/{path.name}")
+    return piece
+
+
+def _check_together(settings: Settings) -> None:
+    """What no single setting can tell."""
+    total = settings.split.train + settings.split.dev + settings.split.eval
+    if abs(total - 1) > 1e-9:
+        raise UserError(f"split.train + split.dev + split.eval = {total:g}, but the parts must add up to 1")
+    for name in ("noise_snr_db", "speech_snr_db", "music_snr_db", "babble_talkers"):
+        value = getattr(settings.augment, name)
+        if len(value) != 2 or value[0] > value[1]:
+            raise UserError(f"augment.{name}={value}: two numbers are expected, the lower one first")
+    if (settings.frontend == "waveform") != (settings.backend in RAW_BACKENDS):
+        fitting = ", ".join(RAW_BACKENDS if settings.frontend == "waveform" else [name for name in BACKENDS if name not in RAW_BACKENDS])
+        raise UserError(f"frontend={settings.frontend} does not fit backend={settings.backend}; with it go: {fitting}")
+    layer = settings.ssl.layer
+    if layer not in ("last", "weighted_sum") and (isinstance(layer, bool) or not isinstance(layer, int) or layer < 0):
+        raise UserError(f"ssl.layer={layer!r}: must be last, weighted_sum, or a number from 0 (input of block 1) to the number of blocks")
+    stores_waveforms = settings.frontend == "waveform" or (settings.frontend == "ssl" and settings.ssl.mode == "finetune")
+    if stores_waveforms and settings.store.dtype != "float32":
+        raise UserError("store.dtype=float16 would cut 16-bit samples to 11 bits: waveforms need store.dtype=float32")
+    if 0 < settings.train.micro_batch_size < 4:
+        raise UserError(f"train.micro_batch_size={settings.train.micro_batch_size}: must be 0 or at least 4, for BatchNorm's sake")
+    if settings.backend == "ecapa_tdnn" and settings.ecapa_tdnn.channels % 8:
+        raise UserError(f"ecapa_tdnn.channels={settings.ecapa_tdnn.channels}: must be a multiple of 8")
+    if settings.lfcc.n_lfcc > settings.lfcc.n_filter:
+        raise UserError(f"lfcc.n_lfcc={settings.lfcc.n_lfcc} is more than lfcc.n_filter={settings.lfcc.n_filter}")
+    for key, names in [("train.languages", settings.train.languages), *_set_languages(settings)]:
+        for language in names:
+            if language not in settings.corpus.languages:
+                raise UserError(f"{key}: unknown language {language!r}; corpus.languages are {', '.join(settings.corpus.languages)}")
+    stored, wanted = settings.augment.variants, settings.train.variants
+    if missing := [variant for variant in wanted if variant not in stored]:
+        raise UserError(f"train.variants: {missing[0]!r} is not among augment.variants={stored}")
+
+
+def _model_of_language(settings: Settings) -> str:
+    """ssl.model with {language} replaced by the English name of the one language that is trained on; unchanged while that is open."""
+    model, languages = settings.ssl.model, settings.train.languages
+    if "{language}" not in model or settings.frontend != "ssl" or not languages:
+        return model
+    if len(languages) > 1 or languages[0] not in LANGUAGE_NAMES:
+        known = ", ".join(LANGUAGE_NAMES)
+        raise UserError(f"ssl.model={model} needs one training language of {known}, train.languages are {', '.join(languages)}")
+    return model.replace("{language}", LANGUAGE_NAMES[languages[0]].lower())
+
+
+def _set_languages(settings: Settings) -> list[tuple[str, list[str]]]:
+    experiment = settings.experiment
+    return [(f"experiment.{kind}", text.split("+")) for kind in ("train_sets", "test_sets") for text in getattr(experiment, kind)]
+
+
+def to_dict(settings: Any) -> dict:
+    """Settings (or a group of them) as a plain nested dict."""
+    return dataclasses.asdict(settings)
+
+
+def to_yaml(settings: Settings) -> str:
+    """The resolved settings as YAML that can be read back; what `systems` said is in them already, and must not be applied again."""
+    return yaml.safe_dump({**to_dict(settings), "systems": {}}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+
+
+def describe(settings: Settings, groups: Sequence[str]) -> str:
+    """The text of `--help` for some groups: name = value (type), what it means, what it may be. "" stands for the ungrouped ones."""
+    lines = []
+    for name, (kind, field) in fields_of(Settings).items():
+        value = getattr(settings, name)
+        if not dataclasses.is_dataclass(kind):
+            if "" in groups and name != "systems":
+                lines.append(_describe_one(name, value, kind, field))
+        elif name in groups:
+            lines += [_describe_one(f"{name}.{key}", getattr(value, key), sub, item) for key, (sub, item) in fields_of(kind).items()]
+    return "\n".join(lines)
+
+
+def _describe_one(key: str, value: Any, kind: Any, field: dataclasses.Field) -> str:
+    rules = field.metadata
+    admitted = f" One of: {', '.join(map(str, rules['choices']))}." if rules["choices"] else ""
+    shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else value
+    return f"  {key}={shown}  ({type_name(kind)})\n      {rules['help']}.{admitted}"

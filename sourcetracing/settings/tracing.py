@@ -1,0 +1,32 @@
+"""Settings of this package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.openset import DETECTOR_NAMES
+
+
+@dataclass
+class Trace:
+    """Tracing files (script 12)."""
+
+    overlap: float = setting(0.5, "share of a window (audio.crop_seconds long) that the next one hears again", at_least=0, at_most=0.95)
+    batch_windows: int = setting(16, "windows computed at a time", at_least=1)
+    silence_peak_dbfs: float = setting(-60.0, "windows whose peak stays below are silent and skipped", at_most=0)
+    top_k: int = setting(3, "sources shown for each file", at_least=1)
+    combine: str = setting(
+        "probability",
+        "how windows make one answer: mean of their probabilities (one odd window cannot decide), or of the logarithms (sharper)",
+        choices=("probability", "log_probability"),
+    )
+    detector: str = setting(
+        "nsd",
+        "what tells unknown sources from known ones (script 07 compares them); none: no such decision",
+        choices=(*DETECTOR_NAMES, "none"),
+    )
+    false_alarms: float = setting(
+        0.05, "share of known dev rows called unknown, where dev has no unknown sources to set the threshold by", at_least=0, at_most=1
+    )
+    calibration_bins: int = setting(15, "bins of confidence behind the calibration error and the reliability diagram", at_least=2)

@@ -1,0 +1,1 @@
+"""Tables from scores: the figures, the published ones beside them, what is sure, which claims hold; text and pictures of them."""

@@ -1,0 +1,78 @@
+"""Our figures beside the published ones: columns published, difference and note in the tables of cells and of means."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sourcetracing.published import notes_of_cell, notes_of_mean, paper_system, published_cells, published_means
+from sourcetracing.published.numbers import SCORE_TABLES
+from sourcetracing.tables.making import CROSS, MONO, POOLED, Tables, matrix_of
+from sourcetracing.training.table_plans import group_of
+
+PUBLISHED_COLUMNS = ["published", "difference", "note"]
+# Tables 5 names its means by what they are of; ours by the kind of cell.
+CONDITION_OF_KIND = {"table5": {MONO: "seen", CROSS: "unseen"}}
+
+
+def published_variant(system: str) -> str:
+    """The acoustic variants that the paper tested a system on: SSL systems on clean speech, the others on all five (D2)."""
+    is_ssl = paper_system(system) is not None and not system.startswith("lfcc_")
+    return "original" if is_ssl else POOLED
+
+
+def add_published(tables: Tables) -> None:
+    """Adds PUBLISHED_COLUMNS to `tables.cells` and `tables.means`; empty where the paper has no such number. Figures are fractions."""
+    tables.cells = _beside(tables.cells, [_of_cell(tables.plan.name, row) for row in tables.cells.itertuples()])
+    tables.means = _beside(tables.means, [_of_mean(tables.plan.name, row) for row in tables.means.itertuples()])
+
+
+def has_published(tables: Tables) -> bool:
+    """Whether any figure of the tables has a published counterpart."""
+    return bool(tables.cells["published"].notna().any())
+
+
+def is_same_corpus(tables: Tables) -> bool:
+    """Whether the published figures are of the corpus at hand; elsewhere the differences say nothing."""
+    return tables.corpus == "mcl_mlaad"
+
+
+def published_matrix(tables: Tables, system: str) -> pd.DataFrame:
+    """Rows x columns of the display: the published macro-F1 (fractions), nan where there is none."""
+    return matrix_of(tables, system, published_variant(system), "published")
+
+
+def _beside(frame: pd.DataFrame, found: list[tuple[float, str]]) -> pd.DataFrame:
+    published = pd.Series([value for value, _ in found], index=frame.index, dtype=float)
+    return frame.assign(published=published, difference=frame["macro_f1"] - published, note=[note for _, note in found])
+
+
+def _of_cell(table: str, row) -> tuple[float, str]:
+    if table not in SCORE_TABLES or paper_system(row.system) is None or row.variant != published_variant(row.system):
+        return float("nan"), ""
+    test, condition = row.test.partition(":")[0], group_of(row.test)
+    cells = published_cells(table)
+    if table == "table5":
+        condition = "seen" if test == row.train else "unseen"
+    rows = cells[(cells["system"] == row.system) & (cells["train"] == row.train) & (cells["test"] == test)]
+    rows = rows[rows["condition"] == condition]
+    if rows.empty:
+        return float("nan"), ""
+    return float(rows["macro_f1"].iloc[0]), _marks(notes_of_cell(table, row.system, row.train, test, condition))
+
+
+def _of_mean(table: str, row) -> tuple[float, str]:
+    kind = CONDITION_OF_KIND.get(table, {}).get(row.kind, row.kind)
+    means = published_means()
+    rows = means[(means["table"] == table) & (means["system"] == row.system) & (means["kind"] == kind)]
+    if rows.empty or row.variant != published_variant(row.system):
+        return float("nan"), ""
+    printed, recomputed = float(rows["printed_percent"].iloc[0]), float(rows["recomputed_percent"].iloc[0])
+    note = _marks(notes_of_mean(table, row.system, kind))
+    if printed == printed and abs(printed - recomputed) > 0.006:  # the mean of the printed cells is what ours compares with
+        note = f"{note}; printed {printed:.2f}, the mean of its cells is {recomputed:.2f}".removeprefix("; ")
+    return recomputed / 100, note
+
+
+def _marks(notes: pd.DataFrame) -> str:
+    """`error D71`, `suspicious D81`: what to look up in docs/fidelity.md."""
+    return "; ".join(f"{row.kind} {row.discrepancy}".strip() for row in notes.itertuples())

@@ -1,0 +1,199 @@
+"""Figures as PNG files, for papers and READMEs: matrices, training curves, confusion matrices, scores by variant."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # before pyplot: no display is needed anywhere
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes as Panel
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sourcetracing.drawing import colours
+from sourcetracing.runtime.files import atomic_path
+from sourcetracing.tables.making import CROSS, MONO, POOLED, ScoredRun, Tables, kind_of_cell, matrix_of, mean_of
+from sourcetracing.training.table_plans import FAMILIES
+
+HEAT_MAP = LinearSegmentedColormap.from_list("heat", colours.HEAT_STOPS)
+KIND_COLOURS = {MONO: colours.MONO, CROSS: colours.CROSS}
+STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "savefig.dpi": 160}
+
+
+def write_figures(tables: Tables, runs: list[ScoredRun], out_folder: Path) -> list[Path]:
+    """Draws the figures of a table as PNG files into `out_folder`; returns their paths. Of others than Table 4 that is their matrices."""
+    out_folder, histories, paths = Path(out_folder), read_histories(runs), []
+    with plt.rc_context(STYLE):
+        if tables.plan.name != "table4":
+            systems = [system for system in tables.axes.systems if (tables.cells["system"] == system).any()]
+            return [_save(draw_matrix(tables, system), out_folder / f"{tables.plan.name}_{system}_matrix.png") for system in systems]
+        for system in tables.axes.systems:
+            if not (tables.cells["system"] == system).any():
+                continue
+            paths.append(_save(draw_matrix(tables, system), out_folder / f"{system}_matrix.png"))
+            paths.append(_save(draw_confusions(tables, system), out_folder / f"{system}_confusion.png"))
+            if any(key[0] == system for key in histories):
+                paths.append(_save(draw_curves(histories, system), out_folder / f"{system}_curves.png"))
+        paths.append(_save(draw_variants(tables), out_folder / "variants.png"))
+    return paths
+
+
+def read_histories(runs: list[ScoredRun]) -> dict[tuple[str, str, int], pd.DataFrame]:
+    """history.csv of each run that has one, by (system, train set, seed); its attrs hold the `best_epoch` of model.json."""
+    found = {}
+    for run in runs:
+        path, outcome = Path(run.folder) / "history.csv", Path(run.folder) / "model.json"
+        if path.is_file() and len(history := pd.read_csv(path)):
+            history.attrs["best_epoch"] = json.loads(outcome.read_text(encoding="utf-8"))["best_epoch"] if outcome.is_file() else None
+            found[run.system, run.train_set, run.seed] = history
+    return found
+
+
+def family_starts(sets: list[str]) -> list[tuple[str, int, int]]:
+    """(family, first position, how many) where the sets are single languages that lie family by family; else empty."""
+    family_of = {language: family for family, members in FAMILIES.items() for language in members}
+    spans: list[tuple[str, int, int]] = []
+    for position, name in enumerate(sets):
+        family = family_of.get(name)
+        if family is None:
+            return []
+        if spans and spans[-1][0] == family:
+            spans[-1] = (family, spans[-1][1], spans[-1][2] + 1)
+        else:
+            spans.append((family, position, 1))
+    return spans if len({family for family, _, _ in spans}) == len(spans) else []
+
+
+def summed_confusion(tables: Tables, system: str, kind: str, variant: str = POOLED) -> np.ndarray:
+    """Confusion counts (C, C) summed over the mono or cross cells and seeds of a system."""
+    num_classes = len(tables.axes.classes)
+    total = np.zeros((num_classes, num_classes), dtype=np.int64)
+    for (name, train, test, of_variant, _), matrix in tables.confusions.items():
+        if name == system and of_variant == variant and kind_of_cell(train, test) == kind:
+            total += matrix
+    return total
+
+
+def row_shares(confusion: np.ndarray) -> np.ndarray:
+    """Each row of counts (C, C) as fractions of its sum; nan for a class without items."""
+    support = confusion.sum(axis=1, keepdims=True)
+    return np.where(support == 0, np.nan, confusion / np.maximum(support, 1))
+
+
+def draw_matrix(tables: Tables, system: str, variant: str = POOLED) -> Figure:
+    """Heat map of macro-F1 in percent, train sets x test sets, on the fixed scale 0 to 100; mono cells framed."""
+    matrix = matrix_of(tables, system, variant)
+    rows, columns = matrix.shape
+    figure, panel = plt.subplots(figsize=(1.6 + 0.62 * columns, 1.3 + 0.5 * rows), layout="constrained")
+    image = _heat_panel(panel, matrix.to_numpy(), list(matrix.index), list(matrix.columns), digits=1)
+    for (row, column), _ in np.ndenumerate(matrix.to_numpy()):
+        if tables.axes.is_mono(matrix.index[row], matrix.columns[column]):
+            for width, colour in ((3.2, "white"), (1.4, "black")):
+                panel.add_patch(plt.Rectangle((column - 0.44, row - 0.43), 0.88, 0.86, fill=False, lw=width, ec=colour))
+    for spans, line in ((family_starts(list(matrix.columns)), panel.axvline), (family_starts(list(matrix.index)), panel.axhline)):
+        for _, start, _ in spans[1:]:
+            line(start - 0.5, color="white", lw=4)
+    named = tables.axes.columns == tables.axes.test_sets
+    panel.set(xlabel="tested on" if named else "", ylabel="trained on" if named else "held out")
+    panel.set_title(f"{system}: macro-F1 in %\n{_means_phrase(tables, system, variant)}", loc="left")
+    bar = figure.colorbar(image, ax=panel, shrink=0.85, ticks=[0, 25, 50, 75, 100])
+    bar.outline.set_visible(False)
+    bar.ax.axhline(100 / len(tables.axes.classes), color=colours.CROSS, lw=1.5)
+    bar.set_label("line: chance", fontsize=7)
+    return figure
+
+
+def draw_confusions(tables: Tables, system: str) -> Figure:
+    """Two confusion matrices in percent of each true class: mono cells and cross cells, summed."""
+    names = [name.replace("_", " ") for name in tables.axes.classes]
+    size = 1.5 + 0.6 * len(names)
+    figure, panels = plt.subplots(1, 2, figsize=(2 * size + 0.9, size), layout="constrained", sharey=True)
+    for panel, kind in zip(panels, (MONO, CROSS), strict=True):
+        _heat_panel(panel, row_shares(summed_confusion(tables, system, kind)), names, names, digits=0)
+        panel.tick_params(axis="x", labelrotation=35)
+        plt.setp(panel.get_xticklabels(), ha="right", rotation_mode="anchor")
+        panel.set(title=kind, xlabel="predicted")
+    panels[0].set_ylabel("true source")
+    figure.suptitle(f"{system}: predictions in % of each source", x=0.01, ha="left", fontsize=9)
+    return figure
+
+
+def draw_curves(histories: dict[tuple[str, str, int], pd.DataFrame], system: str) -> Figure:
+    """Loss and dev macro-F1 by epoch, one column of panels for each train set, one line for each seed."""
+    own = {key: history for key, history in histories.items() if key[0] == system}
+    train_sets = list(dict.fromkeys(key[1] for key in own))
+    figure, panels = plt.subplots(
+        2, len(train_sets), figsize=(1.0 + 1.5 * len(train_sets), 3.4), layout="constrained", sharex="col", sharey="row", squeeze=False
+    )
+    for (_, train, seed), history in own.items():
+        top, bottom = panels[:, train_sets.index(train)]
+        first = seed == next(key[2] for key in own if key[1] == train)
+        top.plot(history["epoch"], history["train_loss"], color=colours.CHANCE, ls="--", lw=1.2, label="train" if first else None)
+        top.plot(history["epoch"], history["dev_loss"], color=colours.CROSS, lw=1.4, label="dev" if first else None)
+        bottom.plot(history["epoch"], 100 * history["dev_macro_f1"], color=colours.MONO, lw=1.4)
+        top.set_title(train)
+        bottom.set(ylim=(0, 102), xlabel="epoch")
+        bottom.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    panels[0, 0].set(ylabel="loss")
+    panels[0, 0].set_ylim(bottom=0)
+    panels[1, 0].set(ylabel="dev macro-F1, %")
+    panels[0, 0].legend(frameon=False, fontsize=8)
+    figure.suptitle(f"{system}: training, by train set", x=0.01, ha="left", fontsize=9)
+    return figure
+
+
+def draw_variants(tables: Tables) -> Figure:
+    """Mono and cross means in percent for each acoustic variant, with 95 % intervals; one panel for each system."""
+    systems = [system for system in tables.axes.systems if (tables.means["system"] == system).any()]
+    variants = tables.axes.all_variants
+    figure, panels = plt.subplots(
+        1, len(systems), figsize=(1.2 + 2.6 * len(systems), 2.9), layout="constrained", sharey=True, squeeze=False
+    )
+    for panel, system in zip(panels[0], systems, strict=True):
+        for offset, kind in ((-0.19, MONO), (0.19, CROSS)):
+            rows = [mean_of(tables, system, kind, variant) for variant in variants]
+            values = np.array([[math.nan] * 3 if row is None else [row.macro_f1, row.ci_low, row.ci_high] for row in rows]) * 100
+            places = np.arange(len(variants)) + offset
+            panel.bar(places, values[:, 0], 0.36, color=KIND_COLOURS[kind], label=kind)
+            for width, colour in ((3, "white"), (1.2, "black")):
+                panel.vlines(places, values[:, 1], values[:, 2], color=colour, lw=width)
+        panel.axhline(100 / len(tables.axes.classes), color=colours.CHANCE, ls=":", lw=1)
+        panel.set_xticks(range(len(variants)), variants, rotation=35, ha="right", rotation_mode="anchor")
+        panel.set(title=system, ylim=(0, 102))
+    panels[0, 0].set_ylabel("macro-F1, % (dotted: chance)")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), frameon=False, fontsize=8, ncols=2, loc="outside upper left")
+    return figure
+
+
+def _heat_panel(panel: Panel, fractions: np.ndarray, row_names: list[str], column_names: list[str], digits: int):
+    image = panel.imshow(100 * fractions, cmap=HEAT_MAP, vmin=0, vmax=100, aspect="auto")
+    for (row, column), value in np.ndenumerate(fractions):
+        text = "–" if math.isnan(value) else f"{100 * value:.{digits}f}"
+        ink = "black" if math.isnan(value) else colours.heat_of(value)[1]
+        panel.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
+    panel.set_xticks(range(len(column_names)), column_names)
+    panel.set_yticks(range(len(row_names)), row_names)
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    return image
+
+
+def _means_phrase(tables: Tables, system: str, variant: str) -> str:
+    rows = {kind: mean_of(tables, system, kind, variant) for kind in (MONO, CROSS)}
+    return ", ".join(f"{kind} mean {100 * row.macro_f1:.1f}" for kind, row in rows.items() if row is not None)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    # Without the default "Software" entry, the same scores give the same bytes with the next matplotlib, too.
+    with atomic_path(path) as partial:
+        figure.savefig(partial, metadata={"Software": None})
+    plt.close(figure)
+    return path

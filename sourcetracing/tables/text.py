@@ -1,0 +1,202 @@
+"""The tables as people read them, in percent: terminal, Markdown and LaTeX (the paper's layout)."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from pathlib import Path
+
+from sourcetracing.runtime.files import write_text
+from sourcetracing.tables.comparison import has_published, is_same_corpus, published_matrix, published_variant
+from sourcetracing.tables.making import CROSS, MONO, NEXT_COMMAND, POOLED, Tables, matrix_of, mean_of
+
+ABSENT = "–"
+
+
+def write_text_tables(tables: Tables, out_folder: Path) -> None:
+    """Writes <table>.md and <table>.tex."""
+    write_text(Path(out_folder) / f"{tables.plan.name}.md", markdown(tables))
+    write_text(Path(out_folder) / f"{tables.plan.name}.tex", latex(tables))
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A fraction as percent, the sign left out; – for nan."""
+    return ABSENT if math.isnan(value) else f"{100 * value:.{digits}f}"
+
+
+def spread_text(sd: float) -> str:
+    """` ± 1.2` for a standard deviation (fraction); nothing for nan."""
+    return "" if math.isnan(sd) else f" ± {percent(sd)}"
+
+
+def mean_text(tables: Tables, system: str, kind: str, variant: str = POOLED) -> str:
+    """The mono or cross mean in percent; ± sd over several seeds; how many cells where some are missing."""
+    row = mean_of(tables, system, kind, variant)
+    if row is None:
+        return ABSENT
+    text = percent(row.macro_f1) + spread_text(row.sd)
+    return text if row.cells == row.expected_cells else f"{text} ({row.cells} of {row.expected_cells} cells)"
+
+
+def interval_text(tables: Tables, system: str, kind: str, variant: str = POOLED) -> str:
+    """The 95 % interval of a mean in percent, such as `92.1 to 95.0`; – where there is none."""
+    row = mean_of(tables, system, kind, variant)
+    return ABSENT if row is None or math.isnan(row.ci_low) else f"{percent(row.ci_low)} to {percent(row.ci_high)}"
+
+
+def cell_text(tables: Tables, system: str, row: str, column: str, variant: str = POOLED) -> str:
+    """One cell of the display in percent, ± sd where several seeds are there."""
+    value = matrix_of(tables, system, variant).loc[row, column]
+    sd = matrix_of(tables, system, variant, over_seeds="std").loc[row, column]
+    return percent(value) + spread_text(sd)
+
+
+def terminal(tables: Tables, variant: str = POOLED) -> str:
+    """One matrix for each system, for a terminal of 100 columns (up to ten test sets of one language)."""
+    axes = tables.axes
+    what = f"macro-F1 in %, split {axes.split}, {_variant_phrase(tables, variant)}; chance {100 / len(axes.classes):.0f}"
+    blocks = [f"{tables.plan.name}: {tables.plan.title}\n{what}\n{_legend(tables)}"]
+    headers = _stacked(axes.columns)
+    for system in axes.systems:
+        body = [[row, *(_bracketed(tables, system, row, column, variant) for column in axes.columns)] for row in axes.rows]
+        blocks.append("\n".join([system, *_aligned([*headers, *body]), _mean_lines(tables, system, variant)]))
+    blocks += [textwrap.fill(f"note: {note}", 98, subsequent_indent="      ") for note in tables.notes]
+    if tables.missing:
+        blocks.append(f"next: {NEXT_COMMAND}")
+    return "\n\n".join(blocks)
+
+
+def _legend(tables: Tables) -> str:
+    if tables.axes.columns == tables.axes.test_sets:
+        return "rows: trained on; columns: tested on; [mono]: the test language was trained on"
+    if tables.plan.needs_speakers:
+        return "rows: the language that was held out of training; columns: groups of speakers, by how much of training is theirs"
+    return "rows: the language that was held out of training; [mono]: the test languages were trained on"
+
+
+def markdown(tables: Tables) -> str:
+    """The table (pooled), its means by kind of cell and variant, and the notes."""
+    axes = tables.axes
+    first = "train" if axes.columns == axes.test_sets else "held out"
+    lines = [f"# {tables.plan.title}: macro-F1 in %, split {axes.split}, {_variant_phrase(tables, POOLED)}", ""]
+    lines += [_markdown_row(["system", first, *axes.columns]), _markdown_row(["---", "---", *["---:"] * len(axes.columns)])]
+    for system in axes.systems:
+        for row in axes.rows:
+            cells = [(cell_text(tables, system, row, column), axes.is_mono(row, column)) for column in axes.columns]
+            lines.append(_markdown_row([system, row, *(f"**{text}**" if is_mono else text for text, is_mono in cells)]))
+    lines += ["", f"Bold: mono (the test languages were trained on). {_footnote(tables)}", ""]
+    kinds = kinds_of(tables)
+    head = [text for kind in kinds for text in (kind, "95 % CI")]
+    lines += ["## Means over cells, by acoustic variant", ""]
+    lines += [_markdown_row(["system", "variant", *head]), _markdown_row(["---", "---", *["---:"] * len(head)])]
+    for system in axes.systems:
+        for variant in axes.all_variants:
+            figures = [text(tables, system, kind, variant) for kind in kinds for text in (mean_text, interval_text)]
+            lines.append(_markdown_row([system, variant, *figures]))
+    lines += _published_lines(tables, first)
+    lines += [""] + [f"* {note}" for note in tables.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _published_lines(tables: Tables, first: str) -> list[str]:
+    """The published figures with the difference of ours, and which of them are known to be wrong; nothing where there are none."""
+    axes = tables.axes
+    if "published" not in tables.cells or not has_published(tables):
+        return []
+    lines = ["", "## Published, in brackets ours minus published", ""]
+    if not is_same_corpus(tables):
+        lines += ["The published figures are of MCL-MLAAD, ours of another corpus: the differences say nothing.", ""]
+    lines += [_markdown_row(["system", "variants", first, *axes.columns]), _markdown_row(["---"] * 3 + ["---:"] * len(axes.columns))]
+    for system in axes.systems:
+        variant = published_variant(system)
+        if variant not in axes.all_variants or published_matrix(tables, system).isna().all(axis=None):
+            continue
+        theirs, difference = published_matrix(tables, system), matrix_of(tables, system, variant, "difference")
+        for row in axes.rows:
+            texts = [_with_difference(theirs.loc[row, column], difference.loc[row, column]) for column in axes.columns]
+            lines.append(_markdown_row([system, variant, row, *texts]))
+    marked = [*tables.means[tables.means["note"] != ""].itertuples(), *tables.cells[tables.cells["note"] != ""].itertuples()]
+    names = [f"{mark.system} {mark.kind} mean" if hasattr(mark, "kind") else f"{mark.system} {mark.train} → {mark.test}" for mark in marked]
+    return [*lines, ""] + [f"* {name}: {mark.note}" for name, mark in zip(names, marked, strict=True)]
+
+
+def _with_difference(published: float, difference: float) -> str:
+    return ABSENT if math.isnan(published) else f"{percent(published, 2)} ({100 * difference:+.1f})"
+
+
+def latex(tables: Tables) -> str:
+    """The table (pooled) for the booktabs package; mono cells in bold."""
+    axes, kinds = tables.axes, kinds_of(tables)
+    first = "Train" if axes.columns == axes.test_sets else "Held out"
+    header = " & ".join(["System", first, *map(_escaped, axes.columns), *(_escaped(kind.capitalize()) for kind in kinds)])
+    layout = f"ll{'r' * (len(axes.columns) + len(kinds))}"
+    lines = [f"% {_footnote(tables)}", f"\\begin{{tabular}}{{{layout}}}", "\\toprule", f"{header} \\\\"]
+    for system in axes.systems:
+        lines.append("\\midrule")
+        for position, row in enumerate(axes.rows):
+            cells = [_latex_cell(tables, system, row, column) for column in axes.columns]
+            means = [_latex_text(mean_text(tables, system, kind)) if position == 0 else "" for kind in kinds]
+            lines.append(" & ".join([_escaped(system) if position == 0 else "", _escaped(row), *cells, *means]) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _variant_phrase(tables: Tables, variant: str) -> str:
+    if variant != POOLED:
+        return f"variant {variant}"
+    variants = tables.axes.variants
+    return f"pooled over {len(variants)} variants" if len(variants) > 1 else f"variant {variants[0]}"
+
+
+def _footnote(tables: Tables) -> str:
+    seeds = len(tables.axes.seeds)
+    spread = f" Mean ± sample sd over {seeds} seeds." if seeds > 1 else ""
+    return f"Chance level {100 / len(tables.axes.classes):.1f}.{spread}"
+
+
+def _mean_lines(tables: Tables, system: str, variant: str) -> str:
+    texts = {kind: mean_text(tables, system, kind, variant) for kind in kinds_of(tables)}
+    intervals = {kind: interval_text(tables, system, kind, variant) for kind in texts}
+    width = max(5, *map(len, texts))
+    return "\n".join(f"  {kind:<{width}} mean {text} (95 % CI {intervals[kind]})" for kind, text in texts.items() if text != ABSENT)
+
+
+def kinds_of(tables: Tables) -> list[str]:
+    """The kinds of cells that the table has means of: mono and cross, or the groups of speakers."""
+    found = list(dict.fromkeys(tables.means["kind"]))
+    return found if tables.plan.needs_speakers else [MONO, CROSS]
+
+
+def _bracketed(tables: Tables, system: str, row: str, column: str, variant: str) -> str:
+    text = percent(matrix_of(tables, system, variant).loc[row, column])
+    return f"[{text}]" if tables.axes.is_mono(row, column) else f"{text} "
+
+
+def _stacked(names: list[str]) -> list[list[str]]:
+    """Header rows for sets of languages, one language below the other: `en+de` takes two rows."""
+    parts = [[f"{part}+" for part in name.split("+")[:-1]] + [f"{name.split('+')[-1]} "] for name in names]
+    height = max(map(len, parts))
+    padded = [[""] * (height - len(part)) + part for part in parts]
+    return [["", *row] for row in zip(*padded, strict=True)]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    first = max(len(row[0]) for row in rows)
+    others = max(7, *(len(cell) for row in rows for cell in row[1:]))
+    return [f"  {row[0]:<{first}} " + " ".join(f"{cell:>{others}}" for cell in row[1:]) for row in rows]
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _latex_cell(tables: Tables, system: str, row: str, column: str) -> str:
+    text = _latex_text(cell_text(tables, system, row, column))
+    return f"\\textbf{{{text}}}" if tables.axes.is_mono(row, column) else text
+
+
+def _latex_text(text: str) -> str:
+    return text.replace(" ± ", "\\,$\\pm$\\,").replace(ABSENT, "--")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("_", "\\_")

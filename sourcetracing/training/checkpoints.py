@@ -1,0 +1,92 @@
+"""Weights on disk: safetensors with their story in the header, complete or absent, and refused when damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import atomic_path
+from sourcetracing.training.published_names import load_published
+
+
+def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], story: dict[str, Any]) -> None:
+    """Writes tensors and a JSON-able story in one file, so that the two can never disagree."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as partial:
+        save_file(contiguous, partial, metadata={"story": json.dumps(story)})
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The tensors (on the CPU) and the story of a checkpoint. Raises `UserError` when it is missing or damaged."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing. Run: python scripts/05_train_matrix.py CONFIG.yaml")
+    try:
+        with safe_open(path, framework="pt") as file:
+            story = json.loads((file.metadata() or {}).get("story", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, story  # noqa: SIM118 (safe_open is no dict)
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}). Delete it and run the training again; it goes on from what is left.") from None
+
+
+def learned_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What a checkpoint of ours holds: weights and buffers, but not the weights that never learn; those come from an SSL checkpoint."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The state of an optimizer as named tensors (steps, moments); its settings come from the configuration."""
+    state = optimizer.state_dict()["state"]
+    return {f"optimizer.{index}.{key}": torch.as_tensor(value) for index, entry in state.items() for key, value in entry.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Puts back what `optimizer_tensors` took."""
+    entries: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        prefix, index, key = name.split(".", 2)
+        assert prefix == "optimizer", name
+        entries.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def load_weights(model: torch.nn.Module, tensors: dict[str, torch.Tensor], origin: str) -> None:
+    """Copies named tensors into a model; refuses missing, unexpected or ill-shaped ones by name."""
+    own = learned_tensors(model)
+    if missing := sorted(set(own) - set(tensors)):
+        raise UserError(f"{origin} lacks {missing[0]!r} (and {len(missing) - 1} more): it belongs to another back-end")
+    if strangers := sorted(set(tensors) - set(own)):
+        raise UserError(f"{origin} holds the unexpected {strangers[0]!r} (and {len(strangers) - 1} more): it belongs to another back-end")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise UserError(f"{origin}: {name} has shape {tuple(tensor.shape)}, but the settings ask for {tuple(own[name].shape)}")
+    model.load_state_dict(tensors, strict=False)  # their names were compared above
+
+
+def load_initial_weights(model: torch.nn.Module, backend: str, path: Path) -> None:
+    """Our own .safetensors, or a published project's .pth/.pt whose names are mapped to ours (`sourcetracing.training.published_names`)."""
+    if path.suffix == ".safetensors":
+        tensors, _ = load_checkpoint(path)
+        load_weights(model, tensors, str(path))
+        return
+    try:
+        load_published(backend, model, _read_published(path))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _read_published(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)  # weights_only: a pickle may run code, tensors may not
+    except Exception as error:  # torch raises half a dozen kinds here, none of them documented
+        raise UserError(f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0]})") from None
+    content = content.get("model_state_dict", content) if isinstance(content, dict) else None
+    if not content or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f"{path} is no state dict of tensors; save one with torch.save(model.state_dict(), path)")
+    return {name.removeprefix("module."): value for name, value in content.items()}

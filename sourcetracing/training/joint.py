@@ -1,0 +1,35 @@
+"""Training with everything this machine has on one run at a time: all cores, or all processes that torchrun or accelerate started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from sourcetracing.features.rows import open_store
+from sourcetracing.runtime.compute import prepare_cpu
+from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.runtime.process_group import ProcessGroup, joined_group
+from sourcetracing.runtime.progress import bar
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun
+
+
+def train_in_turn(runs: Sequence[TrainingRun]) -> None:
+    """Trains the runs that are not finished; a progress bar of the first process counts epochs. Raises `UserError`."""
+    if not runs:
+        return
+    compute = runs[0].settings.compute
+    with joined_group(compute.device) as (group, device):
+        prepare_cpu(max(1, resolve_workers(compute.workers) // group.size))
+        folders = [RunFolder(run.folder) for run in runs]
+        total = sum(run.settings.train.epochs for run in runs)
+        done = sum(folder.num_epochs_done() for folder in folders)
+        with bar(total=total, initial=done, desc="train", unit="epoch", disable=not group.is_first) as progress:
+            for run, folder in zip(runs, folders, strict=True):
+                with _sole_trainer(folder, group):
+                    train_run(run, open_store(run.settings), device, on_epoch=lambda epoch: progress.update(1), group=group)
+
+
+def _sole_trainer(folder: RunFolder, group: ProcessGroup) -> AbstractContextManager:
+    return folder.only_trainer(wait=False) if group.is_first and not folder.is_finished else nullcontext()

@@ -1,0 +1,117 @@
+"""Every training run of an experiment, several at a time, skipping what is done (script 05), and its scores (script 06)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from sourcetracing.errors import UserError
+from sourcetracing.features import ray_cluster as cluster
+from sourcetracing.features.rows import open_store
+from sourcetracing.runtime.compute import pick_device, prepare_cpu
+from sourcetracing.runtime.parallel import map_unordered, resolve_workers
+from sourcetracing.runtime.process_group import size_of_group
+from sourcetracing.runtime.progress import bar
+from sourcetracing.scoring.scores import is_scored, score_run
+from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.training.joint import train_in_turn
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.runs import TrainingRun, load_runs
+
+SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
+TRAIN_COMMAND = "python scripts/05_train_matrix.py CONFIG.yaml"
+
+
+def trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], str]:
+    """The experiment's runs that are trained, and a line on those that are not ("" where all are). Raises `UserError` for none."""
+    runs = load_runs(config)
+    trained = [run for run in runs if RunFolder(run.folder).is_finished]
+    missing = [f"{run.system} on {run.train_set}, seed {run.seed}" for run in runs if run not in trained]
+    lack = f"{len(missing)} of {len(runs)} runs are not trained (first: {missing[0]})" if missing else ""
+    if not trained:
+        raise UserError(f"{lack}. Run: {TRAIN_COMMAND}")
+    return trained, lack
+
+
+def train_runs(runs: Sequence[TrainingRun]) -> None:
+    """Trains the runs that are not finished; a progress bar counts epochs.
+
+    In a group of processes (torchrun) they train one run after the other together; otherwise several runs are trained at a time.
+    Runs that another process is training come last; by the time it is their turn they are mostly done, otherwise they are waited for.
+    """
+    to_do = [run for run in runs if not RunFolder(run.folder).is_finished]
+    if not to_do:
+        return
+    if size_of_group() > 1:
+        train_in_turn(to_do)
+        return
+    elsewhere = [run for run in to_do if RunFolder(run.folder).is_being_trained]
+    if elsewhere:
+        print(f"another process is training {len(elsewhere)} of them: this one starts with the others", flush=True)
+    to_do.sort(key=elsewhere.__contains__)
+    total = sum(run.settings.train.epochs for run in to_do)
+    with bar(total=total, initial=_epochs_done(to_do), desc="train", unit="epoch") as progress, _following(to_do, progress):
+        for run in _each(_train_one, to_do):
+            outcome = RunFolder(run.folder).read_outcome()
+            figure = f"dev macro-F1 {100 * outcome['dev_macro_f1']:.1f} %" if "dev_macro_f1" in outcome else "kept its initial weights"
+            progress.set_postfix_str(f"{run.system} {run.train_set}: {figure}")
+
+
+def _epochs_done(runs: Sequence[TrainingRun]) -> int:
+    return sum(RunFolder(run.folder).num_epochs_done() for run in runs)
+
+
+@contextmanager
+def _following(runs: Sequence[TrainingRun], progress: tqdm) -> Iterator[None]:
+    """Keeps a progress bar at the epochs that lie in the run folders, whichever process or machine puts them there."""
+    is_over = threading.Event()
+
+    def follow() -> None:
+        while not is_over.wait(SECONDS_BETWEEN_LOOKS):
+            progress.update(_epochs_done(runs) - progress.n)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        follower.join()
+        progress.update(_epochs_done(runs) - progress.n)
+
+
+def score_runs(runs: Sequence[TrainingRun]) -> None:
+    """Scores the runs whose scores are missing or older than their weights; a progress bar counts runs."""
+    to_do = [run for run in runs if not all(is_scored(run, split) for split in run.settings.evaluation.splits)]
+    if not to_do:
+        return
+    with bar(total=len(to_do), desc="score", unit="run") as progress:
+        for _ in _each(_score_one, to_do):
+            progress.update(1)
+
+
+def _each(function: Callable[[TrainingRun], None], runs: Sequence[TrainingRun]) -> Iterator[TrainingRun]:
+    """Runs as they finish: as many at a time as the cluster, or this machine, has GPUs; without one, as it has cores."""
+    settings = runs[0].settings
+    # One thread per process even when a single run is left: a run must not depend on how many are trained beside it.
+    if settings.executor.kind == "ray":
+        results = cluster.map_unordered(function, runs, settings, on_gpu=True)
+    else:
+        on_cpu = pick_device(settings.compute.device).type == "cpu"
+        num_workers = min(resolve_workers(settings.compute.workers), len(runs)) if on_cpu else 1
+        setup = {"initializer": prepare_cpu, "initargs": (1,), "queued_per_worker": 1}
+        results = map_unordered(function, runs, num_workers=num_workers, **setup)
+    return (run for run, _ in results)
+
+
+def _train_one(run: TrainingRun) -> None:
+    with RunFolder(run.folder).only_trainer(wait=True):
+        train_run(run, open_store(run.settings), pick_device(run.settings.compute.device))
+
+
+def _score_one(run: TrainingRun) -> None:
+    score_run(run, open_store(run.settings), pick_device(run.settings.compute.device))

@@ -1,0 +1,51 @@
+"""The network that the settings name, for the features that are stored: a back-end, below it what is learned along with it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from sourcetracing.features.ssl_front_end import is_fine_tuned, load_trainable_ssl
+from sourcetracing.models import build_backend
+from sourcetracing.models.frontends.batch_wide_norm import BatchWideNorm
+from sourcetracing.models.frontends.layer_mix import LayerMix
+from sourcetracing.runtime.seeding import seed_of
+from sourcetracing.settings.schema import Settings
+
+
+def build_model(settings: Settings, feature_shape: tuple[int, ...]) -> nn.Module:
+    """Maps rows of a store to (embedding (B, E), logits (B, classes)); initial weights depend on train.seed alone. Raises `UserError`.
+
+    feature_shape: of a row, (D, T) features, (layers, D, T) of all layers, or (samples,). A fine-tuned system is a Sequential of `encoder`
+    and `backend`; a learned sum of layers stands between them as `mix`, a published oddity before them as `level`.
+    """
+    torch.manual_seed(seed_of(settings.train.seed, "weights"))
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    if is_fine_tuned(settings):
+        if settings.backend == "embedding_head" and settings.metric_learning.batch_wide_normalization:
+            settings = replace(settings, ssl=replace(settings.ssl, normalize=False))
+            parts["level"] = BatchWideNorm()
+        parts["encoder"] = load_trainable_ssl(settings)
+        feature_shape = _output_shape(parts["encoder"], feature_shape)
+    if len(feature_shape) == 3:
+        parts["mix"] = LayerMix(feature_shape[0])
+    num_features, num_frames = feature_shape[-2:] if len(feature_shape) > 1 else (1, *feature_shape)
+    parts["backend"] = build_backend(
+        settings.backend,
+        num_features=num_features,
+        num_frames=num_frames,
+        num_classes=len(settings.corpus.sources),
+        **vars(getattr(settings, settings.backend)),
+    )
+    return nn.Sequential(parts) if len(parts) > 1 else parts["backend"]
+
+
+@torch.inference_mode()
+def _output_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    encoder.eval()
+    output = encoder(torch.zeros(1, *shape))
+    encoder.train()
+    return tuple(output.shape[1:])

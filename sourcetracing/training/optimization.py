@@ -1,0 +1,81 @@
+"""Batches, learning rates and the optimizer of a training run (spec 2.6); which rows of a batch are computed together and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from sourcetracing.runtime.process_group import ProcessGroup
+from sourcetracing.settings.schema import Settings, Train
+
+
+def make_optimizer(model: nn.Module, settings: Settings, loss: nn.Module | None = None) -> torch.optim.Adam:
+    """Adam over what learns; a fine-tuned encoder and the weights of a loss are parameter groups of their own, named encoder and loss."""
+    rules = settings.train
+    encoder = {id(parameter) for parameter in encoder_of(model).parameters()} if encoder_of(model) else set()
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"name": "encoder", "params": [parameter for parameter in learning if id(parameter) in encoder]},
+        {"name": "backend", "params": [parameter for parameter in learning if id(parameter) not in encoder]},
+    ]
+    if loss:  # decay would pull its scale to 0
+        groups.append({"name": "loss", "params": [weight for weight in loss.parameters() if weight.requires_grad], "weight_decay": 0.0})
+    return torch.optim.Adam(
+        [group for group in groups if group["params"]],
+        lr=rules.lr,
+        betas=(rules.beta_1, rules.beta_2),
+        eps=rules.eps,
+        weight_decay=rules.weight_decay,
+    )
+
+
+def encoder_of(model: nn.Module) -> nn.Module | None:
+    """The fine-tuned encoder inside a network, if there is one (`networks.build_model`)."""
+    return getattr(model, "encoder", None) if isinstance(model, nn.Sequential) else None
+
+
+def decay(rules: Train, epoch: int) -> float:
+    """lr_decay ** floor(epoch / lr_interval), epochs from 0 (D19)."""
+    return rules.lr_decay ** (epoch // rules.lr_interval)
+
+
+def learning_rates(settings: Settings, epoch: int, step: int, steps_per_epoch: int) -> dict[str, float]:
+    """By parameter group, for a step (from 0) of an epoch, all with the same decay: train.lr, finetune.lr with its linear warm-up, and
+    metric_learning.loss_lr.
+    """
+    warmup_steps = settings.finetune.warmup_epochs * steps_per_epoch
+    steps_done = epoch * steps_per_epoch + step + 1
+    warmth = min(1.0, steps_done / warmup_steps) if warmup_steps else 1.0
+    factor = decay(settings.train, epoch)
+    return {
+        "backend": settings.train.lr * factor,
+        "encoder": settings.finetune.lr * factor * warmth,
+        "loss": settings.metric_learning.loss_lr * factor,
+    }
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, rates: dict[str, float]) -> None:
+    """Gives each parameter group its own."""
+    for group in optimizer.param_groups:
+        group["lr"] = rates[group["name"]]
+
+
+def batches(order: np.ndarray, batch_size: int, at_least: int = 2) -> Iterator[np.ndarray]:
+    """Pieces of `order`; a last piece of fewer than `at_least` rows joins the one before, for BatchNorm needs two and each process one."""
+    cuts = list(range(batch_size, len(order), batch_size))
+    if cuts and len(order) - cuts[-1] < at_least:
+        cuts.pop()
+    yield from np.split(order, cuts)
+
+
+def micro_batches(num_rows: int, micro_batch_size: int, group: ProcessGroup) -> list[np.ndarray]:
+    """The rows of a batch (0 ... num_rows - 1) that this process computes, in the pieces in which it computes them.
+
+    All processes get the same number of pieces, and no empty one where every process has two rows: synced BatchNorm waits for all of them.
+    """
+    most_rows = -(-num_rows // group.size)
+    num_pieces = -(-most_rows // micro_batch_size) if micro_batch_size else 1
+    return np.array_split(group.share(np.arange(num_rows)), num_pieces)

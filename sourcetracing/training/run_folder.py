@@ -1,0 +1,154 @@
+"""What one trained system leaves behind, and in which order it is written.
+
+.lock  held by the process that trains it
+config.yaml, environment.json, classes.json  at the start
+model.safetensors (best epoch), last.safetensors (to resume), history.csv, tensorboard/  after each epoch
+model.json  last: a run with a model.json is finished
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+from torch.utils.tensorboard import SummaryWriter
+
+from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import atomic_path, write_json, write_text
+from sourcetracing.settings.reading import PROJECT_ROOT, to_yaml
+from sourcetracing.settings.schema import Settings
+
+HISTORY_COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "dev_loss", "dev_accuracy", "dev_macro_f1", "seconds")
+PACKAGES = ("torch", "torchaudio", "torchvision", "numpy", "scikit-learn", "soundfile", "soxr", "safetensors")
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.weights = path / "model.safetensors"
+        self.last = path / "last.safetensors"
+        self.outcome = path / "model.json"
+        self.history = path / "history.csv"
+        self.tensorboard = path / "tensorboard"
+        self.scores = path / "scores"
+        self.lock = path / ".lock"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.outcome.is_file() and self.weights.is_file()
+
+    def num_epochs_done(self) -> int:
+        """Epochs that are on disk, for progress bars."""
+        try:
+            return len(self.history.read_text(encoding="utf-8").splitlines()) - 1
+        except FileNotFoundError:
+            return 0
+
+    @contextmanager
+    def only_trainer(self, *, wait: bool) -> Iterator[None]:
+        """Holds the run's lock, so that no two processes train it at once; the system frees it if the process dies.
+
+        wait: until another process that has it is done; otherwise a `UserError` says so.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.lock)
+        try:
+            lock.acquire(timeout=-1 if wait else 0, poll_interval=0.5)
+        except Timeout:
+            raise UserError(f"another process is training {self.path}. Wait for it, then run the same command again") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def is_being_trained(self) -> bool:
+        """Whether some process holds the run's lock."""
+        if not self.lock.is_file():
+            return False
+        try:
+            with FileLock(self.lock, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def open(self, settings: Settings, device: torch.device) -> None:
+        """Writes down what is about to run, and on what."""
+        write_text(self.path / "config.yaml", to_yaml(settings))
+        write_json(self.path / "classes.json", settings.corpus.sources)
+        write_json(self.path / "environment.json", environment(device))
+
+    def write_history(self, rows: list[dict[str, float]]) -> None:
+        """Replaces history.csv."""
+        with atomic_path(self.history) as partial:
+            pd.DataFrame(rows, columns=list(HISTORY_COLUMNS)).to_csv(partial, index=False, float_format="%.6g")
+
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """Marks the run as finished and drops what only an unfinished one needs."""
+        write_json(self.outcome, outcome)
+        self.last.unlink(missing_ok=True)
+
+    def read_outcome(self) -> dict[str, Any]:
+        """model.json of a finished run."""
+        return json.loads(self.outcome.read_text(encoding="utf-8"))
+
+
+class TensorBoardLog:
+    """The history as TensorBoard scalars; epochs that an interrupted run had logged beyond its last checkpoint are purged."""
+
+    def __init__(self, folder: Path, next_epoch: int):
+        self.writer = SummaryWriter(str(folder), purge_step=next_epoch + 1)
+
+    def write(self, row: dict[str, float]) -> None:
+        """Adds one epoch."""
+        for name in HISTORY_COLUMNS[1:]:
+            if math.isfinite(row[name]):
+                self.writer.add_scalar(name, row[name], int(row["epoch"]))
+
+    def close(self) -> None:
+        """Flushes the log."""
+        self.writer.close()
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Where a run was made: commit, versions, machine, device, threads."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": name,
+        "num_threads": torch.get_num_threads(),
+        "packages": {package: _version(package) for package in PACKAGES},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+@cache
+def git_commit() -> str:
+    """The commit of this checkout, with +changes when files differ from it; "unknown" outside a checkout."""
+    command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty=+changes", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

@@ -1,0 +1,130 @@
+"""The training runs of an experiment: which system is trained on which languages with which seed, and where its run lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sourcetracing.errors import UserError
+from sourcetracing.features.front_end import stored_front_end
+from sourcetracing.features.rows import open_store
+from sourcetracing.features.ssl_front_end import checkpoint_digest, is_fine_tuned
+from sourcetracing.layout import Layout
+from sourcetracing.runtime.files import digest_of_file, digest_of_json
+from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
+from sourcetracing.settings.schema import Settings
+from sourcetracing.training.table_plans import plans_of
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One trained system: its name, its training languages, its seed, its settings and its run folder."""
+
+    system: str
+    train_set: str  # languages joined by +
+    seed: int
+    settings: Settings
+    folder: Path
+
+
+def set_name(languages: Sequence[str]) -> str:
+    """en+de for ["en", "de"]: how a set of languages is written in tables and folder names."""
+    return "+".join(languages)
+
+
+def run_of(settings: Settings, store_name: str) -> TrainingRun:
+    """The run that settings describe: train.languages (empty = all of the corpus) and train.seed of their system.
+
+    store_name: the feature store's folder name, which stands for everything that shaped the features.
+    """
+    train_set = set_name(settings.train.languages or settings.corpus.languages)
+    system = system_label(settings)
+    digest = digest_of_json([store_name, run_recipe(settings)])[:8]
+    folder = Layout.of(settings).runs / system / f"{train_set}-seed{settings.train.seed}-{digest}"
+    return TrainingRun(system, train_set, settings.train.seed, settings, folder)
+
+
+def system_label(settings: Settings) -> str:
+    """The system's name; <frontend>_<backend> when a setting swapped a part of it, so that a table never shows a wrong name."""
+    parts = (settings.frontend, settings.backend)
+    return settings.system if system_parts(settings.system) == parts else "_".join(parts)
+
+
+def run_recipe(settings: Settings) -> dict:
+    """Everything besides the features that decides what a run learns. Another recipe is another run folder."""
+    backend = to_dict(getattr(settings, settings.backend))
+    recipe = {"backend": settings.backend, "options": backend, "train": to_dict(settings.train), "classes": settings.corpus.sources}
+    recipe["train"]["languages"] = settings.train.languages or settings.corpus.languages
+    if not settings.train.dev_variants:  # says nothing, and shall not rename the runs from before it was a setting
+        del recipe["train"]["dev_variants"]
+    recipe["precision"] = settings.compute.precision
+    if settings.backend == "embedding_head":
+        recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
+    if is_fine_tuned(settings):
+        recipe["ssl"] = {**to_dict(settings.ssl), "checkpoint": checkpoint_digest(settings.ssl.model)}
+        recipe["finetune"] = to_dict(settings.finetune)
+    if settings.train.initial_weights:
+        recipe["train"]["initial_weights"] = _digest_of_weights(Path(settings.train.initial_weights))
+    return recipe
+
+
+def _digest_of_weights(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"train.initial_weights: {path} does not exist")
+    return digest_of_file(path)
+
+
+def settings_of_runs(config: ConfigSources) -> list[Settings]:
+    """The settings of every training run of `experiment`: systems x training sets x seeds, in that order; those of its first table first.
+
+    A run that several tables use is there once.
+    """
+    base = config.resolve()
+    train_sets = dict.fromkeys(train_set for plan in plans_of(base) for train_set in plan.train_sets)
+    runs = [
+        config.resolve({"train.languages": train_set.split("+"), "train.seed": seed}, system=system)
+        for system in base.experiment.systems
+        for train_set in train_sets
+        for seed in base.experiment.seeds
+    ]
+    labels = {settings.system: system_label(settings) for settings in runs}
+    if len(set(labels.values())) < len(labels):
+        raise UserError(f"experiment.systems: {', '.join(labels)} are the same system with these settings; name one of them")
+    return runs
+
+
+def load_runs(config: ConfigSources) -> list[TrainingRun]:
+    """The experiment's runs with their folders; needs the feature stores that they are trained on. Raises `UserError`."""
+    store_names: dict[tuple, str] = {}
+    runs = []
+    for settings in settings_of_runs(config):
+        # Runs of one front-end share a store; looking for it once for each front-end is enough.
+        key = _front_end_key(settings)
+        if key not in store_names:
+            store_names[key] = open_store(settings).folder.name
+        runs.append(run_of(settings, store_names[key]))
+    return runs
+
+
+def front_ends(config: ConfigSources) -> list[Settings]:
+    """Settings for each feature store to be made: the distinct front-ends of the experiment's runs; after system=NAME its own alone."""
+    if config.is_for_one_system:
+        return [config.resolve()]
+    return list({_front_end_key(settings): settings for settings in settings_of_runs(config)}.values())
+
+
+def _front_end_key(settings: Settings) -> tuple:
+    kind = stored_front_end(settings)
+    return (kind, *(repr(getattr(settings, group)) for group in (kind, "audio", "augment", "store")))
+
+
+def load_run(settings: Settings) -> TrainingRun:
+    """The one run that settings describe. Raises `UserError` when its feature store is missing."""
+    return run_of(settings, open_store(settings).folder.name)
+
+
+def test_sets(settings: Settings, train_set: str) -> list[str]:
+    """What a training set is tested on, in any table of the experiment; groups of speakers apart."""
+    cells = [cell for plan in plans_of(settings) if not plan.needs_speakers for cell in plan.cells]
+    return list(dict.fromkeys(test for train, test in cells if train == train_set)) or list(settings.corpus.languages)
