@@ -15,6 +15,7 @@ from sourcetracing.features.rows import open_store
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.compute import pick_device
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.run_folder import RunFolder
@@ -24,7 +25,7 @@ from sourcetracing.training.runs import load_run
 def main(config: ConfigSources) -> None:
     """Trains the run that the settings describe, then scores and evaluates it."""
     settings = config.resolve()
-    if settings.backend != "embedding_head":
+    if not BACKENDS[settings.backend].metric_loss:
         raise UserError(
             f"system={settings.system} has backend={settings.backend}, which train_refd.py trains; here embedding_head is meant"
         )

@@ -12,7 +12,7 @@ import soundfile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sourcetracing.runtime.files import digest_of_file  # noqa: E402
-from sourcetracing.settings.schema import Settings  # noqa: E402
+from sourcetracing.settings.schema import Settings
 
 UTTERANCE_SECONDS, UTTERANCE_RATE = 5.0, 22050
 NOISE_RATE, RIR_SECONDS = 16000, 0.8

@@ -27,12 +27,12 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
-from sourcetracing.models.frontends.ssl import normalized
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from sourcetracing.detection.data.manifest import COLUMNS, audio_path, detection_folder, manifest_path
 from sourcetracing.detection.features.layer_features import CPU_BATCH_SECONDS, GPU_BATCH_SECONDS, extract_layers, plan_batches
 from sourcetracing.detection.features.layer_store import find_layers
+from sourcetracing.models.frontends.ssl import normalized
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.runtime.parallel import available_cores
 from sourcetracing.settings.reading import load_settings

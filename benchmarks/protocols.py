@@ -31,7 +31,8 @@ from sourcetracing.corpora.mlaad_protocols import read_protocols
 from sourcetracing.protocols.leakage import COLUMN_OF, PAIRS, audit
 from sourcetracing.protocols.table import read_table, split_balance, split_utterances
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.schema import SPLITS, Split
+from sourcetracing.settings.corpora import Split
+from sourcetracing.settings.training import SPLITS
 
 NUM_LANGUAGES, NUM_SOURCES, SPEAKERS_PER_LANGUAGE, SHARED_BY, SEED = 40, 80, 50, 4, 688
 TARGET_SECONDS, TARGET_GB = 30, 2.0

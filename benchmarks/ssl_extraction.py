@@ -33,7 +33,6 @@ import soxr
 import torch
 from _bench_audio import SHORT_SECONDS, UTTERANCE_RATE, as_protocol, settings_below, write_corpus, write_noises
 from preprocessing import CROP, load_as_published, published_variant
-from sourcetracing.models.frontends.ssl import SslEncoder, normalized
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Wav2Vec2Config, Wav2Vec2Model
@@ -42,9 +41,11 @@ from sourcetracing.features.encoder_batches import WRITERS
 from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.noise_bank import prepare_banks
 from sourcetracing.features.store import FeatureStore
+from sourcetracing.models.frontends.ssl import SslEncoder, normalized
 from sourcetracing.runtime.compute import mark, pick_device, seconds_between
 from sourcetracing.runtime.parallel import available_cores
-from sourcetracing.settings.schema import VARIANTS, Settings, Ssl
+from sourcetracing.settings.frontends import VARIANTS, Ssl
+from sourcetracing.settings.schema import Settings
 
 VARIANT_SECONDS = CROP / 16000
 XLS_R_300M = {

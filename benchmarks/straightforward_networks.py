@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 
 import torch
-from sourcetracing.models.backends import aasist, ecapa_tdnn, graph_attention, resnet18
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sourcetracing.models.backends import aasist, ecapa_tdnn, graph_attention, resnet18
 
 
 def all_pairs(x_BNI: Tensor) -> Tensor:

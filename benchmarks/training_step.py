@@ -27,11 +27,11 @@ NETWORKS = ("aasist", "resnet18", "ecapa_tdnn")
 def serve(name: str, side: str, threads: int) -> None:
     """The child: times a round of steps for each line that comes in."""
     import torch
-    from sourcetracing.models.losses.mixup import regmix, regmix_loss
 
     from benchmarks.straightforward_networks import straightforward
-    from sourcetracing.models import build_backend
+    from sourcetracing.models.losses.mixup import regmix, regmix_loss
     from sourcetracing.runtime.compute import autocast, keep_freed_memory
+    from sourcetracing.training.networks import build_backend
 
     if side != "straightforward":
         keep_freed_memory()

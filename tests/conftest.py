@@ -12,7 +12,8 @@ import torch
 
 from sourcetracing.features.store import FeatureStore, StoreWriter, write_block
 from sourcetracing.settings.reading import load_settings
-from sourcetracing.settings.schema import SPLITS, Settings
+from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import SPLITS
 from sourcetracing.training.runs import TrainingRun, run_of
 
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from faulty_server import FaultyServer
 from sourcetracing.downloads import answers, parts, records
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import Download
+from sourcetracing.settings.corpora import Download
 
 NAME = "musan.tar.gz"
 CONTENT = random.Random(1).randbytes(400_000)

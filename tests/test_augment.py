@@ -10,8 +10,8 @@ import scipy.signal
 from sourcetracing.errors import UserError
 from sourcetracing.features.augment import Augmenter, add_noise, add_reverb, level_db
 from sourcetracing.features.noise_bank import ClipBank
+from sourcetracing.settings.frontends import VARIANTS, Augment
 from sourcetracing.settings.reading import PROJECT_ROOT, load_settings
-from sourcetracing.settings.schema import VARIANTS, Augment
 
 GOLDEN = Path(__file__).parent / "golden" / "augment"
 ARRAYS = dict(np.load(GOLDEN.with_suffix(".npz")))

@@ -23,7 +23,8 @@ from sourcetracing.features.rows import open_store
 from sourcetracing.features.store import PROGRESS, StoreWriter, write_block
 from sourcetracing.layout import Layout
 from sourcetracing.scoring.scores import score_run
-from sourcetracing.settings.schema import Executor, Settings
+from sourcetracing.settings.paths import Executor
+from sourcetracing.settings.schema import Settings
 from sourcetracing.training.loop import train_run
 from sourcetracing.training.matrix import score_runs, train_runs
 from sourcetracing.training.runs import TrainingRun, load_run

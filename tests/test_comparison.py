@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sourcetracing.settings.as_published import compat_of, overlays
+from sourcetracing.settings.as_published import overlays, overlays_of
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.tables import text as table_text
 from sourcetracing.tables.comparison import add_published, has_published
@@ -79,18 +79,18 @@ def test_each_overlay_is_named_by_the_runs_that_it_shaped(name):
     system = {"published_ecapa_tdnn": "lfcc_ecapa_tdnn", "published_aasist": "lfcc_aasist", "published_ge2e": "demo_ge2e"}.get(
         name, "xlsr_aasist"
     )
-    assert name not in compat_of(load_settings([f"system={system}"]))
-    assert compat_of(load_settings([f"configs/as_published/{name}.yaml", f"system={system}"])) == name
+    assert name not in overlays_of(load_settings([f"system={system}"]))
+    assert overlays_of(load_settings([f"configs/as_published/{name}.yaml", f"system={system}"])) == name
 
 
 def test_an_overlay_about_another_back_end_is_not_named():
-    assert compat_of(load_settings(["configs/as_published/published_ecapa_tdnn.yaml", "system=lfcc_aasist"])) == ""
+    assert overlays_of(load_settings(["configs/as_published/published_ecapa_tdnn.yaml", "system=lfcc_aasist"])) == ""
 
 
 def test_as_published_holds_all_the_others():
     for system in ("xlsr_aasist", "lfcc_aasist", "lfcc_ecapa_tdnn"):
         combined = load_settings(["configs/as_published/as_published.yaml", f"system={system}"])
-        assert compat_of(combined) == "as_published"
+        assert overlays_of(combined) == "as_published"
     everything = overlays()["as_published"]
     for name, piece in overlays().items():
         for group, values in piece.items():

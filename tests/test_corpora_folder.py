@@ -13,7 +13,9 @@ from sourcetracing.audio.reading import decode
 from sourcetracing.corpora import folder
 from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS
 from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import Corpus, Folder, Paths, Settings
+from sourcetracing.settings.corpora import Corpus, Folder
+from sourcetracing.settings.paths import Paths
+from sourcetracing.settings.schema import Settings
 
 
 def settings_for(root: Path, *, table: Path | str = "", languages=("en", "de"), sources=("a", "b"), unknown=()) -> Settings:

@@ -17,7 +17,9 @@ from sourcetracing.protocols.building import build_protocols
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.runtime.parallel import map_unordered
-from sourcetracing.settings.schema import Corpus, Demo, Paths, Settings
+from sourcetracing.settings.corpora import Corpus, Demo
+from sourcetracing.settings.paths import Paths
+from sourcetracing.settings.schema import Settings
 
 HEADER = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
 LANGUAGES, SOURCES = ["en", "ru"], ["espeak_formant", "griffin_lim"]

@@ -11,8 +11,6 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from sourcetracing.models.frontends.layer_means import LayerMeans
-from sourcetracing.models.frontends.ssl import SslEncoder
 
 from sourcetracing.audio.reading import load_utterance
 from sourcetracing.detection.data.manifest import COLUMNS, audio_path, load_manifest, manifest_path
@@ -20,6 +18,8 @@ from sourcetracing.detection.features import layer_features
 from sourcetracing.detection.features.layer_features import extract_layers, plan_batches, wanted_stores
 from sourcetracing.detection.features.layer_store import find_layers
 from sourcetracing.errors import UserError
+from sourcetracing.models.frontends.layer_means import LayerMeans
+from sourcetracing.models.frontends.ssl import SslEncoder
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.settings.reading import PROJECT_ROOT, load_settings

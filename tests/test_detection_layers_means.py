@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+
 from sourcetracing.models.frontends.layer_means import LayerMeans
 from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 from sourcetracing.models.frontends.lfcc_means import LfccMeans
 from sourcetracing.models.frontends.ssl import SslEncoder
-from torch import Tensor
-
 from tests.tiny_ssl import FAMILIES, NUM_BLOCKS, WIDTH, save_tiny
 
 EQUAL_LENGTHS_ONLY = {"wav2vec2", "hubert", "wavlm", "data2vec"}  # GroupNorm, or unmasked convolutions, over the padding

@@ -37,7 +37,7 @@ def experiment(tmp_path, monkeypatch):
         table = pa.Table.from_pandas(run.scores, preserve_index=False)
         pq.write_table(table.replace_schema_metadata({b"story": story.encode()}), run.folder / "scores" / "eval.parquet")
         runs.append(TrainingRun(run.system, run.train_set, run.seed, settings, run.folder))
-    monkeypatch.setattr(experiment_report, "load_runs", lambda layers: runs)
+    monkeypatch.setattr(experiment_report, "load_runs", lambda config: runs)
     return settings, runs
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sourcetracing.models.frontends.ssl import SslEncoder
 from torch._dynamo.utils import counters
 
 from sourcetracing.errors import UserError
@@ -22,8 +21,10 @@ from sourcetracing.features.extracting import extract_features, list_items, stor
 from sourcetracing.features.front_end import build_front_end, convert_once
 from sourcetracing.features.noise_bank import bank_manifests, prepare_banks
 from sourcetracing.features.store import FeatureStore, StoreWriter
+from sourcetracing.models.frontends.ssl import SslEncoder
 from sourcetracing.runtime.progress import Stopwatch
-from sourcetracing.settings.schema import Settings, Ssl
+from sourcetracing.settings.frontends import Ssl
+from sourcetracing.settings.schema import Settings
 from tests.audio_files import small_audio_settings, write_corpus, write_noises, write_responses, write_wav
 from tests.tiny_ssl import FAMILIES, WIDTH, save_tiny
 

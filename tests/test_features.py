@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 from audio_files import small_audio_settings, write_corpus, write_noises, write_responses, write_wav
-from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 
 from sourcetracing.audio.reading import load_utterance
 from sourcetracing.errors import UserError
@@ -21,9 +20,10 @@ from sourcetracing.features import extracting as features
 from sourcetracing.features.blocks import cropped_utterance
 from sourcetracing.features.extracting import extract_features, find_store
 from sourcetracing.features.store import PROGRESS, FeatureStore
+from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.frontends import VARIANTS
 from sourcetracing.settings.reading import PROJECT_ROOT, to_yaml
-from sourcetracing.settings.schema import VARIANTS
 
 
 @pytest.fixture

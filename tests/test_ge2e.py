@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sourcetracing.models.losses.ge2e import Ge2eLoss, cosines_to_centroids
 from torch.nn import functional
+
+from sourcetracing.models.losses.ge2e import Ge2eLoss, cosines_to_centroids
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "ge2e.json").read_text())["cases"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from sourcetracing.models.frontends.ssl import SslEncoder
 
+from sourcetracing.models.frontends.ssl import SslEncoder
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.synthesis.tiny_encoder import is_complete, write_tiny_encoder
 

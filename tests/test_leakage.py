@@ -12,7 +12,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.protocols.leakage import PAIRS, audit, overall_table, read_audit, summarize, worst_cells
 from sourcetracing.protocols.table import split_utterances
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.schema import Split
+from sourcetracing.settings.corpora import Split
 
 PROTOCOLS = Path(__file__).with_name("golden") / "mlaad4sourcetracing.zip"
 ROWS = [  # language, source, split, transcript, speaker, digest

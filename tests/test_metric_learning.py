@@ -9,19 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sourcetracing.models.backends.embedding_head import EmbeddingHead
-from sourcetracing.models.frontends.batch_wide_norm import BatchWideNorm
-from sourcetracing.models.losses.metric_losses import build_loss
 
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import select_rows
 from sourcetracing.features.store import FeatureStore
+from sourcetracing.models.backends.embedding_head import EmbeddingHead
+from sourcetracing.models.frontends.batch_wide_norm import BatchWideNorm
 from sourcetracing.scoring.scores import forward, load_model
 from sourcetracing.settings.metric_learning import LOSSES
 from sourcetracing.training.balanced_batches import balanced_batches
 from sourcetracing.training.checkpoints import load_checkpoint
 from sourcetracing.training.loop import train_run
-from sourcetracing.training.metric_loss import head_of, select_train_rows
+from sourcetracing.training.metric_loss import build_loss, head_of, select_train_rows
 from sourcetracing.training.networks import build_model
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, run_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sourcetracing.models import BACKENDS, build_backend
+from sourcetracing.settings.backends import BACKENDS
+from sourcetracing.training.networks import build_backend
 from sourcetracing.training.published_names import load_published, rename_published
 
 SMALL = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from sourcetracing.models.losses.mixup import regmix, regmix_loss
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sourcetracing.models import build_backend
+from sourcetracing.training.networks import build_backend
 from sourcetracing.training.published_names import load_published, rename_published
 from tests.golden.golden_weights import checksum, fill, formula_input, read_names, structured_input
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from sourcetracing.models.frontends.ssl import SslEncoder, WeightsError, normalized
 from torch import Tensor, nn
 from transformers import Wav2Vec2FeatureExtractor
 
+from sourcetracing.models.frontends.ssl import SslEncoder, WeightsError, normalized
 from tests.tiny_ssl import FAMILIES, NUM_BLOCKS, WIDTH, save_tiny
 
 NUM_SAMPLES = 16_000

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from sourcetracing.models.frontends.layer_mix import LayerMix
 from sourcetracing.models.frontends.ssl import WEIGHTED_SUM, SslEncoder
 from sourcetracing.models.frontends.ssl_finetune import TrainableSslEncoder
-from torch import Tensor, nn
-
 from tests.tiny_ssl import FAMILIES, NUM_BLOCKS, WIDTH, save_tiny
 
 NO_DROPOUT = {"dropout": 0.0}

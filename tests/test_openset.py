@@ -21,8 +21,8 @@ from sourcetracing.openset.trials import load_trials, padded
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.scoring.reports import write_reports
 from sourcetracing.scoring.scores import read_embeddings, read_scores, score_run, scores_path
-from sourcetracing.settings.as_published import compat_of
-from sourcetracing.settings.schema import SPLITS
+from sourcetracing.settings.as_published import overlays_of
+from sourcetracing.settings.training import SPLITS
 from sourcetracing.training.loop import train_run
 from sourcetracing.training.runs import TrainingRun, run_of
 from tests.conftest import small_settings, write_store
@@ -138,7 +138,7 @@ def test_the_published_overlay_turns_nsd_over_and_adds_zero_rows(run):
     run_openset([run])
     right = tables_of(run)[0].query("split == 'eval' and variant == 'pooled'").set_index("detector")
     other = changed(run, "openset", inverted_nsd=True, padded_batch=16, eer_point="nearest")
-    assert compat_of(changed(run, "openset", inverted_nsd=True, padded_batch=128, eer_point="nearest").settings) == "published_ood"
+    assert overlays_of(changed(run, "openset", inverted_nsd=True, padded_batch=128, eer_point="nearest").settings) == "published_ood"
     run_openset([other])
     turned = tables_of(run)[0].query("split == 'eval' and variant == 'pooled'").set_index("detector")
     num_rows = right.loc["nsd", ["known", "unknown"]].sum()

@@ -16,7 +16,7 @@ from sourcetracing.metrics.classification import equal_error_rate
 from sourcetracing.metrics.ranking import Ranking, threshold_at_eer
 from sourcetracing.openset.detectors import Nsd, Vim, make_detectors, origin_of_logits
 from sourcetracing.openset.evaluation import Part
-from sourcetracing.settings.openset import DETECTOR_NAMES, Openset
+from sourcetracing.settings.openset import DETECTORS, Openset
 from sourcetracing.settings.reading import load_settings
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -74,7 +74,7 @@ def blobs(generator: np.random.Generator, num_rows: int, unknown: bool) -> tuple
     return embeddings, logits.astype(np.float32), labels
 
 
-@pytest.mark.parametrize("name", DETECTOR_NAMES)
+@pytest.mark.parametrize("name", DETECTORS)
 def test_unknown_rows_score_higher(name):
     generator = np.random.default_rng(0)
     train, known, unknown = (blobs(generator, count, kind) for count, kind in ((300, False), (200, False), (200, True)))
@@ -141,7 +141,7 @@ def test_vim_sees_what_leaves_the_subspace_although_the_logits_are_the_same():
     assert vim.score(moved, logits).min() > vim.score(embeddings, logits).max()
 
 
-@pytest.mark.parametrize("name", DETECTOR_NAMES)
+@pytest.mark.parametrize("name", DETECTORS)
 def test_training_rows_that_are_all_the_same_are_no_obstacle(name):
     rows, logits = np.ones((6, 3), np.float32), np.tile([2.0, 1.0], (6, 1)).astype(np.float32)
     detector = make_detectors(Openset(detectors=[name]))[name].fit(rows, logits, np.zeros(6, np.int64))

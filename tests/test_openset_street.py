@@ -22,7 +22,7 @@ LEVELS = {"quiet": 0.02, "loud": 0.2, "foreign": 0.6}
 
 
 @pytest.fixture(scope="module")
-def layers(tmp_path_factory) -> ConfigSources:
+def config(tmp_path_factory) -> ConfigSources:
     root = tmp_path_factory.mktemp("openset-street")
     for language in ("en", "de"):
         for source, level in LEVELS.items():
@@ -37,11 +37,11 @@ def layers(tmp_path_factory) -> ConfigSources:
     return read_config([*paths, *corpus, *sizes, *variants, "compute.device=cpu", "experiment.train_sets=[en+de]"])
 
 
-def test_the_whole_street(layers):
-    settings = layers.resolve()
+def test_the_whole_street(config):
+    settings = config.resolve()
     build_protocols(settings)
     extract_features(settings, *load_protocol(settings, Layout.of(settings).root, unknown=True))
-    runs = load_runs(layers)
+    runs = load_runs(config)
     train_runs(runs)
     text = run_openset(runs)
     layout = Layout.of(settings)
@@ -53,7 +53,7 @@ def test_the_whole_street(layers):
     assert str(layout.openset_table) in text
     score_runs(runs)
     assert "eval: " in write_reports(runs)
-    report_experiment(layers)
+    report_experiment(config)
     page = layout.report.read_text()
     assert "Known or unknown source" in page
     assert page.count("data:image/png") >= 3

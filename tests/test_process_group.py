@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from sourcetracing.models.backends.synced_batch_norm import SyncedBatchNorm, synced
 from torch import distributed, nn
 
+from sourcetracing.models.backends.synced_batch_norm import SyncedBatchNorm, synced
 from sourcetracing.settings.reading import PROJECT_ROOT
 from sourcetracing.training.checkpoints import load_checkpoint
 from sourcetracing.training.joint import train_in_turn

@@ -12,7 +12,8 @@ import pytest
 from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances, utterance_id
 from sourcetracing.errors import UserError
 from sourcetracing.protocols.table import check_protocol, count_utterances, load_protocol, read_table, select, split_utterances
-from sourcetracing.settings.schema import Settings, Split
+from sourcetracing.settings.corpora import Split
+from sourcetracing.settings.schema import Settings
 
 
 def make_utterances(per_group: int = 40) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pytest
 from sourcetracing.corpora.mlaad import model_dir_of
 from sourcetracing.corpora.published_lists import describe, read_lists
 from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import VARIANTS
+from sourcetracing.settings.frontends import VARIANTS
 
 MULTI = "tts_models/multilingual/multi-dataset"
 SOURCES = ["griffin_lim", f"{MULTI}/bark", f"{MULTI}/xtts_v1.1", f"{MULTI}/xtts_v2"]

@@ -11,8 +11,8 @@ import pytest
 
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.paths import Executor
 from sourcetracing.settings.reading import PROJECT_ROOT, load_settings, read_config, to_yaml
-from sourcetracing.settings.schema import Executor
 
 DEMO = str(PROJECT_ROOT / "configs" / "demo.yaml")
 

@@ -10,7 +10,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.protocols.table import balance_lines, split_balance, split_utterances
 from sourcetracing.runtime.files import digest_of_bytes
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.schema import Split
+from sourcetracing.settings.corpora import Split
 
 LANGUAGES, SOURCES = ("de", "en", "ru"), ("bark", "griffin_lim", "vits", "xtts")
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sourcetracing.models.frontends.ssl import SslEncoder
 
 from sourcetracing.errors import UserError
 from sourcetracing.features.augment import Augmenter
@@ -17,6 +16,7 @@ from sourcetracing.features.blocks import cropped_utterance
 from sourcetracing.features.extracting import extract_features, find_store
 from sourcetracing.features.noise_bank import bank_manifests, open_banks
 from sourcetracing.layout import Layout
+from sourcetracing.models.frontends.ssl import SslEncoder
 from sourcetracing.protocols.building import build_protocols
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.experiment import report_experiment

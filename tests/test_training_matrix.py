@@ -22,7 +22,7 @@ from tests.small_experiment import SmallExperiment
 
 
 @pytest.fixture
-def layers(tmp_path: Path) -> ConfigSources:
+def config(tmp_path: Path) -> ConfigSources:
     """An experiment of three runs (seeds) whose features are there."""
     experiment = SmallExperiment.write(tmp_path, num_utterances=18)
     settings = experiment.settings("matrix")
@@ -59,25 +59,25 @@ def test_a_bad_shard_is_one_clear_line(text, script, capsys):
     assert capsys.readouterr().err == f"error: --shard {text}: i/n is expected, i from 1 to n, such as 1/4\n"
 
 
-def test_until_all_shards_are_trained_the_scripts_say_what_is_missing(layers, script, capsys):
-    runs, train, metrics = load_runs(layers), script("05_train_matrix")["main"], script("06_get_classification_metrics")["main"]
+def test_until_all_shards_are_trained_the_scripts_say_what_is_missing(config, script, capsys):
+    runs, train, metrics = load_runs(config), script("05_train_matrix")["main"], script("06_get_classification_metrics")["main"]
     with pytest.raises(UserError, match=r"^3 of 3 runs are not trained \(first: lfcc_ecapa_tdnn on en, seed 1\)\. Run: .*05_train"):
-        metrics(layers)
-    train(layers, {"--shard": "2/2"})
+        metrics(config)
+    train(config, {"--shard": "2/2"})
     assert [RunFolder(run.folder).is_finished for run in runs] == [False, True, False]
     shown = capsys.readouterr().out
     assert "05 training: 1 of 3 runs" in shown
     assert "2 of all 3 runs are not trained yet" in shown
-    metrics(layers)
+    metrics(config)
     shown = capsys.readouterr().out
     assert shown.count("eval: en") == 1
     assert "2 of 3 runs are not trained (first: lfcc_ecapa_tdnn on en, seed 1)" in shown
-    script("13_make_tables")["main"](layers)
+    script("13_make_tables")["main"](config)
     assert "2 of 3 runs have no scores yet" in capsys.readouterr().out
 
 
-def test_cells_that_another_process_trains_come_last_and_are_waited_for(layers, capsys):
-    runs = load_runs(layers)[:2]
+def test_cells_that_another_process_trains_come_last_and_are_waited_for(config, capsys):
+    runs = load_runs(config)[:2]
     folders = [RunFolder(run.folder) for run in runs]
     training = threading.Thread(target=train_runs, args=[runs], daemon=True)
     with folders[0].only_trainer(wait=False):

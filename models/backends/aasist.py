@@ -6,9 +6,10 @@ Shapes: B batch, F features, T frames, R = rows // 3 spectral nodes, L = T // 3 
 from __future__ import annotations
 
 import torch
-from sourcetracing.models.backends.graph_attention import SpectroTemporalGraph
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sourcetracing.models.backends.graph_attention import SpectroTemporalGraph
 
 
 class ResidualBlock(nn.Module):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sourcetracing.models.backends.aasist import ResidualBlock, residual_widths
-from sourcetracing.models.backends.graph_attention import SpectroTemporalGraph
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sourcetracing.models.backends.aasist import ResidualBlock, residual_widths
+from sourcetracing.models.backends.graph_attention import SpectroTemporalGraph
 
 NUM_FILTERS = 70
 NUM_TAPS = 129

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import torch
 import torchaudio
-from sourcetracing.models.backends.ecapa_tdnn import EcapaBody
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sourcetracing.models.backends.ecapa_tdnn import EcapaBody
 
 PRE_EMPHASIS = 0.97
 

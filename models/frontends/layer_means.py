@@ -10,10 +10,11 @@ import threading
 from collections.abc import Iterable, Sequence
 
 import torch
-from sourcetracing.models.frontends.lfcc_means import Sound
-from sourcetracing.models.frontends.ssl import SAMPLE_RATE, WAVEFORM_TYPES, WHISPER_HOP, SslEncoder, cut_encoder, final_norm, normalized
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+
+from sourcetracing.models.frontends.lfcc_means import Sound
+from sourcetracing.models.frontends.ssl import SAMPLE_RATE, WAVEFORM_TYPES, WHISPER_HOP, SslEncoder, cut_encoder, final_norm, normalized
 
 # Of these, the models whose first convolution has a GroupNorm take its statistics over the padding too, and so do data2vec's stacked
 # positional convolutions with their bias: such models get sounds of one length at a time.

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 from torch import Tensor, nn
+
+from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig, inject_adapter_in_model
-from sourcetracing.models.frontends.ssl import LAST, SslEncoder
 from torch import nn
+
+from sourcetracing.models.frontends.ssl import LAST, SslEncoder
 
 # The projections of an attention layer by family. WavLM hands the weights of its own to a function of torch, past any matrix beside
 # them; its feed-forward layers are adapted instead.

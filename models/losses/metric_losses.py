@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from sourcetracing.models.losses.ge2e import SMALLEST_SCALE, Ge2eLoss
 from torch import Tensor, nn
 from torch.nn import functional
+
+from sourcetracing.models.losses.ge2e import SMALLEST_SCALE, Ge2eLoss
 
 
 class LibraryLoss(nn.Module):
@@ -57,30 +58,26 @@ class PrototypicalLoss(nn.Module):
         return 2 * self.scale.item()
 
 
-def build_loss(
-    name: str,
-    *,
-    num_classes: int,
-    embedding_dim: int,
-    scale: float = 10.0,
-    temperature: float = 0.1,
-    margin: float = 0.2,
-    aam_scale: float = 30.0,
-    **ge2e_options: Any,
-) -> nn.Module:
-    """A loss by its name. num_classes: of the training data; margin: radians. Raises ValueError for an unknown name.
+def ge2e(**options: Any) -> Ge2eLoss:
+    """Wan et al. 2018 (arXiv:1710.10467), the softmax variant; options: those of `Ge2eLoss`."""
+    return Ge2eLoss("softmax", **options)
 
-    Sources: GE2E Wan et al. 2018; supcon Khosla et al. 2020 (arXiv:2004.11362); aam_softmax Deng et al. 2019 (arXiv:1801.07698).
-    """
-    if name in ("ge2e", "ge2e_contrast"):
-        return Ge2eLoss("softmax" if name == "ge2e" else "contrast", scale=scale, **ge2e_options)
-    if name == "prototypical":
-        return PrototypicalLoss(scale=scale)
+
+def ge2e_contrast(**options: Any) -> Ge2eLoss:
+    """The contrast variant."""
+    return Ge2eLoss("contrast", **options)
+
+
+def supcon(*, temperature: float = 0.1) -> LibraryLoss:
+    """Supervised contrastive loss (Khosla et al. 2020, arXiv:2004.11362)."""
     from pytorch_metric_learning import losses  # takes seconds
 
-    if name == "supcon":
-        return LibraryLoss(losses.SupConLoss(temperature=temperature), 1 / temperature)
-    if name == "aam_softmax":
-        angle_degrees = margin * 180 / torch.pi
-        return LibraryLoss(losses.ArcFaceLoss(num_classes, embedding_dim, margin=angle_degrees, scale=aam_scale), aam_scale)
-    raise ValueError(f"unknown loss {name!r}")
+    return LibraryLoss(losses.SupConLoss(temperature=temperature), 1 / temperature)
+
+
+def aam_softmax(*, num_classes: int, embedding_dim: int, margin: float = 0.2, aam_scale: float = 30.0) -> LibraryLoss:
+    """Additive angular margin (Deng et al. 2019, arXiv:1801.07698). num_classes: of the training data; margin: radians."""
+    from pytorch_metric_learning import losses  # takes seconds
+
+    angle_degrees = margin * 180 / torch.pi
+    return LibraryLoss(losses.ArcFaceLoss(num_classes, embedding_dim, margin=angle_degrees, scale=aam_scale), aam_scale)

@@ -18,7 +18,8 @@ from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
-from sourcetracing.settings.schema import Audio, Settings
+from sourcetracing.settings.frontends import Audio
+from sourcetracing.settings.schema import Settings
 
 CHECK_COMMAND = "python scripts/02_build_protocols.py CONFIG.yaml"
 NUM_NAMED = 3  # bad files that the one-line message names; the CSV has them all

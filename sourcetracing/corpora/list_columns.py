@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sourcetracing.corpora.mlaad import model_dir_of
-from sourcetracing.settings.schema import LANGUAGE_NAMES
+from sourcetracing.settings.corpora import LANGUAGE_NAMES
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sourcetracing.corpora.list_columns import SPLIT_WORDS, Vocabulary
 from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import VARIANTS
+from sourcetracing.settings.frontends import VARIANTS
 
 HEADER_WORDS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "wav", "wav_path", "audio", "audio_path", "wav_file_path")

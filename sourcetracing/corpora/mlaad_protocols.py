@@ -15,7 +15,8 @@ import pandas as pd
 from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import SPLITS, Settings
+from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import SPLITS
 
 SIZE_BYTES = 689_783  # of the published zip
 _NAME = r"(?!\.{1,2}/)[^/]+"

@@ -20,7 +20,8 @@ from sourcetracing.downloads.archives import unpack
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.downloads.records import discard, mark_complete, only_run, read_complete, require_free_space
 from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import Download, Settings
+from sourcetracing.settings.corpora import Download
+from sourcetracing.settings.schema import Settings
 
 RECORD = "unpacked"
 

@@ -18,7 +18,7 @@ from sourcetracing.corpora.list_columns import SPEAKER_WORDS, SPLIT_WORDS, Vocab
 from sourcetracing.corpora.list_files import ListFile, group_of, parse_paths, read_list_file
 from sourcetracing.corpora.mlaad import model_dir_of
 from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import SPLITS
+from sourcetracing.settings.training import SPLITS
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 LANGUAGES, SPEAKERS, SEEN_UNSEEN = "languages", "languages+speakers", "seen-unseen speakers"

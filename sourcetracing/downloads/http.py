@@ -19,7 +19,7 @@ from sourcetracing.downloads.records import free_bytes, only_run, read_complete,
 from sourcetracing.downloads.retrieval import Retrieval, accept_file
 from sourcetracing.downloads.sizes import byte_bar, say, size_text
 from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import Download
+from sourcetracing.settings.corpora import Download
 
 ATTEMPTS_TO_ASK = 3
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}

@@ -20,7 +20,7 @@ from sourcetracing.downloads.answers import (
 )
 from sourcetracing.downloads.sizes import say
 from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import Download
+from sourcetracing.settings.corpora import Download
 
 AGAIN = "Run the same command again: it goes on where it stopped"
 

@@ -16,7 +16,7 @@ from sourcetracing.downloads.records import mark_complete
 from sourcetracing.downloads.sizes import byte_bar, say, size_text
 from sourcetracing.downloads.transfer import Transfer
 from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import Download
+from sourcetracing.settings.corpora import Download
 
 CHANGES_BEFORE_ONE_PIECE = 2
 CHECKSUM_HINT = (

@@ -27,7 +27,7 @@ from sourcetracing.downloads.answers import (
 )
 from sourcetracing.downloads.parts import Part, PartFile
 from sourcetracing.downloads.sizes import say
-from sourcetracing.settings.schema import Download
+from sourcetracing.settings.corpora import Download
 
 TICK_SECONDS = 0.1
 SAVE_SECONDS = 0.5

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.drawing.colours import CATEGORIES
-from sourcetracing.settings.schema import SPLITS, VARIANTS
+from sourcetracing.settings.frontends import VARIANTS
+from sourcetracing.settings.training import SPLITS
 
 LABELS = ("source", "language", "speaker", "pseudo_speaker", "split", "known", "variant")
 NUM_MARKERS = 7

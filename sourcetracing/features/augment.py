@@ -16,7 +16,7 @@ import scipy.fft
 from sourcetracing.errors import UserError
 from sourcetracing.features.noise_bank import NOISE_KINDS, RIR, ClipBank
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.schema import Augment
+from sourcetracing.settings.frontends import Augment
 
 LEVEL_FLOOR = 1e-4  # part of the published level formula; quiet clips come out weaker than the SNR says
 

@@ -18,7 +18,7 @@ import pandas as pd
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.blocks import StoreJob, crop_samples, make_blocks, one_thread_each
-from sourcetracing.features.front_end import FrontEnd, build_front_end, stored_front_end
+from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepare_banks
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import INDEX_COLUMNS, MANIFEST, STORE_FORMAT, FeatureStore, StoreWriter, is_finished, only_writer
@@ -26,6 +26,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import advance_audio, bar
+from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
 from sourcetracing.settings.schema import Settings
 
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
@@ -48,8 +49,8 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     audio = {key: getattr(settings.audio, key) for key in ("sample_rate", "crop_seconds", "crop_train", "crop_eval")}
     rows = items[["utt_id", "split", "language", "source", "digest"]]
     kind = stored_front_end(settings)
-    options = asdict(getattr(settings, kind))
-    if kind == "ssl":
+    options = asdict(getattr(settings, kind)) if FRONTENDS[kind].options else {}
+    if FRONTENDS[kind].is_encoder:
         options.pop("mode")
         options |= {"precision": settings.compute.precision, "checkpoint": checkpoint_digest(settings.ssl.model)}
         if settings.compute.compile:

@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.ssl_front_end import is_fine_tuned, load_ssl
-from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory
 from sourcetracing.runtime.progress import Stopwatch, say
+from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
 from sourcetracing.settings.schema import Settings
 
 GPU_BATCH = 64
 
 
-def stored_front_end(settings: Settings) -> str:
-    """What the store holds the output of: the front-end, or the waveforms that a fine-tuned one is trained on."""
-    return "waveform" if is_fine_tuned(settings) else settings.frontend
-
-
 def build_front_end(settings: Settings) -> FrontEnd:
     """The front-end that the settings name, on their device. Raises `UserError`."""
     kind = stored_front_end(settings)
-    if kind == "waveform":
-        return FrontEnd(nn.Identity(), settings)
-    if kind == "ssl":
-        encoder = load_ssl(settings)
-        device = next(encoder.parameters()).device
-        if isinstance(autocast(device, settings.compute.precision), torch.autocast):
-            convert_once(encoder.network)
-        if settings.compute.compile:
-            _compile(encoder.network, device)
-        return FrontEnd(encoder, settings)
-    assert kind == "lfcc", kind
-    return FrontEnd(LfccFrontEnd(sample_rate=settings.audio.sample_rate, **asdict(settings.lfcc)).eval(), settings)
+    entry = FRONTENDS[kind]
+    if not entry.is_encoder:
+        options = vars(getattr(settings, kind)) if entry.options else {}
+        return FrontEnd(entry.load()(sample_rate=settings.audio.sample_rate, **options).eval(), settings)
+    encoder = entry.load()(settings)
+    device = next(encoder.parameters()).device
+    if isinstance(autocast(device, settings.compute.precision), torch.autocast):
+        convert_once(encoder.network)
+    if settings.compute.compile:
+        _compile(encoder.network, device)
+    return FrontEnd(encoder, settings)
 
 
 def convert_once(network: nn.Module) -> None:
@@ -67,7 +59,7 @@ class FrontEnd:
 
     def __init__(self, module: nn.Module, settings: Settings):
         self.module, self.settings = module, settings
-        self.is_encoder = stored_front_end(settings) == "ssl"
+        self.is_encoder = FRONTENDS[stored_front_end(settings)].is_encoder
         self.device = next(module.parameters()).device if self.is_encoder else torch.device("cpu")
         on_cpu, num_variants = self.device.type == "cpu", len(settings.augment.variants)
         # On a CPU one at a time is a tenth faster than five together: what lies between the layers stays in the processor's cache.

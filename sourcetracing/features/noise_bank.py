@@ -27,7 +27,8 @@ from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_j
 from sourcetracing.runtime.npy import create_array, write_at
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
-from sourcetracing.settings.schema import Augment, Settings
+from sourcetracing.settings.frontends import Augment
+from sourcetracing.settings.schema import Settings
 
 NOISE_KINDS = ("music", "noise", "speech")
 RIR = "rir"

@@ -25,10 +25,11 @@ import numpy as np
 from sourcetracing.errors import UserError
 from sourcetracing.features import blocks as extraction
 from sourcetracing.features.blocks import StoreJob
-from sourcetracing.features.front_end import FrontEnd, build_front_end, stored_front_end
+from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.runtime.compute import prepare_cpu
 from sourcetracing.runtime.npy import read_from
 from sourcetracing.runtime.parallel import THREAD_VARIABLES
+from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
 from sourcetracing.settings.reading import PROJECT_ROOT
 from sourcetracing.settings.schema import Settings
 
@@ -179,7 +180,7 @@ def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: Sequence[int]) -> It
 
 def _is_encoder(settings: Settings) -> bool:
     """Whether features come from an SSL encoder, the one kind of front-end that a GPU computes."""
-    return stored_front_end(settings) == "ssl"
+    return FRONTENDS[stored_front_end(settings)].is_encoder
 
 
 def _make_blocks(job: ObjectRef, blocks: Sequence[int]) -> list[tuple[int, int]]:

@@ -22,11 +22,6 @@ Encoder = TypeVar("Encoder", bound="SslEncoder")
 _SCHEDULE = ("lr", "warmup_epochs")  # these of `finetune` are the optimizer's
 
 
-def is_fine_tuned(settings: Settings) -> bool:
-    """Whether an SSL encoder is trained along with the back-end, from stored waveforms."""
-    return settings.frontend == "ssl" and settings.ssl.mode == "finetune"
-
-
 def load_ssl(settings: Settings) -> SslEncoder:
     """The frozen encoder, cut at `ssl.layer`, on the device of the settings. Raises `UserError` as `load_trainable_ssl` does."""
     from sourcetracing.models.frontends.ssl import SslEncoder  # transformers takes seconds to import

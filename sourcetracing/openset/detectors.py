@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.special import logsumexp
 
-from sourcetracing.settings.openset import DETECTOR_NAMES, Openset
+from sourcetracing.settings.openset import DETECTORS, Openset
 
 BLOCK_ELEMENTS = 1 << 22  # numbers of a block of rows in double precision: 32 MB
 AFFINE_SHARE = 0.99  # of the logits' variance: from here on they count as an affine function of the embedding
@@ -205,17 +205,10 @@ def origin_of_logits(embeddings: np.ndarray, logits: np.ndarray) -> np.ndarray:
 
 def make_detectors(openset: Openset) -> dict[str, Detector]:
     """The detectors that the settings name, not yet fitted, in the settings' order."""
-    every = {
-        "nsd": lambda: Nsd(openset.inverted_nsd),
-        "max_softmax": MaxSoftmax,
-        "energy": Energy,
-        "logit_margin": LogitMargin,
-        "mahalanobis": Mahalanobis,
-        "nearest_neighbours": lambda: NearestNeighbours(openset.neighbours),
-        "vim": lambda: Vim(openset.vim_dimensions),
+    entries = {name: DETECTORS[name] for name in openset.detectors}
+    return {
+        name: entry.load()(**{argument: getattr(openset, setting) for argument, setting in entry.takes}) for name, entry in entries.items()
     }
-    assert tuple(every) == DETECTOR_NAMES
-    return {name: every[name]() for name in openset.detectors}
 
 
 def _norms(rows: np.ndarray) -> np.ndarray:

@@ -28,9 +28,9 @@ from sourcetracing.report.experiment import with_transcripts_as_units
 from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.scores import scores_path
-from sourcetracing.settings.as_published import compat_of
+from sourcetracing.settings.as_published import overlays_of
 from sourcetracing.settings.reading import to_dict
-from sourcetracing.settings.schema import SPLITS
+from sourcetracing.settings.training import SPLITS
 from sourcetracing.training.matrix import score_runs
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
@@ -158,4 +158,4 @@ def _figures_of(outcome: Outcome) -> pd.DataFrame:
     run = outcome.run
     table = pd.read_csv(outcome.figures, keep_default_na=False, na_values=[""])
     what = {"system": run.system, "train_set": run.train_set, "seed": run.seed, "run": run.folder.name}
-    return table.assign(**what, compat=compat_of(run.settings))
+    return table.assign(**what, compat=overlays_of(run.settings))

@@ -19,25 +19,19 @@ from sourcetracing.drawing import colours
 from sourcetracing.metrics.ranking import Curve, Ranking
 from sourcetracing.openset.trials import Trials
 from sourcetracing.runtime.files import atomic_path
-from sourcetracing.settings.openset import DETECTOR_NAMES
+from sourcetracing.settings.openset import DETECTORS
 from sourcetracing.tables.pictures import STYLE
 
 NAMES = ("curves.png", "histograms.png", "oscr.png")
 # Okabe and Ito's colours, apart in every common colour blindness, and dashes for those who print without colour.
-LOOKS = dict(
-    zip(
-        DETECTOR_NAMES,
-        [
-            ("#000000", "-"),
-            ("#e69f00", "-"),
-            ("#56b4e9", "--"),
-            ("#009e73", ":"),
-            ("#d55e00", "-"),
-            ("#0072b2", "-"),
-            ("#cc79a7", "--"),
-        ],
-        strict=True,
-    )
+LOOKS = (
+    ("#000000", "-"),
+    ("#e69f00", "-"),
+    ("#56b4e9", "--"),
+    ("#009e73", ":"),
+    ("#d55e00", "-"),
+    ("#0072b2", "-"),
+    ("#cc79a7", "--"),
 )
 DET_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99)
 DET_LEAST = 0.005  # where its axes begin
@@ -57,10 +51,15 @@ def draw_pictures(trials: Trials, scores: Mapping[str, np.ndarray], thresholds: 
             plt.close(figure)
 
 
+def look_of(detector: str) -> tuple[str, str]:
+    """(colour, dashes), the same in every picture."""
+    return LOOKS[list(DETECTORS).index(detector) % len(LOOKS)]
+
+
 def _curves(curves: Mapping[str, Curve], title: str) -> Figure:
     figure, (roc, det) = plt.subplots(1, 2, figsize=(9.4, 4.2), layout="constrained")
     for name, curve in curves.items():
-        colour, dash = LOOKS[name]
+        colour, dash = look_of(name)
         label = f"{name.replace('_', ' ')}  (AUROC {100 * float(curve.auroc):.1f} %, EER {100 * float(curve.eer):.1f} %)"
         roc.plot(100 * curve.false_alarms, 100 * curve.found, color=colour, ls=dash, lw=1.5, label=label)
         det.plot(_probit(curve.false_alarms), _probit(1 - curve.found), color=colour, ls=dash, lw=1.5)
@@ -109,7 +108,7 @@ def _histogram(panel: Panel, is_unknown: np.ndarray, values: np.ndarray, thresho
 def _oscr(curves: Mapping[str, Curve], title: str) -> Figure:
     figure, panel = plt.subplots(figsize=(6.6, 3.6), layout="constrained")
     for name, curve in sorted(curves.items(), key=lambda item: -float(item[1].oscr_area)):
-        colour, dash = LOOKS[name]
+        colour, dash = look_of(name)
         label = f"{name.replace('_', ' ')} ({100 * float(curve.oscr_area):.1f} %)"
         panel.plot(100 * (1 - curve.found), 100 * curve.right, color=colour, ls=dash, lw=1.5, label=label)
     panel.set(xlabel="unknown rows that are accepted, %", ylabel="known rows accepted and right, %", xlim=(0, 100), ylim=(0, 100))

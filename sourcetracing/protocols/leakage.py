@@ -14,7 +14,7 @@ import pandas as pd
 
 from sourcetracing.protocols.splitting import value_codes
 from sourcetracing.protocols.table import rows_of, split_codes
-from sourcetracing.settings.schema import SPLITS
+from sourcetracing.settings.training import SPLITS
 
 PAIRS = (("train", "dev"), ("train", "eval"), ("dev", "eval"))
 COLUMN_OF = {"file": "path", "transcript": "transcript", "recording": "recording", "speaker": "speaker", "audio": "digest"}

@@ -14,7 +14,8 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.schema import SPLITS, Split
+from sourcetracing.settings.corpora import Split
+from sourcetracing.settings.training import SPLITS
 
 Fractions = tuple[float, float, float]
 

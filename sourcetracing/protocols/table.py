@@ -17,7 +17,9 @@ import pyarrow.csv
 
 from sourcetracing.errors import UserError
 from sourcetracing.protocols.splitting import draw_groups, draw_utterances, fractions_of, strata_of
-from sourcetracing.settings.schema import SPLITS, Settings, Split
+from sourcetracing.settings.corpora import Split
+from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import SPLITS
 
 NUMBER_COLUMNS = {"duration_s": pa.float64(), "sample_rate": pa.int64()}  # all others are text, however they look
 

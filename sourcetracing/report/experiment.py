@@ -19,7 +19,7 @@ from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import write_report
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab, tabs_of_tables
 from sourcetracing.scoring.scores import is_scored, read_scores
-from sourcetracing.settings.as_published import compat_of
+from sourcetracing.settings.as_published import overlays_of
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.groups import load_groups
@@ -128,12 +128,12 @@ def scored_runs(trained: Sequence[TrainingRun]) -> list[ScoredRun]:
             run.train_set,
             run.seed,
             run.folder,
-            read_scores(cell, REPORTED_SPLIT),
+            read_scores(run, REPORTED_SPLIT),
             run.settings.train.select,
-            compat_of(run.settings),
+            overlays_of(run.settings),
         )
         for run in trained
-        if RunFolder(run.folder).is_finished and is_scored(cell, REPORTED_SPLIT)
+        if RunFolder(run.folder).is_finished and is_scored(run, REPORTED_SPLIT)
     ]
 
 

@@ -20,7 +20,7 @@ from sourcetracing.protocols.leakage import overall_table, worst_cells
 from sourcetracing.report import charts
 from sourcetracing.report.page import commit_of, notes_box, settings_section, write_page
 from sourcetracing.report.table_tabs import published_part
-from sourcetracing.settings.schema import LANGUAGE_NAMES
+from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.tables.making import CROSS, MONO, POOLED, ScoredRun, Tables, matrix_of, mean_of
 from sourcetracing.tables.pictures import read_histories, summed_confusion
 from sourcetracing.tables.text import ABSENT, mean_text, percent, spread_text

@@ -10,7 +10,7 @@ from html import escape
 import pandas as pd
 
 from sourcetracing.report import charts
-from sourcetracing.settings.schema import LANGUAGE_NAMES
+from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.tables.comparison import has_published, is_same_corpus, published_matrix, published_variant
 from sourcetracing.tables.making import POOLED, Tables, matrix_of
 from sourcetracing.tables.text import kinds_of, mean_text, percent

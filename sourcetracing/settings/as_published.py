@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 
-from sourcetracing.features.ssl_front_end import is_fine_tuned
+from sourcetracing.settings.backends import BACKENDS
+from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned
 from sourcetracing.settings.reading import PROJECT_ROOT, read_yaml
-from sourcetracing.settings.schema import BACKENDS, FRONTENDS, Settings
+from sourcetracing.settings.schema import Settings
 
-COMPAT_FOLDER = PROJECT_ROOT / "configs" / "compat"
+FOLDER = PROJECT_ROOT / "configs" / "as_published"
 COMBINED = "as_published"
 PARTS = (*FRONTENDS, *BACKENDS, "finetune", "metric_learning")  # groups of settings that only some systems have
 
 
-def compat_of(settings: Settings) -> str:
+def overlays_of(settings: Settings) -> str:
     """Names of the overlays that are on, joined by +; "as_published" where that one is, which holds the others; "" for none.
 
     An overlay about a part that the system does not have (`published_ecapa_tdnn` without an ECAPA-TDNN) is not named.
@@ -25,13 +26,13 @@ def compat_of(settings: Settings) -> str:
 @cache
 def overlays() -> dict[str, dict]:
     """The overlays of configs/as_published/ by name, as nested settings."""
-    return {path.stem: read_yaml(path) for path in sorted(COMPAT_FOLDER.glob("*.yaml"))}
+    return {path.stem: read_yaml(path) for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 def _part_for(piece: dict, settings: Settings) -> dict:
     """What an overlay says of a system: groups of parts that the system has, and the lines for it alone."""
     used = {settings.frontend, settings.backend} | ({"finetune"} if is_fine_tuned(settings) else set())
-    used |= {"metric_learning"} if settings.backend == "embedding_head" else set()
+    used |= {"metric_learning"} if BACKENDS[settings.backend].metric_loss else set()
     special = piece.get("systems", {}).get(settings.system, {})
     shared = {group: values for group, values in piece.items() if group != "systems" and (group not in PARTS or group in used)}
     return {group: {**shared.get(group, {}), **special.get(group, {})} for group in {**shared, **special}}

@@ -8,6 +8,7 @@ import typing
 from typing import Any
 
 from sourcetracing.errors import UserError
+from sourcetracing.settings.declaring import admitted
 
 
 def fields_of(group: type) -> dict[str, tuple[Any, dataclasses.Field]]:
@@ -123,7 +124,7 @@ def check_values(settings: Any, prefix: str = "") -> None:
 
 
 def _check_value(value: Any, key: str, rules: typing.Mapping) -> None:
-    choices, at_least, at_most = rules.get("choices"), rules.get("at_least"), rules.get("at_most")
+    choices, at_least, at_most = admitted(rules), rules.get("at_least"), rules.get("at_most")
     if choices is not None and value not in choices:
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""
         raise UserError(f"{key}={value!r}: must be one of {', '.join(map(str, choices))}{hint if 'mean' in hint else ''}")

@@ -1,21 +1,35 @@
-"""Settings of this package."""
+"""Metric learning: losses on embeddings, and how batches for them are drawn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.parts import Entry, Registry
 
-LOSSES = ("ge2e", "ge2e_contrast", "supcon", "aam_softmax", "prototypical")
+
+@dataclass(frozen=True)
+class LossEntry(Entry):
+    """target: called with what it `takes`, of the settings below, num_classes, embedding_dim and the head's normalize; gives a module.
+
+    The module maps embeddings (N, M, E) and the class ids (N,) to a scalar, and has `logit_scale` and `after_step()`.
+    """
+
+    takes: tuple[str, ...] = ()
 
 
-@dataclass
-class EmbeddingHead:
-    """The back-end that is trained by a metric loss: mean over time, Linear, ReLU, Linear; one centroid for each class."""
-
-    hidden: int = setting(256, "width between the two linear layers", at_least=1)
-    embedding: int = setting(256, "width of the embedding", at_least=2)
-    normalize: bool = setting(True, "embeddings have length 1, also before they are averaged; false = as published (D42)")
+_MODULE = "sourcetracing.models.losses.metric_losses"
+_GE2E = ("scale", "offset", "normalize", "fixed_scale", "clamp_cosines")
+LOSSES: Registry[LossEntry] = Registry(
+    "loss",
+    {
+        "ge2e": LossEntry(f"{_MODULE}:ge2e", takes=_GE2E),
+        "ge2e_contrast": LossEntry(f"{_MODULE}:ge2e_contrast", takes=_GE2E),
+        "supcon": LossEntry(f"{_MODULE}:supcon", takes=("temperature",)),
+        "aam_softmax": LossEntry(f"{_MODULE}:aam_softmax", takes=("num_classes", "embedding_dim", "margin", "aam_scale")),
+        "prototypical": LossEntry(f"{_MODULE}:PrototypicalLoss", takes=("scale",)),
+    },
+)
 
 
 @dataclass

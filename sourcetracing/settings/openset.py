@@ -5,15 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.parts import Entry, Registry
 
-DETECTOR_NAMES = ("nsd", "max_softmax", "energy", "logit_margin", "mahalanobis", "nearest_neighbours", "vim")
+
+@dataclass(frozen=True)
+class DetectorEntry(Entry):
+    """target: a class with `fit` and `score` (`sourcetracing.openset.detectors.Detector`).
+
+    takes: argument of the class -> the setting of group openset that it gets.
+    """
+
+    takes: tuple[tuple[str, str], ...] = ()
+
+
+_MODULE = "sourcetracing.openset.detectors"
+DETECTORS: Registry[DetectorEntry] = Registry(
+    "detector",
+    {
+        "nsd": DetectorEntry(f"{_MODULE}:Nsd", takes=(("inverted", "inverted_nsd"),)),
+        "max_softmax": DetectorEntry(f"{_MODULE}:MaxSoftmax"),
+        "energy": DetectorEntry(f"{_MODULE}:Energy"),
+        "logit_margin": DetectorEntry(f"{_MODULE}:LogitMargin"),
+        "mahalanobis": DetectorEntry(f"{_MODULE}:Mahalanobis"),
+        "nearest_neighbours": DetectorEntry(f"{_MODULE}:NearestNeighbours", takes=(("neighbours", "neighbours"),)),
+        "vim": DetectorEntry(f"{_MODULE}:Vim", takes=(("dimensions", "vim_dimensions"),)),
+    },
+)
 
 
 @dataclass
 class Openset:
     """Known or unknown source (script 07)."""
 
-    detectors: list[str] = setting(list(DETECTOR_NAMES), "which detectors are fitted and compared", choices=DETECTOR_NAMES)
+    detectors: list[str] = setting(list(DETECTORS), "which detectors are fitted and compared", choices=DETECTORS)
     neighbours: int = setting(10, "k of the k-nearest-neighbours detector", at_least=1)
     vim_dimensions: int = setting(0, "dimensions of ViM's principal subspace; 0 = half of the embedding's", at_least=0)
     inverted_nsd: bool = setting(False, "NSD the wrong way round: high for known sources, yet read as unknown, as published (D33)")

@@ -13,8 +13,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sourcetracing.errors import UserError
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.checking import check_piece, check_values, did_you_mean, fields_of, lookup, spelled_out, type_name
-from sourcetracing.settings.schema import BACKENDS, LANGUAGE_NAMES, RAW_BACKENDS, Settings
+from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.settings.declaring import admitted
+from sourcetracing.settings.frontends import stored_front_end
+from sourcetracing.settings.schema import Settings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS_FOLDER = PROJECT_ROOT / "configs" / "systems"
@@ -157,14 +161,14 @@ def _check_together(settings: Settings) -> None:
         value = getattr(settings.augment, name)
         if len(value) != 2 or value[0] > value[1]:
             raise UserError(f"augment.{name}={value}: two numbers are expected, the lower one first")
-    if (settings.frontend == "waveform") != (settings.backend in RAW_BACKENDS):
-        fitting = ", ".join(RAW_BACKENDS if settings.frontend == "waveform" else [name for name in BACKENDS if name not in RAW_BACKENDS])
+    gets_waveforms = settings.frontend == "waveform"
+    if gets_waveforms != BACKENDS[settings.backend].on_waveforms:
+        fitting = ", ".join(name for name, entry in BACKENDS.items() if entry.on_waveforms == gets_waveforms)
         raise UserError(f"frontend={settings.frontend} does not fit backend={settings.backend}; with it go: {fitting}")
     layer = settings.ssl.layer
     if layer not in ("last", "weighted_sum") and (isinstance(layer, bool) or not isinstance(layer, int) or layer < 0):
         raise UserError(f"ssl.layer={layer!r}: must be last, weighted_sum, or a number from 0 (input of block 1) to the number of blocks")
-    stores_waveforms = settings.frontend == "waveform" or (settings.frontend == "ssl" and settings.ssl.mode == "finetune")
-    if stores_waveforms and settings.store.dtype != "float32":
+    if stored_front_end(settings) == "waveform" and settings.store.dtype != "float32":
         raise UserError("store.dtype=float16 would cut 16-bit samples to 11 bits: waveforms need store.dtype=float32")
     if 0 < settings.train.micro_batch_size < 4:
         raise UserError(f"train.micro_batch_size={settings.train.micro_batch_size}: must be 0 or at least 4, for BatchNorm's sake")
@@ -222,6 +226,7 @@ def describe(settings: Settings, groups: Sequence[str]) -> str:
 
 def _describe_one(key: str, value: Any, kind: Any, field: dataclasses.Field) -> str:
     rules = field.metadata
-    admitted = f" One of: {', '.join(map(str, rules['choices']))}." if rules["choices"] else ""
+    choices = admitted(rules)
+    shown_choices = f" One of: {', '.join(map(str, choices))}." if choices else ""
     shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else value
-    return f"  {key}={shown}  ({type_name(kind)})\n      {rules['help']}.{admitted}"
+    return f"  {key}={shown}  ({type_name(kind)})\n      {rules['help']}.{shown_choices}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sourcetracing.settings.declaring import setting
-from sourcetracing.settings.openset import DETECTOR_NAMES
+from sourcetracing.settings.openset import DETECTORS
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Trace:
     detector: str = setting(
         "nsd",
         "what tells unknown sources from known ones (script 07 compares them); none: no such decision",
-        choices=(*DETECTOR_NAMES, "none"),
+        choices=lambda: (*DETECTORS, "none"),
     )
     false_alarms: float = setting(
         0.05, "share of known dev rows called unknown, where dev has no unknown sources to set the threshold by", at_least=0, at_most=1

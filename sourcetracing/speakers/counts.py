@@ -6,7 +6,8 @@ import pandas as pd
 
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import atomic_path
-from sourcetracing.settings.schema import LANGUAGE_NAMES, Settings
+from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.groups import FREQUENT, NEVER_SEEN, RARE, SEEN, UNSEEN, Grouping, group_speakers, published_counts
 
 

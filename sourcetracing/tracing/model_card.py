@@ -9,7 +9,7 @@ import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sourcetracing.metrics.classification import class_figures, confusion_matrix
-from sourcetracing.settings.schema import LANGUAGE_NAMES
+from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.tracing.calibration import Calibration, calibration_sets, train_languages
 from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.pictures import SET_WORDS

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sourcetracing.settings.schema import LANGUAGE_NAMES, Settings
+from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.settings.schema import Settings
 from sourcetracing.tracing.calibration import Calibration, train_languages
 from sourcetracing.tracing.system import TracingSystem
 from sourcetracing.tracing.unknown import UnknownRule

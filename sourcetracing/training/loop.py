@@ -27,6 +27,7 @@ from sourcetracing.models.losses.mixup import regmix, regmix_loss
 from sourcetracing.runtime.compute import autocast
 from sourcetracing.runtime.process_group import ALONE, ProcessGroup
 from sourcetracing.runtime.seeding import rng, seed_of
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.checkpoints import (
     learned_tensors,
@@ -82,7 +83,7 @@ class Method:
 
 def method_of(settings: Settings) -> Method:
     """Cross-entropy, or for a back-end `embedding_head` a loss on embeddings."""
-    if settings.backend == "embedding_head":
+    if BACKENDS[settings.backend].metric_loss:
         from sourcetracing.training.metric_loss import METRIC_LOSS  # it builds on this module
 
         return METRIC_LOSS

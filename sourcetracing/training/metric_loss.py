@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +13,12 @@ from sourcetracing.features.rows import FeatureRows, label_ids
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.backends.embedding_head import EmbeddingHead
 from sourcetracing.models.losses.ge2e import cosines_to_centroids
-from sourcetracing.models.losses.metric_losses import build_loss
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.compute import autocast
 from sourcetracing.runtime.process_group import size_of_group
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.scoring.scores import forward
+from sourcetracing.settings.metric_learning import LOSSES
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.balanced_batches import balanced_batches
 from sourcetracing.training.loop import Method, TrainingState, evaluate, seed_dropout
@@ -60,22 +61,14 @@ def _refuse_small(num_rows: dict[str, int], settings: Settings, where: str) -> N
 def loss_of(settings: Settings, model: torch.nn.Module, rows: FeatureRows) -> torch.nn.Module:
     """The loss that the settings name, for the classes of the training rows."""
     rules, head = settings.metric_learning, head_of(model)
-    ge2e = {
-        "offset": rules.offset,
-        "normalize": head.normalize,
-        "fixed_scale": rules.fixed_scale,
-        "clamp_cosines": rules.clamp_cosines,
-    }
-    return build_loss(
-        rules.loss,
-        num_classes=int(rows.labels.max()) + 1,
-        embedding_dim=head.embedding_dim,
-        scale=rules.scale,
-        temperature=rules.temperature,
-        margin=rules.margin,
-        aam_scale=rules.aam_scale,
-        **(ge2e if rules.loss.startswith("ge2e") else {}),
-    )
+    sizes = {"num_classes": int(rows.labels.max()) + 1, "embedding_dim": head.embedding_dim, "normalize": head.normalize}
+    return build_loss(rules.loss, **vars(rules), **sizes)
+
+
+def build_loss(name: str, **offered: Any) -> torch.nn.Module:
+    """A loss by its name, with what it takes of all that is offered. Raises `UserError` for an unknown name."""
+    entry = LOSSES[name]
+    return entry.load()(**{argument: offered[argument] for argument in entry.takes if argument in offered})
 
 
 def head_of(model: torch.nn.Module) -> EmbeddingHead:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
-from sourcetracing.features.ssl_front_end import is_fine_tuned, load_trainable_ssl
-from sourcetracing.models import build_backend
+from sourcetracing.features.ssl_front_end import load_trainable_ssl
 from sourcetracing.models.frontends.batch_wide_norm import BatchWideNorm
 from sourcetracing.models.frontends.layer_mix import LayerMix
 from sourcetracing.runtime.seeding import seed_of
+from sourcetracing.settings.backends import BACKENDS
+from sourcetracing.settings.frontends import is_fine_tuned
 from sourcetracing.settings.schema import Settings
 
 
@@ -25,7 +27,7 @@ def build_model(settings: Settings, feature_shape: tuple[int, ...]) -> nn.Module
     torch.manual_seed(seed_of(settings.train.seed, "weights"))
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     if is_fine_tuned(settings):
-        if settings.backend == "embedding_head" and settings.metric_learning.batch_wide_normalization:
+        if BACKENDS[settings.backend].metric_loss and settings.metric_learning.batch_wide_normalization:
             settings = replace(settings, ssl=replace(settings.ssl, normalize=False))
             parts["level"] = BatchWideNorm()
         parts["encoder"] = load_trainable_ssl(settings)
@@ -38,9 +40,18 @@ def build_model(settings: Settings, feature_shape: tuple[int, ...]) -> nn.Module
         num_features=num_features,
         num_frames=num_frames,
         num_classes=len(settings.corpus.sources),
-        **vars(getattr(settings, settings.backend)),
+        **(vars(getattr(settings, settings.backend)) if BACKENDS[settings.backend].options else {}),
     )
     return nn.Sequential(parts) if len(parts) > 1 else parts["backend"]
+
+
+def build_backend(name: str, *, num_features: int, num_frames: int, num_classes: int, **options: Any) -> nn.Module:
+    """A back-end by its name; options are the class's own keyword arguments (widths, published oddities).
+
+    Raises `UserError` for an unknown name, TypeError for an option that the class does not have.
+    """
+    entry, sizes = BACKENDS[name], {"num_features": num_features, "num_frames": num_frames}
+    return entry.load()(*(sizes[size] for size in entry.takes), num_classes, **options)
 
 
 @torch.inference_mode()

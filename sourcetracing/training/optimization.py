@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from sourcetracing.runtime.process_group import ProcessGroup
-from sourcetracing.settings.schema import Settings, Train
+from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import Train
 
 
 def make_optimizer(model: nn.Module, settings: Settings, loss: nn.Module | None = None) -> torch.optim.Adam:

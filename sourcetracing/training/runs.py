@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.front_end import stored_front_end
 from sourcetracing.features.rows import open_store
-from sourcetracing.features.ssl_front_end import checkpoint_digest, is_fine_tuned
+from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import digest_of_file, digest_of_json
+from sourcetracing.settings.backends import BACKENDS
+from sourcetracing.settings.frontends import is_fine_tuned, stored_front_end
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.table_plans import plans_of
@@ -53,13 +54,13 @@ def system_label(settings: Settings) -> str:
 
 def run_recipe(settings: Settings) -> dict:
     """Everything besides the features that decides what a run learns. Another recipe is another run folder."""
-    backend = to_dict(getattr(settings, settings.backend))
+    backend = to_dict(getattr(settings, settings.backend)) if BACKENDS[settings.backend].options else {}
     recipe = {"backend": settings.backend, "options": backend, "train": to_dict(settings.train), "classes": settings.corpus.sources}
     recipe["train"]["languages"] = settings.train.languages or settings.corpus.languages
     if not settings.train.dev_variants:  # says nothing, and shall not rename the runs from before it was a setting
         del recipe["train"]["dev_variants"]
     recipe["precision"] = settings.compute.precision
-    if settings.backend == "embedding_head":
+    if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
     if is_fine_tuned(settings):
         recipe["ssl"] = {**to_dict(settings.ssl), "checkpoint": checkpoint_digest(settings.ssl.model)}

@@ -1,0 +1,120 @@
+"""Corpora: which readers there are, and the settings of each; where downloads come from; how a corpus is split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.parts import Entry, Registry
+
+LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "it": "Italian", "pl": "Polish", "ru": "Russian"}
+
+# Each target is a module with the verbs of `sourcetracing.corpora.Corpus`.
+READERS = Registry(
+    "corpus reader",
+    {
+        "demo": Entry("sourcetracing.corpora.demo"),
+        "mlaad_source_tracing": Entry("sourcetracing.corpora.mlaad_source_tracing"),
+        "mcl_mlaad": Entry("sourcetracing.corpora.mcl_mlaad"),
+        "folder": Entry("sourcetracing.corpora.folder"),
+    },
+)
+
+
+@dataclass
+class Corpus:
+    reader: str = setting("demo", "which corpus module provides the utterances", choices=READERS)
+    languages: list[str] = setting(list(LANGUAGE_NAMES), "language codes used, in the order of the tables")
+    sources: list[str] = setting(
+        ["espeak_formant", "espeak_klatt", "griffin_lim", "lpc_vocoder"], "sources = classes, in the order of the class ids"
+    )
+    unknown_sources: list[str] = setting([], "sources that are no class, for open-set trials in dev and eval; [all] = every other one")
+
+
+@dataclass
+class Demo:
+    """The demo corpus that the project synthesizes itself."""
+
+    utterances_per_source: int = setting(40, "utterances for each (language, source)", at_least=5)
+    speakers_per_language: int = setting(6, "espeak voice variants per language", at_least=1, at_most=40)
+    noises_per_category: int = setting(12, "noise files in each of music, noise, speech", at_least=2)
+    noise_seconds: float = setting(20.0, "length of a short noise file", at_least=5)
+    long_noises_per_category: int = setting(2, "how many of them last long_noise_seconds instead (MUSAN's are minutes long)", at_least=0)
+    long_noise_seconds: float = setting(120.0, "length of a long noise file", at_least=5)
+    rirs_per_room_size: int = setting(12, "room responses for each of small, medium, large rooms", at_least=1)
+
+
+@dataclass
+class Mlaad:
+    """Where MLAAD v5 and its source-tracing protocols come from (docs/data.md)."""
+
+    origin: str = setting("hub", "hub: single files from the Hugging Face Hub; archive: the eleven parts of v5", choices=("hub", "archive"))
+    hub_id: str = setting("mueller91/MLAAD", "data set on the Hub; gated: accept its terms there and set HF_TOKEN")
+    hub_revision: str = setting("30c3dec763fa4803f11c2df1557d3b0828395366", "commit of that data set, or a branch such as main")
+    archive_url: str = setting(
+        "https://owncloud.fraunhofer.de/index.php/s/tL2Y1FKrWiX4ZtP/download?path=%2Fv5&files=", "address of a part without its file name"
+    )
+    archive_name: str = setting("mlaad_v5", "file name of the parts without .z01 ... .zip")
+    archive_parts: int = setting(10, "parts .z01, .z02 ... before the .zip", at_least=0)
+    protocols_url: str = setting("https://deepfake-total.com/data/mlaad4sourcetracing.zip", "address of the protocols")
+    protocols_checksum: str = setting("sha256:d512a35f8a45f30eb899e898a224b9fb426d231a1c330e97b1091b7d642fedcf", "of the protocols' zip")
+    keep_duplicates: bool = setting(False, "keep rows that a protocol lists twice (109 in eval), as published (D50)")
+
+
+@dataclass
+class MclMlaad:
+    lists: str = setting("", "folder with the authors' split lists (CSV or TXT); empty = rebuild the corpus from MLAAD's protocols")
+    lists_hub_id: str = setting("xxuan-speech/Multilingual_Source_Tracing_Protocals", "data set on the Hub that `lists` is filled from")
+    lists_hub_revision: str = setting("main", "commit or branch of it; the commit that was fetched is recorded")
+    published_counts: bool = setting(True, "refuse a rebuilt corpus whose counts are not those of Table 1 (11,700 utterances)")
+
+
+@dataclass
+class Folder:
+    """A corpus of your own (corpus.reader=folder)."""
+
+    table: str = setting("", "CSV with columns path, language, source [, speaker, transcript, split]; empty = <language>/<source>/*.wav")
+
+
+@dataclass
+class Download:
+    musan_urls: list[str] = setting(
+        [
+            "https://www.openslr.org/resources/17/musan.tar.gz",
+            "https://us.openslr.org/resources/17/musan.tar.gz",
+            "https://openslr.elda.org/resources/17/musan.tar.gz",
+            "https://openslr.trmal.net/resources/17/musan.tar.gz",
+        ],
+        "mirrors of MUSAN, tried in order",
+    )
+    musan_checksum: str = setting("md5:0c472d4fc0c5141eca47ad1ffeb2a7df", "of its archive (11,086,114,085 bytes)")
+    rirs_urls: list[str] = setting(
+        [
+            "https://www.openslr.org/resources/28/rirs_noises.zip",
+            "https://us.openslr.org/resources/28/rirs_noises.zip",
+            "https://openslr.elda.org/resources/28/rirs_noises.zip",
+            "https://openslr.trmal.net/resources/28/rirs_noises.zip",
+        ],
+        "mirrors of RIRS_NOISES, tried in order",
+    )
+    rirs_checksum: str = setting("md5:e6f48e257286e05de56413b4779d8ffb", "of its archive (1,311,166,223 bytes)")
+    connections: int = setting(4, "parts of a file fetched at the same time", at_least=1, at_most=16)
+    timeout_seconds: float = setting(60.0, "silence after which a connection is given up", at_least=0.1)
+    attempts: int = setting(8, "tries for each part of a file, with growing pauses", at_least=1)
+    keep_archives: bool = setting(False, "keep an archive after it was unpacked")
+
+
+@dataclass
+class Split:
+    train: float = setting(0.6, "fraction of utterances for training", at_least=0, at_most=1)
+    dev: float = setting(0.2, "fraction for development", at_least=0, at_most=1)
+    eval: float = setting(0.2, "fraction for evaluation", at_least=0, at_most=1)
+    stratify: bool = setting(
+        True, "keep the fractions within each language x source; false = within each language only, as published (D78)"
+    )
+    assignment: str = setting(
+        "seeded", "seeded: drawn here; published: the splits that come with the corpus", choices=("seeded", "published")
+    )
+    group_by: str = setting(
+        "none", "keep utterances that share this in one split, against leakage", choices=("none", "transcript", "recording", "speaker")
+    )

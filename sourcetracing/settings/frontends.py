@@ -1,0 +1,128 @@
+"""Front-ends: what turns audio into features; and how utterances become waveforms before, rows of a store after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.parts import Entry, Registry
+
+VARIANTS = ("original", "reverb", "speech", "music", "noise")
+
+
+@dataclass
+class Audio:
+    sample_rate: int = setting(16000, "Hz; everything is resampled to it", at_least=8000)
+    crop_seconds: float = setting(4.0, "length of every network input", at_least=0.1)
+    crop_train: str = setting(
+        "random", "which part of a longer utterance, in train (random is seeded)", choices=("random", "head", "center")
+    )
+    crop_eval: str = setting("head", "which part, in dev and eval; random = as published (D9)", choices=("random", "head", "center"))
+    min_seconds: float = setting(0.1, "shorter utterances are bad audio", at_least=0)
+    silence_peak_dbfs: float = setting(-80.0, "an utterance whose peak stays below is silent, hence bad audio", at_most=0)
+    on_bad_audio: str = setting("fail", "fail: name them and stop; skip: leave out, count and list them", choices=("fail", "skip"))
+
+
+@dataclass
+class Augment:
+    variants: list[str] = setting(list(VARIANTS), "acoustic variants stored for each utterance", choices=VARIANTS)
+    noise_snr_db: list[float] = setting([0.0, 15.0], "SNR range of the noise variant, dB")
+    speech_snr_db: list[float] = setting([13.0, 20.0], "SNR range of the speech (babble) variant, dB")
+    music_snr_db: list[float] = setting([5.0, 15.0], "SNR range of the music variant, dB")
+    babble_talkers: list[int] = setting([3, 8], "fewest and most talkers summed into babble")
+    random_offset: bool = setting(True, "noise clips start at a random place; false = always at their beginning, as published (D7)")
+    stacked: bool = setting(False, "each variant is made from the one before instead of the clean signal, as published (D6)")
+    force_speech: bool = setting(False, "music and noise variants mix in speech, as published (D5)")
+    real_rirs: bool = setting(False, "also draw from real_rirs_isotropic_noises; published: simulated only (D8)")
+
+
+@dataclass
+class Lfcc:
+    """LFCC as torchaudio computes it (spec 2.3); 64,000 samples give (80, 399)."""
+
+    n_lfcc: int = setting(80, "coefficients kept", at_least=1)
+    n_filter: int = setting(128, "linear filters between 0 and half the sample rate", at_least=1)
+    n_fft: int = setting(320, "samples in a transform", at_least=2)
+    win_length: int = setting(320, "samples in a Hann window", at_least=2)
+    hop_length: int = setting(160, "samples between windows", at_least=1)
+
+
+@dataclass
+class Ssl:
+    """A self-supervised encoder: wav2vec2, XLS-R, MMS, HuBERT, WavLM, data2vec, w2v-BERT 2.0 or Whisper."""
+
+    model: str = setting(
+        "facebook/wav2vec2-base",
+        "id on the Hugging Face Hub, or a folder; {language} in it becomes english, german ... of the training language",
+    )
+    revision: str = setting("main", "commit, tag or branch of the model on the Hub")
+    layer: Any = setting(
+        "last", "last: the encoder's output; a number: 0 = input of block 1, n = raw output of block n; weighted_sum: of all, learned"
+    )
+    normalize: bool = setting(True, "zero mean and unit variance of each waveform; false = as the published code (D21)")
+    mode: str = setting(
+        "frozen", "frozen: features are computed once, to disk; finetune: trained with the back-end", choices=("frozen", "finetune")
+    )
+
+
+@dataclass
+class Finetune:
+    """How an SSL encoder is trained along with its back-end (ssl.mode=finetune)."""
+
+    lr: float = setting(1e-5, "learning rate of the encoder; the back-end has train.lr. Published: 5e-4 for both (D20)", at_least=0)
+    warmup_epochs: float = setting(1.0, "the encoder's learning rate grows from 0 over so many epochs (a fraction is fine)", at_least=0)
+    freeze_cnn: bool = setting(True, "keep the convolutions before the first block as they are")
+    gradient_checkpointing: bool = setting(False, "compute activations twice instead of keeping them: less memory, a third more time")
+    lora_rank: int = setting(0, "0 = train all weights; else train only LoRA matrices of this rank beside them", at_least=0)
+    lora_alpha: float = setting(16.0, "LoRA's scale is alpha / rank", at_least=0)
+    regularization: str = setting(
+        "explicit",
+        "explicit: the four settings below; checkpoint: what its config.json says, as published (D21)",
+        choices=("explicit", "checkpoint"),
+    )
+    dropout: float = setting(0.1, "on attention, hidden states and projected features", at_least=0, at_most=1)
+    layerdrop: float = setting(0.0, "probability that a block is skipped", at_least=0, at_most=1)
+    mask_time_prob: float = setting(0.0, "SpecAugment: fraction of frames masked, in spans of 10 frames", at_least=0, at_most=1)
+    mask_feature_prob: float = setting(0.0, "SpecAugment: fraction of features masked, in spans of 10 features", at_least=0, at_most=1)
+
+
+@dataclass
+class Waveform:
+    """No front-end: the back-end gets the samples themselves. Nothing to set."""
+
+
+@dataclass
+class Store:
+    dtype: str = setting("float16", "number type of stored features", choices=("float16", "float32"))
+    block_rows: int = setting(320, "feature rows computed and made durable at a time", at_least=1)
+
+
+@dataclass(frozen=True)
+class FrontEndEntry(Entry):
+    """target: a module class called with sample_rate and its options; maps waveforms (B, samples) float32 to features (B, ...).
+
+    is_encoder: a large network instead, which target loads from the resolved settings: it has a device, a precision, batches, a checkpoint.
+    """
+
+    is_encoder: bool = False
+
+
+FRONTENDS: Registry[FrontEndEntry] = Registry(
+    "front-end",
+    {
+        "lfcc": FrontEndEntry("sourcetracing.models.frontends.lfcc:LfccFrontEnd", Lfcc),
+        "ssl": FrontEndEntry("sourcetracing.features.ssl_front_end:load_ssl", Ssl, is_encoder=True),
+        "waveform": FrontEndEntry("sourcetracing.models.frontends.waveform:WaveformFrontEnd", Waveform),
+    },
+)
+
+
+def is_fine_tuned(settings: Any) -> bool:
+    """Whether the SSL encoder is trained with its back-end, so that the store holds waveforms."""
+    return settings.frontend == "ssl" and settings.ssl.mode == "finetune"
+
+
+def stored_front_end(settings: Any) -> str:
+    """What the store holds the output of: the front-end, or the waveforms that a fine-tuned one is trained on."""
+    return "waveform" if is_fine_tuned(settings) else settings.frontend

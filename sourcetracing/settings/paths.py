@@ -1,0 +1,38 @@
+"""Where an experiment reads and writes, and on what it computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sourcetracing.settings.declaring import setting
+
+
+@dataclass
+class Paths:
+    corpus: str = setting("data/demo", "root of the corpus: holds fake/<language>/<model_dir>/*.wav and meta.csv (MLAAD's layout)")
+    protocols: str = setting(
+        "data/MLAADv5_for_sourcetracing/mlaad4sourcetracing.zip",
+        "MLAAD's source-tracing protocols: the zip, or a folder with its three CSVs",
+    )
+    musan: str = setting("data/demo/musan", "root of the noises: holds {music,noise,speech}/<subset>/*.wav (MUSAN's layout)")
+    rirs: str = setting("data/demo/RIRS_NOISES", "root of the room responses (RIRS_NOISES' layout)")
+    exp: str = setting("exp", "where everything that is computed goes, in a folder named after `name`")
+
+
+@dataclass
+class Compute:
+    device: str = setting("auto", "auto: cuda, else mps, else cpu", choices=("auto", "cpu", "cuda", "mps"))
+    workers: int = setting(0, "processes for synthesis, features and training cells; 0 = one per core, at most 8", at_least=0)
+    encoder_batch: int = setting(
+        0, "waveforms per pass of a frozen SSL encoder; 0 = 1 on a CPU, 64 on a GPU; halved for lack of memory", at_least=0
+    )
+    compile: bool = setting(False, "torch.compile the frozen SSL encoder: minutes at the start, faster after")
+    precision: str = setting("auto", "auto: bf16 autocast on CUDA, float32 elsewhere", choices=("auto", "float32", "bf16"))
+
+
+@dataclass
+class Executor:
+    """Where blocks of features (script 04) and training cells (05) are computed. `executor=ray` is short for `executor.kind=ray`."""
+
+    kind: str = setting("local", "local: this machine; ray: the machines of a Ray cluster (docs/scaling.md)", choices=("local", "ray"))
+    address: str = setting("auto", "of the Ray cluster; auto: the one that this machine belongs to")
