@@ -10,9 +10,10 @@ Run     python scripts/06_get_classification_metrics.py configs/demo.yaml
 import _project_root  # noqa: F401
 
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.reports import write_reports
 from sourcetracing.settings.reading import ConfigSources
-from sourcetracing.training.matrix import TRAIN_COMMAND, score_runs, trained_runs
+from sourcetracing.training.matrix import TRAIN_COMMAND, trained_runs
 
 
 def main(config: ConfigSources) -> None:

@@ -22,11 +22,12 @@ from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.rows import open_store
 from sourcetracing.features.store import PROGRESS, StoreWriter, write_block
 from sourcetracing.layout import Layout
+from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import score_run
 from sourcetracing.settings.paths import Executor
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.loop import train_run
-from sourcetracing.training.matrix import score_runs, train_runs
+from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.runs import TrainingRun, load_run
 from tests.small_experiment import SmallExperiment
 

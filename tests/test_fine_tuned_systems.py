@@ -20,12 +20,13 @@ from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.experiment import report_experiment, scored_runs, table_of
 from sourcetracing.runtime.process_group import ProcessGroup
 from sourcetracing.runtime.seeding import rng
+from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import load_model, score_run
 from sourcetracing.settings.reading import load_settings, read_config, read_yaml
 from sourcetracing.tables.making import Tables
 from sourcetracing.training.checkpoints import load_checkpoint
 from sourcetracing.training.loop import TrainingState, train_run, train_step
-from sourcetracing.training.matrix import score_runs, train_runs
+from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.networks import build_model
 from sourcetracing.training.optimization import learning_rates, make_optimizer, micro_batches
 from sourcetracing.training.run_folder import RunFolder

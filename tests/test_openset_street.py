@@ -12,9 +12,10 @@ from sourcetracing.openset.experiment import run_openset
 from sourcetracing.protocols.building import build_protocols
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.experiment import report_experiment
+from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.reports import write_reports
 from sourcetracing.settings.reading import ConfigSources, load_settings, read_config
-from sourcetracing.training.matrix import score_runs, train_runs
+from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.runs import load_runs
 from tests.audio_files import write_noises, write_responses, write_wav
 

@@ -18,9 +18,10 @@ from sourcetracing.protocols.building import build_protocols
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.experiment import report_experiment
 from sourcetracing.scoring import reports as classification
+from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.reports import write_reports
 from sourcetracing.settings.reading import ConfigSources, load_settings, read_config
-from sourcetracing.training.matrix import score_runs, train_runs
+from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import load_runs, run_of, system_label
 from tests.audio_files import write_noises, write_responses, write_wav

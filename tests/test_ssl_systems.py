@@ -20,8 +20,9 @@ from sourcetracing.models.frontends.ssl import SslEncoder
 from sourcetracing.protocols.building import build_protocols
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.experiment import report_experiment
+from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.settings.reading import ConfigSources, load_settings, read_config, read_yaml
-from sourcetracing.training.matrix import score_runs, train_runs
+from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.runs import front_ends, load_runs
 from tests.audio_files import write_noises
 from tests.test_pipeline import write_small_corpus

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from shutil import disk_usage
-
-from filelock import FileLock, Timeout
 
 from sourcetracing.downloads.sizes import size_text
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_json
+from sourcetracing.runtime.locks import held
 
 LOCK = ".download.lock"
 
 
-@contextmanager
-def only_run(folder: Path) -> Iterator[None]:
-    """Holds a folder's lock; the system frees it if the process dies. It may be taken again inside itself.
-
-    Raises `UserError` at once when another process has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.resolve() / LOCK, is_singleton=True)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        message = f"another process is downloading into {folder}. Wait for it or stop it, then run the same command again"
-        raise UserError(message) from None
-    try:
-        yield
-    finally:
-        lock.release()
+def only_run(folder: Path) -> AbstractContextManager[None]:
+    """Holds a folder's lock. Raises `UserError` at once when another process downloads into it."""
+    return held(folder / LOCK, f"another process is downloading into {folder}")
 
 
 def free_bytes(folder: Path) -> int:

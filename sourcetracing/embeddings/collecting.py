@@ -21,10 +21,10 @@ from sourcetracing.protocols.table import load_protocol, read_table, select
 from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
 from sourcetracing.runtime.npy import create_array, write_at
 from sourcetracing.runtime.progress import bar
+from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import is_scored, read_scores, scores_path, variants_of
 from sourcetracing.settings.training import SPLITS
 from sourcetracing.speakers.groups import LABEL_COMMAND
-from sourcetracing.training.matrix import score_runs
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 

@@ -15,11 +15,11 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from sourcetracing.drawing.colours import CATEGORIES, CHANCE
+from sourcetracing.drawing.pictures import STYLE
 from sourcetracing.embeddings.colouring import GREY, NUM_MARKERS, Colouring
 from sourcetracing.embeddings.projections import NAMES, Projection
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.tables.pictures import STYLE
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PANEL_INCHES, FEWEST_INCHES = 3.2, 6.4

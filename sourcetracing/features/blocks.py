@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from sourcetracing.features.augment import Augmenter
 from sourcetracing.features.encoder_batches import encode_blocks
 from sourcetracing.features.front_end import FrontEnd, row_peaks
 from sourcetracing.features.noise_bank import open_banks
-from sourcetracing.runtime.compute import keep_freed_memory
+from sourcetracing.runtime.compute import keep_freed_memory, one_thread_each
 from sourcetracing.runtime.npy import write_at
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.seeding import rng
@@ -138,14 +137,3 @@ def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: list[int]) -> Iterat
         except BaseException:  # an error, or Ctrl-C: blocks under way end within a second and are made again next time
             pool.shutdown(cancel_futures=True)
             raise
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Torch's own threads would compete with ours for the cores, and sums over several threads may differ in the last digit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -12,18 +12,18 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from shutil import disk_usage
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from sourcetracing.errors import UserError
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.files import atomic_path, digest_of_file, write_json
+from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.npy import create_array, read_from, write_at
 
 STORE_FORMAT = 1  # raise it when features change for the same settings and audio
@@ -80,10 +80,10 @@ class FeatureStore:
                     read_from(file, self._header_bytes + int(rows[start]) * loaded[0].nbytes, loaded[start:stop])
         return loaded
 
-    def verify(self) -> None:
-        """Reads all of it and compares with its checksum (seconds per gigabyte). Raises `UserError`."""
-        if digest_of_file(self.folder / FEATURES) != self.facts["checksum"]:
-            raise _damaged(self.folder, f"{FEATURES} does not have the checksum that {MANIFEST} tells of")
+
+def only_writer(folder: Path) -> AbstractContextManager[None]:
+    """Holds a store's lock. Raises `UserError` when another process has it."""
+    return held(folder / LOCK, f"another process is writing {folder}")
 
 
 def is_finished(folder: Path) -> bool:
@@ -192,18 +192,3 @@ def _read_lines(path: Path) -> list[dict]:
         except json.JSONDecodeError:
             break
     return lines
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Holds a store's lock; the system frees it if the process dies. Raises `UserError` when another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"another process is writing {folder}. Wait for it, then run the same command again") from None
-    try:
-        yield
-    finally:
-        lock.release()

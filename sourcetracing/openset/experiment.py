@@ -24,14 +24,13 @@ from sourcetracing.openset.pictures import draw_pictures
 from sourcetracing.openset.tables import write_tables
 from sourcetracing.openset.trials import Trials, load_trials, padded
 from sourcetracing.protocols.table import load_protocol
-from sourcetracing.report.experiment import with_transcripts_as_units
 from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
 from sourcetracing.runtime.progress import bar
-from sourcetracing.scoring.scores import scores_path
+from sourcetracing.scoring.matrix import score_runs
+from sourcetracing.scoring.scores import scores_path, with_transcripts_as_units
 from sourcetracing.settings.as_published import overlays_of
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.training import SPLITS
-from sourcetracing.training.matrix import score_runs
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 

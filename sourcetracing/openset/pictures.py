@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # before pyplot: no display is needed anywhere
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes as Panel
@@ -16,11 +12,10 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from sourcetracing.drawing import colours
+from sourcetracing.drawing.pictures import STYLE, save_png
 from sourcetracing.metrics.ranking import Curve, Ranking
 from sourcetracing.openset.trials import Trials
-from sourcetracing.runtime.files import atomic_path
 from sourcetracing.settings.openset import DETECTORS
-from sourcetracing.tables.pictures import STYLE
 
 NAMES = ("curves.png", "histograms.png", "oscr.png")
 # Okabe and Ito's colours, apart in every common colour blindness, and dashes for those who print without colour.
@@ -46,9 +41,7 @@ def draw_pictures(trials: Trials, scores: Mapping[str, np.ndarray], thresholds: 
     with plt.rc_context(STYLE):
         figures = (_curves(curves, title), _histograms(trials.is_unknown, scores, thresholds, title), _oscr(curves, title))
         for name, figure in zip(NAMES, figures, strict=True):
-            with atomic_path(folder / name) as partial:
-                figure.savefig(partial, metadata={"Software": None})
-            plt.close(figure)
+            save_png(figure, folder / name)
 
 
 def look_of(detector: str) -> tuple[str, str]:

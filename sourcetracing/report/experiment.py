@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -18,18 +17,17 @@ from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import write_report
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab, tabs_of_tables
-from sourcetracing.scoring.scores import is_scored, read_scores
-from sourcetracing.settings.as_published import overlays_of
+from sourcetracing.scoring.scores import with_transcripts_as_units
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.groups import load_groups
 from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.comparison import add_published
-from sourcetracing.tables.making import REPORTED_SPLIT, ScoredRun, Tables, make_tables, write_csv, write_frame
+from sourcetracing.tables.making import Tables, make_tables, write_csv, write_frame
 from sourcetracing.tables.pictures import write_figures
+from sourcetracing.tables.scored_runs import ScoredRun, environment_of, scored_runs
 from sourcetracing.tables.significance import compare_systems, rank_stability
 from sourcetracing.tables.text import terminal, write_text_tables
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, load_runs
 from sourcetracing.training.table_plans import TablePlan, held_out_of, plans_of
 
@@ -60,12 +58,6 @@ def table_of(plan: TablePlan, trained: Sequence[TrainingRun], runs: Sequence[Sco
     tables = make_tables(own, settings, expected=expected, plan=plan, speakers=_speakers(plan, settings))
     add_published(tables)
     return tables
-
-
-def with_transcripts_as_units(scores: pd.DataFrame, utterances: pd.DataFrame) -> pd.DataFrame:
-    """Scores with a column `unit`: source and transcript, or the utterance itself where its transcript is not known."""
-    transcript = scores["utt_id"].map(utterances.set_index("utt_id")["transcript"]).fillna("")
-    return scores.assign(unit=(scores["source"] + "\n" + transcript).where(transcript != "", scores["utt_id"]))
 
 
 def compare(made: Sequence[Tables]) -> dict[str, pd.DataFrame]:
@@ -118,28 +110,3 @@ def _facts(path: Path) -> dict | None:
 
 def _bytes(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
-
-
-def scored_runs(trained: Sequence[TrainingRun]) -> list[ScoredRun]:
-    """The runs that are finished and whose scores belong to their weights."""
-    return [
-        ScoredRun(
-            run.system,
-            run.train_set,
-            run.seed,
-            run.folder,
-            read_scores(run, REPORTED_SPLIT),
-            run.settings.train.select,
-            overlays_of(run.settings),
-        )
-        for run in trained
-        if RunFolder(run.folder).is_finished and is_scored(run, REPORTED_SPLIT)
-    ]
-
-
-def environment_of(runs: Sequence[ScoredRun]) -> dict[str, Any]:
-    """environment.json of the runs: each entry that all share, and every value of an entry in which they differ."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for run in runs if (path := Path(run.folder) / "environment.json").is_file()]
-    keys = list(dict.fromkeys(key for one in found for key in one))
-    values = {key: list({json.dumps(one.get(key)): one.get(key) for one in found}.values()) for key in keys}
-    return {key: several[0] if len(several) == 1 else " | ".join(map(str, several)) for key, several in values.items()}

@@ -7,6 +7,8 @@ import ctypes
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -86,3 +88,14 @@ def prepare_cpu(num_threads: int) -> None:
     """Threads for tensor arithmetic, and an allocator that keeps what it has."""
     torch.set_num_threads(num_threads)
     keep_freed_memory()
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Torch's own threads would compete with ours for the cores, and sums over several threads may differ in the last digit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -15,11 +15,10 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.rows import UNKNOWN_LABEL, FeatureRows, label_ids
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.protocols.table import select
-from sourcetracing.runtime.compute import autocast
 from sourcetracing.runtime.files import atomic_path, digest_of_file
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.checkpoints import load_checkpoint, load_weights
-from sourcetracing.training.networks import build_model
+from sourcetracing.training.networks import build_model, forward
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
@@ -73,20 +72,6 @@ def load_model(run: TrainingRun, store: FeatureStore) -> torch.nn.Module:
     return model.eval()
 
 
-@torch.inference_mode()
-def forward(model: torch.nn.Module, rows: FeatureRows, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings (N, E) and logits (N, C), float32, of all rows in order."""
-    outputs = []
-    size = settings.evaluation.batch_size
-    for start in range(0, len(rows), size):
-        features, _ = rows.batch(np.arange(start, min(start + size, len(rows))))
-        with autocast(features.device, settings.compute.precision):
-            embedding, logits = model(features)
-        outputs.append((embedding.float().cpu(), logits.float().cpu()))
-    embeddings, logits = (torch.cat(parts).numpy() for parts in zip(*outputs, strict=True))
-    return embeddings, logits
-
-
 def _write(
     run: TrainingRun, split: str, index: pd.DataFrame, rows: FeatureRows, embeddings: np.ndarray, logits: np.ndarray, weights: str
 ) -> None:
@@ -137,3 +122,9 @@ def read_embeddings(run: TrainingRun, split: str) -> np.ndarray:
         raise UserError(f"{path} is missing. Delete {scores_path(run, split)} and run script 06 with evaluation.embeddings=true")
     scores = pd.read_parquet(scores_path(run, split), columns=["variant"])
     return np.load(path)[_wanted(scores, run, split).to_numpy()].astype(np.float32)
+
+
+def with_transcripts_as_units(scores: pd.DataFrame, utterances: pd.DataFrame) -> pd.DataFrame:
+    """Scores with a column `unit`: source and transcript, or the utterance itself where its transcript is not known."""
+    transcript = scores["utt_id"].map(utterances.set_index("utt_id")["transcript"]).fillna("")
+    return scores.assign(unit=(scores["source"] + "\n" + transcript).where(transcript != "", scores["utt_id"]))

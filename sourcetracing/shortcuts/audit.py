@@ -10,13 +10,13 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
-from sourcetracing.report.experiment import scored_runs
 from sourcetracing.runtime.files import atomic_path, write_text
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
 from sourcetracing.shortcuts.cues import GROUPS
 from sourcetracing.tables.making import CROSS, MONO, ScoredRun, Tables, make_tables, mean_of
+from sourcetracing.tables.scored_runs import scored_runs
 from sourcetracing.tables.text import interval_text, markdown, mean_text, percent
 from sourcetracing.training.runs import load_runs
 

@@ -19,10 +19,10 @@ import torch
 
 from sourcetracing.audio.reading import load_utterance
 from sourcetracing.errors import UserError
-from sourcetracing.features.blocks import one_thread_each
-from sourcetracing.features.store import only_writer
 from sourcetracing.layout import Layout
+from sourcetracing.runtime.compute import one_thread_each
 from sourcetracing.runtime.files import atomic_path
+from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
@@ -40,7 +40,7 @@ def embed_utterances(settings: Settings, utterances: pd.DataFrame) -> np.ndarray
     """
     layout, key = Layout.of(settings), embedder_key(settings)
     wanted = utterances[["utt_id", "path", "digest"]].assign(embedder=key)
-    with only_writer(layout.speakers):
+    with held(layout.speakers / ".lock", f"another process is writing {layout.speakers}"):
         kept = _Kept(layout.speaker_embeddings(settings.speakers.embedder), wanted)
         missing = wanted[~wanted["utt_id"].isin(kept.index["utt_id"])]
         if len(missing):

@@ -9,17 +9,14 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sourcetracing.drawing import colours
-from sourcetracing.runtime.files import atomic_path
-from sourcetracing.tables.pictures import STYLE
+from sourcetracing.drawing.pictures import STYLE, save_png
 
 
 def write_objective_figure(path: Path, objectives: np.ndarray, elbow: int, k: int, num_utterances: int) -> None:
     """A PNG file; the same curve gives the same bytes."""
     with plt.rc_context(STYLE):
         figure = draw_objective(objectives, elbow, k, num_utterances)
-        with atomic_path(path) as partial:
-            figure.savefig(partial, metadata={"Software": None})
-        plt.close(figure)
+        save_png(figure, path)
 
 
 def draw_objective(objectives: np.ndarray, elbow: int, k: int, num_utterances: int) -> Figure:

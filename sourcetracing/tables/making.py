@@ -24,11 +24,11 @@ from sourcetracing.metrics import classification as metrics
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
+from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun
 from sourcetracing.training.table_plans import SPEAKER_GROUPS, TablePlan, group_of, languages_of, read_plan
 
 NEXT_COMMAND = "python scripts/06_get_classification_metrics.py CONFIG.yaml"
 POOLED = "pooled"
-REPORTED_SPLIT = "eval"  # dev chooses, eval only reports
 MONO, CROSS, PARTIAL = "mono", "cross", "partial"
 KEY = ["system", "train", "test", "variant", "seed"]
 CELL_COLUMNS = [
@@ -45,22 +45,6 @@ CELL_COLUMNS = [
     "compat",
 ]
 MEAN_COLUMNS = ["system", "kind", "variant", "macro_f1", "sd", "ci_low", "ci_high", "cells", "expected_cells", "seeds"]
-
-
-@dataclass
-class ScoredRun:
-    """One trained system and its score table (columns utt_id, variant, split, language, source, label, prediction, logit_i).
-
-    A column `unit` says which rows the bootstrap draws together, of one class each; without it those of an utterance.
-    """
-
-    system: str
-    train_set: str
-    seed: int
-    folder: Path
-    scores: pd.DataFrame
-    chosen_by: str = "dev_macro_f1"
-    compat: str = ""  # overlays of published misbehaviour that it was made with
 
 
 @dataclass

@@ -6,10 +6,6 @@ import json
 import math
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # before pyplot: no display is needed anywhere
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -19,13 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sourcetracing.drawing import colours
-from sourcetracing.runtime.files import atomic_path
+from sourcetracing.drawing.pictures import STYLE, save_png
 from sourcetracing.tables.making import CROSS, MONO, POOLED, ScoredRun, Tables, kind_of_cell, matrix_of, mean_of
 from sourcetracing.training.table_plans import FAMILIES
 
 HEAT_MAP = LinearSegmentedColormap.from_list("heat", colours.HEAT_STOPS)
 KIND_COLOURS = {MONO: colours.MONO, CROSS: colours.CROSS}
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "savefig.dpi": 160}
 
 
 def write_figures(tables: Tables, runs: list[ScoredRun], out_folder: Path) -> list[Path]:
@@ -34,15 +29,15 @@ def write_figures(tables: Tables, runs: list[ScoredRun], out_folder: Path) -> li
     with plt.rc_context(STYLE):
         if tables.plan.name != "table4":
             systems = [system for system in tables.axes.systems if (tables.cells["system"] == system).any()]
-            return [_save(draw_matrix(tables, system), out_folder / f"{tables.plan.name}_{system}_matrix.png") for system in systems]
+            return [save_png(draw_matrix(tables, system), out_folder / f"{tables.plan.name}_{system}_matrix.png") for system in systems]
         for system in tables.axes.systems:
             if not (tables.cells["system"] == system).any():
                 continue
-            paths.append(_save(draw_matrix(tables, system), out_folder / f"{system}_matrix.png"))
-            paths.append(_save(draw_confusions(tables, system), out_folder / f"{system}_confusion.png"))
+            paths.append(save_png(draw_matrix(tables, system), out_folder / f"{system}_matrix.png"))
+            paths.append(save_png(draw_confusions(tables, system), out_folder / f"{system}_confusion.png"))
             if any(key[0] == system for key in histories):
-                paths.append(_save(draw_curves(histories, system), out_folder / f"{system}_curves.png"))
-        paths.append(_save(draw_variants(tables), out_folder / "variants.png"))
+                paths.append(save_png(draw_curves(histories, system), out_folder / f"{system}_curves.png"))
+        paths.append(save_png(draw_variants(tables), out_folder / "variants.png"))
     return paths
 
 
@@ -189,11 +184,3 @@ def _heat_panel(panel: Panel, fractions: np.ndarray, row_names: list[str], colum
 def _means_phrase(tables: Tables, system: str, variant: str) -> str:
     rows = {kind: mean_of(tables, system, kind, variant) for kind in (MONO, CROSS)}
     return ", ".join(f"{kind} mean {100 * row.macro_f1:.1f}" for kind, row in rows.items() if row is not None)
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    # Without the default "Software" entry, the same scores give the same bytes with the next matplotlib, too.
-    with atomic_path(path) as partial:
-        figure.savefig(partial, metadata={"Software": None})
-    plt.close(figure)
-    return path

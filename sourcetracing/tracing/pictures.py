@@ -5,18 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib
-
-matplotlib.use("Agg")  # before pyplot: no display is needed anywhere
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from sourcetracing.drawing import colours
-from sourcetracing.runtime.files import atomic_path
-from sourcetracing.tables.pictures import STYLE
+from sourcetracing.drawing.pictures import STYLE, save_png
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +21,6 @@ if TYPE_CHECKING:
 SET_WORDS = {"dev": "dev (fitted on it)", "eval": "eval", "eval_other_languages": "eval, other languages"}
 MAX_LINES = 6  # sources drawn over time; the others are summed up
 SHADES = ("#1b5e93", "#c05a13", "#2e7d4f", "#8c4a9e", "#b8860b", "#4a4a4a")
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Writes a picture that is complete or absent, and closes it."""
-    with atomic_path(path) as partial:
-        figure.savefig(partial)
-    plt.close(figure)
 
 
 def draw_reliability(bins: dict[str, tuple[pd.DataFrame, pd.DataFrame]], calibration: Calibration, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every training run of an experiment, several at a time, skipping what is done (script 05), and its scores (script 06)."""
+"""Every training run of an experiment, several at a time, skipping what is done (script 05)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from sourcetracing.runtime.compute import pick_device, prepare_cpu
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.process_group import size_of_group
 from sourcetracing.runtime.progress import bar
-from sourcetracing.scoring.scores import is_scored, score_run
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import train_run
@@ -55,7 +54,7 @@ def train_runs(runs: Sequence[TrainingRun]) -> None:
     to_do.sort(key=elsewhere.__contains__)
     total = sum(run.settings.train.epochs for run in to_do)
     with bar(total=total, initial=_epochs_done(to_do), desc="train", unit="epoch") as progress, _following(to_do, progress):
-        for run in _each(_train_one, to_do):
+        for run in each_run(_train_one, to_do):
             outcome = RunFolder(run.folder).read_outcome()
             figure = f"dev macro-F1 {100 * outcome['dev_macro_f1']:.1f} %" if "dev_macro_f1" in outcome else "kept its initial weights"
             progress.set_postfix_str(f"{run.system} {run.train_set}: {figure}")
@@ -84,17 +83,7 @@ def _following(runs: Sequence[TrainingRun], progress: tqdm) -> Iterator[None]:
         progress.update(_epochs_done(runs) - progress.n)
 
 
-def score_runs(runs: Sequence[TrainingRun]) -> None:
-    """Scores the runs whose scores are missing or older than their weights; a progress bar counts runs."""
-    to_do = [run for run in runs if not all(is_scored(run, split) for split in run.settings.evaluation.splits)]
-    if not to_do:
-        return
-    with bar(total=len(to_do), desc="score", unit="run") as progress:
-        for _ in _each(_score_one, to_do):
-            progress.update(1)
-
-
-def _each(function: Callable[[TrainingRun], None], runs: Sequence[TrainingRun]) -> Iterator[TrainingRun]:
+def each_run(function: Callable[[TrainingRun], None], runs: Sequence[TrainingRun]) -> Iterator[TrainingRun]:
     """Runs as they finish: as many at a time as the cluster, or this machine, has GPUs; without one, as it has cores."""
     settings = runs[0].settings
     # One thread per process even when a single run is left: a run must not depend on how many are trained beside it.
@@ -111,7 +100,3 @@ def _each(function: Callable[[TrainingRun], None], runs: Sequence[TrainingRun]) 
 def _train_one(run: TrainingRun) -> None:
     with RunFolder(run.folder).only_trainer(wait=True):
         train_run(run, open_store(run.settings), pick_device(run.settings.compute.device))
-
-
-def _score_one(run: TrainingRun) -> None:
-    score_run(run, open_store(run.settings), pick_device(run.settings.compute.device))

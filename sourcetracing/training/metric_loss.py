@@ -17,11 +17,11 @@ from sourcetracing.protocols.table import select
 from sourcetracing.runtime.compute import autocast
 from sourcetracing.runtime.process_group import size_of_group
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.scoring.scores import forward
 from sourcetracing.settings.metric_learning import LOSSES
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.balanced_batches import balanced_batches
 from sourcetracing.training.loop import Method, TrainingState, evaluate, seed_dropout
+from sourcetracing.training.networks import forward
 from sourcetracing.training.optimization import learning_rates, set_learning_rates
 
 

@@ -6,12 +6,15 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from sourcetracing.features.rows import FeatureRows
 from sourcetracing.features.ssl_front_end import load_trainable_ssl
 from sourcetracing.models.frontends.batch_wide_norm import BatchWideNorm
 from sourcetracing.models.frontends.layer_mix import LayerMix
+from sourcetracing.runtime.compute import autocast
 from sourcetracing.runtime.seeding import seed_of
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.frontends import is_fine_tuned
@@ -60,3 +63,17 @@ def _output_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]
     output = encoder(torch.zeros(1, *shape))
     encoder.train()
     return tuple(output.shape[1:])
+
+
+@torch.inference_mode()
+def forward(model: torch.nn.Module, rows: FeatureRows, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings (N, E) and logits (N, C), float32, of all rows in order."""
+    outputs = []
+    size = settings.evaluation.batch_size
+    for start in range(0, len(rows), size):
+        features, _ = rows.batch(np.arange(start, min(start + size, len(rows))))
+        with autocast(features.device, settings.compute.precision):
+            embedding, logits = model(features)
+        outputs.append((embedding.float().cpu(), logits.float().cpu()))
+    embeddings, logits = (torch.cat(parts).numpy() for parts in zip(*outputs, strict=True))
+    return embeddings, logits

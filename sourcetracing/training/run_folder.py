@@ -12,8 +12,7 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,11 +20,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from torch.utils.tensorboard import SummaryWriter
 
-from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import atomic_path, write_json, write_text
+from sourcetracing.runtime.locks import held, is_held
 from sourcetracing.settings.reading import PROJECT_ROOT, to_yaml
 from sourcetracing.settings.schema import Settings
 
@@ -57,33 +55,14 @@ class RunFolder:
         except FileNotFoundError:
             return 0
 
-    @contextmanager
-    def only_trainer(self, *, wait: bool) -> Iterator[None]:
-        """Holds the run's lock, so that no two processes train it at once; the system frees it if the process dies.
-
-        wait: until another process that has it is done; otherwise a `UserError` says so.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.lock)
-        try:
-            lock.acquire(timeout=-1 if wait else 0, poll_interval=0.5)
-        except Timeout:
-            raise UserError(f"another process is training {self.path}. Wait for it, then run the same command again") from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def only_trainer(self, *, wait: bool) -> AbstractContextManager[None]:
+        """Holds the run's lock, so that no two processes train it at once. wait: for another one; otherwise a `UserError` says so."""
+        return held(self.lock, f"another process is training {self.path}", wait=wait)
 
     @property
     def is_being_trained(self) -> bool:
         """Whether some process holds the run's lock."""
-        if not self.lock.is_file():
-            return False
-        try:
-            with FileLock(self.lock, timeout=0):
-                return False
-        except Timeout:
-            return True
+        return is_held(self.lock)
 
     def open(self, settings: Settings, device: torch.device) -> None:
         """Writes down what is about to run, and on what."""

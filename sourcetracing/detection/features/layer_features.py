@@ -32,9 +32,8 @@ from sourcetracing.detection.features.layer_front_end import build_layer_means
 from sourcetracing.detection.features.layer_store import files_digest, finish_layers, layer_folder, layer_recipe, layers_of
 from sourcetracing.detection.features.rawboost import rawboost
 from sourcetracing.errors import UserError
-from sourcetracing.features.blocks import one_thread_each
 from sourcetracing.features.store import StoreWriter, is_finished, only_writer, write_block
-from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory
+from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory, one_thread_each
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar, say
 from sourcetracing.runtime.seeding import rng

@@ -1,0 +1,40 @@
+"""Locks between processes; the system frees them when their holder dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sourcetracing.errors import UserError
+
+
+@contextmanager
+def held(lock: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
+    """Holds the lock file; it may be taken again inside itself. wait: until another process that has it is done.
+
+    Raises `UserError` at once when another process has it: `busy`, then what to do. Folders are made.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    guard = FileLock(lock.resolve(), is_singleton=True)
+    try:
+        guard.acquire(timeout=-1 if wait else 0, poll_interval=0.5)
+    except Timeout:
+        raise UserError(f"{busy}. Wait for it, then run the same command again") from None
+    try:
+        yield
+    finally:
+        guard.release()
+
+
+def is_held(lock: Path) -> bool:
+    """Whether some process holds it."""
+    if not lock.is_file():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True

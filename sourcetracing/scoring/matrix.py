@@ -1,0 +1,26 @@
+"""The scores of every trained run of an experiment, several at a time, skipping what is done (script 06)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sourcetracing.features.rows import open_store
+from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.progress import bar
+from sourcetracing.scoring.scores import is_scored, score_run
+from sourcetracing.training.matrix import each_run
+from sourcetracing.training.runs import TrainingRun
+
+
+def score_runs(runs: Sequence[TrainingRun]) -> None:
+    """Scores the runs whose scores are missing or older than their weights; a progress bar counts runs."""
+    to_do = [run for run in runs if not all(is_scored(run, split) for split in run.settings.evaluation.splits)]
+    if not to_do:
+        return
+    with bar(total=len(to_do), desc="score", unit="run") as progress:
+        for _ in each_run(_score_one, to_do):
+            progress.update(1)
+
+
+def _score_one(run: TrainingRun) -> None:
+    score_run(run, open_store(run.settings), pick_device(run.settings.compute.device))
