@@ -1,4 +1,4 @@
-"""HTML from templates: files in the folder templates/ beside the module that fills them. What is filled in is escaped, unless it is Markup."""
+"""HTML from templates, which lie in templates/ beside the module that fills them. What is filled in is escaped, unless it is Markup."""
 
 from __future__ import annotations
 
