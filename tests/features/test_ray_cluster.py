@@ -37,7 +37,8 @@ MEGABYTE = 1024 * 1024
 SLOW_WORK = """
 import dataclasses, os, time
 from pathlib import Path
-from sourcetracing import extraction, training
+from sourcetracing.features.blocks import BlockMaker
+from sourcetracing.training import loop
 
 notes, hold = Path({notes!r}), Path({hold!r})
 
@@ -54,8 +55,8 @@ def slowed(function, what):
         return function(*args, **kwargs)
     return slow
 
-extraction.BlockMaker.__call__ = slowed(extraction.BlockMaker.__call__, lambda self, block: block)
-training.train_epoch = slowed(training.train_epoch, lambda *args: args[3].train.seed)
+BlockMaker.__call__ = slowed(BlockMaker.__call__, lambda self, block: block)
+loop.train_epoch = slowed(loop.train_epoch, lambda *args: args[3].train.seed)
 """
 
 
