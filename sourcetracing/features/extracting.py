@@ -52,8 +52,8 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     kind = stored_front_end(settings)
     options = asdict(getattr(settings, kind)) if FRONTENDS[kind].options else {}
     if FRONTENDS[kind].is_encoder:
-        options.pop("mode")
-        options |= {"precision": settings.compute.precision, "checkpoint": checkpoint_digest(settings.ssl.model)}
+        options.pop("mode", None)
+        options |= {"precision": settings.compute.precision, "checkpoint": checkpoint_digest(getattr(settings, kind).model)}
         if settings.compute.compile:
             options["compiled"] = True
     return {

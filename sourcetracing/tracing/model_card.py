@@ -98,13 +98,14 @@ def model_card(system: TracingSystem, calibration: Calibration, rule: UnknownRul
     """The card. files: name -> what it is. licence: an id of the Hub's list; "other" says that nobody has decided yet."""
     figures, settings = figures_of(system, calibration), system.settings
     name = f"{system.run.system}-{system.run.train_set}"
+    features = {"lfcc": "LFCC", "ssl": f"those of {settings.ssl.model}", "waveform": "the samples themselves"}
     text = _CARD.format(
         metadata=_metadata(system, figures, name, licence).to_yaml(),
         name=name,
         about=about(system),
         window=settings.audio.crop_seconds,
         rate=settings.audio.sample_rate,
-        features={"lfcc": "LFCC", "ssl": f"those of {settings.ssl.model}", "waveform": "the samples themselves"}[settings.frontend],
+        features=features.get(settings.frontend, settings.frontend),
         limits="\n".join(f"* {line}" for line in limits(system, calibration, rule)),
         figures=_table(figures),
         temperature=calibration.temperature,

@@ -103,7 +103,7 @@ def _refuse_what_cannot(system: TracingSystem) -> None:
     settings = system.settings
     if settings.backend == "aasist" and settings.aasist.random_pos_s:
         raise UserError("aasist.random_pos_s=true draws a new network for every pass (D14); that cannot be exported")
-    if settings.frontend == "lfcc" or settings.frontend == "waveform":
+    if settings.frontend != "ssl":
         return
     encoder = system.front_end.module if system.front_end.is_encoder else system.model.encoder
     if encoder.spectra is not None:

@@ -1,10 +1,12 @@
-"""A front-end kind and a back-end from outside this project: one module that adds an entry to each registry, run to the end by the scripts."""
+"""A front-end kind and a back-end from outside: one module that adds an entry to each registry, run to the end by the scripts."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -80,9 +82,9 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def run(folder: Path, script: str, *words: str, parts: str = "my_parts") -> subprocess.CompletedProcess:
+def run(folder: Path, script: str, *words: str, things: Sequence[str] = (), parts: str = "my_parts") -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(folder), "SOURCETRACING_PARTS": parts}
-    command = [sys.executable, script, str(folder / "mine.yaml"), *words]
+    command = [sys.executable, script, *(things or [str(folder / "mine.yaml")]), *words]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -91,34 +93,35 @@ def done(completed: subprocess.CompletedProcess) -> str:
     return completed.stdout
 
 
-def test_a_front_end_and_a_back_end_of_ones_own_from_audio_to_scores(folder):
+def refusal(completed: subprocess.CompletedProcess) -> str:
+    assert completed.returncode in {1, 2} and completed.stderr.startswith("error: ") and completed.stderr.count("\n") == 1
+    return completed.stderr
+
+
+def test_a_front_end_and_a_back_end_of_ones_own_from_audio_to_the_traced_file(folder):
     mine = ["frontend=energy", "energy.frames=16", "backend=linear", "linear.width=5"]
     assert "24 rows of (1, 16) float16" in done(run(folder, "scripts/04_preprocess_dataset.py", "system=lfcc_ecapa_tdnn", *mine))
-    trained = done(run(folder, "train_refd.py", *mine))
-    place = Path(trained.splitlines()[-2].removeprefix("wrote ")) if "wrote" in trained.splitlines()[-2] else None
-    assert place is not None and place.parent.name == "energy_linear"
+    place = Path(re.search(r"^wrote (.*)$", done(run(folder, "train_refd.py", *mine)), re.MULTILINE)[1])
+    assert place.parent.name == "energy_linear"
     assert load_file(place / "model.safetensors")["embed.weight"].shape == (5, 16)
     assert len(pd.read_csv(place / "history.csv")) == 2
     chosen = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))
     assert (chosen["energy"], chosen["linear"]) == ({"frames": 16}, {"width": 5})
+    file = next((folder / "corpus").rglob("*.wav"))
+    assert "source" in done(run(folder, "scripts/trace_audio.py", "--run", str(place), things=[str(file)]))
 
 
 def test_they_are_shown_and_checked_like_the_others(folder):
     shown = done(run(folder, "train_refd.py", "--help"))
-    assert "lfcc, ssl, waveform, energy" in shown and "linear.width=8" in shown and "energy.frames=20" in shown
-    for word, complaint in {
+    assert all(words in shown for words in ("One of: lfcc, ssl, waveform, energy.", "linear.width=8", "energy.frames=20"))
+    wrong = {
         "frontend=enregy": "did you mean 'energy'?",
         "linear.width=0": "linear.width=0",
-        "linear.widht=3": "linear.width",
-    }.items():
-        refused = run(folder, "train_refd.py", word)
-        assert refused.returncode == 2 and complaint in refused.stderr and refused.stderr.count("\n") == 1
+        "linear.widht=3": "did you mean 'linear.width'?",
+    }
+    for word, complaint in wrong.items():
+        assert complaint in refusal(run(folder, "train_refd.py", word))
 
 
 def test_a_module_that_cannot_be_imported_is_one_line(folder):
-    refused = run(folder, "train_refd.py", parts="my_prats")
-    assert (
-        refused.returncode != 0
-        and refused.stderr.startswith("error: SOURCETRACING_PARTS names 'my_prats'")
-        and refused.stderr.count("\n") == 1
-    )
+    assert "SOURCETRACING_PARTS names 'my_prats'" in refusal(run(folder, "train_refd.py", parts="my_prats"))
