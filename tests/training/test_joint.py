@@ -26,11 +26,11 @@ SYSTEM += ["finetune.lr=1e-3", "train.batch_size=12", "train.epochs=3"]
 IN_DOUBLE_PRECISION = f"""
 import sys, runpy
 sys.path.insert(0, {str(ROOT)!r})
-from sourcetracing.features.rows import FeatureRows
+from sourcetracing.features import rows
 from sourcetracing.training import state
-build, batch = state.build_model, FeatureRows.batch
+build, batch = state.build_model, rows.FeatureRows.batch
 state.build_model = lambda *args: build(*args).double()
-FeatureRows.batch = lambda self, positions: (lambda x, y: (x.double(), y))(*batch(self, positions))
+rows.FeatureRows.batch = lambda self, positions: (lambda x, y: (x.double(), y))(*batch(self, positions))
 runpy.run_path({str(ROOT / "train_refd.py")!r}, run_name="__main__")
 """
 
