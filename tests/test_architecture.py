@@ -129,6 +129,21 @@ def plant(root: Path, files: dict[str, str]) -> None:
         file.write_text(text, encoding="utf-8")
 
 
+def test_every_module_is_reached_from_the_tests():
+    """By imports, or by the name of a part in a registry: a module that nobody reaches is dead, or has no test."""
+    modules, graph = modules_below(ROOT), graph_of(ROOT)
+    texts = [file.read_text(encoding="utf-8") for file in modules.values()]
+    parts = {module for module in modules if any(f".{module.rpartition('.')[2]}:" in text for text in texts)}
+    waiting = {name for file in (ROOT / "tests").rglob("*.py") for name in imports_of("tests", file)}
+    waiting = parts | {known for name in waiting for known in (name, name.rpartition(".")[0]) if known in modules}
+    reached: set[str] = set()
+    while waiting:
+        module = waiting.pop()
+        reached.add(module)
+        waiting |= graph[module] - reached
+    assert {module for module, file in modules.items() if file.name != "__init__.py"} - reached == set()
+
+
 def test_tests_mirror_the_packages():
     """Each folder of tests is a package or one of the named extras, and each package but the small ones has tests of its own."""
     folders = {str(path.parent.relative_to(ROOT / "tests")).replace("/", ".") for path in (ROOT / "tests").rglob("test_*.py")} - {"."}

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.metrics.classification import class_figures, confusion_matrix
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
-from sourcetracing.tracing.calibration import Calibration, calibration_sets, train_languages
+from sourcetracing.tracing.calibration import calibration_sets, train_languages
 from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.pictures import SET_WORDS
 from sourcetracing.tracing.system import TracingSystem

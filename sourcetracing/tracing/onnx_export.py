@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sourcetracing.errors import UserError
+from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 from sourcetracing.runtime.files import atomic_path
-from sourcetracing.tracing.calibration import Calibration
 from sourcetracing.tracing.system import TracingSystem
 
 OPSET = 18

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sourcetracing.errors import UserError
-from sourcetracing.tracing.calibration import Calibration
+from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.tracing.onnx_export import export_onnx
 from sourcetracing.tracing.system import TracingSystem, load_system
 from tests.support.tiny_ssl import save_tiny
