@@ -17,8 +17,9 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
-from sourcetracing.features.blocks import StoreJob, crop_samples, make_blocks
+from sourcetracing.features.blocks import StoreJob, crop_samples
 from sourcetracing.features.front_end import FrontEnd, build_front_end
+from sourcetracing.features.making import make_blocks
 from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepare_banks
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import INDEX_COLUMNS, MANIFEST, STORE_FORMAT, FeatureStore, StoreWriter, is_finished, only_writer
