@@ -108,8 +108,8 @@ def read_plan(name: str, settings: Settings) -> TablePlan:
     places = cells
     if shape[0] == "all_but_one":
         places = [(f"-{held_out_of(train, languages)}", _condition(train, test)) for train, test in cells]
-    title, prefix = words["title"], words.get("file_prefix", f"{name}_")
-    return TablePlan(name, title, tuple(cells), tuple(places), shape, words.get("tab", title), prefix)
+    words = {"tab": words["title"], "file_prefix": f"{name}_", **words}
+    return TablePlan(name, str(words["title"]), tuple(cells), tuple(places), shape, str(words["tab"]), str(words["file_prefix"]))
 
 
 def _condition(train_set: str, test_set: str) -> str:
@@ -120,31 +120,24 @@ def _check(words: dict, path: Path) -> None:
     if not set(REQUIRED_WORDS) <= set(words) <= {*REQUIRED_WORDS, *OPTIONAL_WORDS}:
         wanted = "the settings title, train_sets and test_sets are expected, and tab and file_prefix are possible"
         raise UserError(f"{path}: {wanted}; there are {', '.join(map(str, words))}")
-    if wrong := [word for word, value in words.items() if not isinstance(value, str)]:
-        raise UserError(f"{path}: {wrong[0]}={words[wrong[0]]!r}: text is expected")
-    if words["train_sets"] not in SHAPES:
-        raise UserError(f"{path}: train_sets={words['train_sets']!r}: must be one of {', '.join(SHAPES)}")
-    fitting = SHAPES[words["train_sets"]]
-    if words["test_sets"] not in fitting:
-        where = f"with train_sets={words['train_sets']} it must be one of {', '.join(fitting)}"
-        raise UserError(f"{path}: test_sets={words['test_sets']!r}: {where}")
+    train, test = words["train_sets"], words["test_sets"]
+    if train not in SHAPES:
+        raise UserError(f"{path}: train_sets={train!r}: must be one of {', '.join(SHAPES)}")
+    if test not in SHAPES[train]:
+        raise UserError(f"{path}: test_sets={test!r}: with train_sets={train} it must be one of {', '.join(SHAPES[train])}")
 
 
 def _train_sets(rule: str, settings: Settings) -> list[str]:
     languages = settings.corpus.languages
-    if rule == "languages":
-        return settings.experiment.train_sets or list(languages)
-    if rule == "families":
-        return _families(settings)
-    return [_others(languages, held_out) for held_out in languages]
+    if rule == "all_but_one":
+        return ["+".join(language for language in languages if language != held_out) for held_out in languages]
+    return _families(settings) if rule == "families" else settings.experiment.train_sets or list(languages)
 
 
 def _test_sets(rule: str, train_set: str, settings: Settings) -> list[str]:
     languages = settings.corpus.languages
-    if rule == "languages":
-        return settings.experiment.test_sets or list(languages)
-    if rule == "families":
-        return _families(settings)
+    if rule in ("languages", "families"):
+        return _families(settings) if rule == "families" else settings.experiment.test_sets or list(languages)
     held_out = held_out_of(train_set, languages)
     if rule == "seen_and_unseen":
         return [train_set, held_out]
@@ -153,13 +146,9 @@ def _test_sets(rule: str, train_set: str, settings: Settings) -> list[str]:
 
 
 def held_out_of(train_set: str, languages: Sequence[str]) -> str:
-    """The one language of the corpus that a training set of Table 5 lacks."""
+    """The one language of the corpus that a training set lacks where one is held out."""
     (held_out,) = set(languages) - set(languages_of(train_set))
     return held_out
-
-
-def _others(languages: Sequence[str], held_out: str) -> str:
-    return "+".join(language for language in languages if language != held_out)
 
 
 def family_of_languages(settings: Settings) -> dict[str, str]:
@@ -175,7 +164,6 @@ def family_of_languages(settings: Settings) -> dict[str, str]:
 
 def _families(settings: Settings) -> list[str]:
     """The families of a corpus, each as far as its languages are there; languages of no known family are left out."""
-    family_of, sets = family_of_languages(settings), {}
-    for family in dict.fromkeys(family_of.values()):
-        sets[family] = [language for language in settings.corpus.languages if family_of.get(language) == family]
-    return ["+".join(members) for members in sets.values() if members]
+    family_of, languages = family_of_languages(settings), settings.corpus.languages
+    families = [[language for language in languages if family_of.get(language) == family] for family in dict.fromkeys(family_of.values())]
+    return ["+".join(members) for members in families if members]
