@@ -1,6 +1,6 @@
 """08 - Turn stored scores into tables, figures and the report.
 
-Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv; for groups of speakers speakers/
+Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv; for Table 6 speakers/
 Writes  exp/<name>/tables/: for each of experiment.tables <table>.{csv,md,tex}, the published figures beside ours, <table>_means.csv and
         pictures; by language also <table>_per_class.csv, <table>_confusion.csv (of table4 without table4_); claims.csv, significance.csv,
         rank_stability.csv;   exp/<name>/report.html
