@@ -153,7 +153,7 @@ def held_out_of(train_set: str, languages: Sequence[str]) -> str:
 
 def family_of_languages(settings: Settings) -> dict[str, str]:
     """Language -> its family, family by family: of `experiment.families`, else of configs/families.yaml. Raises `UserError`."""
-    families = settings.experiment.families or read_yaml(FAMILIES_FILE)
+    families = settings.experiment.families or read_yaml(FAMILIES_FILE)["experiment"]["families"]
     found: dict[str, str] = {}
     for family, members in families.items():
         for language in members:
