@@ -25,7 +25,7 @@ from sourcetracing.detection.classifier.logistic import LinearModel, evaluate, f
 from sourcetracing.detection.classifier.mixing_solver import Corpus, MixingSolver
 from sourcetracing.detection.experiments.mixing import mixtures_of, start_of
 from sourcetracing.runtime.progress import bar
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
 
 CORPORA = {"ASV19": 0.19, "ODSS": 0.07, "FoR": 0.12, "TIMIT": 0.05, "MLAAD": 0.16, "ASV5": 0.22, "ASV21": 0.19}  # shares of the rows
 TESTS, TEST_ROWS, RANK = ("ITW", "AI4T"), 4000, 256

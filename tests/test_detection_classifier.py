@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sourcetracing.detection.classifier.logistic import LinearModel, eer_of_scores, evaluate, fit
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
 from sourcetracing.settings.reading import load_settings
 
 GOLDEN = Path(__file__).parent / "golden"

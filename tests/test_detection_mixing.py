@@ -21,7 +21,7 @@ from sourcetracing.detection.experiments.mixing import MixingPlan, mixing_result
 from sourcetracing.detection.experiments.mixing_tables import MixingResults, marginal_effects, ranked_table
 from sourcetracing.detection.experiments.selection import selection_mask
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
 from sourcetracing.settings.reading import load_settings
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from sourcetracing.detection.experiments.pruning import random_rows
 from sourcetracing.detection.experiments.pruning_cluster import CLOSEST, FURTHEST, find_clusters
 from sourcetracing.detection.experiments.pruning_margin import BOTH, NOISY, margin_steps, published_steps, refitted_steps
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = json.loads((GOLDEN / "ai4t_pruning.json").read_text())

@@ -12,7 +12,7 @@ import pytest
 from sourcetracing.detection.features.rawboost import convolutive, filter_sum, impulsive, limited, notch_filter, rawboost, stationary
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.detection_features import Rawboost
+from sourcetracing.settings.detection import Rawboost
 
 GOLDEN = Path(__file__).parent / "golden"
 FACTS = json.loads((GOLDEN / "rawboost.json").read_text())

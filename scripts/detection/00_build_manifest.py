@@ -11,7 +11,7 @@ Run     python scripts/detection/00_build_manifest.py configs/demo_detection.yam
 import _project_root  # noqa: F401
 
 from sourcetracing.detection.data.demo import READ_ME, make_demo
-from sourcetracing.detection.data.manifest import manifest_path
+from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest_building import build_manifest
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources
@@ -20,13 +20,14 @@ from sourcetracing.settings.reading import ConfigSources
 def main(config: ConfigSources) -> None:
     """Makes the demo where it is asked for, builds the manifest, prints counts and remarks."""
     settings = config.resolve()
-    print(f"00 manifest: {settings.detection.origin} -> {manifest_path(settings)}", flush=True)
+    path = DetectionLayout(settings).manifest
+    print(f"00 manifest: {settings.detection.origin} -> {path}", flush=True)
     if settings.detection.origin == "demo":
         print(f"demo: {READ_ME}made {make_demo(settings)} files", flush=True)
     built = build_manifest(settings)
     print(built.counts.to_string(index=False))
     print("".join(f"note: {line}\n" for line in built.notes), end="")
-    print(f"{'wrote' if built.is_new else 'unchanged:'} {manifest_path(settings)}")
+    print(f"{'wrote' if built.is_new else 'unchanged:'} {path}")
     print("next: python scripts/detection/01_extract_layers.py CONFIG.yaml")
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -32,6 +33,12 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes UTF-8 text to a file that is complete or absent."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_csv(table: Any, path: str | Path, **how: Any) -> None:
+    """Writes a pandas table without its row numbers to a CSV file that is complete or absent. how: of `to_csv`."""
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False, **how)
 
 
 def write_json(path: str | Path, value: object) -> None:

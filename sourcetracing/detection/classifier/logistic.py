@@ -15,7 +15,7 @@ import numpy as np
 from sourcetracing.detection.classifier.newton import Problem, Scaling, minimize, row_blocks, sigmoid
 from sourcetracing.errors import UserError
 from sourcetracing.metrics.classification import equal_error_rate
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
 
 Arrays = np.ndarray | Sequence[np.ndarray]
 

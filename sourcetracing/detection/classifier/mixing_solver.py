@@ -16,7 +16,7 @@ import numpy as np
 from sourcetracing.detection.classifier.logistic import LinearModel, check_rows, fit, problem_of
 from sourcetracing.detection.classifier.newton import Preconditioner, Scaling, minimize, row_blocks
 from sourcetracing.runtime.files import atomic_path
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
 
 _ROWS_AT_A_TIME = 256  # of a Hessian
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sourcetracing.audio.ffmpeg import run_pipe
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection_features import Codec
+from sourcetracing.settings.detection import Codec
 
 AAC_DELAY = 1024  # samples at any rate: the half window before its first frame, of which a raw AAC stream cannot tell
 _STREAMS = {"aac": "adts", "opus": "ogg"}  # need no seeking; Ogg tells the delay of Opus, and the decoder takes it off

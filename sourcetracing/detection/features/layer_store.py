@@ -23,7 +23,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import FEATURES, INDEX, MANIFEST, StoreWriter, is_finished, write_block
 from sourcetracing.runtime.files import digest_of_json
-from sourcetracing.settings.detection_features import COPIES
+from sourcetracing.settings.detection import COPIES
 from sourcetracing.settings.schema import Settings
 
 LAYER_STORE_FORMAT = 1  # raise it when features change for the same settings and audio
