@@ -68,11 +68,6 @@ class MixingSolver:
                 with atomic_path(self._path(name)) as partial:
                     np.save(partial, self._hessian(corpus, model))
 
-    def forget(self) -> None:
-        """Deletes what `share` wrote."""
-        for name in self.corpora:
-            self._path(name).unlink(missing_ok=True)
-
     def _hessian(self, corpus: Corpus, model: LinearModel) -> np.ndarray:
         """Float32, without penalty."""
         problem = problem_of(corpus.blocks, corpus.labels, [None] * len(corpus.blocks), self.scaling, self.settings)

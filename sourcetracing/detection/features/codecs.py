@@ -1,4 +1,4 @@
-"""Through a lossy codec and back, in memory: AAC and Opus by ffmpeg (spec 4.5; D57).
+"""Through a lossy codec and back, in memory: AAC and Opus by ffmpeg (D57).
 
 The published code always asks for 320 kb/s AAC and 128 kb/s of ffmpeg's experimental Opus encoder, which hardly change a thing, and leaves
 the encoder's delay in: configs/as_published/published_ai4t_features.yaml has those bitrates.

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,14 +24,15 @@ import pandas as pd
 import torch
 
 from sourcetracing.audio.reading import BadAudio, load_utterance
-from sourcetracing.detection.data.groups import baseline_train_sets, named_sets, train_sets, used_subsets
-from sourcetracing.detection.data.manifest import BUILD_COMMAND, audio_path, load_manifest, manifest_path
+from sourcetracing.detection.data.groups import BASELINE_TRAIN, MIXED, PRUNED, TRAIN, used_subsets
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.data.manifest import BUILD_COMMAND, audio_path, load_manifest
 from sourcetracing.detection.features.codecs import codec_copy
 from sourcetracing.detection.features.layer_front_end import build_layer_means
-from sourcetracing.detection.features.layer_store import files_digest, finish_layers, layer_folder, layer_recipe, layers_of
+from sourcetracing.detection.features.layer_store import LayerStore, files_digest, layer_folder, layer_recipe, layers_of
 from sourcetracing.detection.features.rawboost import rawboost
 from sourcetracing.errors import UserError
-from sourcetracing.features.store import StoreWriter, is_finished, only_writer, write_block
+from sourcetracing.features.store import StoreWriter, is_finished, library_versions, only_writer, write_block
 from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory, one_thread_each
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar, say
@@ -44,17 +44,13 @@ if TYPE_CHECKING:
     from sourcetracing.models.frontends.lfcc_means import LfccMeans, Sound
 
 CPU_BATCH_SECONDS, GPU_BATCH_SECONDS = 10.0, 320.0
-LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
 
 
 def wanted_stores(settings: Settings) -> list[tuple[str, str]]:
     """(subset, copy) of every store that the settings ask for: augmented copies only of subsets that something is trained on."""
-    mixed = named_sets(settings, settings.mixing.train_sets, "mixing.train_sets")
-    pruned = named_sets(settings, settings.pruning.train, "pruning.train")
-    training = (train_sets(settings), baseline_train_sets(settings), mixed, pruned)
-    trained = {subset for sets in training for subsets in sets.values() for subset in subsets}
+    trained = used_subsets(settings, TRAIN, BASELINE_TRAIN, MIXED, PRUNED)
     copies = dict.fromkeys(settings.layer_features.copies)
-    return [(subset, copy) for copy in copies for subset in used_subsets(settings) if copy == "clean" or subset in trained]
+    return [(subset, copy) for copy in copies for subset in (used_subsets(settings) if copy == "clean" else trained)]
 
 
 def extract_layers(settings: Settings) -> list[Path]:
@@ -63,7 +59,7 @@ def extract_layers(settings: Settings) -> list[Path]:
     for subset, copy in wanted_stores(settings):
         rows = manifest[manifest["corpus"] == subset].reset_index(drop=True)
         if rows.empty:
-            raise UserError(f"{manifest_path(settings)} lists no file of {subset}. Run: {BUILD_COMMAND}")
+            raise UserError(f"{DetectionLayout(settings).manifest} lists no file of {subset}. Run: {BUILD_COMMAND}")
         folder = layer_folder(settings, subset, copy, files_digest(rows))
         folders.append(folder)
         if is_finished(folder):
@@ -222,7 +218,8 @@ def _fill_store(extractor: Extractor, rows: pd.DataFrame, copy: str, folder: Pat
             per_minute = made_hours / (time.perf_counter() - started) * 60
             progress.set_postfix_str(f"{made_hours:.2f} h of sound, {per_minute:.2f} h/min", refresh=False)
             progress.update(len(batch.places))
-    finish_layers(writer, network.layers, rows, _facts(extractor, rows, copy, made_hours, time.perf_counter() - started))
+    facts = _facts(extractor, rows, copy, made_hours, time.perf_counter() - started)
+    writer.finish(rows, facts, columns=LayerStore.text_columns)
 
 
 def _written(writer: StoreWriter, encoded: Iterator[tuple[Batch, np.ndarray]]) -> Iterator[Batch]:
@@ -242,18 +239,15 @@ def _facts(extractor: Extractor, rows: pd.DataFrame, copy: str, hours: float, se
     """What store.json tells beside the shape."""
     settings, network = extractor.settings, extractor.network
     commit = getattr(getattr(network, "encoder", None), "commit", "")
-    extraction = {
-        "device": network.device.type,
-        "batch_seconds": extractor.batch_seconds,
-        "hours_of_sound": float(hours),
-        "seconds": seconds,
-    }
+    extraction = {"device": network.device.type, "batch_seconds": extractor.batch_seconds}
+    extraction |= {"hours_of_sound": float(hours), "seconds": seconds}
     return {
+        "layers": [int(layer) for layer in network.layers],
         "corpus": rows["corpus"].iloc[0],
         "copy": copy,
         "recipe": layer_recipe(settings, copy),
         "files": files_digest(rows),
         **({"checkpoint_commit": commit} if commit else {}),
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": library_versions(),
         "extraction": extraction,
     }

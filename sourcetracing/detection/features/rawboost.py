@@ -1,4 +1,4 @@
-"""RawBoost: raw-waveform augmentation by convolutive, impulsive and stationary noise (Tak et al. 2022, arXiv:2111.04433; spec 4.4).
+"""RawBoost: raw-waveform augmentation by convolutive, impulsive and stationary noise (Tak et al. 2022, arXiv:2111.04433; D58).
 
 Written from the maths. The same draws give what the published code gives, sample for sample: tests/golden/rawboost.
 """
