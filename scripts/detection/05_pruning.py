@@ -9,7 +9,7 @@ Run     python scripts/detection/05_pruning.py configs/demo_detection.yaml
 
 import _project_root  # noqa: F401
 
-from sourcetracing.detection.experiments.pruning_tables import run_pruning
+from sourcetracing.detection.experiments.pruning import run_pruning
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources
 

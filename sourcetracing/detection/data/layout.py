@@ -7,6 +7,8 @@ from pathlib import Path
 from sourcetracing.layout import Layout
 from sourcetracing.settings.schema import Settings
 
+LISTS_RECORD = "finished.json"  # of a folder of lists of kept files: which there are; written last
+
 
 class DetectionLayout:
     """The files of exp/<name>/detection/."""
