@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sourcetracing.detection.classifier.logistic import LinearModel, evaluate, fit
+from sourcetracing.detection.classifier.logistic import LinearModel, eer_of_scores, fit
 from sourcetracing.detection.classifier.mixing_solver import Corpus, MixingSolver
 from sourcetracing.detection.experiments.mixing import mixtures_of, start_of
 from sourcetracing.runtime.progress import bar
@@ -81,7 +81,7 @@ def timed(corpora: dict[str, Corpus], mixture: tuple, settings: Logreg) -> tuple
 
 def eers(model: LinearModel, tests: dict[str, Corpus]) -> list[float]:
     """EER in percent on each test set."""
-    return [100 * evaluate(model, corpus.blocks[0], corpus.labels[0], Logreg())[0] for corpus in tests.values()]
+    return [100 * eer_of_scores(corpus.labels[0], model.scores(corpus.blocks[0]), Logreg())[0] for corpus in tests.values()]
 
 
 def main() -> None:
