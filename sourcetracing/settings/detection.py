@@ -23,7 +23,6 @@ SETS = {
     "ITW": ["itw"],
     "AI4T": ["ai4trust"],
 }
-_CORPORA = "sourcetracing.detection.data.corpora"
 
 
 @dataclass(frozen=True)
@@ -37,29 +36,24 @@ class CorpusEntry(Entry):
     subsets: dict[str, str] = field(default_factory=dict)
 
 
+def _entry(reader: str, root: str, **subsets: str) -> CorpusEntry:
+    return CorpusEntry(f"sourcetracing.detection.data.corpora.{reader}", None, root, subsets)
+
+
+_ASV19 = {f"asv19_{part}": f"ASVspoof2019_LA_{part}/flac/{{id}}.flac" for part in ("train", "dev", "eval")}
 CORPORA = Registry(
     "corpus for detection",
     {
-        "asv19": CorpusEntry(
-            f"{_CORPORA}.asvspoof:read_asv19",
-            root="data/ASVspoof2019/LA",
-            subsets={f"asv19_{part}": f"ASVspoof2019_LA_{part}/flac/{{id}}.flac" for part in ("train", "dev", "eval")},
-        ),
-        "asv21": CorpusEntry(
-            f"{_CORPORA}.asvspoof:read_asv21", root="data/ASVspoof2021", subsets={"asv21": "ASVspoof2021_DF_eval/flac/{id}.flac"}
-        ),
-        "asv5": CorpusEntry(
-            f"{_CORPORA}.asvspoof:read_asv5",
-            root="data/ASVspoof5",
-            subsets={"asv5_train": "flac_T/{id}.flac", "asv5_dev": "flac_D/{id}.flac"},
-        ),
-        "for": CorpusEntry(f"{_CORPORA}.folders:read_fake_or_real", root="data/FoR", subsets={"for": "for-norm/{id}"}),
-        "itw": CorpusEntry(f"{_CORPORA}.listed:read_in_the_wild", root="data/release_in_the_wild", subsets={"itw": "{id}"}),
-        "mailabs": CorpusEntry(f"{_CORPORA}.mlaad:read_mailabs", root="data/M-AILABS", subsets={"mailabs": "{id}"}),
-        "mlaad": CorpusEntry(f"{_CORPORA}.mlaad:read_mlaad", root="data/MLAADv5", subsets={"mlaad": "{id}"}),
-        "odss": CorpusEntry(f"{_CORPORA}.folders:read_odss", root="data/ODSS", subsets={"odss": "{id}"}),
-        "timit": CorpusEntry(f"{_CORPORA}.folders:read_timit", root="data/TIMIT-TTS", subsets={"timit": "CLEAN/{id}"}),
-        "ai4trust": CorpusEntry(f"{_CORPORA}.listed:read_ai4trust", root="data/AI4T", subsets={"ai4trust": "{name}"}),
+        "asv19": _entry("asvspoof:read_asv19", "data/ASVspoof2019/LA", **_ASV19),
+        "asv21": _entry("asvspoof:read_asv21", "data/ASVspoof2021", asv21="ASVspoof2021_DF_eval/flac/{id}.flac"),
+        "asv5": _entry("asvspoof:read_asv5", "data/ASVspoof5", asv5_train="flac_T/{id}.flac", asv5_dev="flac_D/{id}.flac"),
+        "for": _entry("folders:read_fake_or_real", "data/FoR", **{"for": "for-norm/{id}"}),
+        "itw": _entry("listed:read_in_the_wild", "data/release_in_the_wild", itw="{id}"),
+        "mailabs": _entry("mlaad:read_mailabs", "data/M-AILABS", mailabs="{id}"),
+        "mlaad": _entry("mlaad:read_mlaad", "data/MLAADv5", mlaad="{id}"),
+        "odss": _entry("folders:read_odss", "data/ODSS", odss="{id}"),
+        "timit": _entry("folders:read_timit", "data/TIMIT-TTS", timit="CLEAN/{id}"),
+        "ai4trust": _entry("listed:read_ai4trust", "data/AI4T", ai4trust="{name}"),
     },
 )
 

@@ -60,6 +60,11 @@ def fit(blocks: Arrays, labels: Arrays, settings: Logreg, start: LinearModel | N
     return LinearModel(*problem.in_feature_space(solution.unknowns), solution.steps)
 
 
+def fit_recipe(settings: Logreg) -> dict[str, object]:
+    """The settings that a fitted classifier depends on."""
+    return {name: getattr(settings, name) for name in ("c", "solver", "tolerance", "max_iterations", "standardize")}
+
+
 def problem_of(arrays: list, labels: list, weights: list, scaling: Scaling, settings: Logreg) -> Problem:
     """The loss of a training set. The penalty lies on the weights of features as they are, or of standardised ones (logreg.standardize)."""
     penalty = np.full(len(scaling.scale), 1 / settings.c) / (1 if settings.standardize else scaling.scale**2)

@@ -28,10 +28,6 @@ class Corpus:
     blocks: Sequence[np.ndarray]
     labels: Sequence[np.ndarray]
 
-    @property
-    def num_rows(self) -> int:
-        return sum(map(len, self.blocks))
-
 
 class MixingSolver:
     """Fits mixtures of corpora. folder: for what they share, about 4 D^2 bytes per corpus; made when first needed, found again later."""

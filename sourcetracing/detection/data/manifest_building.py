@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.audio.reading import check_file
+from sourcetracing.audio.reading import NUM_NAMED, check_file, name_problems
 from sourcetracing.detection.data import corpora
 from sourcetracing.detection.data.groups import used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
@@ -25,7 +25,6 @@ from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
 
 BLOCK_FILES = 2000  # checked and made durable at a time
-NUM_NAMED = 3
 STAND_IN_NOTE = "bona fide is played by synthetic speech: numbers mean nothing about real speech"
 
 
@@ -102,9 +101,8 @@ def _unique(rows: pd.DataFrame, subset: str, keep: bool) -> tuple[pd.DataFrame, 
     if (labels > 1).any():
         raise UserError(f"{subset}: {labels.idxmax()} is listed as {BONAFIDE} and as {SPOOF}")
     again = rows.duplicated("path")
-    notes = (
-        [f"{subset}: {again.sum()} rows repeat a file, {'kept' if keep else 'dropped'} (detection.keep_duplicates)"] if again.any() else []
-    )
+    done = "kept" if keep else "dropped"
+    notes = [f"{subset}: {again.sum()} rows repeat a file, {done} (detection.keep_duplicates)"] if again.any() else []
     rows = rows if keep else rows[~again].reset_index(drop=True)
     shared = rows.groupby("id")["path"].transform("nunique") > 1  # x.wav and x.mp3
     ids = rows["id"].where(~shared, rows["path"])
@@ -157,16 +155,8 @@ def _check(rows: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, int]:
     facts = pd.concat(_check_blocks(rows, settings), ignore_index=True).set_axis(rows.index)
     rows = rows.assign(duration_s=facts["duration_s"], digest=facts["digest"])
     bad = facts["reason"] != ""
-    listing = DetectionLayout(settings).bad_audio
-    if not bad.any():
-        listing.unlink(missing_ok=True)
-        return rows, 0
     problems = pd.DataFrame({"file_id": rows["file_id"], "path": rows["full_path"], "reason": facts["reason"]})[bad]
-    write_csv(problems, listing)
-    if settings.audio.on_bad_audio == "fail":
-        named = "; ".join(f"{row.path}: {row.reason}" for row in problems.head(NUM_NAMED).itertuples())
-        where = f"{len(problems)} of {len(rows)} audio files cannot be used: {named}. Full list: {listing}"
-        raise UserError(f"{where}. Mend them, or leave them out with audio.on_bad_audio=skip")
+    name_problems(problems, len(rows), DetectionLayout(settings).bad_audio, settings.audio)
     return rows[~bad].reset_index(drop=True), len(problems)
 
 

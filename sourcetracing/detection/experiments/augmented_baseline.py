@@ -10,23 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.classifier.logistic import LinearModel, fit
+from sourcetracing.detection.classifier.logistic import LinearModel, fit, fit_recipe
 from sourcetracing.detection.data.groups import BASELINE_TRAIN, baseline_sets, named_sets, test_sets
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.experiments.layer_sweep import working_layer
-from sourcetracing.detection.experiments.scoring import (
-    ALL,
-    MEAN,
-    REPORT,
-    ScoreFile,
-    classifier_recipe,
-    eers_by_part,
-    markdown_table,
-    masks_of,
-    percent,
-    scores_of,
-    text_table,
-)
+from sourcetracing.detection.experiments.scoring import ALL, MEAN, REPORT, ScoreFile, eers_by_part, masks_of, scores_of
+from sourcetracing.detection.experiments.text_tables import markdown_table, percent, text_table
 from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets, scratch_folder, stores_record
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_text
@@ -63,7 +52,7 @@ class AugmentedBaseline:
     def scores(self, training: str) -> ScoreFile:
         """Scores of the classifier of a training on all test sets."""
         stores = {copy: stores_record(sets) for copy, sets in self.copies.items()}
-        rest = {"layer": self.layer, "logreg": classifier_recipe(self.settings), "seed": self.settings.seed}
+        rest = {"layer": self.layer, "logreg": fit_recipe(self.settings.logreg), "seed": self.settings.seed}
         recipe = {"training": training, "stores": stores, "tested": stores_record(self.tested), **rest}
         return ScoreFile(DetectionLayout(self.settings).scores(EXPERIMENT, training.replace(" ", "")), recipe)
 

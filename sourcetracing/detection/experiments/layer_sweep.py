@@ -11,24 +11,12 @@ import json
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.classifier.logistic import eer_of_scores, fit
+from sourcetracing.detection.classifier.logistic import eer_of_scores, fit, fit_recipe
 from sourcetracing.detection.data.groups import BASELINE_TRAIN, baseline_sets, named_sets, test_sets
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.experiments.published import note_of, origin_lines, published_layer_eer, published_layers
-from sourcetracing.detection.experiments.scoring import (
-    ALL,
-    MEAN,
-    REPORT,
-    SELECTION,
-    ScoreFile,
-    classifier_recipe,
-    eers_by_part,
-    markdown_table,
-    masks_of,
-    percent,
-    scores_of,
-    text_table,
-)
+from sourcetracing.detection.experiments.scoring import ALL, MEAN, REPORT, SELECTION, ScoreFile, eers_by_part, masks_of, scores_of
+from sourcetracing.detection.experiments.text_tables import markdown_table, percent, text_table
 from sourcetracing.detection.features.feature_sets import check_apart, common_layers, open_sets, scratch_folder, stores_record
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_json, write_text
@@ -71,7 +59,7 @@ class LayerSweep:
     def scores(self, layer: int) -> ScoreFile:
         """Scores of a layer's classifier on all test sets."""
         stores = {"train": stores_record(self.training), "tested": stores_record(self.tested)}
-        recipe = {**stores, "logreg": classifier_recipe(self.settings), "layer": layer}
+        recipe = {**stores, "logreg": fit_recipe(self.settings.logreg), "layer": layer}
         return ScoreFile(DetectionLayout(self.settings).scores(EXPERIMENT, f"layer_{layer:02d}"), recipe)
 
 

@@ -16,27 +16,14 @@ from shutil import rmtree
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.classifier.logistic import load_model, save_model
+from sourcetracing.detection.classifier.logistic import fit_recipe, load_model, save_model
 from sourcetracing.detection.classifier.mixing_solver import Corpus, MixingSolver
 from sourcetracing.detection.data.groups import MIXED, test_sets, training_sets
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.experiments.layer_sweep import working_layer
 from sourcetracing.detection.experiments.published import note_of, origin_lines, published_mixture
-from sourcetracing.detection.experiments.scoring import (
-    ALL,
-    MEAN,
-    PARTS,
-    REPORT,
-    SELECTION,
-    ScoreFile,
-    classifier_recipe,
-    eers_by_part,
-    markdown_table,
-    masks_of,
-    percent,
-    scores_of,
-    text_table,
-)
+from sourcetracing.detection.experiments.scoring import ALL, MEAN, PARTS, REPORT, SELECTION, ScoreFile, eers_by_part, masks_of, scores_of
+from sourcetracing.detection.experiments.text_tables import markdown_table, percent, text_table
 from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets, stores_record
 from sourcetracing.runtime.files import digest_of_json, write_text
 from sourcetracing.runtime.progress import bar
@@ -77,7 +64,7 @@ class MixingPlan:
     def scores(self, mixture: Mixture) -> ScoreFile:
         """Scores of a mixture's classifier on the real-life sets; their recipe is that of the model too."""
         trained, tested = stores_record([self.training[name] for name in mixture]), stores_record(self.tested)
-        recipe = {"trained": trained, "tested": tested, "layer": self.layer, "logreg": classifier_recipe(self.settings)}
+        recipe = {"trained": trained, "tested": tested, "layer": self.layer, "logreg": fit_recipe(self.settings.logreg)}
         return ScoreFile(DetectionLayout(self.settings).scores(EXPERIMENT, "+".join(mixture)), recipe)
 
     def is_finished(self, mixture: Mixture) -> bool:

@@ -20,37 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.classifier.logistic import LinearModel, fit, load_model, save_model
+from sourcetracing.detection.classifier.logistic import LinearModel, fit, fit_recipe, load_model, save_model
 from sourcetracing.detection.data.groups import PRUNED, test_sets, training_sets
 from sourcetracing.detection.data.layout import LISTS_RECORD, DetectionLayout, ListFolder
 from sourcetracing.detection.data.manifest import BONAFIDE
+from sourcetracing.detection.experiments import pruning_strategies as strategies
 from sourcetracing.detection.experiments.layer_sweep import working_layer
-from sourcetracing.detection.experiments.pruning_strategies import (
-    BOTH,
-    CLOSEST,
-    FURTHEST,
-    NOISY,
-    RANDOM,
-    Step,
-    find_clusters,
-    margin_steps,
-    name_of,
-    published_steps,
-    random_rows,
-    refitted_steps,
-)
-from sourcetracing.detection.experiments.scoring import (
-    ALL,
-    MEAN,
-    PARTS,
-    REPORT,
-    SELECTION,
-    ScoreFile,
-    classifier_recipe,
-    eers_by_part,
-    markdown_table,
-    masks_of,
-)
+from sourcetracing.detection.experiments.scoring import ALL, MEAN, PARTS, REPORT, SELECTION, ScoreFile, eers_by_part, masks_of
+from sourcetracing.detection.experiments.text_tables import markdown_table
 from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets
 from sourcetracing.detection.features.file_pool import FilePool, open_pool
 from sourcetracing.errors import UserError
@@ -106,7 +83,7 @@ class PruningPlan:
         stores = {subset: identity for one in [*self.sets, *self.tested] for subset, identity in identities(one).items()}
         sets, tested = ({one.name: list(one.stores) for one in found} for found in (self.sets, self.tested))
         shape = {"sets": sets, "test": tested, "layer": self.layer, "options": options}
-        return {**shape, "logreg": classifier_recipe(self.settings), "stores": stores}
+        return {**shape, "logreg": fit_recipe(self.settings.logreg), "stores": stores}
 
 
 def make_lists(plan: PruningPlan) -> None:
@@ -161,16 +138,16 @@ def _kept_lists(judge: Judge, pool: FilePool, plan: PruningPlan) -> Iterator[Kep
     yield KeptList(EVERYTHING, EVERYTHING, "all", None, np.arange(num_files), _none())
     margins = judge.margins()
     clusters = []
-    if {CLOSEST, FURTHEST} & set(wanted.strategies):
-        clusters = find_clusters(pool.take, pool.labels, pool.files["dataset"].to_numpy(), [one.name for one in plan.sets])
+    if {strategies.CLOSEST, strategies.FURTHEST} & set(wanted.strategies):
+        clusters = strategies.find_clusters(pool.take, pool.labels, pool.files["dataset"].to_numpy(), [one.name for one in plan.sets])
     centroids = pool.add([one.mean for one in clusters], [one.label for one in clusters]) if wanted.add_centroid and clusters else _none()
     for strategy in wanted.strategies:
-        if strategy == RANDOM:
+        if strategy == strategies.RANDOM:
             yield from _random_lists(num_files, wanted.fractions, wanted.seeds)
-        elif strategy in (CLOSEST, FURTHEST):
+        elif strategy in (strategies.CLOSEST, strategies.FURTHEST):
             for fraction in sorted(wanted.fractions):
                 rows = np.sort(np.concatenate([one.kept(fraction, strategy) for one in clusters]))
-                yield KeptList(f"{strategy}_{name_of(fraction)}", strategy, name_of(fraction), None, rows, centroids)
+                yield KeptList(f"{strategy}_{strategies.name_of(fraction)}", strategy, strategies.name_of(fraction), None, rows, centroids)
         else:
             for step in _margin_steps(judge, margins, strategy, plan.settings):
                 yield KeptList(f"{strategy}_{step.name}", strategy, step.name, None, step.kept, _none())
@@ -179,25 +156,25 @@ def _kept_lists(judge: Judge, pool: FilePool, plan: PruningPlan) -> Iterator[Kep
 def _random_lists(num_files: int, fractions: list[float], seeds: list[int]) -> Iterator[KeptList]:
     for fraction in sorted(fractions):
         for seed in seeds:
-            rows, step = np.sort(random_rows(num_files, fraction, seed)), name_of(fraction)
-            yield KeptList(f"{RANDOM}_{step}_seed{seed}", RANDOM, step, seed, rows, _none())
+            rows, step = np.sort(strategies.random_rows(num_files, fraction, seed)), strategies.name_of(fraction)
+            yield KeptList(f"{strategies.RANDOM}_{step}_seed{seed}", strategies.RANDOM, step, seed, rows, _none())
 
 
-def _margin_steps(judge: Judge, margins: np.ndarray, strategy: str, settings: Settings) -> Iterator[Step]:
+def _margin_steps(judge: Judge, margins: np.ndarray, strategy: str, settings: Settings) -> Iterator[strategies.Step]:
     wanted = settings.pruning
     if wanted.int_percent:
-        yield from published_steps(margins, strategy)
+        yield from strategies.published_steps(margins, strategy)
     elif wanted.refit_margins:
         judge.model = judge.everything
-        yield from refitted_steps(judge.margins, len(margins), strategy, wanted.fractions)
+        yield from strategies.refitted_steps(judge.margins, len(margins), strategy, wanted.fractions)
     else:
-        yield from margin_steps(margins, strategy, wanted.fractions)
+        yield from strategies.margin_steps(margins, strategy, wanted.fractions)
 
 
 def _count(settings: Settings) -> int:
     wanted = settings.pruning
-    count = {RANDOM: len(wanted.fractions) * len(wanted.seeds)}
-    count |= dict.fromkeys((NOISY, BOTH), 10 if wanted.int_percent else len(wanted.fractions))
+    count = {strategies.RANDOM: len(wanted.fractions) * len(wanted.seeds)}
+    count |= dict.fromkeys((strategies.NOISY, strategies.BOTH), 10 if wanted.int_percent else len(wanted.fractions))
     return 1 + sum(count.get(strategy, len(wanted.fractions)) for strategy in wanted.strategies)
 
 
@@ -289,7 +266,7 @@ def summary(choices: pd.DataFrame) -> str:
 
 
 def _described(row: pd.Series) -> str:
-    return f"{row['list']}, {row['percent_kept']:.1f} % kept" + (", mean over seeds" if row["strategy"] == RANDOM else "")
+    return f"{row['list']}, {row['percent_kept']:.1f} % kept" + (", mean over seeds" if row["strategy"] == strategies.RANDOM else "")
 
 
 def _texts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ experiments chose on the same files that they report; their way is shown beside 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,6 @@ ALL, SELECTION, REPORT = "all", "selection", "report"
 PARTS = (ALL, SELECTION, REPORT)
 MEAN = "MEAN"
 _RECIPE = b"recipe"
-
-
-def classifier_recipe(settings: Settings) -> dict:
-    """The settings that a fitted classifier depends on."""
-    recipe = asdict(settings.logreg)
-    return {name: recipe[name] for name in ("c", "solver", "tolerance", "max_iterations", "standardize")}
 
 
 @dataclass(frozen=True)
@@ -136,21 +130,3 @@ def _choose_groups(settings: Settings, corpus: str, sizes: pd.Series) -> set[str
             chosen.add(group)
             count += sizes[group]
     return chosen
-
-
-def markdown_table(cells: pd.DataFrame) -> list[str]:
-    """Lines of a Markdown table of texts, the first column to the left, the others to the right."""
-    lines = [list(cells), ["---", *["---:"] * (cells.shape[1] - 1)], *cells.astype(str).to_numpy().tolist()]
-    return [f"| {' | '.join(line)} |" for line in lines]
-
-
-def text_table(cells: pd.DataFrame) -> list[str]:
-    """Lines of a table for the terminal, likewise."""
-    lines = [list(cells), *cells.astype(str).to_numpy().tolist()]
-    first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
-    return ["  ".join(["", line[0].ljust(first), *map(str.rjust, line[1:], others)]) for line in lines]
-
-
-def percent(eer: float) -> str:
-    """A fraction as percent with two decimals; – for nan."""
-    return "–" if np.isnan(eer) else f"{100 * eer:.2f}"

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,15 +28,17 @@ from sourcetracing.detection.data.groups import BASELINE_TRAIN, MIXED, PRUNED, T
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BUILD_COMMAND, audio_path, load_manifest
 from sourcetracing.detection.features.codecs import codec_copy
-from sourcetracing.detection.features.layer_front_end import build_layer_means
 from sourcetracing.detection.features.layer_store import LayerStore, files_digest, layer_folder, layer_recipe, layers_of
 from sourcetracing.detection.features.rawboost import rawboost
 from sourcetracing.errors import UserError
+from sourcetracing.features.front_end import convert_once
+from sourcetracing.features.ssl_front_end import load_ssl
 from sourcetracing.features.store import StoreWriter, is_finished, library_versions, only_writer, write_block
 from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory, one_thread_each
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar, say
 from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.frontends import FRONTENDS
 from sourcetracing.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -72,6 +74,37 @@ def extract_layers(settings: Settings) -> list[Path]:
             if not is_finished(folder):
                 _fill_store(extractors[network], rows, copy, folder)
     return folders
+
+
+def build_layer_means(settings: Settings, copy: str) -> LayerMeans | LfccMeans:
+    """The network, on the device of the settings. Raises `UserError`: no such model, wrong weights, a layer that does not exist."""
+    return _lfcc_means(settings) if settings.layer_features.kind == "lfcc" else _encoder_means(settings, copy)
+
+
+def _lfcc_means(settings: Settings) -> LfccMeans:
+    from sourcetracing.models.frontends.lfcc_means import LfccMeans
+
+    wanted = settings.layer_features
+    if set(wanted.layers + wanted.copy_layers) - {0}:
+        raise UserError(f"layer_features.layers={wanted.layers}: LFCCs are one layer, number 0")
+    lfcc = FRONTENDS["lfcc"].load()(sample_rate=settings.audio.sample_rate, **vars(settings.lfcc)).eval()
+    return LfccMeans(lfcc, settings.lfcc.n_lfcc, deviation=wanted.lfcc_deviation)
+
+
+def _encoder_means(settings: Settings, copy: str) -> LayerMeans:
+    from sourcetracing.models.frontends.layer_means import LayerMeans  # transformers takes seconds to import
+
+    layers, published = layers_of(settings, copy), settings.layer_features.published_norm
+    encoder = load_ssl(replace(settings, ssl=replace(settings.ssl, layer="last", mode="frozen")))
+    # Published (D60): augmented copies come from an encoder that is cut at its last layer, plain ones from the whole encoder.
+    whole = not layers or max(layers) == len(encoder.blocks)
+    try:
+        network = LayerMeans(encoder, layers, norm_last=published and (copy != "clean" or whole))
+    except ValueError as error:
+        raise UserError(f"layer_features.layers of ssl.model={settings.ssl.model}: {error}") from None
+    if isinstance(autocast(network.device, settings.compute.precision), torch.autocast):
+        convert_once(encoder.network)
+    return network.eval()
 
 
 @dataclass

@@ -16,7 +16,8 @@ from sourcetracing.detection.data.groups import test_sets
 from sourcetracing.detection.data.layout import DetectionLayout, ListFolder
 from sourcetracing.detection.data.manifest import load_manifest
 from sourcetracing.detection.experiments.published import ORIGIN_NOTE
-from sourcetracing.detection.experiments.scoring import ALL, MEAN, REPORT, SELECTION, eers_by_part, masks_of, part_masks, percent
+from sourcetracing.detection.experiments.scoring import ALL, MEAN, REPORT, SELECTION, eers_by_part, masks_of, part_masks
+from sourcetracing.detection.experiments.text_tables import percent
 from sourcetracing.detection.report import sections
 from sourcetracing.errors import UserError
 from sourcetracing.report.page import commit_of, notes_box, settings_section, write_page
