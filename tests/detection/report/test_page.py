@@ -22,7 +22,7 @@ from tests.support.detection import detection_settings, make_detection
 from tests.support.web_pages import CHROMIUM, Page, browser_width
 
 WORDS = ["logreg.layer=sweep", "pruning.fractions=[0.3,0.6]", "pruning.seeds=[1,2]", "detection.origin=demo"]
-TITLES = ["Choices", "ConfigSources", "Mixtures", "Pruning", "Augmentation", "Scores", "Corpora", "How to read", "Settings"]
+TITLES = ["Choices", "Layers", "Mixtures", "Pruning", "Augmentation", "Scores", "Corpora", "How to read", "Settings"]
 
 
 @pytest.fixture(scope="module")
