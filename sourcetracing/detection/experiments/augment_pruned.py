@@ -35,12 +35,11 @@ from sourcetracing.detection.features.feature_sets import open_sets
 from sourcetracing.detection.features.file_pool import open_pool
 from sourcetracing.detection.features.layer_store import LayerStore
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import digest_of_json, write_csv, write_json
+from sourcetracing.runtime.files import digest_of_json, write_csv, write_frame, write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import write_frame
 
 PARTS = ("codec", "rawboost", "clean")  # in the order of pruning.augment_shares
 PRUNE_COMMAND = "python scripts/detection/05_pruning.py CONFIG.yaml"

@@ -18,11 +18,10 @@ from sourcetracing.detection.experiments.scoring import ALL, MEAN, REPORT, Score
 from sourcetracing.detection.experiments.text_tables import markdown_table, percent, text_table
 from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets, scratch_folder, stores_record
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import write_text
+from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import write_frame
 
 EXPERIMENT = "augmented_baseline"
 CLEAN, RAWBOOST, CODEC = "clean", "rawboost", "codec"

@@ -19,10 +19,9 @@ from sourcetracing.detection.experiments.scoring import ALL, MEAN, REPORT, SELEC
 from sourcetracing.detection.experiments.text_tables import markdown_table, percent, text_table
 from sourcetracing.detection.features.feature_sets import check_apart, common_layers, open_sets, scratch_folder, stores_record
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import write_json, write_text
+from sourcetracing.runtime.files import write_frame, write_json, write_text
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import write_frame
 
 EXPERIMENT = "layer_sweep"
 AVG_ID, AVG_OOD, AVG_ALL, POOLED = "AVG_ID", "AVG_OOD", "AVG_ALL", "ALL"

@@ -25,10 +25,9 @@ from sourcetracing.detection.experiments.published import note_of, origin_lines,
 from sourcetracing.detection.experiments.scoring import ALL, MEAN, PARTS, REPORT, SELECTION, ScoreFile, eers_by_part, masks_of, scores_of
 from sourcetracing.detection.experiments.text_tables import markdown_table, percent, text_table
 from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets, stores_record
-from sourcetracing.runtime.files import digest_of_json, write_text
+from sourcetracing.runtime.files import digest_of_json, write_frame, write_text
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import write_frame
 
 EXPERIMENT = "dataset_mixing"
 MARGINAL = "mixing_marginal"

@@ -32,10 +32,9 @@ from sourcetracing.detection.features.feature_sets import FeatureSet, check_apar
 from sourcetracing.detection.features.file_pool import FilePool, open_pool
 from sourcetracing.errors import UserError
 from sourcetracing.features.store import MANIFEST
-from sourcetracing.runtime.files import digest_of_file, digest_of_json, write_csv, write_json, write_text
+from sourcetracing.runtime.files import digest_of_file, digest_of_json, write_csv, write_frame, write_json, write_text
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import write_frame
 
 EVERYTHING = "everything"
 BY_SELECTION, BY_TEST = "selection part", "whole test sets, as published"
