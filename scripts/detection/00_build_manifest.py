@@ -1,8 +1,8 @@
 """00 - List every audio file of the corpora for detection, decode each once, drop repeated rows. For the demo: make the corpora first.
 
 Reads   detection.roots (each corpus as unpacked; docs/detection_data.md) or detection.lists (the authors' path|label files)
-Writes  exp/<name>/detection/files.csv (file_id, corpus, path, label, speaker, group, source, duration_s, digest) and files.json;
-        missing_files.txt, bad_audio.csv if there are any; demo: detection.demo_folder
+Writes  exp/<name>/detection/files.csv (file_id, corpus, path, label, speaker, group, source, duration_s, digest), files.json and
+        checked/ (what is known of each file); missing_files.txt, bad_audio.csv if there are any; demo: detection.demo_folder
 Costs   reads all audio once (a killed run goes on); nothing when nothing changed. Demo: under a minute on 2 cores, 90 MB
 Run     python scripts/detection/00_build_manifest.py configs/demo_detection.yaml
         python scripts/detection/00_build_manifest.py configs/ai4t.yaml detection.origin=lists

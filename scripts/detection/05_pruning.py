@@ -2,7 +2,7 @@
 
 Reads   exp/<name>/detection/files.csv and features/
 Writes  exp/<name>/detection/pruning/<hash>/<list>/ (files.csv: the kept files; their classifier and its scores),
-        results/pruning.csv (EERs of each list, set and part), results/pruning_choice.csv, results/pruning.md
+        results/pruning.csv (EERs of each list, set and part), pruning_levels.csv (means over seeds), pruning_choice.csv, pruning.md
 Costs   demo: seconds; 64 classifiers; features of one layer in memory once; finished lists are kept
 Run     python scripts/detection/05_pruning.py configs/demo_detection.yaml
 """

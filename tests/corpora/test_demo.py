@@ -20,6 +20,7 @@ from sourcetracing.runtime.parallel import map_unordered
 from sourcetracing.settings.corpora import Corpus, Demo
 from sourcetracing.settings.paths import Paths
 from sourcetracing.settings.schema import Settings
+from sourcetracing.synthesis import make
 
 HEADER = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
 LANGUAGES, SOURCES = ["en", "ru"], ["espeak_formant", "griffin_lim"]
