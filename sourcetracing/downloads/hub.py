@@ -36,8 +36,7 @@ from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
 
 from sourcetracing.downloads.archives import safe_name
-from sourcetracing.downloads.records import require_free_space
-from sourcetracing.downloads.sizes import byte_bar
+from sourcetracing.downloads.records import byte_bar, require_free_space
 from sourcetracing.errors import UserError
 
 _COMMIT = re.compile("[0-9a-f]{40}")

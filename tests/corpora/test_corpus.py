@@ -34,6 +34,10 @@ class Mine(Corpus):
         table = pd.DataFrame(rows, columns=["language", "source", "number"])
         name = table["language"] + "/" + table["source"] + "/" + table["number"].astype(str)
         return table.assign(utt_id=name, path=name + ".wav", speaker="", transcript="", recording=name).drop(columns="number")
+"""
+ENTRY = """
+from sourcetracing.settings.corpora import READERS
+from sourcetracing.settings.parts import Entry
 
 READERS.add("mine", Entry("mine:Mine"))
 """
