@@ -12,8 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "modules.md"
 # A package imports from those before it, never from those behind it. models/ imports none of them.
-ORDER = """errors settings layout runtime audio metrics drawing downloads published synthesis corpora protocols speakers features training
-scoring tables openset embeddings shortcuts report tracing detection""".split()
+ORDER = (
+    "errors settings layout runtime audio metrics drawing downloads published synthesis corpora protocols speakers features training "
+    "scoring tables openset embeddings shortcuts report tracing detection"
+).split()
 HEAD = """# Modules
 
 Made by `python docs/make_modules.py` from the modules' docstrings: edit those, not this page. Packages stand in the order of the pipeline;
@@ -24,7 +26,7 @@ each imports only from those above it. `docs/architecture.md` says how they work
 def page() -> str:
     """The whole page: sourcetracing/ package by package, then models/."""
     packages = [ROOT / "sourcetracing" / name for name in ORDER]
-    return "\n".join([HEAD, *("\n".join(_package(package)) for package in [*packages, ROOT / "models"])])
+    return "\n".join([HEAD, *("\n".join(_package(package)) for package in [*packages, ROOT / "sourcetracing" / "models", ROOT / "models"])])
 
 
 def _package(package: Path) -> Iterator[str]:

@@ -24,6 +24,7 @@ SIDES = (
     ("07, 08, 09", "unknown sources,", "embeddings", 4),
     ("11 shortcuts", "how far trivial", "cues alone get", 5),
 )
+ABOUT = "Each script reads what the one before it wrote, and goes on where it was stopped."
 UPWARD = (5,)  # the column whose side box feeds the street; the others are fed by it
 TOP, LOW = 92, 224
 
@@ -65,7 +66,7 @@ def picture() -> str:
             f'<path d="M0,0 L8,4 L0,8 z" fill="{EDGE}"/></marker></defs>',
             f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
             '<text x="12" y="34" text-anchor="start" font-size="17" font-weight="bold">Which synthesizer made this speech?</text>',
-            f'<text x="12" y="58" text-anchor="start" fill="{EDGE}">Each script reads what the one before it wrote, and goes on where it was stopped.</text>',
+            f'<text x="12" y="58" text-anchor="start" fill="{EDGE}">{ABOUT}</text>',
             *(box(column, TOP, MAIN, lines) for column, lines in enumerate(STREET)),
             *(box(column, LOW, SIDE, tuple(lines)) for *lines, column in SIDES),
             *across,
