@@ -12,10 +12,31 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "modules.md"
 # A package imports from those before it, never from those behind it. models/ imports none of them.
-ORDER = (
-    "errors settings layout runtime audio metrics drawing downloads published synthesis corpora protocols speakers features training "
-    "scoring tables openset embeddings shortcuts report tracing detection"
-).split()
+ORDER = [
+    "errors",
+    "settings",
+    "layout",
+    "runtime",
+    "audio",
+    "metrics",
+    "drawing",
+    "downloads",
+    "published",
+    "synthesis",
+    "corpora",
+    "protocols",
+    "speakers",
+    "features",
+    "training",
+    "scoring",
+    "tables",
+    "openset",
+    "embeddings",
+    "shortcuts",
+    "report",
+    "tracing",
+    "detection",
+]
 HEAD = """# Modules
 
 Made by `python docs/make_modules.py` from the modules' docstrings: edit those, not this page. Packages stand in the order of the pipeline;
