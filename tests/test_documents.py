@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sourcetracing.settings.reading import PROJECT_ROOT
 from sourcetracing.settings.schema import Settings
+from tests.support.places import ROOT
 
-DOCUMENTS = sorted(
-    [*PROJECT_ROOT.glob("*.md"), *PROJECT_ROOT.glob("docs/*.md"), *(PROJECT_ROOT / f"{name}/README.md" for name in ("data", "exp"))]
-)
-DOCUMENTS += [PROJECT_ROOT / "benchmarks" / "README.md", *PROJECT_ROOT.glob("sourcetracing/published/**/README.md")]
-CONFIGS = sorted(PROJECT_ROOT.glob("configs/**/*.yaml"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *(ROOT / f"{name}/README.md" for name in ("data", "exp"))])
+DOCUMENTS += [ROOT / "benchmarks" / "README.md", *ROOT.glob("sourcetracing/published/**/README.md")]
+CONFIGS = sorted(ROOT.glob("configs/**/*.yaml"))
 FOLDERS = ("sourcetracing", "models", "scripts", "configs", "docs", "tests", "benchmarks")
 EXAMPLES = {"CONFIG.yaml", "MORE.yaml", "mine.yaml", "my_parts.py", "config.yaml"}  # a user's own, and what a run folder holds
 MOST_WORDS, MOST_WORDS_IN_A_SENTENCE = 1300, 30
@@ -29,13 +27,13 @@ COMMAND = re.compile(r"python ((?:scripts/|docs/|benchmarks/|train_)[^\s`]*)")
 @cache
 def files() -> tuple[str, ...]:
     """Every file of the folders that the documents speak of, and those beside them, as /path below the root."""
-    below = [path for folder in FOLDERS for path in (PROJECT_ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
-    return tuple(f"/{path.relative_to(PROJECT_ROOT).as_posix()}" for path in [*below, *PROJECT_ROOT.glob("*.*")])
+    below = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
+    return tuple(f"/{path.relative_to(ROOT).as_posix()}" for path in [*below, *ROOT.glob("*.*")])
 
 
 def is_there(name: str) -> bool:
     """Whether a path, or its end (`pictures.py`), is that of a file or folder here."""
-    return (PROJECT_ROOT / name).is_dir() or any(path.endswith(f"/{name.strip('/')}") for path in files())
+    return (ROOT / name).is_dir() or any(path.endswith(f"/{name.strip('/')}") for path in files())
 
 
 def code_of(document: Path) -> str:
@@ -59,11 +57,11 @@ def sentences_of(markdown: str) -> list[str]:
 
 
 def named(document: Path) -> str:
-    return document.relative_to(PROJECT_ROOT).as_posix()
+    return document.relative_to(ROOT).as_posix()
 
 
 def test_readme_is_short():
-    text = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.split()) <= MOST_WORDS
     long = [sentence for sentence in sentences_of(text) if len(sentence.split()) > MOST_WORDS_IN_A_SENTENCE]
     assert not long, "\n".join(long)
@@ -85,7 +83,7 @@ def test_files_that_are_named_exist(document: Path):
 @pytest.mark.parametrize("document", [*DOCUMENTS, *CONFIGS], ids=named)
 def test_commands_run_files_that_exist(document: Path):
     scripts = COMMAND.findall(document.read_text(encoding="utf-8"))
-    assert not (missing := [script for script in scripts if "$" not in script and not (PROJECT_ROOT / script).is_file()]), missing
+    assert not (missing := [script for script in scripts if "$" not in script and not (ROOT / script).is_file()]), missing
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)
@@ -93,7 +91,7 @@ def test_links_and_make_targets_lead_somewhere(document: Path):
     text = document.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
     assert not (missing := [link for link in links if not (document.parent / link).exists()]), missing
-    targets = re.findall(r"^([\w-]+):", (PROJECT_ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert not (unknown := set(re.findall(r"(?:`|^ {4})make ([a-z][\w-]*)", text, re.MULTILINE)) - set(targets)), unknown
 
 
@@ -108,17 +106,17 @@ def test_settings_that_are_named_exist(document: Path):
 
 @pytest.mark.parametrize("name", ["settings", "modules"])
 def test_pages_that_are_made_from_the_code_are_up_to_date(name: str):
-    made = runpy.run_path(str(PROJECT_ROOT / "docs" / f"make_{name}.py"))["page"]()
-    written = (PROJECT_ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    made = runpy.run_path(str(ROOT / "docs" / f"make_{name}.py"))["page"]()
+    written = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     assert written == made, f"run: python docs/make_{name}.py"
 
 
 def test_the_list_of_modules_is_complete():
-    page = (PROJECT_ROOT / "docs" / "modules.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "modules.md").read_text(encoding="utf-8")
     modules = [path for path in files() if path.endswith(".py") and path.startswith(("/sourcetracing/", "/models/"))]
     assert not (missing := [path for path in modules if not path.endswith("/__init__.py") and f"`{path[1:]}`" not in page]), missing
 
 
 def test_the_picture_of_the_pipeline_is_up_to_date():
-    made = runpy.run_path(str(PROJECT_ROOT / "docs" / "make_pipeline.py"))["picture"]()
-    assert (PROJECT_ROOT / "docs" / "pipeline.svg").read_text(encoding="utf-8") == made, "run: python docs/make_pipeline.py"
+    made = runpy.run_path(str(ROOT / "docs" / "make_pipeline.py"))["picture"]()
+    assert (ROOT / "docs" / "pipeline.svg").read_text(encoding="utf-8") == made, "run: python docs/make_pipeline.py"
