@@ -35,7 +35,7 @@ class Train:
 
 @dataclass
 class Experiment:
-    """What scripts 05, 06 and 08 make: the tables, and for each system and seed the training cells that these need, each once."""
+    """What scripts 05, 06 and 13 make: the tables, and for each system and seed the training runs that these need, each once."""
 
     tables: list[str] = setting(["table4"], "names of files in configs/experiments: which cells are trained, tested and shown together")
     systems: list[str] = setting(["lfcc_ecapa_tdnn"], "names of files in configs/systems")
