@@ -92,7 +92,7 @@ def feature_lines(num_utterances: int, gpu_operations: float) -> list[str]:
 def training_lines() -> list[str]:
     """Training on MCL-MLAAD as published: 60 % of the utterances of one of six languages, five variants, 50 epochs of batches of 16."""
     steps = 50 * -(-round(0.6 * CORPORA["MCL-MLAAD"] / 6) * NUM_VARIANTS // 16)
-    lines = ["| system | a step, 2 cores | steps of a cell | a cell | six cells |", "|---|---:|---:|---:|---:|"]
+    lines = ["| system | a step, 2 cores | steps of a run | a run | six runs |", "|---|---:|---:|---:|---:|"]
     for name, seconds in STEP_SECONDS.items():
         lines.append(f"| {name} | {seconds:.2f} s | {steps:,} | {duration(steps * seconds)} | {duration(6 * steps * seconds)} |")
     return lines
@@ -104,7 +104,7 @@ def main(gpu_operations: float) -> None:
         hours = num_utterances * NUM_VARIANTS * SAMPLES / 16_000 / 3600
         print(f"{corpus}: {num_utterances:,} utterances × {NUM_VARIANTS} variants × 4 s = {hours:,.0f} h of sound\n")
         print("\n".join(feature_lines(num_utterances, gpu_operations)) + "\n")
-    print("MCL-MLAAD, training one cell (one of six languages, 50 epochs), without its dev evaluations\n")
+    print("MCL-MLAAD, training one run (on one of six languages, 50 epochs), without its dev evaluations\n")
     print("\n".join(training_lines()))
 
 
