@@ -14,7 +14,6 @@ import _project_root  # noqa: F401
 
 from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.store import FeatureStore
-from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources
@@ -31,7 +30,7 @@ def main(config: ConfigSources) -> None:
 
 def make_store(settings: Settings) -> None:
     """Makes one store."""
-    utterances, protocol = load_protocol(settings, Layout.of(settings).root, unknown=True)
+    utterances, protocol = load_protocol(settings, unknown=True)
     what = f"{settings.ssl.model}, layer {settings.ssl.layer}" if settings.frontend == "ssl" else settings.frontend
     print(f"04 features ({what}): {len(utterances)} utterances x {len(settings.augment.variants)} variants", flush=True)
     started = time.perf_counter()

@@ -18,7 +18,6 @@ from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.plan import describe_plan, make_plan, only, read_shard
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import load_runs
 
 FLAGS = {
@@ -35,11 +34,11 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     chosen = f"{len(runs)} of {len(all_cells)} runs" if flags else f"{len(runs)} runs"
     print(f"05 training: {chosen} for {', '.join(settings.experiment.tables)}", flush=True)
     if runs:
-        utterances, protocol = load_protocol(settings, Layout.of(settings).root)
+        utterances, protocol = load_protocol(settings)
         print(describe_plan(make_plan(runs, utterances.merge(protocol, on="utt_id")), runs), flush=True)
     train_runs(runs)
     print(f"{len(runs)} trained runs in {Layout.of(settings).runs}")
-    if not_trained := sum(not RunFolder(run.folder).is_finished for run in all_cells):
+    if not_trained := sum(not run.files.is_finished for run in all_cells):
         print(f"{not_trained} of all {len(all_cells)} runs are not trained yet: they were not chosen here")
     print("next: python scripts/06_get_classification_metrics.py CONFIG.yaml")
 

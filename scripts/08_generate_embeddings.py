@@ -16,7 +16,7 @@ import _project_root  # noqa: F401
 from sourcetracing.embeddings.collecting import collect_embeddings
 from sourcetracing.embeddings.export import export_tree
 from sourcetracing.embeddings.runs import chosen_runs
-from sourcetracing.embeddings.stored import EmbeddingFolder
+from sourcetracing.embeddings.stored import read_record
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources
 
@@ -32,10 +32,9 @@ def main(config: ConfigSources, chosen: dict[str, str]) -> None:
     print(f"10 embeddings: {len(runs)} runs", flush=True)
     new = {run.folder for run in collect_embeddings(runs)}
     for run in runs:
-        folder = EmbeddingFolder(run.folder)
-        record = folder.read_record()
+        record = read_record(run.files.embeddings)
         shape = f"{record['rows']} x {record['width']}, {record['sources']} sources, {record['unknown_sources']} of them unknown"
-        print(f"{'wrote' if run.folder in new else 'unchanged:'} {folder.array}  {shape}")
+        print(f"{'wrote' if run.folder in new else 'unchanged:'} {run.files.embeddings.array}  {shape}")
     if folder := chosen.get("--export-npy"):
         print(f"{export_tree(runs, Path(folder))} files written below {folder}")
     if lack:

@@ -11,7 +11,6 @@ Run     python scripts/09_visualize_embeddings.py configs/demo.yaml
 import _project_root  # noqa: F401
 
 from sourcetracing.embeddings.runs import chosen_runs
-from sourcetracing.embeddings.stored import EmbeddingFolder
 from sourcetracing.embeddings.visualizing import numbers_of, numbers_text, visualize_runs
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
@@ -29,7 +28,7 @@ def main(config: ConfigSources, chosen: dict[str, str]) -> None:
     numbers = numbers_of(runs)
     print(f"\n{numbers_text(numbers)}\n")
     for run in runs:
-        print(f"{'wrote' if run.folder in new else 'unchanged:'} {EmbeddingFolder(run.folder).page}")
+        print(f"{'wrote' if run.folder in new else 'unchanged:'} {run.files.embeddings.page}")
     if "--run" not in chosen:
         write_frame(numbers, Layout.of(config.resolve()).embedding_table)
         print(f"table: {Layout.of(config.resolve()).embedding_table}")

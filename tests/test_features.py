@@ -19,7 +19,7 @@ from sourcetracing.features import blocks as extraction
 from sourcetracing.features import extracting as features
 from sourcetracing.features.blocks import cropped_utterance
 from sourcetracing.features.extracting import extract_features, find_store
-from sourcetracing.features.store import PROGRESS, FeatureStore
+from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.settings.frontends import VARIANTS
@@ -215,7 +215,7 @@ def test_a_killed_script_goes_on_and_ends_with_the_same_bytes(corpus, tmp_path, 
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
-        if any(len(path.read_text().splitlines()) > 1 for path in root.glob(f"features/*/{PROGRESS}")):
+        if any(len(path.read_text().splitlines()) > 1 for path in root.glob("features/*/progress.jsonl")):
             break
         time.sleep(0.02)
     os.kill(process.pid, how)
@@ -223,7 +223,7 @@ def test_a_killed_script_goes_on_and_ends_with_the_same_bytes(corpus, tmp_path, 
     if how == signal.SIGINT:
         assert process.returncode == 130 and "Traceback" not in errors and "interrupted" in errors
     folder = next(root.glob("features/*"))
-    assert not (folder / "store.json").exists() and len((folder / PROGRESS).read_text().splitlines()) > 1
+    assert not (folder / "store.json").exists() and len((folder / "progress.jsonl").read_text().splitlines()) > 1
     settings.compute.workers = 1
     assert extract_features(settings, utterances, protocol) == folder
     assert digest_of_file(folder / "features.npy") == expected

@@ -248,7 +248,7 @@ def test_a_training_set_with_one_source_is_refused(root, tmp_path):
 def test_runs_are_rows_of_the_same_tables(root, settings):
     """A network that really was trained and scored, and the baselines, in one table."""
     config = read_config(words(root, "leaky"))
-    utterances, protocol = load_protocol(settings, Layout.of(settings).root)
+    utterances, protocol = load_protocol(settings)
     extract_features(settings, utterances, protocol)
     cells = load_runs(config)
     for cell in cells:

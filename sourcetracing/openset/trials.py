@@ -58,7 +58,7 @@ def _refuse_one_sided(trials: Trials, split: str, run: TrainingRun) -> None:
         raise UserError(
             f"{split} of {run.settings.name} has no row of an unknown source (corpus.unknown_sources="
             f"[{','.join(run.settings.corpus.unknown_sources)}]). Set it, for example to [all], then run 01, 02, 04 and 07 again; "
-            f"scores from before are in {run.folder / 'scores'}: delete that folder"
+            f"scores from before are in {run.files.all_scores}: delete that folder"
         )
     if trials.is_unknown.all():
         raise UserError(f"{split} of {run.settings.name} has no row of a known source: nothing to tell unknown sources from")

@@ -102,9 +102,9 @@ def _write(audit: Audit, layout: Layout) -> None:
         with atomic_path(path) as partial:
             frame.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
     cues = [f"* `{PREFIX}{group}`: {', '.join(names)}" for group, names in GROUPS.items()]
-    story = ["# Shortcut audit: how far trivial cues alone get", "", *(f"* {line}" for line in audit.verdict), ""]
+    lines = ["# Shortcut audit: how far trivial cues alone get", "", *(f"* {line}" for line in audit.verdict), ""]
     legend = ["", "## Cues", "", *cues, f"* `{HEARD}`: all that begin with crop_; `{ALL}`: all", ""]
-    write_text(layout.shortcut_text, "\n".join(story) + "\n#" + markdown(audit.tables) + "\n".join(legend))
+    write_text(layout.shortcut_text, "\n".join(lines) + "\n#" + markdown(audit.tables) + "\n".join(legend))
 
 
 def _trained_runs(config: ConfigSources) -> list[ScoredRun]:

@@ -84,7 +84,7 @@ def _all_rows(maker: CueMaker, items: pd.DataFrame, settings: Settings) -> Itera
 
 
 def _items(settings: Settings) -> pd.DataFrame:
-    return list_items(*load_protocol(settings, Layout.of(settings).root))
+    return list_items(*load_protocol(settings))
 
 
 def _recipe(settings: Settings, items: pd.DataFrame) -> dict:

@@ -148,13 +148,13 @@ def start_or_resume(
     loss = loss.to(device) if loss else None
     state = TrainingState(model, make_optimizer(model, settings, loss), group, loss=loss)
     if folder.last.is_file():
-        tensors, story = load_checkpoint(folder.last)
+        tensors, metadata = load_checkpoint(folder.last)
         moments = {name: tensors.pop(name) for name in list(tensors) if name.startswith("optimizer.")}
         if loss:
             loss.load_state_dict({name.removeprefix("loss."): tensors.pop(name) for name in list(tensors) if name.startswith("loss.")})
         load_weights(model, tensors, str(folder.last))
         restore_optimizer(state.optimizer, moments)
-        state.history, state.best_epoch = story["history"], story["best_epoch"]
+        state.history, state.best_epoch = metadata["history"], metadata["best_epoch"]
     if group.size > 1:
         # Blocks that LayerDrop skips have no gradient; buffers are equal everywhere, for BatchNorm is synced.
         state.parallel = DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)
@@ -273,9 +273,9 @@ def _keep_epoch(state: TrainingState, row: dict[str, float], select: str, folder
     if improved:
         dev = {name: figure for name, figure in row.items() if name.startswith("dev_")}  # no seconds: the same run gives the same bytes
         save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": dev})
-    story = {"history": state.history, "best_epoch": state.best_epoch}
+    metadata = {"history": state.history, "best_epoch": state.best_epoch}
     of_loss = {f"loss.{name}": tensor for name, tensor in state.loss.state_dict().items()} if state.loss else {}
-    save_checkpoint(folder.last, {**weights, **of_loss, **optimizer_tensors(state.optimizer)}, story)
+    save_checkpoint(folder.last, {**weights, **of_loss, **optimizer_tensors(state.optimizer)}, metadata)
     folder.write_history(state.history)
 
 

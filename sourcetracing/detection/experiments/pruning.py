@@ -30,7 +30,7 @@ from sourcetracing.detection.experiments.pruning_margin import BOTH, NOISY, Step
 from sourcetracing.detection.experiments.score_files import write_scores
 from sourcetracing.detection.features.layer_store import LayerStore
 from sourcetracing.errors import UserError
-from sourcetracing.features.store import MANIFEST
+from sourcetracing.layout import StoreLayout
 from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
@@ -205,7 +205,7 @@ def score_tests(folder: Path, model: LinearModel, tests: FilePool, recipe: dict)
 
 def identity_of(store: LayerStore) -> list[str]:
     """What changes when a store's content does."""
-    return [store.folder.name, digest_of_file(store.folder / MANIFEST)]
+    return [store.folder.name, digest_of_file(StoreLayout(store.folder).record)]
 
 
 def _none() -> np.ndarray:

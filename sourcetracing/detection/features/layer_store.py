@@ -21,7 +21,8 @@ import pandas as pd
 from sourcetracing.detection.data.manifest import BONAFIDE, detection_folder, manifest_path
 from sourcetracing.errors import UserError
 from sourcetracing.features.ssl_front_end import checkpoint_digest
-from sourcetracing.features.store import FEATURES, INDEX, MANIFEST, StoreWriter, is_finished, write_block
+from sourcetracing.features.store import StoreWriter, is_finished, write_block
+from sourcetracing.layout import StoreLayout
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.settings.detection_features import COPIES
 from sourcetracing.settings.schema import Settings
@@ -47,14 +48,14 @@ class LayerStore:
         if not is_finished(folder):
             raise UserError(f"the layer features {folder} are {'not finished' if folder.is_dir() else 'missing'}. Run: {MAKE_COMMAND}")
         try:
-            facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            index = pd.read_csv(folder / INDEX, dtype=str, keep_default_na=False)
-            stored = np.load(folder / FEATURES, mmap_mode="r")  # refuses a file that is too short for its shape
+            facts = json.loads(StoreLayout(folder).record.read_text(encoding="utf-8"))
+            index = pd.read_csv(StoreLayout(folder).index, dtype=str, keep_default_na=False)
+            stored = np.load(StoreLayout(folder).features, mmap_mode="r")  # refuses a file that is too short for its shape
             intact = list(stored.shape) == facts["shape"] and len(index) == len(stored) and len(facts["layers"]) == stored.shape[1]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(folder, str(error)) from None
         if not intact:
-            raise _damaged(folder, f"its files do not have the shape that {MANIFEST} tells of")
+            raise _damaged(folder, f"its files do not have the shape that {StoreLayout(folder).record.name} tells of")
         return cls(folder, facts, index)
 
     def features(self, layer: int) -> np.ndarray:
@@ -63,7 +64,7 @@ class LayerStore:
             raise UserError(
                 f"{self.folder.name} holds the layers {_ranges(self.layers)}, not {layer}. Run: {MAKE_COMMAND} layer_features.layers=[...]"
             )
-        return np.load(self.folder / FEATURES, mmap_mode="r")[:, self.layers.index(layer)]
+        return np.load(StoreLayout(self.folder).features, mmap_mode="r")[:, self.layers.index(layer)]
 
     @property
     def labels(self) -> np.ndarray:
@@ -113,7 +114,7 @@ def find_layers(settings: Settings, corpus: str, copy: str = "clean") -> LayerSt
     for folder in (exact, plain):
         if is_finished(folder):
             return LayerStore.open(folder)
-    others = [path.parent.name for path in plain.parent.glob(f"{corpus}-{copy}-*/{MANIFEST}")]
+    others = [path.name for path in plain.parent.glob(f"{corpus}-{copy}-*") if is_finished(path)]
     reason = f" (of other settings or files there is {others[0]})" if others else ""
     raise UserError(f"{plain.parent} holds no features of {corpus}, {copy}, for these settings{reason}. Run: {_command(copy)}")
 
