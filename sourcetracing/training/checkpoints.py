@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with metadata in the header, complete or absent, and refused when damaged."""
+"""Weights on disk: safetensors with their metadata in the header, complete or absent, and refused when damaged."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.training.published_names import load_published
 
-_KEY = "story"  # of the metadata in the header; checkpoints of before have it
+METADATA_KEY = "story"  # in the header; the word of the first files, kept so that theirs can be read and new ones equal them
 
 
 def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
     """Writes tensors and JSON-able metadata in one file, so that the two can never disagree."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as partial:
-        save_file(contiguous, partial, metadata={_KEY: json.dumps(metadata)})
+        save_file(contiguous, partial, metadata={METADATA_KEY: json.dumps(metadata)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -30,7 +30,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         raise UserError(f"{path} is missing. Run: python scripts/05_train_matrix.py CONFIG.yaml")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (safe_open is no dict)
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}). Delete it and run the training again; it goes on from what is left.") from None
