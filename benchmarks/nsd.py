@@ -1,6 +1,6 @@
 """NSD in its mean-vector form against the straightforward product of all rows: seconds, peak memory, and that the scores are the same.
 
-The published code multiplies every scored row with every training row and averages afterwards (spec 3.4, D35): for MLAAD's eval split
+The published code multiplies every scored row with every training row and averages afterwards (D35): for MLAAD's eval split
 a matrix of 38 GB. The mean can be taken first. Each side has a process of its own, whose peak memory the system keeps (ru_maxrss, with
 python and numpy in it).
 

@@ -29,17 +29,17 @@ FLAGS = {
 def main(config: ConfigSources, flags: dict[str, str]) -> None:
     """Shows the plan, trains what is not trained and says where it lies."""
     part = read_shard(flags.get("--shard", "1/1"))
-    all_cells, settings = load_runs(config), config.resolve()
-    runs = only(all_cells, flags.get("--only", "*"))[part]
-    chosen = f"{len(runs)} of {len(all_cells)} runs" if flags else f"{len(runs)} runs"
+    all_runs, settings = load_runs(config), config.resolve()
+    runs = only(all_runs, flags.get("--only", "*"))[part]
+    chosen = f"{len(runs)} of {len(all_runs)} runs" if flags else f"{len(runs)} runs"
     print(f"05 training: {chosen} for {', '.join(settings.experiment.tables)}", flush=True)
     if runs:
         utterances, protocol = load_protocol(settings)
         print(describe_plan(make_plan(runs, utterances.merge(protocol, on="utt_id")), runs), flush=True)
     train_runs(runs)
     print(f"{len(runs)} trained runs in {Layout.of(settings).runs}")
-    if not_trained := sum(not run.files.is_finished for run in all_cells):
-        print(f"{not_trained} of all {len(all_cells)} runs are not trained yet: they were not chosen here")
+    if not_trained := sum(not run.files.is_finished for run in all_runs):
+        print(f"{not_trained} of all {len(all_runs)} runs are not trained yet: they were not chosen here")
     print("next: python scripts/06_get_classification_metrics.py CONFIG.yaml")
 
 

@@ -1,4 +1,4 @@
-"""10 - Gather the embeddings of trained runs: train, dev and eval, known and unknown sources.
+"""08 - Gather the embeddings of trained runs: train, dev and eval, known and unknown sources.
 
 Reads   exp/<name>/runs/ and features/; utterances.csv, protocol.csv; speakers/pseudo_speakers.csv where script 03 ran
 Writes  exp/<name>/runs/<system>/<run>/embeddings/embeddings.npy (rows, width), index.parquet (what each row is), embeddings.json (last);
@@ -29,7 +29,7 @@ FLAGS = {
 def main(config: ConfigSources, chosen: dict[str, str]) -> None:
     """Collects what is missing, shows each run in one line, exports where asked."""
     runs, lack = chosen_runs(config, chosen.get("--run"))
-    print(f"10 embeddings: {len(runs)} runs", flush=True)
+    print(f"08 embeddings: {len(runs)} runs", flush=True)
     new = {run.folder for run in collect_embeddings(runs)}
     for run in runs:
         record = read_record(run.files.embeddings)

@@ -1,6 +1,6 @@
-"""11 - Draw the embeddings of trained runs in the plane, and count how they gather by source, language, speaker and split.
+"""09 - Draw the embeddings of trained runs in the plane, and count how they gather by source, language, speaker and split.
 
-Reads   exp/<name>/runs/<system>/<run>/embeddings/ of script 10
+Reads   exp/<name>/runs/<system>/<run>/embeddings/ of script 08
 Writes  there: by_<label>.png (PCA, t-SNE, UMAP side by side), explore.html (opens in any browser, no network), points.parquet,
         numbers.csv; without --run exp/<name>/tables/embeddings.csv: silhouette and k-nearest-neighbour purity beside chance
 Costs   about 20 s of one core for a run of 2000 points, and once for each process 20 s for UMAP's compiler; what is up to date is kept
@@ -23,7 +23,7 @@ FLAGS = {"--run FOLDER": "of this run alone, of whatever experiment; without it:
 def main(config: ConfigSources, chosen: dict[str, str]) -> None:
     """Draws what is missing, shows the numbers and where the pictures lie."""
     runs, lack = chosen_runs(config, chosen.get("--run"))
-    print(f"11 pictures of embeddings: {len(runs)} runs", flush=True)
+    print(f"09 pictures of embeddings: {len(runs)} runs", flush=True)
     new = {run.folder for run in visualize_runs(runs)}
     numbers = numbers_of(runs)
     print(f"\n{numbers_text(numbers)}\n")
@@ -34,7 +34,7 @@ def main(config: ConfigSources, chosen: dict[str, str]) -> None:
         print(f"table: {Layout.of(config.resolve()).embedding_table}")
     if lack:
         print(lack)
-    print("next: python scripts/trace_audio.py FILE.wav --run RUN   or: python scripts/13_make_tables.py CONFIG.yaml")
+    print("next: python scripts/11_audit_shortcuts.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""08 - Turn stored scores into tables, figures and the report.
+"""13 - Turn stored scores into tables, figures and the report.
 
 Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv; for Table 6 speakers/
 Writes  exp/<name>/tables/: for each of experiment.tables <table>.{csv,md,tex}, the published figures beside ours; means.csv, per_class.csv,
@@ -17,7 +17,7 @@ from sourcetracing.settings.reading import ConfigSources
 
 def main(config: ConfigSources) -> None:
     """Writes everything and shows the matrix of each system."""
-    print("08 tables, figures, report", flush=True)
+    print("13 tables, figures, report", flush=True)
     print(report_experiment(config))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +50,6 @@ class ClipBank:
 
     def __len__(self) -> int:
         return len(self.starts)
-
-    @classmethod
-    def from_clips(cls, clips: Sequence[np.ndarray]) -> ClipBank:
-        """A bank in memory, from float32 clips (samples,)."""
-        lengths = [len(clip) for clip in clips]
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(int).tolist()
-        return cls(np.concatenate(clips).astype(np.float32), starts, lengths, [1.0] * len(clips), "memory")
 
     @classmethod
     def open(cls, manifest: Path) -> ClipBank:

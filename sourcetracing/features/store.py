@@ -22,7 +22,6 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import StoreLayout
-from sourcetracing.protocols.table import select
 from sourcetracing.runtime.files import atomic_path, digest_of_file, write_json
 from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.npy import create_array, read_from, write_at
@@ -56,15 +55,6 @@ class FeatureStore:
         if not intact:
             raise _damaged(folder, f"its files do not have the {facts['shape'][0]} rows that {files.record.name} tells of")
         return cls(folder, facts, index, header_bytes)
-
-    @property
-    def features(self) -> np.memmap:
-        """All rows, memory-mapped, read-only: (rows, ...feature shape)."""
-        return np.load(StoreLayout(self.folder).features, mmap_mode="r")
-
-    def rows(self, *, splits: Sequence[str] = (), languages: Sequence[str] = (), variants: Sequence[str] = ()) -> np.ndarray:
-        """The row numbers of a selection, ascending; an empty list means all."""
-        return np.flatnonzero(select(self.index, splits=splits, languages=languages, variants=variants))
 
     def load(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """(len(rows), ...feature shape) in memory, in the order of `rows`, in the store's number type; runs of rows are read at once."""

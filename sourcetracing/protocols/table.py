@@ -1,6 +1,6 @@
 """One protocol per corpus: which split each utterance belongs to. Every experiment is a selection over it, never a copy.
 
-Split 60/20/20 at utterance level (MCL-MLAAD paper, section 2.1; spec 1.3). By default within each language x source; the paper's lists
+Split 60/20/20 at utterance level (MCL-MLAAD paper, section 2.1). By default within each language x source; the paper's lists
 are split within each language only, which leaves the classes of a test set unequal (D78): `split.stratify=false`. How splits are drawn is
 in `sourcetracing.protocols.splitting`.
 """

@@ -1,4 +1,4 @@
-"""Per-class reports of scored runs, one text file for each test set, in the layout of the published result files (spec 2.9)."""
+"""Per-class reports of scored runs, one text file for each test set, in the layout of the published result files (D49, D52)."""
 
 from __future__ import annotations
 

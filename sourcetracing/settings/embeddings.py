@@ -11,7 +11,7 @@ PROJECTIONS = ("pca", "tsne", "umap")
 
 @dataclass
 class EmbeddingPictures:
-    """Pictures of embeddings, and numbers on how they lie (script 11)."""
+    """Pictures of embeddings, and numbers on how they lie (script 09)."""
 
     projections: list[str] = setting(list(PROJECTIONS), "ways to two dimensions, in the order of the panels", choices=PROJECTIONS)
     variants: list[str] = setting([], "acoustic variants that are shown and counted; empty = all stored")

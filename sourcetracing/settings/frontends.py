@@ -39,7 +39,7 @@ class Augment:
 
 @dataclass
 class Lfcc:
-    """LFCC as torchaudio computes it (spec 2.3); 64,000 samples give (80, 399)."""
+    """LFCC as torchaudio computes it: windows of 20 ms, hops of 10 ms, not centred; 64,000 samples give (80, 399)."""
 
     n_lfcc: int = setting(80, "coefficients kept", at_least=1)
     n_filter: int = setting(128, "linear filters between 0 and half the sample rate", at_least=1)

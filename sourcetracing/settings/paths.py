@@ -22,7 +22,7 @@ class Paths:
 @dataclass
 class Compute:
     device: str = setting("auto", "auto: cuda, else mps, else cpu", choices=("auto", "cpu", "cuda", "mps"))
-    workers: int = setting(0, "processes for synthesis, features and training cells; 0 = one per core, at most 8", at_least=0)
+    workers: int = setting(0, "processes for synthesis, features and training runs; 0 = one per core, at most 8", at_least=0)
     encoder_batch: int = setting(
         0, "waveforms per pass of a frozen SSL encoder; 0 = 1 on a CPU, 64 on a GPU; halved for lack of memory", at_least=0
     )
@@ -32,7 +32,7 @@ class Compute:
 
 @dataclass
 class Executor:
-    """Where blocks of features (script 04) and training cells (05) are computed. `executor=ray` is short for `executor.kind=ray`."""
+    """Where blocks of features (script 04) and training runs (05) are computed. `executor=ray` is short for `executor.kind=ray`."""
 
     kind: str = setting("local", "local: this machine; ray: the machines of a Ray cluster (docs/scaling.md)", choices=("local", "ray"))
     address: str = setting("auto", "of the Ray cluster; auto: the one that this machine belongs to")

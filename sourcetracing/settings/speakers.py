@@ -10,7 +10,7 @@ from sourcetracing.settings.declaring import setting
 
 @dataclass
 class Speakers:
-    """Pseudo-speakers (script 03): clusters of speaker embeddings, and which of them count as seen in training (spec 2.8)."""
+    """Pseudo-speakers (script 03): clusters of speaker embeddings, and which of them count as seen in training (D10, D11)."""
 
     embedder: str = setting(
         "resemblyzer", "resemblyzer: comes with pip, weights and all; ecapa2: as published, from the Hub", choices=("resemblyzer", "ecapa2")

@@ -10,7 +10,7 @@ from sourcetracing.settings.openset import DETECTORS
 
 @dataclass
 class Trace:
-    """Tracing files (script 12)."""
+    """Tracing files (trace_audio.py), with any trained run."""
 
     overlap: float = setting(0.5, "share of a window (audio.crop_seconds long) that the next one hears again", at_least=0, at_most=0.95)
     batch_windows: int = setting(16, "windows computed at a time", at_least=1)

@@ -35,9 +35,9 @@ class Train:
 
 @dataclass
 class Experiment:
-    """What scripts 05, 06 and 08 make: the tables, and for each system and seed the training cells that these need, each once."""
+    """What scripts 05 to 13 make: the tables, and for each system and seed the training runs that these need, each once."""
 
-    tables: list[str] = setting(["table4"], "names of files in configs/experiments: which cells are trained, tested and shown together")
+    tables: list[str] = setting(["table4"], "names of files in configs/experiments: what is trained, tested and shown together")
     systems: list[str] = setting(["lfcc_ecapa_tdnn"], "names of files in configs/systems")
     train_sets: list[str] = setting([], "of Table 4: each a language or languages joined by +, such as en or en+de; empty = each alone")
     test_sets: list[str] = setting([], "likewise; empty = each language alone")

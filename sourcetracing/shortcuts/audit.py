@@ -1,4 +1,4 @@
-"""The verdict on a corpus: the cue baselines beside the best trained system, in tables and in plain words (script 09)."""
+"""The verdict on a corpus: the cue baselines beside the best trained system, in tables and in plain words (script 11)."""
 
 from __future__ import annotations
 

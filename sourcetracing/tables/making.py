@@ -4,7 +4,7 @@ Reads   scores/<split>.parquet of each run (as `ScoredRun`)
 Writes  <table>.csv (one row per system, train set, test set, variant, seed), of Table 4 also means.csv, per_class.csv, confusion.csv
 
 A *cell* is one training run on one test set; a plan (`table_plans`) says which cells a table has. A test set counts as *mono* when all
-its languages were trained on, as *cross* when none was: with single languages that is the diagonal and the rest of the matrix (spec 6).
+its languages were trained on, as *cross* when none was: with single languages that is the diagonal and the rest of the matrix.
 A group of speakers is a kind of its own. Figures are fractions, rows are sorted, numbers have six digits: the same scores give the same
 bytes.
 """

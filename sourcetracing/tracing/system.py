@@ -60,13 +60,11 @@ class TracingSystem:
         return embedding.float().cpu().numpy(), logits.float().cpu().numpy()
 
 
-def load_system(run_folder: str | Path, device: torch.device, changes: Sequence[str] = ()) -> TracingSystem:
-    """The system of a run folder. changes: key=value words that differ from its config.yaml. Raises `UserError`."""
-    return TracingSystem(run_in_folder(run_folder, changes), device)
-
-
 def run_in_folder(run_folder: str | Path, changes: Sequence[str] = ()) -> TrainingRun:
-    """The run of a run folder, from the config.yaml in it. Raises `UserError` for a folder that holds no run or one of other classes."""
+    """The run of a run folder, by the config.yaml in it and then `changes`, key=value words.
+
+    Raises `UserError` for a folder that holds no run or one of other classes.
+    """
     folder, config = Path(run_folder), RunLayout(Path(run_folder)).config
     if not config.is_file():
         raise UserError(f"--run {folder} {_what_is_wrong(folder)}")
