@@ -16,6 +16,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.settings.backends import BACKENDS
+from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.runs import load_run
@@ -40,5 +41,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    uses = ["", "embedding_head", "metric_learning", "train", "lfcc", "ssl", "finetune", "evaluation", "compute"]
-    run_script(main, doc=__doc__, uses=uses)
+    run_script(main, doc=__doc__, uses=RUN)

@@ -9,6 +9,7 @@ Run     python train_refd.py configs/demo.yaml system=lfcc_ecapa_tdnn 'train.lan
 """
 
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.runs import load_run
@@ -26,5 +27,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    uses = ["", "train", "aasist", "resnet18", "ecapa_tdnn", "lfcc", "ssl", "finetune", "compute"]
-    run_script(main, doc=__doc__, uses=uses)
+    run_script(main, doc=__doc__, uses=RUN)

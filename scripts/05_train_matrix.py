@@ -15,6 +15,7 @@ import _project_root  # noqa: F401
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.plan import describe_plan, make_plan, only, read_shard
@@ -44,5 +45,4 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    uses = ["", "experiment", "train", "aasist", "resnet18", "ecapa_tdnn", "compute", "executor"]
-    run_script(main, doc=__doc__, uses=uses, flags=FLAGS)
+    run_script(main, doc=__doc__, uses=EXPERIMENT, flags=FLAGS)

@@ -12,6 +12,7 @@ import _project_root  # noqa: F401
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.reports import write_reports
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.matrix import TRAIN_COMMAND, trained_runs
 
@@ -28,4 +29,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["experiment", "evaluation", "compute", "executor"])
+    run_script(main, doc=__doc__, uses=EXPERIMENT)

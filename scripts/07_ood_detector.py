@@ -13,6 +13,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.openset.experiment import run_openset
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.runs import load_runs
 
@@ -26,4 +27,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "corpus", "experiment", "evaluation", "openset", "compute", "executor"])
+    run_script(main, doc=__doc__, uses=[*EXPERIMENT, "openset"])

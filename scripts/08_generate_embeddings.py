@@ -18,6 +18,7 @@ from sourcetracing.embeddings.export import export_tree
 from sourcetracing.embeddings.runs import chosen_runs
 from sourcetracing.embeddings.stored import read_record
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 
 FLAGS = {
@@ -43,4 +44,4 @@ def main(config: ConfigSources, chosen: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["experiment", "evaluation", "compute", "executor"], flags=FLAGS)
+    run_script(main, doc=__doc__, uses=EXPERIMENT, flags=FLAGS)

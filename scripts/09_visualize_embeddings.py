@@ -14,6 +14,7 @@ from sourcetracing.embeddings.runs import chosen_runs
 from sourcetracing.embeddings.visualizing import numbers_of, numbers_text, visualize_runs
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.tables.making import write_frame
 
@@ -38,4 +39,4 @@ def main(config: ConfigSources, chosen: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["embedding_pictures", "experiment", "compute"], flags=FLAGS)
+    run_script(main, doc=__doc__, uses=[*EXPERIMENT, "embedding_pictures"], flags=FLAGS)

@@ -11,6 +11,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.shortcuts.audit import audit_shortcuts, summary
 
@@ -26,4 +27,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "audio", "augment", "experiment", "evaluation", "compute"])
+    run_script(main, doc=__doc__, uses=EXPERIMENT)

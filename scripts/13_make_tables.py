@@ -12,6 +12,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.report.experiment import report_experiment
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 
 
@@ -22,4 +23,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "experiment", "evaluation", "speakers"])
+    run_script(main, doc=__doc__, uses=EXPERIMENT)

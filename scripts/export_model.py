@@ -35,4 +35,4 @@ def main(words: list[str], chosen: dict[str, str], changes: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main, doc=__doc__, uses=["trace"], things="RUN_FOLDER", flags=FLAGS)
+    run_tool(main, doc=__doc__, uses=["trace", "openset"], things="RUN_FOLDER", flags=FLAGS)

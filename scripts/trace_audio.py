@@ -32,4 +32,4 @@ def main(words: list[str], chosen: dict[str, str], changes: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main, doc=__doc__, uses=["trace", "compute"], things="FILE|FOLDER|'PATTERN' ...", flags=FLAGS)
+    run_tool(main, doc=__doc__, uses=["trace", "openset", "compute"], things="FILE|FOLDER|'PATTERN' ...", flags=FLAGS)
