@@ -16,7 +16,7 @@ from sourcetracing.training.runs import load_run
 
 
 def main(config: ConfigSources) -> None:
-    """Trains the run that the settings describe and prints its dev figures."""
+    """Trains the run that the settings describe and shows what it reaches on dev."""
     run = load_run(config.resolve())
     print(f"train {run.system} on {run.train_set}, seed {run.seed} -> {run.folder}", flush=True)
     train_in_turn([run])
@@ -24,6 +24,7 @@ def main(config: ConfigSources) -> None:
     if "dev_macro_f1" in outcome:
         print(f"epoch {outcome['best_epoch']}: dev macro-F1 {100 * outcome['dev_macro_f1']:.2f} %, dev loss {outcome['dev_loss']:.4f}")
     print(f"wrote {run.folder}")
+    print(f"next: python scripts/trace_audio.py FILE.wav --run {run.folder}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def main(config: ConfigSources) -> None:
     print(write_reports(trained))
     if lack:
         print(f"{lack} and have no scores; {TRAIN_COMMAND} trains them")
-    print("next: python scripts/13_make_tables.py CONFIG.yaml")
+    next_script = "07_ood_detector" if config.resolve().corpus.unknown_sources else "11_audit_shortcuts"
+    print(f"next: python scripts/{next_script}.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

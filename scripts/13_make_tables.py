@@ -1,8 +1,9 @@
 """13 - Turn stored scores into tables, figures and the report.
 
-Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv; for Table 6 speakers/
+Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv; for Table 6 speakers/;
+        what 07, 09 and 11 left, for their tabs in the report
 Writes  exp/<name>/tables/: for each of experiment.tables <table>.{csv,md,tex}, the published figures beside ours; means.csv, per_class.csv,
-        confusion.csv, *.png;   exp/<name>/report.html
+        confusion.csv, *.png; claims.csv, significance.csv, rank_stability.csv; exp/<name>/report.html
 Costs   demo: about 2 s; the same scores give the same bytes
 Run     python scripts/13_make_tables.py configs/demo.yaml
         python scripts/13_make_tables.py configs/mcl_mlaad.yaml 'experiment.tables=[table4,figure4,table5,table6]'
@@ -20,6 +21,7 @@ def main(config: ConfigSources) -> None:
     """Writes everything and shows the matrix of each system."""
     print("13 tables, figures, report", flush=True)
     print(report_experiment(config))
+    print("next: python scripts/trace_audio.py FILE.wav --run RUN_FOLDER   (files of your own)")
 
 
 if __name__ == "__main__":
