@@ -109,6 +109,26 @@ class OpensetLayout(FolderLayout):
         return self.root / f"scores_{split}.parquet"
 
 
+class TablesLayout(FolderLayout):
+    """Tables and their pictures, which are named after what they show."""
+
+    def csv(self, name: str) -> Path:
+        """For programs."""
+        return self.root / f"{name}.csv"
+
+    def markdown(self, name: str) -> Path:
+        """For people."""
+        return self.root / f"{name}.md"
+
+    def latex(self, name: str) -> Path:
+        """For papers."""
+        return self.root / f"{name}.tex"
+
+    def picture(self, name: str) -> Path:
+        """A PNG file."""
+        return self.root / f"{name}.png"
+
+
 class Layout(FolderLayout):
     """exp/<name>/."""
 
