@@ -101,7 +101,7 @@ class OpensetLayout(FolderLayout):
 
     @property
     def pictures(self) -> tuple[Path, ...]:
-        """All of them."""
+        """In the order in which the report shows them."""
         return self.curves, self.histograms, self.oscr
 
     def scores(self, split: str) -> Path:
@@ -130,7 +130,7 @@ class TablesLayout(FolderLayout):
 
 
 class Layout(FolderLayout):
-    """exp/<name>/."""
+    """One experiment, exp/<name>/."""
 
     utterances = At("utterances.csv")
     protocol = At("protocol.csv")
@@ -172,7 +172,7 @@ class Layout(FolderLayout):
 
     @classmethod
     def of(cls, settings: Settings) -> Layout:
-        """The layout of an experiment."""
+        """The folder named after `name` below paths.exp."""
         return cls(Path(settings.paths.exp) / settings.name)
 
     def store(self, front_end: str, digest: str) -> StoreLayout:
@@ -180,7 +180,7 @@ class Layout(FolderLayout):
         return StoreLayout(self.features / f"{front_end}-{digest}")
 
     def run(self, system: str, name: str) -> RunLayout:
-        """A run of a system."""
+        """A run by its folder's name, which ends in the digest of what decides it."""
         return RunLayout(self.runs / system / name)
 
     def openset_of(self, system: str, run_name: str) -> OpensetLayout:
