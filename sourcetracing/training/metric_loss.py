@@ -15,6 +15,7 @@ from sourcetracing.models.backends.embedding_head import EmbeddingHead
 from sourcetracing.models.losses.ge2e import cosines_to_centroids
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.compute import autocast
+from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.process_group import size_of_group
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.metric_learning import LOSSES
@@ -66,9 +67,10 @@ def loss_of(settings: Settings, model: torch.nn.Module, rows: FeatureRows) -> to
 
 
 def build_loss(name: str, **offered: Any) -> torch.nn.Module:
-    """A loss by its name, with what it takes of all that is offered. Raises `UserError` for an unknown name."""
+    """A loss by its name, with what it takes of all that is offered. Raises `UserError`: unknown, its package is not installed."""
     entry = LOSSES[name]
-    return entry.load()(**{argument: offered[argument] for argument in entry.takes if argument in offered})
+    with needs("losses"):
+        return entry.load()(**{argument: offered[argument] for argument in entry.takes if argument in offered})
 
 
 def head_of(model: torch.nn.Module) -> EmbeddingHead:

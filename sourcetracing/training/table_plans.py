@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.checking import did_you_mean
-from sourcetracing.settings.reading import PROJECT_ROOT, read_yaml
+from sourcetracing.settings.places import config_files
+from sourcetracing.settings.reading import read_yaml
 from sourcetracing.settings.schema import Settings
 
-EXPERIMENTS_FOLDER = PROJECT_ROOT / "configs" / "experiments"
 FAMILIES = {"Germanic": ("en", "de"), "Romance": ("fr", "it"), "Slavic": ("pl", "ru")}
 TRAIN_RULES = ("languages", "families", "all_but_one")
 TEST_RULES = ("languages", "families", "seen_and_unseen", "speaker_groups")
@@ -65,12 +65,11 @@ def plans_of(settings: Settings) -> list[TablePlan]:
 
 def read_plan(name: str, settings: Settings) -> TablePlan:
     """One table for the languages of a corpus. Raises `UserError`: no such file, an unknown rule, a corpus with too few languages."""
-    path = EXPERIMENTS_FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        there = sorted(file.stem for file in EXPERIMENTS_FOLDER.glob("*.yaml"))
-        raise UserError(f"experiment.tables: {name!r} has no file configs/experiments/{name}.yaml{did_you_mean(name, there)}")
-    words = read_yaml(path)
-    _check(words, path)
+    files = config_files("experiments")
+    if name not in files:
+        raise UserError(f"experiment.tables: {name!r} has no file configs/experiments/{name}.yaml{did_you_mean(name, files)}")
+    words = read_yaml(files[name])
+    _check(words, files[name])
     trains = _train_sets(words["train_sets"], settings)
     if words["train_sets"] == "all_but_one" and len(settings.corpus.languages) < 2:
         raise UserError(f"experiment.tables: {name} holds one language out, but corpus.languages={settings.corpus.languages}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 from sourcetracing.detection.data.demo_plan import STAND_INS, DemoFile, plan_files, repeated
@@ -13,6 +12,7 @@ from sourcetracing.detection.data.demo_speech import Job, run_job
 from sourcetracing.detection.data.groups import used_subsets
 from sourcetracing.detection.data.manifest import root_of
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.extras import ABSENT, version_of
 from sourcetracing.runtime.files import atomic_path, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
@@ -36,7 +36,6 @@ def make_demo(settings: Settings) -> int:
     """
     folder = Path(settings.detection.demo_folder)
     plans = {subset: plan_files(settings, subset) for subset in used_subsets(settings)}
-    _claim(folder, settings)
     jobs = [
         Job(file, str(root_of(settings, subset)), settings.seed)
         for subset, files in plans.items()
@@ -45,6 +44,8 @@ def make_demo(settings: Settings) -> int:
     ]
     if jobs:
         require_espeak()
+    _claim(folder, settings)
+    if jobs:
         _run(jobs, resolve_workers(settings.compute.workers))
     for subset, files in plans.items():
         _write_list(list_path(settings, subset), [*files, *repeated(files)])
@@ -75,7 +76,7 @@ def _claim(folder: Path, settings: Settings) -> None:
         "seed": settings.seed,
         "detection.demo_files": detection.demo_files,
         "detection.demo_test_files": detection.demo_test_files,
-        "espeakng-loader": version("espeakng-loader"),
+        "espeakng-loader": version_of("espeakng-loader"),
     }
     if not path.exists():
         with atomic_path(folder / "README.txt") as partial:
@@ -83,7 +84,7 @@ def _claim(folder: Path, settings: Settings) -> None:
         write_json(path, recipe)
         return
     found = json.loads(path.read_text(encoding="utf-8"))
-    if differing := [key for key in recipe if found.get(key) != recipe[key]]:
+    if differing := [key for key in recipe if recipe[key] not in (found.get(key), ABSENT)]:
         was, now = (", ".join(f"{key}={each.get(key)}" for key in differing) for each in (found, recipe))
         raise UserError(f"{folder} was made with {was}, the settings say {now}. Delete that folder or give another detection.demo_folder")
 
