@@ -35,7 +35,7 @@ def ffmpeg_program() -> str:
     program = shutil.which("ffmpeg")
     if program:
         return program
-    with needs("ffmpeg"):
+    with needs("ffmpeg", "without an ffmpeg program on the PATH this"):
         import imageio_ffmpeg
     try:
         return imageio_ffmpeg.get_ffmpeg_exe()

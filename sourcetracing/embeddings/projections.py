@@ -72,7 +72,7 @@ def _tsne(vectors: np.ndarray, is_fit: np.ndarray, options: EmbeddingPictures, s
 
 
 def _umap(vectors: np.ndarray, is_fit: np.ndarray, options: EmbeddingPictures, seed: int) -> tuple[np.ndarray, str]:
-    with needs("pictures"):
+    with needs("pictures", "embedding_pictures.projections=[umap]"):
         from umap import UMAP  # takes seconds to import
 
     neighbors = min(options.umap_neighbors, int(is_fit.sum()) - 1)

@@ -48,7 +48,7 @@ _HOW_TO_START = "Start one: `ray start --head` here, `ray start --address=<this 
 
 def connect(settings: Settings) -> ModuleType:
     """The module `ray`, connected to the cluster at executor.address. Raises `UserError` when there is none."""
-    with needs("cluster"):
+    with needs("cluster", "executor=ray"):
         import ray
 
     if ray.is_initialized():

@@ -35,7 +35,7 @@ def load_trainable_ssl(settings: Settings) -> TrainableSslEncoder:
     from sourcetracing.models.frontends.ssl_finetune import TrainableSslEncoder
 
     if settings.finetune.lora_rank:
-        with needs("finetune"):
+        with needs("finetune", f"finetune.lora_rank={settings.finetune.lora_rank}"):
             import peft  # noqa: F401 (which the encoder imports for its LoRA matrices)
     options = {name: value for name, value in asdict(settings.finetune).items() if name not in _SCHEDULE}
     return _load(settings, TrainableSslEncoder, **options)

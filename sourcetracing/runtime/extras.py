@@ -15,8 +15,11 @@ _BY_HAND = {"resemblyzer": "pip install --no-deps resemblyzer==0.1.4"}  # asks f
 
 
 @contextmanager
-def needs(extra: str) -> Iterator[None]:
-    """Around an import: raises `UserError` that names the missing package and the command that installs `extra`."""
+def needs(extra: str, what: str) -> Iterator[None]:
+    """Around an import: raises `UserError` that names a missing package, and the command that installs all of `extra`.
+
+    what: the setting or the work that needs it, as the user knows it.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -24,7 +27,7 @@ def needs(extra: str) -> Iterator[None]:
         if module in ("", "sourcetracing"):
             raise
         package = _PACKAGES.get(module, module.replace("_", "-"))
-        raise UserError(f"this needs the package {package}; install it with: {_command(module, extra)}") from None
+        raise UserError(f"{what} needs the package {package}; install it with: {_command(module, extra)}") from None
 
 
 def _command(module: str, extra: str) -> str:

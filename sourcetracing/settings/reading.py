@@ -86,7 +86,7 @@ def read_yaml(path: Path) -> dict:
     if path.suffix not in {".yaml", ".yml"}:
         raise UserError(f"{path}: settings are read from .yaml files or given as key=value")
     if not path.is_file():
-        there = sorted(str(file) for file in path.parent.glob("*.yaml"))
+        there = [str(path.parent / file.name) for file in config_path(path.parent).glob("*.yaml")]
         raise UserError(f"{path} does not exist{did_you_mean(str(path), there) if there else ''}")
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)

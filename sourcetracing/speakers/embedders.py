@@ -33,7 +33,7 @@ def embedder_key(settings: Settings) -> str:
     """Names the network exactly, without loading it: embeddings with another key are other embeddings. Raises `UserError`."""
     if settings.speakers.embedder == "ecapa2":
         return f"ecapa2 {_pinned_checksum(settings) or _refuse_unpinned(settings)}"
-    with needs("speakers"):
+    with needs("speakers", "speakers.embedder=resemblyzer"):
         return f"resemblyzer {version('resemblyzer')}"
 
 
@@ -54,7 +54,7 @@ def load_embedder(settings: Settings) -> Embedder:
 
 
 def _load_resemblyzer(settings: Settings) -> Embedder:
-    with needs("speakers"):
+    with needs("speakers", "speakers.embedder=resemblyzer"):
         from resemblyzer import VoiceEncoder, preprocess_wav  # takes seconds to import
     encoder = VoiceEncoder(pick_device(settings.compute.device), verbose=False)
 

@@ -29,7 +29,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 def _loader():
-    with needs("demo"):
+    with needs("demo", "speech of the demo corpus"):
         import espeakng_loader
     return espeakng_loader
 

@@ -82,7 +82,7 @@ def export_onnx(system: TracingSystem, calibration: Calibration, path: Path) -> 
 
     Raises `UserError` when the system cannot be exported, or computes something else in ONNX.
     """
-    with needs("export"):
+    with needs("export", "an ONNX file"):
         import onnx
         import onnxruntime  # noqa: F401 (for _check, which comes last)
         import onnxscript  # noqa: F401 (torch looks for it)

@@ -69,7 +69,7 @@ def loss_of(settings: Settings, model: torch.nn.Module, rows: FeatureRows) -> to
 def build_loss(name: str, **offered: Any) -> torch.nn.Module:
     """A loss by its name, with what it takes of all that is offered. Raises `UserError`: unknown, its package is not installed."""
     entry = LOSSES[name]
-    with needs("losses"):
+    with needs("losses", f"metric_learning.loss={name}"):
         return entry.load()(**{argument: offered[argument] for argument in entry.takes if argument in offered})
 
 

@@ -11,10 +11,9 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.tables import text as table_text
 from sourcetracing.tables.making import make_tables, matrix_of, mean_of
 from sourcetracing.tables.pictures import write_figures
-from sourcetracing.training import table_plans
 from sourcetracing.training.runs import settings_of_runs
 from sourcetracing.training.runs import test_sets as sets_tested
-from sourcetracing.training.table_plans import EXPERIMENTS_FOLDER, plans_of, read_plan
+from sourcetracing.training.table_plans import plans_of, read_plan
 from tests.support.fake_scores import SIX, fake_settings, runs_of
 
 ALL_TABLES = "experiment.tables=[table4,figure4,table5,table6]"
@@ -30,7 +29,6 @@ def test_the_papers_tables_have_the_papers_cells():
     assert len(plans["table5"].cells) == 12
     assert plans["table6"].cells[:2] == (("de+fr+it+pl+ru", "de+fr+it+pl+ru:seen"), ("de+fr+it+pl+ru", "de+fr+it+pl+ru:unseen"))
     assert [plan.needs_speakers for plan in plans.values()] == [False, False, False, True]
-    assert all((EXPERIMENTS_FOLDER / f"{name}.yaml").is_file() for name in plans)
 
 
 def test_table_6_on_the_held_out_language_when_asked():
@@ -75,8 +73,10 @@ def test_what_a_cell_is_tested_on_in_any_table():
     ],
 )
 def test_a_broken_plan_is_one_clear_line(tmp_path, monkeypatch, text, message):
-    (tmp_path / "mine.yaml").write_text(text)
-    monkeypatch.setattr(table_plans, "EXPERIMENTS_FOLDER", tmp_path)
+    folder = tmp_path / "configs" / "experiments"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         read_plan("mine", Settings())
 
