@@ -55,8 +55,7 @@ def slowed(function, what):
     return slow
 
 extraction.BlockMaker.__call__ = slowed(extraction.BlockMaker.__call__, lambda self, block: block)
-slow_epoch = slowed(training.run_epoch, lambda *args: args[3].train.seed)
-training.CROSS_ENTROPY = dataclasses.replace(training.CROSS_ENTROPY, run_epoch=slow_epoch)
+training.train_epoch = slowed(training.train_epoch, lambda *args: args[3].train.seed)
 """
 
 

@@ -15,12 +15,15 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.rows import select_rows
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.scoring.scores import is_scored, read_scores, score_run, scores_path
+from sourcetracing.training.batches import cut, mixed
 from sourcetracing.training.checkpoints import load_checkpoint, load_initial_weights, save_checkpoint
-from sourcetracing.training.loop import is_better, start_or_resume, train_run, train_step
+from sourcetracing.training.loop import train_run, train_step
 from sourcetracing.training.networks import build_model
-from sourcetracing.training.optimization import batches, decay
+from sourcetracing.training.objectives import CrossEntropy
+from sourcetracing.training.optimization import decay
 from sourcetracing.training.run_folder import HISTORY_COLUMNS, RunFolder
 from sourcetracing.training.runs import run_of
+from sourcetracing.training.state import is_better, start_or_resume
 from tests.support.golden_weights import fill, read_names
 from tests.support.interrupted_training import CPU, Killed, die_after, weights_of
 from tests.support.places import GOLDEN
@@ -62,13 +65,13 @@ def test_killed_between_best_weights_and_resume_state_repeats_the_epoch(run, sto
     train_run(run, store, CPU)
     other = replace(run, folder=tmp_path / "interrupted")
 
-    def save_and_die(path: Path, tensors: dict, story: dict) -> None:
-        if path.name == "last.safetensors" and len(story["history"]) == 3:
+    def save_and_die(path: Path, tensors: dict, metadata: dict) -> None:
+        if path.name == "last.safetensors" and len(metadata["history"]) == 3:
             raise Killed
-        save_checkpoint(path, tensors, story)
+        save_checkpoint(path, tensors, metadata)
 
     with monkeypatch.context() as patch:
-        patch.setattr("sourcetracing.training.loop.save_checkpoint", save_and_die)
+        patch.setattr("sourcetracing.training.state.save_checkpoint", save_and_die)
         with pytest.raises(Killed):
             train_run(other, store, CPU)
     train_run(other, store, CPU)
@@ -160,7 +163,7 @@ def test_published_schedule_halves_every_ten_epochs(run):
 
 @pytest.mark.parametrize(("num_rows", "sizes"), [(48, [16, 16, 16]), (33, [16, 17]), (34, [16, 16, 2]), (5, [5]), (1, [1])])
 def test_batches_cover_every_row_once_and_never_leave_a_single_one(num_rows, sizes):
-    pieces = list(batches(np.arange(num_rows)[::-1], 16))
+    pieces = list(cut(np.arange(num_rows)[::-1], 16))
     assert [len(piece) for piece in pieces] == sizes
     assert sorted(np.concatenate(pieces)) == list(range(num_rows))
 
@@ -193,9 +196,9 @@ def test_scores_have_one_row_per_evaluated_row_and_follow_the_weights(run, store
     embeddings = np.load(scores_path(run, "eval").with_suffix(".embeddings.npy"))
     assert embeddings.dtype == np.float16
     assert len(embeddings) == len(scores)
-    tensors, story = load_checkpoint(folder.weights)
+    tensors, metadata = load_checkpoint(folder.weights)
     save_checkpoint(
-        folder.weights, {name: tensor * 1.5 if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, story
+        folder.weights, {name: tensor * 1.5 if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, metadata
     )
     assert not is_scored(run, "eval")
     with pytest.raises(UserError, match="06_get_classification_metrics"):
@@ -213,8 +216,8 @@ def test_rows_left_on_disk_train_like_rows_in_memory(run, store, tmp_path, monke
 def test_train_step_reports_the_sum_over_rows(run, store):
     settings = run.settings
     rows = select_rows(store, settings, "train", ["en"], CPU)
-    state = start_or_resume(settings, store, RunFolder(run.folder), CPU)
-    loss, correct, count = train_step(state, rows, np.arange(10), settings, rng(0))
+    state = start_or_resume(settings, store.shape[1:], RunFolder(run.folder), CrossEntropy, rows)
+    loss, correct, count = train_step(state, rows, mixed(np.arange(10), settings.train, rng(0)), settings)
     assert count == 10
     assert 0 <= correct <= 10
     assert loss > 0

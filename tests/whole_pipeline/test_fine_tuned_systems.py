@@ -24,13 +24,16 @@ from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import load_model, score_run
 from sourcetracing.settings.reading import load_settings, read_config, read_yaml
 from sourcetracing.tables.making import Tables
+from sourcetracing.training.batches import micro_batches, mixed
 from sourcetracing.training.checkpoints import load_checkpoint
-from sourcetracing.training.loop import TrainingState, train_run, train_step
+from sourcetracing.training.loop import train_run, train_step
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.networks import build_model
-from sourcetracing.training.optimization import learning_rates, make_optimizer, micro_batches
+from sourcetracing.training.objectives import CrossEntropy
+from sourcetracing.training.optimization import learning_rates, make_optimizer
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, front_ends, load_run, load_runs
+from sourcetracing.training.state import TrainingState
 from sourcetracing.training.table_plans import plans_of
 from tests.support.fine_tuned import TABLE_4, prepared, words, write_stand_ins
 from tests.support.interrupted_training import Killed, die_after
@@ -89,8 +92,8 @@ def test_every_family_trains_resumes_scores_and_stands_in_the_table(root, tmp_pa
     assert train_run(run, store, CPU).num_epochs_done() == 2
     score_run(run, store, CPU)
     (tables,) = report_of([run])
-    assert len(tables.runs) == 2 * 3  # two test languages; pooled and both variants
-    assert tables.runs["macro_f1"].between(0, 1).all()
+    assert len(tables.cells) == 2 * 3  # two test languages; pooled and both variants
+    assert tables.cells["macro_f1"].between(0, 1).all()
 
 
 def report_of(runs: list[TrainingRun]) -> list[Tables]:
@@ -230,8 +233,9 @@ def test_gradients_of_micro_batches_add_up_to_the_batchs(mixup, micro_batch_size
         settings = load_settings([f"train.mixup={mixup}", f"train.micro_batch_size={size}"])
         torch.manual_seed(3)
         model = WithoutNorm()
-        state = TrainingState(model, make_optimizer(model, settings))
-        results.append((train_step(state, RowsInMemory(13), np.arange(13), settings, rng(1)), model.layer.weight.grad))
+        state = TrainingState(model, CrossEntropy(settings, model, []), make_optimizer(model, settings))
+        batch = mixed(np.arange(13), settings.train, rng(1))
+        results.append((train_step(state, RowsInMemory(13), batch, settings), model.layer.weight.grad))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
     torch.testing.assert_close(results[0][1], results[1][1])
 
