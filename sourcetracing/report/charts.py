@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.drawing import colours
-from sourcetracing.tables.pictures import family_starts, row_shares
+from sourcetracing.tables.axes import Axes
+from sourcetracing.tables.pictures import row_shares
 from sourcetracing.tables.text import ABSENT, percent
 
 MOST_NAMED_COLUMNS = 8
@@ -23,23 +24,23 @@ def heat_matrix(
     high: pd.DataFrame,
     names: dict[str, str],
     caption: str,
-    is_framed: Callable[[str, str], bool],
+    axes: Axes,
 ) -> str:
-    """A train x test matrix as a coloured table with 95 % intervals (rounded); families set apart; is_framed: of (row, column)."""
+    """A train x test matrix as a coloured table with 95 % intervals (rounded); families set apart, mono cells framed."""
     columns, rows = list(values.columns), list(values.index)
-    starts = {start for _, start, _ in family_starts(columns)[1:]}
-    row_starts = {start for _, start, _ in family_starts(rows)[1:]}
+    starts = {start for _, start, _ in axes.family_spans(columns)[1:]}
+    row_starts = {start for _, start, _ in axes.family_spans(rows)[1:]}
     head = "".join(f'<th scope="col"{_gap(i in starts)}>{_named(name, names)}</th>' for i, name in enumerate(columns))
     body = []
     for i, train in enumerate(rows):
         cells = [
-            heat_cell(values.iat[i, j], interval(low.iat[i, j], high.iat[i, j]), is_framed(train, test), j in starts)
+            heat_cell(values.iat[i, j], interval(low.iat[i, j], high.iat[i, j]), axes.is_mono(train, test), j in starts)
             for j, test in enumerate(columns)
         ]
         body.append(f'<tr{_gap(i in row_starts)}><th scope="row">{_named(train, names)}</th>{"".join(cells)}</tr>')
     return (
         f'<div class="scroll" tabindex="0"><table class="heat{_spacious(rows, columns)}"><caption>{caption}</caption>'
-        f"<thead>{_family_row(columns)}<tr><td></td>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f"<thead>{_family_row(axes.family_spans(columns))}<tr><td></td>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
@@ -218,11 +219,10 @@ def _spacious(rows: Sequence[str], columns: Sequence[str]) -> str:
     return (" sets" if max(map(len, rows)) > 5 else "") + (" wide" if len(columns) > 7 else "")
 
 
-def _family_row(columns: list[str]) -> str:
-    spans = family_starts(columns)
+def _family_row(spans: list[tuple[str, int, int]]) -> str:
     if not spans:
         return ""
-    cells = "".join(f'<th scope="colgroup" colspan="{count}"{_gap(start > 0)}>{family}</th>' for family, start, count in spans)
+    cells = "".join(f'<th scope="colgroup" colspan="{count}"{_gap(start > 0)}>{escape(family)}</th>' for family, start, count in spans)
     return f'<tr class="family"><td></td>{cells}</tr>'
 
 

@@ -19,12 +19,17 @@ from sourcetracing.metrics import classification as metrics
 from sourcetracing.protocols.leakage import overall_table, worst_cells
 from sourcetracing.report import charts
 from sourcetracing.report.page import commit_of, notes_box, settings_section, write_page
-from sourcetracing.report.table_tabs import published_part
+from sourcetracing.report.table_tabs import published_part, table_tab
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
-from sourcetracing.tables.making import CROSS, MONO, POOLED, ScoredRun, Tables, matrix_of, mean_of
+from sourcetracing.settings.frontends import VARIANTS
+from sourcetracing.tables.axes import CROSS, MONO, POOLED
+from sourcetracing.tables.making import Tables, matrix_of, mean_of
 from sourcetracing.tables.pictures import read_histories, summed_confusion
+from sourcetracing.tables.scored_runs import ScoredRun
 from sourcetracing.tables.text import ABSENT, mean_text, percent, spread_text
 
+# Pooled and each variant: the choice that is ticked shows its panel.
+PICKER_RULES = ", ".join(f".v{n}:checked ~ .panels > .p{n}" for n in range(len(VARIANTS) + 1)) + " { display: grid; }"
 VARIANT_NAMES = {"original": "clean", "reverb": "in a room", "speech": "babble", "music": "music", "noise": "noise"}
 
 
@@ -43,9 +48,8 @@ def write_report(
     """Writes the page. `corpus`: the protocol's counts and hours by language, last row the total; `leakage`: its audit
     (`leakage.read_audit`); `environment`: of the runs; `more_tabs`: title -> HTML, shown behind the first table.
     """
-    first = [_matrix_section, _means_section, _variants_section, _confusion_section, _classes_section]
     tabs = {
-        "Table 4" if tables.plan.name == "table4" else tables.plan.title: [*(make(tables) for make in first), published_part(tables)],
+        tables.plan.tab: _detailed_tab(tables),
         **{title: [body] for title, body in (more_tabs or {}).items()},
         "Training": [_training_section(tables, runs)],
         "Corpus": [_corpus_section(corpus), _leakage_section(leakage)],
@@ -61,8 +65,18 @@ def write_report(
         notes=notes_box(tables.notes),
         tabs=tabs,
         footer=f"Made from stored scores by scripts/13_make_tables.py; its numbers are in tables/. Commit {commit_of(environment)}.",
-        rules=_picker_rules(tables),
+        rules=PICKER_RULES,
     )
+
+
+def tabs_of_tables(made: Sequence[Tables]) -> dict[str, str]:
+    """A tab for each table behind the first: what its plan asks for."""
+    return {tables.plan.tab: "".join(_detailed_tab(tables)) if tables.plan.has_details else table_tab(tables) for tables in made}
+
+
+def _detailed_tab(tables: Tables) -> list[str]:
+    sections = (_matrix_section, _means_section, _variants_section, _confusion_section, _classes_section, published_part)
+    return [make(tables) for make in sections]
 
 
 def _lead(tables: Tables) -> str:
@@ -89,7 +103,11 @@ def _matrix_section(tables: Tables) -> str:
     choices, panels = [], []
     for number, variant in enumerate(_shown_variants(tables)):
         checked = " checked" if number == 0 else ""
-        choices.append(f'<input type="radio" name="variant" id="v{number}"{checked}><label for="v{number}">{escape(variant)}</label>')
+        name = f"{escape(tables.plan.file_prefix)}v{number}"
+        choices.append(
+            f'<input type="radio" name="variant of {escape(tables.plan.name)}" class="v{number}" id="{name}"{checked}>'
+            f'<label for="{name}">{escape(variant)}</label>'
+        )
         panels.append(
             f'<div class="panel pair p{number}">{"".join(_matrix_figure(tables, system, variant) for system in axes.systems)}</div>'
         )
@@ -107,7 +125,7 @@ def _matrix_figure(tables: Tables, system: str, variant: str) -> str:
     means = ", ".join(f"{kind} mean <b>{mean_text(tables, system, kind, variant)}</b>" for kind in (MONO, CROSS))
     if len(tables.axes.seeds) > 1:  # the interval of one run is none for a mean over runs
         low, high = low * math.nan, high * math.nan
-    return f"<figure><h3>{escape(system)}</h3>{charts.heat_matrix(values, low, high, LANGUAGE_NAMES, means, tables.axes.is_mono)}</figure>"
+    return f"<figure><h3>{escape(system)}</h3>{charts.heat_matrix(values, low, high, LANGUAGE_NAMES, means, tables.axes)}</figure>"
 
 
 def _means_section(tables: Tables) -> str:
@@ -270,7 +288,7 @@ def _reading_section(tables: Tables) -> str:
     terms = {
         "Macro-F1": "The mean over sources of F1, the harmonic mean of precision and recall. Every source weighs the same, however many "
         "utterances it has; a source never predicted counts as 0. Published tables hold this figure. The column macro_f1_harmonic of "
-        "tables/table4.csv has the other formula in use: the harmonic mean of mean precision and mean recall.",
+        f"tables/{tables.plan.name}.csv has the other formula in use: the harmonic mean of mean precision and mean recall.",
         "Chance": f"A system that guesses evenly among {len(tables.axes.classes)} sources of equal size scores {chance}.",
         "Pooled": "All acoustic variants of the test utterances together, as one test set. Single variants show what a mixture hides.",
         "Mono and cross": "Mono: every test language was trained on. Cross: none was. The difference is what the language costs. "
@@ -283,11 +301,6 @@ def _reading_section(tables: Tables) -> str:
     }
     body = "".join(f"<div><dt>{term}</dt><dd>{text}</dd></div>" for term, text in terms.items())
     return f"<h2>How to read this</h2><dl>{body}</dl>"
-
-
-def _picker_rules(tables: Tables) -> str:
-    rules = [f"#v{n}:checked ~ .panels > .p{n}" for n in range(len(_shown_variants(tables)))]
-    return f"{', '.join(rules)} {{ display: grid; }}"
 
 
 def _shown_variants(tables: Tables) -> list[str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
 from html import escape
 
 import pandas as pd
 
 from sourcetracing.report import charts
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.tables.axes import POOLED
 from sourcetracing.tables.comparison import has_published, is_same_corpus, published_matrix, published_variant
-from sourcetracing.tables.making import POOLED, Tables, matrix_of
+from sourcetracing.tables.making import Tables, matrix_of
 from sourcetracing.tables.text import kinds_of, mean_text, percent
 
 SIGN_COLOURS = ("#b0500f", "#1b5e93")  # ours lower, ours higher
@@ -36,7 +36,7 @@ def _heat_figure(tables: Tables, system: str) -> str:
     means = ", ".join(f"{escape(kind)} mean <b>{mean_text(tables, system, kind)}</b>" for kind in kinds_of(tables))
     if len(tables.axes.seeds) > 1:  # the interval of one run is none for a mean over runs
         low, high = low * math.nan, high * math.nan
-    table = charts.heat_matrix(values, low, high, LANGUAGE_NAMES, means, tables.axes.is_mono)
+    table = charts.heat_matrix(values, low, high, LANGUAGE_NAMES, means, tables.axes)
     return f"<figure><h3>{escape(system)}</h3>{table}</figure>"
 
 
@@ -61,9 +61,9 @@ def _three(tables: Tables, system: str) -> str:
     variant = published_variant(system)
     theirs = published_matrix(tables, system).dropna(axis="columns", how="all")
     ours = matrix_of(tables, system, variant)[theirs.columns]
-    nothing, framed = theirs * math.nan, tables.axes.is_mono
+    nothing = theirs * math.nan
     heats = [
-        f"<figure><h3>{name}</h3>{charts.heat_matrix(values, nothing, nothing, LANGUAGE_NAMES, '', framed)}</figure>"
+        f"<figure><h3>{name}</h3>{charts.heat_matrix(values, nothing, nothing, LANGUAGE_NAMES, '', tables.axes)}</figure>"
         for name, values in (("published", theirs), (f"ours, {variant}", ours))
     ]
     difference = _difference_table(ours - theirs)
@@ -170,9 +170,3 @@ def _points(value: float) -> str:
 
 def _range(low: float, high: float) -> str:
     return "" if math.isnan(low) else f"{100 * low:+.1f} to {100 * high:+.1f}"
-
-
-def tabs_of_tables(made: Sequence[Tables]) -> dict[str, str]:
-    """A tab for each table, by its short name."""
-    names = {"table4": "Table 4", "figure4": "Families", "table5": "Held-out languages", "table6": "Speaker groups"}
-    return {names.get(tables.plan.name, tables.plan.name): table_tab(tables) for tables in made}

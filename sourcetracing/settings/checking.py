@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
+from functools import cache
 from typing import Any
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.declaring import admitted
 
 
+@cache
 def fields_of(group: type) -> dict[str, tuple[Any, dataclasses.Field]]:
     """Name -> (type, dataclass field) of a settings group."""
     hints = typing.get_type_hints(group)
@@ -106,7 +108,7 @@ def has_type(value: Any, kind: Any) -> bool:
     if typing.get_origin(kind) is list:
         return isinstance(value, list) and all(has_type(item, typing.get_args(kind)[0]) for item in value)
     if typing.get_origin(kind) is dict:
-        return isinstance(value, dict)
+        return isinstance(value, dict) and all(has_type(item, typing.get_args(kind)[1]) for item in value.values())
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     return isinstance(value, (int, float) if kind is float else kind)

@@ -26,10 +26,11 @@ SYSTEM += ["finetune.lr=1e-3", "train.batch_size=12", "train.epochs=3"]
 IN_DOUBLE_PRECISION = f"""
 import sys, runpy
 sys.path.insert(0, {str(ROOT)!r})
-from sourcetracing import feature_data, training
-build, batch = training.build_model, feature_data.FeatureRows.batch
-training.build_model = lambda *args: build(*args).double()
-feature_data.FeatureRows.batch = lambda self, positions: (lambda x, y: (x.double(), y))(*batch(self, positions))
+from sourcetracing.features import rows
+from sourcetracing.training import state
+build, batch = state.build_model, rows.FeatureRows.batch
+state.build_model = lambda *args: build(*args).double()
+rows.FeatureRows.batch = lambda self, positions: (lambda x, y: (x.double(), y))(*batch(self, positions))
 runpy.run_path({str(ROOT / "train_refd.py")!r}, run_name="__main__")
 """
 
@@ -37,13 +38,13 @@ runpy.run_path({str(ROOT / "train_refd.py")!r}, run_name="__main__")
 CRASH_AFTER_TWO_EPOCHS = f"""
 import os, sys, runpy
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "scripts")!r}]
-from sourcetracing import training
-keep = training._keep_epoch
+from sourcetracing.training import loop
+keep = loop.keep_epoch
 def keep_and_die(state, *rest):
     keep(state, *rest)
     if len(state.history) == 2:
         os._exit(9)
-training._keep_epoch = keep_and_die
+loop.keep_epoch = keep_and_die
 runpy.run_path({str(ROOT / "scripts" / "05_train_matrix.py")!r}, run_name="__main__")
 """
 
@@ -65,6 +66,7 @@ def launch(*command: str, processes: int = 2) -> subprocess.CompletedProcess:
     return subprocess.run([*launcher, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(root, tmp_path):
     script = tmp_path / "in_double_precision.py"
     script.write_text(IN_DOUBLE_PRECISION)
@@ -84,6 +86,7 @@ def test_two_processes_learn_what_one_learns(root, tmp_path):
         torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=2e-3 if name.endswith("bias") else 1e-4, msg=name)
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_by_another_number_of_processes_it_ends(root, tmp_path):
     options = [*SYSTEM, "train.micro_batch_size=4", "experiment.systems=[xlsr_aasist]", "experiment.train_sets=[en]"]
     run = prepared(root, tmp_path, *options)
@@ -128,7 +131,7 @@ def fresh_norm(kind: str) -> nn.Module:
 def test_batch_norm_sees_the_rows_of_all_processes(tmp_path):
     data = {kind: (torch.randn(shape) * 3 + 1, torch.randn(shape)) for kind, shape in SHAPES.items()}
     torch.save(data, tmp_path / "data.pt")
-    result = launch("-m", "tests.test_process_group", str(tmp_path))
+    result = launch("-m", __name__, str(tmp_path))
     assert result.returncode == 0, result.stderr
     for kind, (x, weights) in data.items():
         norm, x = fresh_norm(kind), x.requires_grad_()
