@@ -17,7 +17,6 @@ from sourcetracing.embeddings.quality import label_quality
 from sourcetracing.embeddings.sampling import stratified_rows
 from sourcetracing.embeddings.stored import EmbeddingFolder, load_embeddings
 from sourcetracing.errors import UserError
-from sourcetracing.report.embeddings_tab import numbers_table
 from sourcetracing.runtime.compute import prepare_cpu
 from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
@@ -110,17 +109,9 @@ def _write_pictures(run: TrainingRun, projections: Sequence[Projection], colouri
             pictures.append(path.name)
         else:
             path.unlink(missing_ok=True)
-    points, numbers = pd.read_parquet(folder.points), pd.read_csv(folder.numbers)
     text = f"Each mark is the embedding of one utterance in one acoustic variant: {amount}. Like is what is near by {distance}."
-    write_page(
-        folder.page,
-        points["utt_id"],
-        projections,
-        colourings,
-        title=f"Embeddings of {title}",
-        text=text,
-        table=f"<h2>Numbers</h2>{numbers_table(numbers)}",
-    )
+    utt_ids, numbers = pd.read_parquet(folder.points)["utt_id"], pd.read_csv(folder.numbers)
+    write_page(folder.page, utt_ids, projections, colourings, title=f"Embeddings of {title}", text=text, numbers=numbers)
     return pictures
 
 
