@@ -38,16 +38,19 @@ def serve(folder: str, way: str) -> None:
     from sourcetracing.runtime.parallel import available_cores
     from sourcetracing.runtime.seeding import rng
     from sourcetracing.settings.reading import load_settings
-    from sourcetracing.training.loop import TrainingState, train_step
+    from sourcetracing.training.batches import mixed
+    from sourcetracing.training.loop import train_step
     from sourcetracing.training.networks import build_model
+    from sourcetracing.training.objectives import CrossEntropy
     from sourcetracing.training.optimization import make_optimizer
+    from sourcetracing.training.state import TrainingState
 
     settings = load_settings(
         ["system=xlsr_aasist", f"ssl.model={folder}", f"train.batch_size={BATCH_SIZE}", "compute.device=cpu", *WAYS[way]]
     )
     prepare_cpu(available_cores())
     model = build_model(settings, (SAMPLES,)).train()
-    state = TrainingState(model, make_optimizer(model, settings))
+    state = TrainingState(model, CrossEntropy(settings, model, []), make_optimizer(model, settings))
     size = settings.train.batch_size
 
     class Rows:
@@ -58,7 +61,7 @@ def serve(folder: str, way: str) -> None:
 
     for _ in sys.stdin:
         started = time.perf_counter()
-        train_step(state, Rows(), np.arange(size), settings, rng(0))
+        train_step(state, Rows(), mixed(np.arange(size), settings.train, rng(0)), settings)
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         learning = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         print((time.perf_counter() - started) / size, peak_mb, learning, flush=True)

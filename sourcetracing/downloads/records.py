@@ -16,8 +16,8 @@ LOCK = ".download.lock"
 
 
 def only_run(folder: Path) -> AbstractContextManager[None]:
-    """Holds a folder's lock. Raises `UserError` at once when another process downloads into it."""
-    return held(folder / LOCK, f"another process is downloading into {folder}")
+    """Holds a folder's lock; it may be taken again inside itself. Raises `UserError` at once when another process downloads into it."""
+    return held(folder / LOCK, f"another process is downloading into {folder}", reentrant=True)
 
 
 def free_bytes(folder: Path) -> int:

@@ -12,13 +12,13 @@ from sourcetracing.errors import UserError
 
 
 @contextmanager
-def held(lock: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
-    """Holds the lock file; it may be taken again inside itself. wait: until another process that has it is done.
+def held(lock: Path, busy: str, *, wait: bool = False, reentrant: bool = False) -> Iterator[None]:
+    """Holds the lock file. wait: until whoever has it is done. reentrant: it may be taken again inside itself.
 
-    Raises `UserError` at once when another process has it: `busy`, then what to do. Folders are made.
+    Raises `UserError` at once when it is held: `busy`, then what to do. Folders are made.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    guard = FileLock(lock.resolve(), is_singleton=True)
+    guard = FileLock(lock.resolve(), is_singleton=reentrant)
     try:
         guard.acquire(timeout=-1 if wait else 0, poll_interval=0.5)
     except Timeout:

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with their story in the header, complete or absent, and refused when damaged."""
+"""Weights on disk: safetensors with their metadata in the header, complete or absent, and refused when damaged."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.training.published_names import load_published
 
+METADATA_KEY = "story"  # in the header; the word of the first files, kept so that theirs can be read and new ones equal them
 
-def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], story: dict[str, Any]) -> None:
-    """Writes tensors and a JSON-able story in one file, so that the two can never disagree."""
+
+def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+    """Writes tensors and JSON-able metadata in one file, so that the two can never disagree."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as partial:
-        save_file(contiguous, partial, metadata={"story": json.dumps(story)})
+        save_file(contiguous, partial, metadata={METADATA_KEY: json.dumps(metadata)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The tensors (on the CPU) and the story of a checkpoint. Raises `UserError` when it is missing or damaged."""
+    """The tensors (on the CPU) and the metadata of a checkpoint. Raises `UserError` when it is missing or damaged."""
     if not path.is_file():
         raise UserError(f"{path} is missing. Run: python scripts/05_train_matrix.py CONFIG.yaml")
     try:
         with safe_open(path, framework="pt") as file:
-            story = json.loads((file.metadata() or {}).get("story", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, story  # noqa: SIM118 (safe_open is no dict)
+            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (safe_open is no dict)
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}). Delete it and run the training again; it goes on from what is left.") from None
 

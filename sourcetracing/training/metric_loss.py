@@ -1,12 +1,13 @@
-"""How a system with an embedding head is trained: balanced batches, a loss on embeddings, classes as centroids of train (spec 3.5)."""
+"""How a system with an embedding head is trained: balanced batches, a loss on embeddings, classes as centroids of train (D41-D43)."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import FeatureRows, label_ids
@@ -14,15 +15,53 @@ from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.backends.embedding_head import EmbeddingHead
 from sourcetracing.models.losses.ge2e import cosines_to_centroids
 from sourcetracing.protocols.table import select
-from sourcetracing.runtime.compute import autocast
-from sourcetracing.runtime.process_group import size_of_group
-from sourcetracing.runtime.seeding import rng
+from sourcetracing.runtime.process_group import ProcessGroup, size_of_group
 from sourcetracing.settings.metric_learning import LOSSES
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.balanced_batches import balanced_batches
-from sourcetracing.training.loop import Method, TrainingState, evaluate, seed_dropout
+from sourcetracing.training.batches import Batch, Targets
 from sourcetracing.training.networks import forward
-from sourcetracing.training.optimization import learning_rates, set_learning_rates
+
+
+class MetricLoss:
+    """The objective of back-ends with `metric_loss` (see `objectives.Objective`)."""
+
+    def __init__(self, settings: Settings, model: nn.Module, rows: FeatureRows):
+        self.settings, self.rules, self.model, self.rows = settings, settings.metric_learning, model, rows
+        self.selected_by = self.rules.select
+        self.labels = rows.labels.cpu().numpy()
+        head = head_of(model)
+        sizes = {"num_classes": int(self.labels.max()) + 1, "embedding_dim": head.embedding_dim, "normalize": head.normalize}
+        self.weights = build_loss(self.rules.loss, **vars(self.rules), **sizes).to(rows.device)
+
+    @staticmethod
+    def train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
+        return select_train_rows(store, settings, languages, device)
+
+    def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
+        """Each of `classes_per_batch` classes x `rows_per_class` rows, class by class."""
+        rules = self.rules
+        num_batches = rules.batches_per_epoch or max(1, len(self.labels) // (rules.classes_per_batch * rules.rows_per_class))
+        drawn = balanced_batches(self.labels, rules.classes_per_batch, rules.rows_per_class, num_batches, generator)
+        return [Batch(positions.ravel()) for _, positions in drawn]
+
+    def loss(self, embeddings: Tensor, logits: Tensor, targets: Targets) -> tuple[Tensor, float]:
+        """Right are rows that are nearest to their own class of the batch."""
+        shape = (self.rules.classes_per_batch, self.rules.rows_per_class)
+        embeddings, classes = embeddings.unflatten(0, shape), targets.labels.unflatten(0, shape)[:, 0]
+        nearest = cosines_to_centroids(embeddings.detach()).argmax(dim=-1)
+        own = torch.arange(len(classes), device=nearest.device)[:, None]
+        return self.weights(embeddings, classes), (nearest == own).sum().item()
+
+    def after_step(self) -> None:
+        self.weights.after_step()
+
+    def end_epoch(self) -> None:
+        """Makes the mean training embedding of each known class its centroid."""
+        head = head_of(self.model)
+        embeddings, _ = forward(self.model.eval(), self.rows, self.settings)
+        means = [embeddings[self.labels == number].mean(axis=0) for number in range(len(head.centroids))]
+        head.set_centroids(torch.from_numpy(np.stack(means)), self.weights.logit_scale)
 
 
 def select_train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
@@ -58,13 +97,6 @@ def _refuse_small(num_rows: dict[str, int], settings: Settings, where: str) -> N
         )
 
 
-def loss_of(settings: Settings, model: torch.nn.Module, rows: FeatureRows) -> torch.nn.Module:
-    """The loss that the settings name, for the classes of the training rows."""
-    rules, head = settings.metric_learning, head_of(model)
-    sizes = {"num_classes": int(rows.labels.max()) + 1, "embedding_dim": head.embedding_dim, "normalize": head.normalize}
-    return build_loss(rules.loss, **vars(rules), **sizes)
-
-
 def build_loss(name: str, **offered: Any) -> torch.nn.Module:
     """A loss by its name, with what it takes of all that is offered. Raises `UserError` for an unknown name."""
     entry = LOSSES[name]
@@ -74,60 +106,3 @@ def build_loss(name: str, **offered: Any) -> torch.nn.Module:
 def head_of(model: torch.nn.Module) -> EmbeddingHead:
     """The embedding head of a network (`networks.build_model`)."""
     return model.backend if isinstance(model, torch.nn.Sequential) else model
-
-
-def run_epoch(state: TrainingState, train_rows: FeatureRows, dev_rows: FeatureRows, settings: Settings, epoch: int) -> dict[str, float]:
-    """Balanced batches, then centroids of all training rows and the figures of dev by them; returns the row of history.csv."""
-    started = time.perf_counter()
-    rules, labels = settings.metric_learning, train_rows.labels.cpu().numpy()
-    num_batches = rules.batches_per_epoch or max(1, len(labels) // (rules.classes_per_batch * rules.rows_per_class))
-    generator = rng(settings.train.seed, "epoch", epoch)
-    seed_dropout(settings, epoch, state.group)
-    state.model.train()
-    sums = np.zeros(2)
-    steps = balanced_batches(labels, rules.classes_per_batch, rules.rows_per_class, num_batches, generator)
-    for step, (classes, positions) in enumerate(steps):
-        rates = learning_rates(settings, epoch, step, num_batches)
-        set_learning_rates(state.optimizer, rates)
-        sums += train_step(state, train_rows, classes, positions, settings)
-    settle(state, train_rows, settings)
-    train = {"train_loss": sums[0] / num_batches, "train_accuracy": sums[1] / num_batches}
-    dev = evaluate(state.model, dev_rows, settings, state.group)
-    return {"epoch": epoch + 1, "lr": rates["backend"], **train, **dev, "seconds": time.perf_counter() - started}
-
-
-def train_step(
-    state: TrainingState, rows: FeatureRows, classes: np.ndarray, positions: np.ndarray, settings: Settings
-) -> tuple[float, float]:
-    """One optimizer step on classes (N,) and rows (N, M); returns its loss and the share of rows nearest to their class in the batch."""
-    features, _ = rows.batch(positions.ravel())
-    state.optimizer.zero_grad(set_to_none=True)
-    with autocast(features.device, settings.compute.precision):
-        embeddings, _ = state.network(features)
-    embeddings = embeddings.float().unflatten(0, positions.shape)
-    loss = state.loss(embeddings, torch.from_numpy(classes).to(features.device))
-    if not torch.isfinite(loss):
-        raise UserError(f"the training loss became {loss.item()}: lower train.lr (now {settings.train.lr:g}) or look at the features")
-    loss.backward()
-    state.optimizer.step()
-    state.loss.after_step()
-    nearest = cosines_to_centroids(embeddings.detach()).argmax(dim=-1)
-    own = torch.arange(len(classes), device=nearest.device)[:, None]
-    return loss.item(), (nearest == own).float().mean().item()
-
-
-def settle(state: TrainingState, train_rows: FeatureRows, settings: Settings) -> None:
-    """Makes the mean training embedding of each known class its centroid."""
-    head, labels = head_of(state.model), train_rows.labels.cpu().numpy()
-    embeddings, _ = forward(state.model.eval(), train_rows, settings)
-    means = [embeddings[labels == number].mean(axis=0) for number in range(len(head.centroids))]
-    head.set_centroids(torch.from_numpy(np.stack(means)), state.loss.logit_scale)
-
-
-METRIC_LOSS = Method(
-    select_train_rows=select_train_rows,
-    build_loss=loss_of,
-    run_epoch=run_epoch,
-    settle=settle,
-    selected_by=lambda settings: settings.metric_learning.select,
-)

@@ -1,14 +1,10 @@
-"""Batches, learning rates and the optimizer of a training run (spec 2.6); which rows of a batch are computed together and where."""
+"""The optimizer of a training run and its learning rates (MCL-MLAAD paper, section 3.2; D19, D20)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
 import torch
 from torch import nn
 
-from sourcetracing.runtime.process_group import ProcessGroup
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import Train
 
@@ -62,21 +58,3 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, rates: dict[str, float]
     """Gives each parameter group its own."""
     for group in optimizer.param_groups:
         group["lr"] = rates[group["name"]]
-
-
-def batches(order: np.ndarray, batch_size: int, at_least: int = 2) -> Iterator[np.ndarray]:
-    """Pieces of `order`; a last piece of fewer than `at_least` rows joins the one before, for BatchNorm needs two and each process one."""
-    cuts = list(range(batch_size, len(order), batch_size))
-    if cuts and len(order) - cuts[-1] < at_least:
-        cuts.pop()
-    yield from np.split(order, cuts)
-
-
-def micro_batches(num_rows: int, micro_batch_size: int, group: ProcessGroup) -> list[np.ndarray]:
-    """The rows of a batch (0 ... num_rows - 1) that this process computes, in the pieces in which it computes them.
-
-    All processes get the same number of pieces, and no empty one where every process has two rows: synced BatchNorm waits for all of them.
-    """
-    most_rows = -(-num_rows // group.size)
-    num_pieces = -(-most_rows // micro_batch_size) if micro_batch_size else 1
-    return np.array_split(group.share(np.arange(num_rows)), num_pieces)

@@ -1,0 +1,72 @@
+"""What a run is trained towards: which rows, which batches, which loss, which dev figure picks the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sourcetracing.features.rows import FeatureRows, select_rows
+from sourcetracing.features.store import FeatureStore
+from sourcetracing.models.losses.mixup import regmix_loss
+from sourcetracing.runtime.process_group import ProcessGroup
+from sourcetracing.settings.schema import Settings
+from sourcetracing.training.batches import Batch, Targets, shuffled_batches
+
+
+class Objective(Protocol):
+    """Made of the settings, the network and its training rows."""
+
+    weights: nn.Module | None  # where the loss itself learns something
+    selected_by: str  # the figure of history.csv that picks the epoch
+
+    @staticmethod
+    def train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
+        """The rows to train on. Raises `UserError` where they will not do."""
+
+    def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
+        """Those of one epoch."""
+
+    def loss(self, embeddings: Tensor, logits: Tensor, targets: Targets) -> tuple[Tensor, float]:
+        """(mean loss, how many rows are right) of embeddings (B, E) and logits (B, C); with regmix the second half are mixed rows."""
+
+    def after_step(self) -> None:
+        """Keeps the loss's own weights admissible."""
+
+    def end_epoch(self) -> None:
+        """What the network needs before it classifies."""
+
+
+class CrossEntropy:
+    """Shuffled batches, mixup, cross-entropy (MCL-MLAAD paper, section 3.2)."""
+
+    weights = None
+
+    def __init__(self, settings: Settings, model: nn.Module, rows: FeatureRows):
+        self.rules, self.num_rows = settings.train, len(rows)
+        self.selected_by = settings.train.select
+
+    @staticmethod
+    def train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
+        return select_rows(store, settings, "train", languages, device)
+
+    def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
+        return shuffled_batches(self.num_rows, self.rules, generator, group)
+
+    def loss(self, embeddings: Tensor, logits: Tensor, targets: Targets) -> tuple[Tensor, float]:
+        """Right are un-mixed rows; under mixed_only those whose main label comes first."""
+        labels = targets.labels
+        right = (logits[: len(labels)].argmax(dim=1) == labels).sum().item()
+        if targets.partner_labels is None:
+            return functional.cross_entropy(logits, labels), right
+        return regmix_loss(logits, labels, targets.partner_labels, targets.lam, mode=self.rules.mixup), right
+
+    def after_step(self) -> None:
+        pass
+
+    def end_epoch(self) -> None:
+        pass

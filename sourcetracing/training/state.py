@@ -1,0 +1,140 @@
+"""What one epoch hands to the next, and how it gets to disk and back."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from sourcetracing.features.rows import FeatureRows
+from sourcetracing.models.backends.synced_batch_norm import synced
+from sourcetracing.runtime.process_group import ALONE, ProcessGroup
+from sourcetracing.settings.schema import Settings
+from sourcetracing.training.checkpoints import (
+    learned_tensors,
+    load_checkpoint,
+    load_initial_weights,
+    load_weights,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from sourcetracing.training.networks import build_model
+from sourcetracing.training.objectives import Objective
+from sourcetracing.training.optimization import make_optimizer
+from sourcetracing.training.run_folder import RunFolder
+
+
+@dataclass
+class TrainingState:
+    """All that one epoch hands to the next."""
+
+    model: torch.nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    group: ProcessGroup = ALONE
+    parallel: DistributedDataParallel | None = None  # around `model`, where several processes train it
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+
+    @property
+    def next_epoch(self) -> int:
+        return len(self.history)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """What training steps call."""
+        return self.parallel or self.model
+
+    def without_exchange(self) -> AbstractContextManager:
+        """While gradients of a batch's first pieces are added up, processes need not exchange them."""
+        return self.parallel.no_sync() if self.parallel else nullcontext()
+
+
+def start_or_resume(
+    settings: Settings,
+    feature_shape: tuple[int, ...],
+    folder: RunFolder,
+    objective: type[Objective],
+    train_rows: FeatureRows,
+    group: ProcessGroup = ALONE,
+) -> TrainingState:
+    """A fresh state, or the one that an interrupted run left behind."""
+    device = train_rows.device
+    model = build_model(settings, feature_shape)
+    if settings.train.initial_weights:
+        load_initial_weights(model, settings.backend, Path(settings.train.initial_weights))
+    model = (synced(model, device) if group.size > 1 else model).to(device)
+    aim = objective(settings, model, train_rows)
+    state = TrainingState(model, aim, make_optimizer(model, settings, aim.weights), group)
+    if folder.last.is_file():
+        _restore(state, folder.last)
+    if group.size > 1:
+        # Blocks that LayerDrop skips have no gradient; buffers are equal everywhere, for BatchNorm is synced.
+        state.parallel = DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)
+    return state
+
+
+def _restore(state: TrainingState, path: Path) -> None:
+    tensors, metadata = load_checkpoint(path)
+    parts = {prefix: {name: tensors.pop(name) for name in list(tensors) if name.startswith(prefix)} for prefix in ("optimizer.", "loss.")}
+    if state.objective.weights:
+        state.objective.weights.load_state_dict({name.removeprefix("loss."): tensor for name, tensor in parts["loss."].items()})
+    load_weights(state.model, tensors, str(path))
+    restore_optimizer(state.optimizer, parts["optimizer."])
+    state.history, state.best_epoch = metadata["history"], metadata["best_epoch"]
+
+
+def is_better(row: dict[str, float], best: dict[str, float] | None, select: str) -> bool:
+    """Whether an epoch beats the best so far: by a loss (dev_loss, train_loss), or dev macro-F1 with ties decided by dev loss."""
+    if best is None:
+        return True
+    if select != "dev_macro_f1":
+        return row[select] < best[select]
+    return (row["dev_macro_f1"], -row["dev_loss"]) > (best["dev_macro_f1"], -best["dev_loss"])
+
+
+def keep_epoch(state: TrainingState, row: dict[str, float], folder: RunFolder) -> None:
+    """Adds an epoch to the history; the first process writes what it left, the best weights apart."""
+    best = state.history[state.best_epoch - 1] if state.best_epoch > 0 else None
+    state.history.append(row)
+    improved = is_better(row, best, state.objective.selected_by)
+    if improved:
+        state.best_epoch = int(row["epoch"])
+    if not state.group.is_first:
+        return
+    weights = learned_tensors(state.model)
+    # The best weights go first: should the run be killed between the two, the epoch is repeated and writes the same file again.
+    if improved:
+        dev = {name: figure for name, figure in row.items() if name.startswith("dev_")}  # no seconds: the same run gives the same bytes
+        save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": dev})
+    metadata = {"history": state.history, "best_epoch": state.best_epoch}
+    of_loss = {f"loss.{name}": tensor for name, tensor in state.objective.weights.state_dict().items()} if state.objective.weights else {}
+    save_checkpoint(folder.last, {**weights, **of_loss, **optimizer_tensors(state.optimizer)}, metadata)
+    folder.write_history(state.history)
+
+
+def keep_untrained(state: TrainingState, dev: dict[str, float], folder: RunFolder) -> None:
+    """For train.epochs=0: the initial weights and their dev figures."""
+    if state.group.is_first:
+        save_checkpoint(folder.weights, learned_tensors(state.model), {"epoch": 0, "dev": dev})
+        folder.write_history([])
+
+
+def outcome(state: TrainingState, train_rows: FeatureRows, dev_rows: FeatureRows) -> dict[str, Any]:
+    """What model.json says of a run."""
+    best = state.history[state.best_epoch - 1] if state.best_epoch > 0 else {}
+    return {
+        "best_epoch": max(state.best_epoch, 0),
+        "selected_by": state.objective.selected_by,
+        **{name: best[name] for name in ("dev_loss", "dev_macro_f1") if best},
+        "num_parameters": sum(parameter.numel() for parameter in state.model.parameters()),
+        "num_trained_parameters": sum(parameter.numel() for parameter in state.model.parameters() if parameter.requires_grad),
+        "num_train_rows": len(train_rows),
+        "num_dev_rows": len(dev_rows),
+        "seconds": sum(row["seconds"] for row in state.history),
+    }

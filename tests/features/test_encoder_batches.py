@@ -1,0 +1,303 @@
+"""Blocks by way of an encoder that takes batches (as on a GPU): what one by one gives, whatever the workers, interruptions and memory."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from sourcetracing.errors import UserError
+from sourcetracing.features import encoder_batches as encoder_pipeline
+from sourcetracing.features import extracting as features
+from sourcetracing.features.blocks import BlockMaker, StoreJob, make_blocks
+from sourcetracing.features.extracting import extract_features, list_items, store_recipe
+from sourcetracing.features.front_end import build_front_end, convert_once
+from sourcetracing.features.noise_bank import bank_manifests, prepare_banks
+from sourcetracing.features.store import FeatureStore, StoreWriter
+from sourcetracing.models.frontends.ssl import SslEncoder
+from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.runtime.progress import Stopwatch
+from sourcetracing.settings.frontends import Ssl
+from sourcetracing.settings.schema import Settings
+from tests.support.audio_files import small_audio_settings, write_corpus, write_noises, write_responses, write_wav
+from tests.support.tiny_ssl import FAMILIES, WIDTH, save_tiny
+
+NUM_UTTERANCES, NUM_VARIANTS = 9, 5
+OUT_OF_MEMORY = {
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "mps": RuntimeError("MPS backend out of memory (MPS allocated: 9.05 GB)"),
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("batches")
+    write_corpus(root / "corpus", NUM_UTTERANCES)
+    write_noises(root / "musan")
+    write_responses(root / "RIRS_NOISES")
+    save_tiny("xls-r", root / "model")
+    return root
+
+
+@pytest.fixture
+def experiment(root, tmp_path):
+    """(settings, utterances, protocol): features in float32 by a tiny encoder, one by one as on a CPU."""
+    utterances, protocol = write_corpus(tmp_path / "corpus", NUM_UTTERANCES)
+    settings = small_audio_settings(root)
+    settings.paths.corpus, settings.paths.exp = str(tmp_path / "corpus"), str(tmp_path / "exp")
+    settings.frontend, settings.ssl = "ssl", Ssl(model=str(root / "model"), layer=2)
+    settings.store.dtype, settings.store.block_rows = "float32", 20
+    settings.compute.device, settings.compute.workers = "cpu", 2
+    return settings, utterances, protocol
+
+
+def batched(settings: Settings, encoder_batch: int, exp: str = "", **compute) -> Settings:
+    """These settings with batches, and results of their own."""
+    settings = deepcopy(settings)
+    settings.paths.exp += f"-{encoder_batch}{exp}"
+    settings.compute.encoder_batch = encoder_batch
+    for name, value in compute.items():
+        setattr(settings.compute, name, value)
+    return settings
+
+
+def rows_of(experiment, settings: Settings) -> np.ndarray:
+    store = FeatureStore.open(extract_features(settings, *experiment[1:]))
+    assert digest_of_file(store.folder / "features.npy") == store.facts["checksum"]
+    return store.load(range(store.shape[0]))
+
+
+def pipeline_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("decode", "write"))]
+
+
+def job_of(experiment, tmp_path: Path) -> tuple[StoreJob, StoreWriter]:
+    """A store that is begun, without a row."""
+    settings, utterances, protocol = experiment
+    prepare_banks(settings)
+    items = list_items(utterances, protocol)
+    shape = (len(items) * NUM_VARIANTS, *build_front_end(settings).output_shape(8000))
+    (tmp_path / "store").mkdir()
+    writer = StoreWriter(tmp_path / "store", shape, np.dtype("float32"), 4 * NUM_VARIANTS)
+    return StoreJob(settings, items, bank_manifests(settings), writer.path, writer.header_bytes, shape, writer.rows_per_block), writer
+
+
+@pytest.mark.parametrize("encoder_batch", [2, 5, 12, 64], ids=lambda size: f"batch{size}")
+def test_batches_give_what_one_by_one_gives(experiment, encoder_batch):
+    settings = experiment[0]
+    alone, together = rows_of(experiment, settings), rows_of(experiment, batched(settings, encoder_batch))
+    assert alone.shape == (NUM_UTTERANCES * NUM_VARIANTS, WIDTH, 24)
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_the_store_is_the_same_one_so_that_it_may_be_made_on_a_gpu_and_read_on_a_cpu(experiment):
+    settings, utterances, protocol = experiment
+    folder = extract_features(batched(settings, 12), utterances, protocol)
+    assert extract_features(settings, utterances, protocol).name == folder.name
+
+
+def test_the_encoder_gets_one_shape_only(experiment, monkeypatch):
+    shapes = set()
+    forward = SslEncoder.forward
+    monkeypatch.setattr(SslEncoder, "forward", lambda self, rows: (shapes.add(tuple(rows.shape)), forward(self, rows))[1])
+    rows_of(experiment, batched(experiment[0], 12))
+    assert shapes == {(10, 8000)}  # two utterances with their variants; the ninth utterance is filled up
+
+
+def test_workers_and_blocks_do_not_change_a_byte(experiment):
+    settings = experiment[0]
+    expected = rows_of(experiment, batched(settings, 10))
+    for workers, block_rows in [(1, 20), (5, 20), (2, 45), (2, 1)]:
+        other = batched(settings, 10, f"-{workers}-{block_rows}", workers=workers)
+        other.store.block_rows = block_rows
+        np.testing.assert_array_equal(rows_of(experiment, other), expected)
+
+
+def test_ctrl_c_keeps_the_finished_blocks_and_the_bytes(experiment, monkeypatch):
+    settings = experiment[0]
+    expected = rows_of(experiment, batched(settings, 10))
+    commit = features.StoreWriter.commit
+
+    def interrupt(self, block, crc):
+        commit(self, block, crc)
+        raise KeyboardInterrupt
+
+    interrupted = batched(settings, 10, "-interrupted")
+    with monkeypatch.context() as patched:
+        patched.setattr(features.StoreWriter, "commit", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            extract_features(interrupted, *experiment[1:])
+    assert pipeline_threads() == []
+    made = []
+    real = encoder_pipeline.encode_blocks
+    monkeypatch.setattr("sourcetracing.features.blocks.encode_blocks", lambda make, blocks: (made.extend(blocks), real(make, blocks))[1])
+    np.testing.assert_array_equal(rows_of(experiment, interrupted), expected)
+    assert made == [1, 2]  # of three
+
+
+def test_a_single_block_can_be_made_as_a_cluster_does(experiment, tmp_path):
+    experiment[0].compute.encoder_batch = 10
+    job, writer = job_of(experiment, tmp_path)
+    front_end = build_front_end(job.settings)
+    crcs = dict(make_blocks(job, front_end, writer.remaining()))
+    before = job.path.read_bytes()
+    assert {block: BlockMaker(job, front_end)(block) for block in reversed(writer.remaining())} == crcs
+    assert job.path.read_bytes() == before and list(crcs) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
+def test_out_of_memory_halves_the_batch_says_so_and_goes_on(experiment, monkeypatch, capsys, error):
+    settings = experiment[0]
+    expected, sizes, forward = rows_of(experiment, settings), [], SslEncoder.forward
+
+    def small_device(self, rows):
+        sizes.append(len(rows))
+        if len(rows) > 3:
+            raise error
+        return forward(self, rows)
+
+    monkeypatch.setattr(SslEncoder, "forward", small_device)
+    capsys.readouterr()
+    np.testing.assert_allclose(rows_of(experiment, batched(settings, 12)), expected, rtol=1e-4, atol=1e-4)
+    said = [line for line in capsys.readouterr().err.splitlines() if "do not fit the memory" in line]
+    assert len(said) == 2 and "going on with 5" in said[0] and "going on with 2" in said[1]
+    assert sizes[:3] == [10, 5, 2] and set(sizes[2:]) == {2}
+
+
+def test_no_memory_for_one_waveform_is_the_users_to_mend(experiment, monkeypatch):
+    def no_memory(self, rows):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(SslEncoder, "forward", no_memory)
+    with pytest.raises(UserError, match="not enough memory on cpu for one waveform of 0.5 s. Use compute.device=cpu"):
+        extract_features(batched(experiment[0], 12), *experiment[1:])
+
+
+def test_another_error_of_the_encoder_is_not_hidden(experiment, monkeypatch):
+    def broken(self, rows):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(SslEncoder, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        extract_features(batched(experiment[0], 12), *experiment[1:])
+
+
+def test_bad_audio_in_a_decoding_thread_is_the_same_error_and_ends_everything(experiment):
+    settings, utterances, protocol = experiment
+    write_wav(Path(settings.paths.corpus) / utterances["path"][4], 0.5, 99)
+    messages = []
+    for tried in (settings, batched(settings, 12)):
+        with pytest.raises(UserError, match=r"4\.wav: has changed.*02_build_protocols") as refusal:
+            extract_features(tried, utterances, protocol)
+        messages.append(str(refusal.value))
+    assert messages[0] == messages[1] and pipeline_threads() == []
+
+
+def test_a_disk_that_fails_ends_everything(experiment, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(encoder_pipeline, "write_at", full)
+    with pytest.raises(OSError, match="No space left"):
+        extract_features(batched(experiment[0], 5), *experiment[1:])
+    assert pipeline_threads() == []
+
+
+def test_features_that_do_not_fit_float16_are_refused_by_name(experiment, monkeypatch):
+    settings, forward = experiment[0], SslEncoder.forward
+    settings.store.dtype = "float16"
+    calls = []
+
+    def huge(self, rows):
+        made = forward(self, rows)
+        calls.append(len(rows))
+        if len(calls) == 3:  # the first looks for the shape, this one holds the third and fourth utterance
+            made[7, 3, 3] = -70000.0
+        return made
+
+    monkeypatch.setattr(SslEncoder, "forward", huge)
+    with pytest.raises(UserError, match=r"en/source1/3, variant speech: .*float16.*70000.*store\.dtype=float32"):
+        extract_features(batched(settings, 10), *experiment[1:])
+
+
+def test_decoders_run_ahead_by_a_few_batches_only(experiment, tmp_path, monkeypatch):
+    experiment[0].compute.encoder_batch, decoded = 5, []
+    job, writer = job_of(experiment, tmp_path)
+    make = BlockMaker(job, build_front_end(job.settings))
+    real = BlockMaker.waveforms
+    monkeypatch.setattr(BlockMaker, "waveforms", lambda self, item: (decoded.append(item.utt_id), real(self, item))[1])
+    decoders = ThreadPoolExecutor(2)
+    batches = encoder_pipeline._decoded(make, writer.remaining(), decoders)
+    next(batches)
+    decoders.shutdown()  # all that was asked for is done
+    assert 2 <= len(decoded) <= 5 < NUM_UTTERANCES
+    batches.close()
+
+
+def test_a_store_tells_how_fast_it_was_made(experiment):
+    settings = experiment[0]
+    for made in (settings, batched(settings, 10)):
+        facts = FeatureStore.open(extract_features(made, *experiment[1:])).facts["extraction"]
+        assert facts["device"] == "cpu" and facts["encoder_batch"] == (made.compute.encoder_batch or 1)
+        assert facts["hours_of_sound"] == pytest.approx(NUM_UTTERANCES * NUM_VARIANTS * 0.5 / 3600)
+        seconds = facts["seconds"]
+        assert min(seconds["decoding"], seconds["encoding"], seconds["writing"]) > 0
+        assert seconds["encoding"] < seconds["all"] * 2
+
+
+def test_a_stopwatch_counts_no_second_twice(monkeypatch):
+    clock = iter([0.0, 1.0, 4.0, 10.0])
+    monkeypatch.setattr("sourcetracing.runtime.progress.time.perf_counter", lambda: next(clock))
+    watch = Stopwatch()
+    with watch("writing"), watch("encoding"):
+        pass
+    watch.add("encoding", 0.5)
+    assert watch.seconds == {"writing": 7.0, "encoding": 3.5}
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_converted_once_give_what_autocast_gives(tmp_path, family):
+    encoder = SslEncoder(save_tiny(family, tmp_path / family))
+    entering = encoder._entering(torch.randn(2, 8000, generator=torch.Generator().manual_seed(3)))
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = encoder.network(entering).last_hidden_state
+        convert_once(encoder.network)
+        assert torch.equal(encoder.network(entering).last_hidden_state, expected)
+    assert any(parameter.dtype == torch.bfloat16 for parameter in encoder.parameters())
+
+
+needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
+
+
+@needs_compiler
+def test_a_compiled_encoder_gives_the_same_features_in_a_store_of_its_own(experiment, tmp_path, capfd):
+    settings, utterances, protocol = experiment
+    settings.ssl = Ssl(model=str(save_tiny("w2v-bert", tmp_path / "model")), layer=0)  # the least there is to compile
+    expected = rows_of(experiment, settings)
+    compiled = batched(settings, 0, "-compiled", compile=True, workers=3)
+    torch.compiler.reset()
+    counters.clear()
+    np.testing.assert_allclose(rows_of(experiment, compiled), expected, rtol=1e-3, atol=1e-3)
+    assert counters["stats"]["unique_graphs"] == 1  # by the first pass, for all threads
+    assert "compiling the encoder" in capfd.readouterr().err
+    items = list_items(utterances, protocol)
+    assert store_recipe(compiled, items) != store_recipe(settings, items)
+    assert "compiled" not in store_recipe(settings, items)["frontend"]["ssl"]  # stores made before there was this setting keep their names
+
+
+def test_without_a_compiler_there_is_one_clear_line(experiment):
+    import torch._inductor.config as inductor
+
+    with inductor.patch({"cpp.cxx": ("/nowhere/g++",), "fx_graph_cache": False}):
+        torch.compiler.reset()
+        with pytest.raises(UserError, match=r"compute\.compile=true needs a working C\+\+ compiler") as refusal:
+            extract_features(batched(experiment[0], 0, compile=True), *experiment[1:])
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,356 @@
+"""The shortcut audit: cues of a corpus, baselines that find a planted cue and nothing else, script 09."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from sourcetracing.errors import UserError
+from sourcetracing.features import blocks as extraction
+from sourcetracing.features.extracting import extract_features
+from sourcetracing.features.rows import open_store
+from sourcetracing.layout import Layout
+from sourcetracing.protocols.building import build_protocols
+from sourcetracing.protocols.table import load_protocol
+from sourcetracing.scoring.scores import read_scores, score_run
+from sourcetracing.settings.reading import read_config
+from sourcetracing.settings.schema import Settings
+from sourcetracing.shortcuts import cue_table as cue_table_module
+from sourcetracing.shortcuts.audit import Audit, audit_shortcuts, best_system, means_table, summary, verdict
+from sourcetracing.shortcuts.baselines import SYSTEMS, score_cues, shortcut_runs, stored_shortcut_runs, train_cues
+from sourcetracing.shortcuts.cue_table import cue_table
+from sourcetracing.shortcuts.cues import ALL_CUES
+from sourcetracing.tables.making import CELL_COLUMNS, MEAN_COLUMNS, ScoredRun, make_tables, mean_of
+from sourcetracing.training.loop import train_run
+from sourcetracing.training.runs import load_runs
+from tests.support.audio_files import write_noises, write_responses
+from tests.support.fake_scores import fake_runs, fake_settings
+from tests.support.places import ROOT
+
+RATE, LANGUAGES, SOURCES = 16000, ("en", "de"), ("clean", "leaky")
+VARIANTS = ["original", "noise"]
+
+
+def write_leaky_corpus(root: Path, per_group: int = 30) -> None:
+    """Noise of one kind, two languages, two sources; the files of the second source have an offset of 0.01."""
+    generator = np.random.default_rng(1)
+    for language in LANGUAGES:
+        for source in SOURCES:
+            (root / language / source).mkdir(parents=True)
+            for number in range(per_group):
+                samples = generator.normal(0.01 * (source == "leaky"), 0.05, round(generator.uniform(0.4, 0.8) * RATE))
+                soundfile.write(root / language / source / f"{number}.wav", samples, RATE, subtype="PCM_16")
+
+
+def words(root: Path, name: str) -> list[str]:
+    paths = [f"paths.corpus={root}/corpus", f"paths.musan={root}/musan", f"paths.rirs={root}/rirs", f"paths.exp={root}/exp"]
+    corpus = ["corpus.reader=folder", "corpus.languages=[en,de]", "corpus.sources=[clean,leaky]", "audio.crop_seconds=0.5"]
+    sizes = ["augment.variants=[original,noise]", "evaluation.bootstrap_samples=50", "compute.device=cpu", "compute.workers=2"]
+    return [*paths, *corpus, *sizes, "ecapa_tdnn.channels=8", "train.epochs=1", f"name={name}"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("shortcuts")
+    write_leaky_corpus(root / "corpus")
+    write_noises(root / "musan")
+    write_responses(root / "rirs")
+    return root
+
+
+def new_experiment(root: Path, name: str, *more: str) -> Settings:
+    settings = read_config([*words(root, name), *more]).resolve()
+    build_protocols(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def settings(root: Path) -> Settings:
+    """An experiment with protocol, cues and scores of the baselines."""
+    settings = new_experiment(root, "leaky")
+    shortcut_runs(settings)
+    return settings
+
+
+def run_script(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "scripts" / "11_audit_shortcuts.py"), "configs/tiny.yaml", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def times_of(settings: Settings) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in Layout.of(settings).shortcuts.iterdir()}
+
+
+# ------------------------------------------------------------------------------------------------ the table of cues
+
+
+def test_one_row_for_each_utterance_and_variant(settings):
+    table = cue_table(settings)
+    assert len(table) == 120 * 2
+    assert list(table["variant"][:4]) == VARIANTS * 2
+    assert not table.duplicated(["utt_id", "variant"]).any()
+    assert not table[list(ALL_CUES)].isna().any(axis=None)
+
+
+def test_cues_are_those_of_the_signals_that_systems_hear(settings):
+    table = cue_table(settings).set_index(["utt_id", "variant"])
+    row = table.xs("original", level="variant").iloc[7]
+    path = Path(settings.paths.corpus) / f"{row.name}.wav"
+    heard = extraction.cropped_utterance(settings, path, row.name, row["split"])
+    assert row["crop_rms_dbfs"] == pytest.approx(20 * np.log10(np.sqrt(np.mean(heard**2))), abs=1e-3)
+    assert row["file_duration_s"] == soundfile.info(path).duration
+
+
+def test_variants_share_the_file_and_differ_in_the_crop(settings):
+    table = cue_table(settings)
+    original, noisy = (table[table["variant"] == variant].set_index("utt_id") for variant in VARIANTS)
+    of_file = [name for name in ALL_CUES if name.startswith("file_")]
+    pd.testing.assert_frame_equal(original[of_file], noisy[of_file])
+    assert (noisy["crop_rms_dbfs"] > original["crop_rms_dbfs"]).all()
+    assert set(original["crop_effective_bits"]) == {16}
+    assert set(noisy["crop_effective_bits"]) == {24}
+    # An offset survives the noise that is added to it.
+    for rows in (original, noisy):
+        offsets = rows.groupby("source")["crop_dc_offset_fraction"].mean()
+        assert offsets["leaky"] - offsets["clean"] == pytest.approx(0.01, abs=0.001)
+
+
+def test_cues_are_kept_until_settings_change(root, settings):
+    before = times_of(settings)
+    cue_table(settings)
+    assert times_of(settings) == before
+    other = new_experiment(root, "changed")
+    first = cue_table(other)
+    other.audio.crop_seconds = 0.3
+    second = cue_table(other)
+    assert (second["crop_wrap_padding_s"] == 0).all()
+    assert (first["crop_wrap_padding_s"] > 0).any()
+
+
+def test_a_damaged_table_is_made_again(root):
+    settings = new_experiment(root, "damaged")
+    expected = cue_table(settings)
+    Layout.of(settings).cues.write_bytes(b"no parquet")
+    pd.testing.assert_frame_equal(cue_table(settings), expected)
+
+
+def test_an_interrupted_table_is_absent(root, monkeypatch):
+    settings, seen = new_experiment(root, "interrupted"), []
+
+    def stop(*arguments):
+        seen.append(arguments)
+        if len(seen) > 20:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    real = cue_table_module.crop_cues
+    monkeypatch.setattr(cue_table_module, "crop_cues", stop)
+    with pytest.raises(KeyboardInterrupt):
+        cue_table(settings)
+    assert list(Layout.of(settings).shortcuts.glob("*")) == []
+
+
+# ------------------------------------------------------------------------------------------------ the baselines
+
+
+def test_there_is_a_run_for_each_group_training_set_and_seed(settings):
+    settings.experiment.seeds = [1, 2]
+    runs = stored_shortcut_runs(settings)
+    settings.experiment.seeds = [688]
+    assert [(run.system, run.train_set, run.seed) for run in runs] == [
+        (system, train_set, seed) for system in SYSTEMS for train_set in LANGUAGES for seed in (1, 2)
+    ]
+
+
+def test_the_planted_cue_is_found_and_the_others_stay_at_chance(settings):
+    tables = make_tables(shortcut_runs(settings), settings)
+    of_mono = {system: mean_of(tables, system, "mono").macro_f1 for system in SYSTEMS}
+    assert min(of_mono[system] for system in ("cues_noise_floor", "cues_heard", "cues_all")) > 0.95
+    assert mean_of(tables, "cues_noise_floor", "cross").macro_f1 > 0.95
+    for system in ("cues_duration", "cues_silence", "cues_level", "cues_bandwidth", "cues_tilt"):
+        assert 0.25 < of_mono[system] < 0.7, system
+
+
+@pytest.mark.parametrize(("planted", "low", "high"), [(0.0, 0.42, 0.58), (3.0, 0.95, 1.0)])
+def test_chance_without_a_cue_and_all_with_one(planted, low, high):
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 2, 900)
+    rows = pd.DataFrame(generator.normal(size=(900, 20)), columns=[f"cue {number}" for number in range(20)])
+    rows["cue 7"] += 2 * planted * labels
+    train, dev, scored = (slice(start, start + 300) for start in (0, 300, 600))
+    model = train_cues(rows[train], labels[train], rows[dev], labels[dev], 0.0)
+    assert low < np.mean(score_cues(model, rows[scored], 2).argmax(axis=1) == labels[scored]) <= high
+
+
+def test_a_rare_class_counts_as_much_as_a_frequent_one():
+    generator = np.random.default_rng(1)
+    labels = np.array([0] * 190 + [1] * 10)
+    rows = pd.DataFrame({"cue": generator.normal(labels * 1.5, 1.0)})
+    model = train_cues(rows, labels, rows, labels, 0.0)
+    assert np.mean(score_cues(model, rows, 2).argmax(axis=1)[labels == 1]) > 0.5
+
+
+def test_a_class_that_was_never_seen_is_never_predicted():
+    rows, labels = pd.DataFrame({"cue": [0.0, 1.0, 4.0, 5.0]}), np.array([0, 0, 2, 2])
+    scores = score_cues(train_cues(rows, labels, rows, labels, 0.0), pd.DataFrame({"cue": [-100.0, 0.5, 4.5, 100.0]}), 4)
+    assert scores.shape == (4, 4)
+    assert scores.argmax(axis=1).tolist() == [0, 0, 2, 2]
+    assert np.isfinite(scores).all()
+    assert (scores[:, [1, 3]] == -100).all()
+
+
+def test_a_source_that_only_dev_has_is_no_obstacle():
+    rows, labels = pd.DataFrame({"cue": [0.0, 1.0, 4.0, 5.0]}), np.array([0, 0, 1, 1])
+    model = train_cues(rows, labels, rows, np.array([0, 0, 1, 2]), 0.0)
+    assert score_cues(model, rows, 3).argmax(axis=1).tolist() == [0, 0, 1, 1]
+
+
+def test_stored_runs_need_no_audio_and_no_other_settings(settings):
+    where, settings.paths.corpus = settings.paths.corpus, "/nowhere"
+    assert len(stored_shortcut_runs(settings)) == 2 * len(SYSTEMS)
+    settings.paths.corpus = where
+    settings.train.variants = ["original"]
+    assert stored_shortcut_runs(settings) == []
+    settings.train.variants, settings.seed = [], 1
+    assert stored_shortcut_runs(settings) == []
+    settings.seed = 688
+    assert len(stored_shortcut_runs(settings)) == 2 * len(SYSTEMS)
+
+
+def test_other_tables_of_an_experiment_get_their_training_sets(root):
+    settings = new_experiment(root, "families", "experiment.tables=[figure4,table4]")
+    runs = shortcut_runs(settings)
+    assert list(dict.fromkeys(run.train_set for run in runs)) == ["en+de", "en", "de"]
+    config = read_config([*words(root, "families"), "experiment.tables=[figure4,table4]"])
+    cells = audit_shortcuts(config).tables.cells
+    assert set(zip(cells["train"], cells["test"], strict=True)) == {("en+de", "en+de")}
+
+
+def test_a_training_set_with_one_source_is_refused(root, tmp_path):
+    rows = [(f"en/clean/{number}.wav", "en", "clean", split) for number, split in enumerate(["train"] * 6 + ["dev"] * 2 + ["eval"] * 2)]
+    rows += [(f"en/leaky/{number}.wav", "en", "leaky", "eval") for number in range(3)]
+    rows += [(f"de/leaky/{number}.wav", "de", "leaky", "train") for number in range(3)]
+    pd.DataFrame(rows, columns=["path", "language", "source", "split"]).to_csv(tmp_path / "list.csv", index=False)
+    settings = new_experiment(root, "one_source", f"folder.table={tmp_path / 'list.csv'}", "split.assignment=published")
+    with pytest.raises(UserError, match="training set en has one source only"):
+        shortcut_runs(settings)
+
+
+# ------------------------------------------------------------------------------------------------ rows of the tables
+
+
+def test_runs_are_rows_of_the_same_tables(root, settings):
+    """A network that really was trained and scored, and the baselines, in one table."""
+    config = read_config(words(root, "leaky"))
+    utterances, protocol = load_protocol(settings, Layout.of(settings).root)
+    extract_features(settings, utterances, protocol)
+    cells = load_runs(config)
+    for cell in cells:
+        train_run(cell, open_store(cell.settings), torch.device("cpu"))
+        score_run(cell, open_store(cell.settings), torch.device("cpu"))
+    trained, baseline = read_scores(cells[0], "eval"), stored_shortcut_runs(settings)[0].scores
+    assert list(baseline.columns) == list(trained.columns)
+    shared = ["utt_id", "variant", "split", "language", "source", "label"]
+    pd.testing.assert_frame_equal(baseline[shared], trained[shared], check_dtype=False)
+
+    audit = audit_shortcuts(config)
+    assert audit.best_trained == "lfcc_ecapa_tdnn"
+    written = pd.read_csv(Layout.of(settings).shortcut_table)
+    assert list(written.columns) == CELL_COLUMNS
+    assert set(written["system"]) == {*SYSTEMS, "lfcc_ecapa_tdnn"}
+    assert len(written) == 9 * 4 * 3  # systems, pairs of languages, two variants and pooled
+    assert "Best trained system: lfcc_ecapa_tdnn mono" in summary(audit)
+
+
+def faked(systems: list[str], tmp_path: Path) -> tuple[Settings, list[ScoredRun]]:
+    settings = fake_settings(systems=[*SYSTEMS, *systems])
+    return settings, fake_runs(settings, tmp_path)
+
+
+def with_predictions(run: ScoredRun, wrong: float, seed: int = 1) -> ScoredRun:
+    generator, scores = np.random.default_rng(seed), run.scores
+    lost = generator.random(len(scores)) < wrong
+    return ScoredRun(
+        run.system,
+        run.train_set,
+        run.seed,
+        run.folder,
+        scores.assign(prediction=np.where(lost, generator.integers(0, 4, len(scores)), scores["label"])),
+    )
+
+
+def test_the_best_system_is_named(tmp_path):
+    settings, runs = faked(["poor", "good"], tmp_path)
+    trained = [with_predictions(run, 0.7 if run.system == "poor" else 0.1) for run in runs if run.system in ("poor", "good")]
+    assert best_system(trained, settings) == "good"
+    assert best_system([], settings) is None
+
+
+@pytest.mark.parametrize(("wrong", "comparison"), [(0.0, "the intervals do not meet"), (0.9, "may have learnt no more than cues tell")])
+def test_the_verdict_compares_with_the_best_system(tmp_path, wrong, comparison):
+    settings, runs = faked(["good"], tmp_path)
+    runs = [with_predictions(run, wrong if run.system == "good" else 0.6) for run in runs]
+    tables = make_tables(runs, settings)
+    assert comparison in verdict(tables, "good")[-1]
+    means = means_table(Audit(tables, "good", []))
+    assert list(means.columns) == [*MEAN_COLUMNS, "chance", "best_trained", "best_trained_macro_f1"]
+    expected = mean_of(tables, "good", "cross", "noise").macro_f1
+    assert set(means.loc[(means["kind"] == "cross") & (means["variant"] == "noise"), "best_trained_macro_f1"]) == {expected}
+    assert set(means["chance"]) == {0.25}
+
+
+def test_cues_that_tell_nothing(tmp_path):
+    settings, runs = faked([], tmp_path)
+    lines = verdict(make_tables([with_predictions(run, 1.0) for run in runs], settings), None)
+    assert "no better than chance" in lines[0]
+    assert "No system has scores yet" in lines[-1]
+    settings.evaluation.bootstrap_samples = 0
+    lines = verdict(make_tables([with_predictions(run, 0.2) for run in runs], settings), None)
+    assert "of the way from chance to 100" in lines[0]
+
+
+# ------------------------------------------------------------------------------------------------ script 09
+
+
+def test_the_script(root, settings):
+    new_experiment(root, "script")
+    first = run_script(*words(root, "script"))
+    assert first.returncode == 0, first.stderr
+    assert "cues_noise_floor" in first.stdout
+    assert "chance 50.0" in first.stdout
+    layout = Layout(root / "exp" / "script")
+    assert "| cues_all | en |" in layout.shortcut_text.read_text(encoding="utf-8")
+    files = [layout.shortcut_table, layout.shortcut_means, layout.shortcut_text]
+    content = [path.read_bytes() for path in files]
+    before = {path: path.stat().st_mtime_ns for path in (layout.cues, layout.shortcut_scores)}
+    second = run_script(*words(root, "script"))
+    assert second.stdout.splitlines()[:-1] == first.stdout.splitlines()[:-1]  # the last line tells the time
+    assert "utt/s" not in second.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert [path.read_bytes() for path in files] == content
+
+
+def test_the_script_without_a_protocol(root):
+    done = run_script(*words(root, "nothing"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "utterances.csv is missing. Run: python scripts/02_build_protocols.py" in done.stderr
+
+
+def test_audio_that_changed_or_vanished_is_named(root, tmp_path):
+    write_leaky_corpus(tmp_path / "corpus", per_group=6)
+    changed = [f"paths.corpus={tmp_path}/corpus", f"paths.exp={tmp_path}/exp"]
+    settings = new_experiment(root, "changed", *changed)
+    victim = tmp_path / "corpus" / "en" / "clean" / "3.wav"
+    soundfile.write(victim, np.full(8000, 0.1), RATE)
+    with pytest.raises(UserError, match=r"en/clean/3.wav: has changed since it was checked. Run: .*02_build_protocols"):
+        cue_table(settings)
+    victim.unlink()
+    with pytest.raises(UserError, match="en/clean/3.wav: is missing"):
+        cue_table(settings)

@@ -1,0 +1,109 @@
+"""Paired comparisons, ranks over seeds, and the paper's claims."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sourcetracing.report.experiment import with_transcripts_as_units
+from sourcetracing.tables.claims import CLAIMS, check_claims
+from sourcetracing.tables.making import ScoredRun, Tables, make_tables
+from sourcetracing.tables.significance import cells_of_kind, compare_systems, contrast, rank_stability
+from sourcetracing.training.table_plans import read_plan
+from tests.support.fake_scores import fake_scores, fake_settings, runs_of
+
+
+def tables_with(tmp_path, accuracies: dict[str, float], seeds=(1,), same_errors: bool = False) -> Tables:
+    """Systems that are right with some probability, independently or on nested sets of utterances (`same_errors`)."""
+    settings = fake_settings(languages=["en", "de"], systems=list(accuracies), seeds=list(seeds), variants=["original"])
+    runs = []
+    for system, accuracy in accuracies.items():
+        for train in ("en", "de"):
+            for seed in seeds:
+                scores = fake_scores(settings, "x", train, seed, per_class=40)
+                luck = np.random.default_rng(0 if same_errors else hash((system, train, seed)) % 2**32).random(len(scores))
+                scores["prediction"] = np.where(luck < accuracy, scores["label"], (scores["label"] + 1) % 4)
+                runs.append(ScoredRun(system, train, seed, tmp_path, scores))
+    return make_tables(runs, settings)
+
+
+def test_a_clear_difference_is_sure_and_none_is_open(tmp_path):
+    tables = tables_with(tmp_path, {"good": 0.9, "bad": 0.6, "twin": 0.9}, same_errors=True)
+    compared = compare_systems(tables).set_index(["system", "other", "train", "test"])
+    assert set(compared.loc[("good", "bad")]["better"]) == {"good"}
+    assert set(compared.loc[("bad", "twin")]["better"]) == {"twin"}
+    twins = compared.loc[("good", "twin")]
+    assert set(twins["better"]) == {""} and (twins[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
+    row = compared.loc[("good", "bad", "en", "de")]
+    assert row["ci_low"] < row["difference"] < row["ci_high"]
+    assert row["difference"] == pytest.approx(row["macro_f1"] - row["other_macro_f1"])
+
+
+def test_pairing_makes_small_differences_sure(tmp_path):
+    """Errors of the worse system include those of the better one: paired, half as wide an interval as with errors of their own."""
+    widths = []
+    for same_errors in (True, False):
+        tables = tables_with(tmp_path, {"a": 0.80, "b": 0.74}, same_errors=same_errors)
+        found = contrast(tables, ("a", [("en", "en")]), ("b", [("en", "en")]))
+        widths.append(found.high - found.low)
+        if same_errors:
+            assert found.verdict == "more"
+    assert widths[0] < 0.6 * widths[1]
+
+
+def test_a_side_without_scores_is_none(tmp_path):
+    tables = tables_with(tmp_path, {"a": 0.8, "b": 0.7})
+    assert contrast(tables, ("a", [("en", "en")]), ("nobody", [("en", "en")])) is None
+    assert cells_of_kind(tables, "mono") == [("en", "en"), ("de", "de")]
+
+
+def test_ranks_over_seeds(tmp_path):
+    stable = rank_stability(tables_with(tmp_path, {"a": 0.9, "b": 0.5}, seeds=(1, 2, 3)))
+    assert set(stable["kendall_tau"]) == {1.0} and list(stable["kind"]) == ["mono", "mono", "cross", "cross"]
+    assert stable.set_index(["kind", "system"]).loc[("mono", "a"), "mean_rank"] == 1
+    assert rank_stability(tables_with(tmp_path, {"a": 0.9, "b": 0.5})).empty
+
+
+def made_tables(tmp_path, *names: str, systems=("lfcc_ecapa_tdnn", "lfcc_aasist")) -> list[Tables]:
+    settings = fake_settings(languages=["en", "de", "fr"], systems=systems)
+    made = []
+    for name in names:
+        plan, runs = read_plan(name, settings), runs_of(settings, name, tmp_path)
+        ids = sorted(runs[0].scores["utt_id"].unique())
+        groups = pd.DataFrame({"utt_id": ids, "published_group": ["seen", "unseen"] * (len(ids) // 2), "strict_group": "frequent"})
+        made.append(make_tables(runs, settings, plan=plan, speakers=dict.fromkeys(plan.train_sets, groups)))
+    return made
+
+
+def test_claims_hold_or_not_by_the_scores(tmp_path):
+    found = check_claims(made_tables(tmp_path, "table4", "figure4", "table5", "table6")).set_index(["claim", "first"])
+    known = found.loc[("a known language is easier than another one", "lfcc_ecapa_tdnn mono")]  # 90 % right at home, 65 % abroad
+    assert known["outcome"] == "holds" and known["difference"] > 0.1
+    assert found.loc["seen languages are easier than an unseen one"]["outcome"].eq("holds").all()
+    assert set(found.loc["it makes no difference whether a speaker was seen"]["outcome"]) <= {"no difference found", "does not hold"}
+    assert found.loc[("fine-tuning for the training language helps within it", "w2v2_language_aasist mono")]["outcome"] == "not tested"
+
+
+def test_claims_about_absent_tables_are_not_tested(tmp_path):
+    found = check_claims(made_tables(tmp_path, "table4"))
+    assert set(found.loc[found["table"] != "table4", "outcome"]) == {"not tested"}
+    assert len(set(found["claim"])) == len(CLAIMS)
+
+
+def test_utterances_of_one_transcript_are_drawn_together(tmp_path):
+    """Copies of an utterance are no new evidence: by transcript the interval is that of one copy, by utterance it is narrower."""
+    settings = fake_settings(languages=["en", "de"], systems=["a"], variants=["original"])
+    settings.evaluation.bootstrap_samples = 2000
+    once = fake_scores(settings, "a", "en", 1, per_class=20)
+    copies = pd.concat([once.assign(utt_id=once["utt_id"] + f"#{number}") for number in range(4)])
+    utterances = pd.DataFrame({"utt_id": copies["utt_id"], "transcript": copies["utt_id"].str.partition("#")[0]})
+    widths = []
+    for scores in (once, copies, with_transcripts_as_units(copies, utterances)):
+        cells = make_tables([ScoredRun("a", "en", 1, tmp_path, scores)], settings).cells
+        row = cells[(cells["test"] == "en") & (cells["variant"] == "pooled")].iloc[0]
+        widths.append(row["ci_high"] - row["ci_low"])
+    assert widths[1] < 0.7 * widths[0]
+    assert widths[2] == pytest.approx(widths[0], rel=0.15)
+    unknown = with_transcripts_as_units(copies, utterances.assign(transcript=""))
+    assert (unknown["unit"] == unknown["utt_id"]).all()

@@ -1,0 +1,83 @@
+"""ONNX files of whole systems compute what the systems compute, whatever the batch; what cannot be exported says so in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from sourcetracing.errors import UserError
+from sourcetracing.tracing.calibration import Calibration
+from sourcetracing.tracing.onnx_export import export_onnx
+from sourcetracing.tracing.system import TracingSystem, load_system
+from tests.support.tiny_ssl import save_tiny
+from tests.support.traced_runs import CPU, random_run
+
+CALIBRATION = Calibration("", 1.5, ["en"], 15, {}, {})
+SYSTEMS = {
+    "resnet18": ["system=lfcc_resnet18", "lfcc.n_fft=512", "lfcc.win_length=400", "lfcc.n_lfcc=20"],
+    "ecapa_tdnn": ["system=lfcc_ecapa_tdnn"],
+    "aasist": ["system=lfcc_aasist"],
+    "frozen": ["system=xlsr_frozen_aasist", "backend=ecapa_tdnn", "ssl.layer=1"],
+}
+
+
+def varied(num_samples: int) -> np.ndarray:
+    """(5, samples): noise, the same in the first half alone, faint noise, a tone, clicks."""
+    generator, times = np.random.default_rng(5), np.arange(num_samples) / 16000
+    noise = generator.normal(0, 0.1, num_samples)
+    clicks = (np.arange(num_samples) % 400 == 0) * 0.8
+    rows = [noise, noise * (times < times[-1] / 2), 0.01 * generator.normal(0, 0.1, num_samples), 0.3 * np.sin(2000 * times), clicks]
+    return np.stack(rows).astype(np.float32)
+
+
+def same(system: TracingSystem, path: Path) -> None:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    waveforms = varied(system.window_samples)
+    logits, embedding = session.run(["logits", "embedding"], {"waveform": waveforms})
+    expected_embedding, expected_logits = system(waveforms)
+    for made, expected in ((embedding, expected_embedding), (logits, expected_logits)):
+        spread = np.ptp(expected, axis=0).max()
+        assert spread > 1e-3  # there is something to compare
+        np.testing.assert_allclose(made, expected, atol=min(0.03 * spread, 1e-3 * np.abs(expected).max()))
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["classes"]) == system.classes
+    assert (facts["sample_rate"], facts["window_samples"], float(facts["temperature"])) == ("16000", "6400", 1.5)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_waveform_to_logits(tmp_path, name):
+    checkpoint = [f"ssl.model={save_tiny('wav2vec2', tmp_path / 'checkpoint')}"] if name == "frozen" else []
+    system = load_system(random_run(tmp_path / "run", *SYSTEMS[name], *checkpoint), CPU)
+    (tmp_path / "out").mkdir()
+    assert export_onnx(system, CALIBRATION, tmp_path / "out" / "a.onnx") < 1e-3
+    same(system, tmp_path / "out" / "a.onnx")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.onnx"]  # one file, nothing beside it
+
+
+def test_what_cannot_be_exported_says_why(tmp_path):
+    model = save_tiny("whisper", tmp_path / "checkpoint")
+    system = load_system(random_run(tmp_path / "run", "system=xlsr_frozen_aasist", f"ssl.model={model}"), CPU)
+    with pytest.raises(UserError, match="cannot be exported to ONNX.*--folder"):
+        export_onnx(system, CALIBRATION, tmp_path / "a.onnx")
+    moody = load_system(random_run(tmp_path / "moody", "system=lfcc_aasist", "aasist.random_pos_s=true"), CPU)
+    with pytest.raises(UserError, match="aasist.random_pos_s"):
+        export_onnx(moody, CALIBRATION, tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def test_a_file_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
+    system = load_system(random_run(tmp_path / "run"), CPU)
+
+    class Other(torch.nn.Module):
+        def forward(self, waveform):
+            return waveform[:, :3] * 2, waveform[:, : system.model.embedding_dim] * 2
+
+    monkeypatch.setattr("sourcetracing.tracing.onnx_export.WholeSystem", lambda _: Other())
+    with pytest.raises(UserError, match="something else than the system"):
+        export_onnx(system, CALIBRATION, tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
