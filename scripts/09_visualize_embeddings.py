@@ -15,8 +15,8 @@ from sourcetracing.embeddings.stored import EmbeddingFolder
 from sourcetracing.embeddings.visualizing import numbers_of, numbers_text, visualize_runs
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.files import write_frame
 from sourcetracing.settings.reading import ConfigSources
-from sourcetracing.tables.making import write_frame
 
 FLAGS = {"--run FOLDER": "of this run alone, of whatever experiment; without it: of every trained run of the experiment"}
 

@@ -1,8 +1,9 @@
 """08 - Turn stored scores into tables, figures and the report.
 
 Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv; for Table 6 speakers/
-Writes  exp/<name>/tables/: for each of experiment.tables <table>.{csv,md,tex}, the published figures beside ours; means.csv, per_class.csv,
-        confusion.csv, *.png;   exp/<name>/report.html
+Writes  exp/<name>/tables/: for each of experiment.tables <table>.{csv,md,tex}, the published figures beside ours, <table>_means.csv and
+        pictures; by language also <table>_per_class.csv, <table>_confusion.csv (of table4 without table4_); claims.csv, significance.csv,
+        rank_stability.csv;   exp/<name>/report.html
 Costs   demo: about 2 s; the same scores give the same bytes
 Run     python scripts/13_make_tables.py configs/demo.yaml
         python scripts/13_make_tables.py configs/mcl_mlaad.yaml 'experiment.tables=[table4,figure4,table5,table6]'

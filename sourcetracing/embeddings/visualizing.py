@@ -18,7 +18,7 @@ from sourcetracing.embeddings.sampling import stratified_rows
 from sourcetracing.embeddings.stored import EmbeddingFolder, load_embeddings
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.compute import prepare_cpu
-from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json
+from sourcetracing.runtime.files import atomic_path, digest_of_json, write_frame, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.training.runs import TrainingRun
@@ -91,8 +91,7 @@ def _write_tables(folder: EmbeddingFolder, shown: pd.DataFrame, projections: Seq
         points[f"{projection.name}_x"], points[f"{projection.name}_y"] = projection.points.T
     with atomic_path(folder.points) as partial:
         points.to_parquet(partial, index=False)
-    with atomic_path(folder.numbers) as partial:
-        numbers.to_csv(partial, index=False, float_format="%.6f")
+    write_frame(numbers, folder.numbers)
 
 
 def _write_pictures(run: TrainingRun, projections: Sequence[Projection], colourings: Sequence[Colouring], num_rows: int) -> list[str]:

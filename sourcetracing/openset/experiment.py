@@ -24,7 +24,7 @@ from sourcetracing.openset.pictures import draw_pictures
 from sourcetracing.openset.tables import write_tables
 from sourcetracing.openset.trials import Trials, load_trials, padded
 from sourcetracing.protocols.table import load_protocol
-from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
+from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_frame, write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import scores_path, with_transcripts_as_units
@@ -125,8 +125,7 @@ def judge(outcome: Outcome) -> None:
             trials[split].table.assign(**scores[split]).to_parquet(partial, index=False)
     figures = pd.concat([_figures(run, trials[split], scores[split], thresholds).assign(split=split) for split in JUDGED])
     figures["dev_eer_at_threshold"] = figures["detector"].map({name: eer for name, (eer, _) in points.items()})
-    with atomic_path(outcome.figures) as partial:
-        figures.to_csv(partial, index=False, float_format="%.6f")
+    write_frame(figures, outcome.figures)
     draw_pictures(trials["eval"], scores["eval"], thresholds, f"{run.system}, {run.train_set}, eval", outcome.folder)
     write_json(outcome.story, {"recipe": recipe_of(run), "positive": "unknown source", "threshold_from": "dev", "thresholds": thresholds})
 

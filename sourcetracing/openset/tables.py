@@ -9,7 +9,7 @@ import pandas as pd
 
 from sourcetracing.layout import Layout
 from sourcetracing.openset.evaluation import ALL_LANGUAGES, FIGURES, POOLED
-from sourcetracing.runtime.files import atomic_path, write_text
+from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.settings.schema import Settings
 
 KEYS = ["system", "train_set", "seed", "detector", "split", "language", "variant"]
@@ -39,8 +39,7 @@ def write_tables(parts: Sequence[pd.DataFrame], settings: Settings) -> str:
     table = table[[*KEYS, *(column for column in table.columns if column not in KEYS)]]
     everywhere = table["language"] == ALL_LANGUAGES
     for path, rows in ((layout.openset_table, table[everywhere]), (layout.openset_by_language, table[~everywhere])):
-        with atomic_path(path) as partial:
-            rows.to_csv(partial, index=False, float_format="%.6f")
+        write_frame(rows, path)
     write_text(layout.openset_text, markdown(table, settings))
     return f"{terminal(table)}\n\ntables: {layout.openset_table}, {layout.openset_by_language.name}\npictures: {layout.openset}"
 

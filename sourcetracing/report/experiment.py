@@ -15,19 +15,21 @@ from sourcetracing.protocols.leakage import read_audit
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
 from sourcetracing.report.openset_tab import openset_tab
-from sourcetracing.report.results_tab import write_report
-from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab, tabs_of_tables
+from sourcetracing.report.results_tab import tabs_of_tables, write_report
+from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
+from sourcetracing.runtime.files import write_frame
 from sourcetracing.scoring.scores import with_transcripts_as_units
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.groups import load_groups
 from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.comparison import add_published
-from sourcetracing.tables.making import Tables, make_tables, write_csv, write_frame
-from sourcetracing.tables.pictures import write_figures
+from sourcetracing.tables.making import Tables, make_tables
+from sourcetracing.tables.pictures import write_curves, write_pictures
 from sourcetracing.tables.scored_runs import ScoredRun, environment_of, scored_runs
 from sourcetracing.tables.significance import compare_systems, rank_stability
 from sourcetracing.tables.text import terminal, write_text_tables
+from sourcetracing.tables.writing import write_csv
 from sourcetracing.training.runs import TrainingRun, load_runs
 from sourcetracing.training.table_plans import TablePlan, held_out_of, plans_of
 
@@ -43,7 +45,8 @@ def report_experiment(config: ConfigSources) -> str:
     for tables in made:
         write_csv(tables, layout.tables)
         write_text_tables(tables, layout.tables)
-        write_figures(tables, runs, layout.tables)
+        write_pictures(tables, layout.tables)
+    write_curves(runs, layout.tables)
     statistics = compare(made)
     for name, frame in statistics.items():
         write_frame(frame, layout.tables / f"{name}.csv")

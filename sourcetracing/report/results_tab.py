@@ -20,9 +20,11 @@ from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import percent, readable, spread_text
 from sourcetracing.metrics import classification as metrics
 from sourcetracing.protocols.leakage import overall_table, worst_cells
-from sourcetracing.report.table_tabs import heat_figure, published_part
-from sourcetracing.tables.making import CROSS, MONO, POOLED, ScoredRun, Tables, mean_of
+from sourcetracing.report.table_tabs import heat_figure, published_part, table_tab
+from sourcetracing.tables.axes import CROSS, MONO, POOLED
+from sourcetracing.tables.making import Tables, mean_of
 from sourcetracing.tables.pictures import read_histories, summed_confusion
+from sourcetracing.tables.scored_runs import ScoredRun
 
 SECTIONS = macros(__file__, "results.html")
 VARIANT_NAMES = {"original": "clean", "reverb": "in a room", "speech": "babble"}  # those that are not their own name
@@ -43,9 +45,8 @@ def write_report(
     """Writes the page. `corpus`: the protocol's counts and hours by language, last row the total; `leakage`: its audit
     (`leakage.read_audit`); `environment`: of the runs; `more_tabs`: title -> section, shown behind the first table.
     """
-    first = [_matrix_section, _means_section, _variants_section, _confusion_section, _classes_section]
     tabs = {
-        "Table 4" if tables.plan.name == "table4" else tables.plan.title: [*(make(tables) for make in first), published_part(tables)],
+        tables.plan.tab: _detailed_tab(tables),
         **{title: [body] for title, body in (more_tabs or {}).items()},
         "Training": [_training_section(tables, runs)],
         "Corpus": [_corpus_section(corpus), _leakage_section(leakage)],
@@ -64,6 +65,16 @@ def write_report(
         environment=environment,
         num_panels=len(_shown_variants(tables)),
     )
+
+
+def tabs_of_tables(made: Sequence[Tables]) -> dict[str, Markup]:
+    """A tab for each table behind the first: what its plan asks for."""
+    return {tables.plan.tab: Markup().join(_detailed_tab(tables)) if tables.plan.has_details else table_tab(tables) for tables in made}
+
+
+def _detailed_tab(tables: Tables) -> list[Markup]:
+    sections = (_matrix_section, _means_section, _variants_section, _confusion_section, _classes_section, published_part)
+    return [make(tables) for make in sections]
 
 
 def _lead(tables: Tables) -> str:
@@ -87,7 +98,7 @@ def _matrix_section(tables: Tables) -> Markup:
     """One matrix for each system, behind one choice of variant."""
     systems, kinds = tables.axes.systems, (MONO, CROSS)
     panels = {variant: [heat_figure(tables, system, kinds, variant) for system in systems] for variant in _shown_variants(tables)}
-    return SECTIONS.matrices(panels, _chance(tables))
+    return SECTIONS.matrices(tables.plan.name, tables.plan.file_prefix, panels, _chance(tables))
 
 
 def _means_section(tables: Tables) -> Markup:
@@ -189,7 +200,7 @@ def _worst_leakage(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _reading_section(tables: Tables) -> Markup:
     chosen_by = ", ".join(sorted(set(tables.cells["chosen_by"])))
-    return SECTIONS.reading(len(tables.axes.classes), _chance(tables), len(tables.axes.seeds), chosen_by)
+    return SECTIONS.reading(tables.plan.name, len(tables.axes.classes), _chance(tables), len(tables.axes.seeds), chosen_by)
 
 
 def _shown_variants(tables: Tables) -> list[str]:

@@ -12,9 +12,9 @@ from sourcetracing.drawing.charts import HeatCell, HeatTable, Point, heat_matrix
 from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import percent, points, readable
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.comparison import has_published, is_same_corpus, published_matrix, published_variant
-from sourcetracing.tables.making import CROSS, MONO, POOLED, Tables, matrix_of
-from sourcetracing.tables.pictures import family_starts
+from sourcetracing.tables.making import Tables, matrix_of
 from sourcetracing.tables.text import kinds_of, mean_text
 
 TABLES, MORE = macros(__file__, "tables.html"), macros(__file__, "more.html")
@@ -43,7 +43,7 @@ def heat_figure(tables: Tables, system: str, kinds: Sequence[str], variant: str 
 
 
 def _matrix(tables: Tables, values: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> HeatTable:
-    return heat_matrix(values, low, high, LANGUAGE_NAMES, tables.axes.is_mono, family_starts)
+    return heat_matrix(values, low, high, LANGUAGE_NAMES, tables.axes.is_mono, tables.axes.family_spans)
 
 
 def published_part(tables: Tables) -> Markup:
@@ -119,9 +119,3 @@ def _point(row) -> Point:
 
 def _range(low: float, high: float) -> str:
     return "" if math.isnan(low) else f"{points(low)} to {points(high)}"
-
-
-def tabs_of_tables(made: Sequence[Tables]) -> dict[str, Markup]:
-    """A tab for each table, by its short name."""
-    names = {"table4": "Table 4", "figure4": "Families", "table5": "Held-out languages", "table6": "Speaker groups"}
-    return {names.get(tables.plan.name, tables.plan.name): table_tab(tables) for tables in made}

@@ -8,6 +8,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -37,6 +41,12 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: object) -> None:
     """Writes indented JSON (keys in the given order) to a file that is complete or absent."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
+    """Writes a CSV file, complete or absent, whose numbers have six digits; an absent one is empty."""
+    with atomic_path(path) as partial:
+        frame.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def digest_of_file(path: str | Path) -> str:

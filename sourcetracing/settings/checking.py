@@ -106,7 +106,7 @@ def has_type(value: Any, kind: Any) -> bool:
     if typing.get_origin(kind) is list:
         return isinstance(value, list) and all(has_type(item, typing.get_args(kind)[0]) for item in value)
     if typing.get_origin(kind) is dict:
-        return isinstance(value, dict)
+        return isinstance(value, dict) and all(has_type(item, typing.get_args(kind)[1]) for item in value.values())
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     return isinstance(value, (int, float) if kind is float else kind)

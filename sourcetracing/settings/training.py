@@ -39,7 +39,8 @@ class Experiment:
 
     tables: list[str] = setting(["table4"], "names of files in configs/experiments: which cells are trained, tested and shown together")
     systems: list[str] = setting(["lfcc_ecapa_tdnn"], "names of files in configs/systems")
-    train_sets: list[str] = setting([], "of Table 4: each a language or languages joined by +, such as en or en+de; empty = each alone")
+    families: dict[str, list[str]] = setting({}, "language families of tables, such as {Nordic: [da, sv]}; empty = configs/families.yaml")
+    train_sets: list[str] = setting([], "of tables by language: each one or several joined by +, such as en or en+de; empty = each alone")
     test_sets: list[str] = setting([], "likewise; empty = each language alone")
     seeds: list[int] = setting([688], "one training run for each")
 

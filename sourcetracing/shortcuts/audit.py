@@ -11,13 +11,14 @@ import pandas as pd
 from sourcetracing.drawing.text import percent
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
-from sourcetracing.runtime.files import atomic_path, write_text
+from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
 from sourcetracing.shortcuts.cues import GROUPS
-from sourcetracing.tables.making import CROSS, MONO, ScoredRun, Tables, make_tables, mean_of
-from sourcetracing.tables.scored_runs import scored_runs
+from sourcetracing.tables.axes import CROSS, MONO
+from sourcetracing.tables.making import Tables, make_tables, mean_of
+from sourcetracing.tables.scored_runs import ScoredRun, scored_runs
 from sourcetracing.tables.text import interval_text, markdown, mean_text
 from sourcetracing.training.runs import load_runs
 
@@ -100,8 +101,7 @@ def means_table(audit: Audit) -> pd.DataFrame:
 
 def _write(audit: Audit, layout: Layout) -> None:
     for frame, path in ((audit.tables.cells, layout.shortcut_table), (means_table(audit), layout.shortcut_means)):
-        with atomic_path(path) as partial:
-            frame.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
+        write_frame(frame, path)
     cues = [f"* `{PREFIX}{group}`: {', '.join(names)}" for group, names in GROUPS.items()]
     story = ["# Shortcut audit: how far trivial cues alone get", "", *(f"* {line}" for line in audit.verdict), ""]
     legend = ["", "## Cues", "", *cues, f"* `{HEARD}`: all that begin with crop_; `{ALL}`: all", ""]

@@ -1,7 +1,7 @@
 """Systems that get cues instead of speech: logistic regression, trained, chosen and scored on the same rows as the networks.
 
 `cues_<group>` gets one group, `cues_all` all of them, `cues_heard` those of the crop alone, which is what a network could have learned.
-Their scores are runs like any other (`tables.ScoredRun`), so every table can hold them.
+Their scores are runs like any other (`ScoredRun`), so every table can hold them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.cue_table import cue_table, stored_cues
 from sourcetracing.shortcuts.cues import ALL_CUES, GROUPS, HEARD_CUES
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
-from sourcetracing.tables.making import REPORTED_SPLIT, ScoredRun
+from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun
 from sourcetracing.training.table_plans import TablePlan, plans_of, read_plan
 
 if TYPE_CHECKING:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from sourcetracing.tables.comparison import published_variant
-from sourcetracing.tables.making import CROSS, MONO, Tables
+from sourcetracing.tables.axes import CROSS, MONO
+from sourcetracing.tables.comparison import paper_table, published_variant
+from sourcetracing.tables.making import Tables
 from sourcetracing.tables.significance import cells_of_kind, contrast
 
 CLAIM_COLUMNS = ["claim", "about", "table", "first", "second", "macro_f1", "other_macro_f1", "difference", "ci_low", "ci_high", "outcome"]
@@ -17,7 +18,7 @@ EACH = "each system"
 
 @dataclass(frozen=True)
 class Claim:
-    """`first` scores more (or `expected` otherwise) than `second`. A side is (system or EACH, kind of cell).
+    """`first` scores more (or `expected` otherwise) than `second` in `table` of the paper. A side is (system or EACH, kind of cell).
 
     expected: more, less, or open (no difference is claimed). about: where the paper says so, and what is known of it.
     """
@@ -61,16 +62,18 @@ def check_claims(made: Sequence[Tables]) -> pd.DataFrame:
     """CLAIM_COLUMNS; `outcome`: holds, does not hold, undecided (the interval holds zero), no difference found, or not tested (a
     table or system is missing).
 
-    Where a system is one of the paper's SSL systems, clean speech is compared, as there; else all variants pooled.
+    A claim about a table of the paper is held against each table of its shape. Where a system is one of the paper's SSL systems, clean
+    speech is compared, as there; else all variants pooled.
     """
-    tables_of = {tables.plan.name: tables for tables in made}
-    return pd.DataFrame([row for claim in CLAIMS for row in _rows(claim, tables_of)], columns=CLAIM_COLUMNS)
+    return pd.DataFrame([row for claim in CLAIMS for row in _rows(claim, made)], columns=CLAIM_COLUMNS)
 
 
-def _rows(claim: Claim, tables_of: Mapping[str, Tables]) -> list[list]:
-    tables = tables_of.get(claim.table)
-    if tables is None:
-        return [_untested(claim, claim.first[0], claim.second[0])]
+def _rows(claim: Claim, made: Sequence[Tables]) -> list[list]:
+    rows = [row for tables in made if paper_table(tables.plan) == claim.table for row in _rows_of_table(claim, tables)]
+    return rows or [_untested(claim, claim.table, claim.first[0], claim.second[0])]
+
+
+def _rows_of_table(claim: Claim, tables: Tables) -> list[list]:
     systems = tables.axes.systems if EACH in (claim.first[0], claim.second[0]) else [""]
     return [_row(claim, tables, *(system if name == EACH else name for name in (claim.first[0], claim.second[0]))) for system in systems]
 
@@ -80,10 +83,10 @@ def _row(claim: Claim, tables: Tables, first: str, second: str) -> list:
     sides = [(system, cells_of_kind(tables, kind)) for system, kind in ((first, claim.first[1]), (second, claim.second[1]))]
     found = contrast(tables, *sides, variant)
     if found is None:
-        return _untested(claim, first, second)
+        return _untested(claim, tables.plan.name, first, second)
     names = [f"{system} {kind}" for system, kind in ((first, claim.first[1]), (second, claim.second[1]))]
     figures = [found.first, found.second, found.difference, found.low, found.high]
-    return [claim.text, claim.about, claim.table, *names, *figures, _outcome(claim.expected, found.verdict)]
+    return [claim.text, claim.about, tables.plan.name, *names, *figures, _outcome(claim.expected, found.verdict)]
 
 
 def _outcome(expected: str, verdict: str) -> str:
@@ -94,6 +97,6 @@ def _outcome(expected: str, verdict: str) -> str:
     return "undecided" if verdict == "open" else "does not hold"
 
 
-def _untested(claim: Claim, first: str, second: str) -> list:
+def _untested(claim: Claim, table: str, first: str, second: str) -> list:
     names = [f"{first} {claim.first[1]}", f"{second} {claim.second[1]}"]
-    return [claim.text, claim.about, claim.table, *names, *[float("nan")] * 5, "not tested"]
+    return [claim.text, claim.about, table, *names, *[float("nan")] * 5, "not tested"]

@@ -5,11 +5,18 @@ from __future__ import annotations
 import pandas as pd
 
 from sourcetracing.published import notes_of_cell, notes_of_mean, paper_system, published_cells, published_means
-from sourcetracing.published.numbers import SCORE_TABLES
-from sourcetracing.tables.making import CROSS, MONO, POOLED, Tables, matrix_of
-from sourcetracing.training.table_plans import group_of
+from sourcetracing.tables.axes import CROSS, MONO, POOLED
+from sourcetracing.tables.making import Tables, matrix_of
+from sourcetracing.training.table_plans import TablePlan, group_of
 
 PUBLISHED_COLUMNS = ["published", "difference", "note"]
+# Rules of the training and test sets -> the paper's table of that shape.
+PAPER_TABLES = {
+    ("languages", "languages"): "table4",
+    ("families", "families"): "figure4",
+    ("all_but_one", "seen_and_unseen"): "table5",
+    ("all_but_one", "speaker_groups"): "table6",
+}
 # Tables 5 names its means by what they are of; ours by the kind of cell.
 CONDITION_OF_KIND = {"table5": {MONO: "seen", CROSS: "unseen"}}
 
@@ -20,10 +27,16 @@ def published_variant(system: str) -> str:
     return "original" if is_ssl else POOLED
 
 
+def paper_table(plan: TablePlan) -> str:
+    """The paper's table whose shape a table has; "" where the paper has none."""
+    return PAPER_TABLES.get(plan.shape, "")
+
+
 def add_published(tables: Tables) -> None:
     """Adds PUBLISHED_COLUMNS to `tables.cells` and `tables.means`; empty where the paper has no such number. Figures are fractions."""
-    tables.cells = _beside(tables.cells, [_of_cell(tables.plan.name, row) for row in tables.cells.itertuples()])
-    tables.means = _beside(tables.means, [_of_mean(tables.plan.name, row) for row in tables.means.itertuples()])
+    table = paper_table(tables.plan)
+    tables.cells = _beside(tables.cells, [_of_cell(table, row) for row in tables.cells.itertuples()])
+    tables.means = _beside(tables.means, [_of_mean(table, row) for row in tables.means.itertuples()])
 
 
 def has_published(tables: Tables) -> bool:
@@ -47,7 +60,7 @@ def _beside(frame: pd.DataFrame, found: list[tuple[float, str]]) -> pd.DataFrame
 
 
 def _of_cell(table: str, row) -> tuple[float, str]:
-    if table not in SCORE_TABLES or paper_system(row.system) is None or row.variant != published_variant(row.system):
+    if not table or paper_system(row.system) is None or row.variant != published_variant(row.system):
         return float("nan"), ""
     test, condition = row.test.partition(":")[0], group_of(row.test)
     cells = published_cells(table)

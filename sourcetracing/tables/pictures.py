@@ -1,9 +1,10 @@
-"""Figures as PNG files, for papers and READMEs: matrices, training curves, confusion matrices, scores by variant."""
+"""Pictures (PNG) for papers and READMEs: matrices, training curves, confusion matrices, scores by variant."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,29 +18,35 @@ from matplotlib.ticker import MaxNLocator
 from sourcetracing.drawing import colours
 from sourcetracing.drawing.pictures import STYLE, save_png
 from sourcetracing.metrics.classification import row_shares
-from sourcetracing.tables.making import CROSS, MONO, POOLED, ScoredRun, Tables, kind_of_cell, matrix_of, mean_of
-from sourcetracing.training.table_plans import FAMILIES
+from sourcetracing.tables.axes import CROSS, MONO, POOLED, kind_of_cell
+from sourcetracing.tables.making import Tables, matrix_of, mean_of
+from sourcetracing.tables.scored_runs import ScoredRun
 
 HEAT_MAP = LinearSegmentedColormap.from_list("heat", colours.HEAT_STOPS)
 KIND_COLOURS = {MONO: colours.MONO, CROSS: colours.CROSS}
 
 
-def write_figures(tables: Tables, runs: list[ScoredRun], out_folder: Path) -> list[Path]:
-    """Draws the figures of a table as PNG files into `out_folder`; returns their paths. Of others than Table 4 that is their matrices."""
-    out_folder, histories, paths = Path(out_folder), read_histories(runs), []
+def write_pictures(tables: Tables, out_folder: Path) -> list[Path]:
+    """Draws a matrix for each system, for a plan with details also its confusions and all systems by variant; returns the paths."""
     with plt.rc_context(STYLE):
-        if tables.plan.name != "table4":
-            systems = [system for system in tables.axes.systems if (tables.cells["system"] == system).any()]
-            return [save_png(draw_matrix(tables, system), out_folder / f"{tables.plan.name}_{system}_matrix.png") for system in systems]
-        for system in tables.axes.systems:
-            if not (tables.cells["system"] == system).any():
-                continue
-            paths.append(save_png(draw_matrix(tables, system), out_folder / f"{system}_matrix.png"))
-            paths.append(save_png(draw_confusions(tables, system), out_folder / f"{system}_confusion.png"))
-            if any(key[0] == system for key in histories):
-                paths.append(save_png(draw_curves(histories, system), out_folder / f"{system}_curves.png"))
-        paths.append(save_png(draw_variants(tables), out_folder / "variants.png"))
-    return paths
+        return [save_png(figure, Path(out_folder) / f"{tables.plan.file_prefix}{name}.png") for name, figure in _pictures(tables)]
+
+
+def _pictures(tables: Tables) -> Iterator[tuple[str, Figure]]:
+    for system in [system for system in tables.axes.systems if (tables.cells["system"] == system).any()]:
+        yield f"{system}_matrix", draw_matrix(tables, system)
+        if tables.plan.has_details:
+            yield f"{system}_confusion", draw_confusions(tables, system)
+    if tables.plan.has_details:
+        yield "variants", draw_variants(tables)
+
+
+def write_curves(runs: list[ScoredRun], out_folder: Path) -> list[Path]:
+    """Draws the training of each system, whatever tables its runs are in, as <system>_curves.png; returns the paths."""
+    histories = read_histories(runs)
+    with plt.rc_context(STYLE):
+        systems = dict.fromkeys(system for system, _, _ in histories)
+        return [save_png(draw_curves(histories, system), Path(out_folder) / f"{system}_curves.png") for system in systems]
 
 
 def read_histories(runs: list[ScoredRun]) -> dict[tuple[str, str, int], pd.DataFrame]:
@@ -51,21 +58,6 @@ def read_histories(runs: list[ScoredRun]) -> dict[tuple[str, str, int], pd.DataF
             history.attrs["best_epoch"] = json.loads(outcome.read_text(encoding="utf-8"))["best_epoch"] if outcome.is_file() else None
             found[run.system, run.train_set, run.seed] = history
     return found
-
-
-def family_starts(sets: list[str]) -> list[tuple[str, int, int]]:
-    """(family, first position, how many) where the sets are single languages that lie family by family; else empty."""
-    family_of = {language: family for family, members in FAMILIES.items() for language in members}
-    spans: list[tuple[str, int, int]] = []
-    for position, name in enumerate(sets):
-        family = family_of.get(name)
-        if family is None:
-            return []
-        if spans and spans[-1][0] == family:
-            spans[-1] = (family, spans[-1][1], spans[-1][2] + 1)
-        else:
-            spans.append((family, position, 1))
-    return spans if len({family for family, _, _ in spans}) == len(spans) else []
 
 
 def summed_confusion(tables: Tables, system: str, kind: str, variant: str = POOLED) -> np.ndarray:
@@ -88,8 +80,8 @@ def draw_matrix(tables: Tables, system: str, variant: str = POOLED) -> Figure:
         if tables.axes.is_mono(matrix.index[row], matrix.columns[column]):
             for width, colour in ((3.2, "white"), (1.4, "black")):
                 panel.add_patch(plt.Rectangle((column - 0.44, row - 0.43), 0.88, 0.86, fill=False, lw=width, ec=colour))
-    for spans, line in ((family_starts(list(matrix.columns)), panel.axvline), (family_starts(list(matrix.index)), panel.axhline)):
-        for _, start, _ in spans[1:]:
+    for names, line in ((tables.axes.columns, panel.axvline), (tables.axes.rows, panel.axhline)):
+        for _, start, _ in tables.axes.family_spans(names)[1:]:
             line(start - 0.5, color="white", lw=4)
     named = tables.axes.columns == tables.axes.test_sets
     panel.set(xlabel="tested on" if named else "", ylabel="trained on" if named else "held out")

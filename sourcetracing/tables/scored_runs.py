@@ -31,7 +31,7 @@ class ScoredRun:
     folder: Path
     scores: pd.DataFrame
     chosen_by: str = "dev_macro_f1"
-    compat: str = ""  # overlays of published misbehaviour that it was made with
+    as_published: str = ""  # the overlays of published behaviour that it was made with; column `compat` of the tables
 
 
 def scored_runs(trained: Sequence[TrainingRun]) -> list[ScoredRun]:

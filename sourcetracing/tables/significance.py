@@ -15,7 +15,8 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from sourcetracing.metrics.bootstrap import percentile_interval
-from sourcetracing.tables.making import CROSS, MONO, POOLED, Tables, kind_of_cell
+from sourcetracing.tables.axes import CROSS, MONO, POOLED, kind_of_cell
+from sourcetracing.tables.making import KEY, Tables
 
 CONTRAST_COLUMNS = ["system", "other", "train", "test", "macro_f1", "other_macro_f1", "difference", "ci_low", "ci_high", "better"]
 RANK_COLUMNS = ["kind", "seeds", "kendall_tau", "system", "mean_rank", "best_rank", "worst_rank"]
@@ -65,7 +66,7 @@ def _mean_of(tables: Tables, system: str, cells: list[tuple[str, str]], variant:
     keys = [key for key in tables.resampled if key[:4] in wanted]
     if not keys:
         return None
-    figures = tables.cells.set_index(["system", "train", "test", "variant", "seed"])["macro_f1"]
+    figures = tables.cells.set_index(KEY)["macro_f1"]
     return float(figures.loc[keys].mean()), np.mean([tables.resampled[key] for key in keys], axis=0)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from sourcetracing.drawing.text import ABSENT, percent, spread_text
 from sourcetracing.runtime.files import write_text
+from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.comparison import has_published, is_same_corpus, published_matrix, published_variant
-from sourcetracing.tables.making import CROSS, MONO, NEXT_COMMAND, POOLED, Tables, matrix_of, mean_of
+from sourcetracing.tables.making import NEXT_COMMAND, Tables, matrix_of, mean_of
 
 
 def write_text_tables(tables: Tables, out_folder: Path) -> None:

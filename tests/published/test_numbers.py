@@ -16,7 +16,9 @@ from sourcetracing.published import (
     published_reports,
     published_table,
 )
-from sourcetracing.tables.making import POOLED, ScoredRun, make_tables
+from sourcetracing.tables.axes import POOLED
+from sourcetracing.tables.making import make_tables
+from sourcetracing.tables.scored_runs import ScoredRun
 from tests.support.fake_scores import fake_settings
 from tests.support.places import ROOT
 

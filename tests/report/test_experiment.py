@@ -1,26 +1,10 @@
 """The last step from run folders on disk to tables, pictures and the page."""
 
-import json
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from sourcetracing.errors import UserError
 from sourcetracing.report import experiment as experiment_report
-from sourcetracing.runtime.files import digest_of_file
-from sourcetracing.training.runs import TrainingRun
-from tests.support.fake_scores import fake_runs, fake_settings
-
-
-class FixedLayers:
-    """Stands for the words of a command line that are already resolved."""
-
-    def __init__(self, settings):
-        self.settings = settings
-
-    def resolve(self):
-        return self.settings
+from tests.support.fake_scores import ResolvedSources, fake_runs, fake_settings, trained_run
 
 
 @pytest.fixture
@@ -28,15 +12,7 @@ def experiment(tmp_path, monkeypatch):
     """An experiment of four runs with weights and scores on disk."""
     settings = fake_settings(languages=["en", "de"])
     settings.paths.exp = str(tmp_path)
-    runs = []
-    for run in fake_runs(settings, tmp_path / settings.name / "runs"):
-        (run.folder / "model.safetensors").write_bytes(run.system.encode())
-        (run.folder / "environment.json").write_text(json.dumps({"git_commit": "0123abcd", "device": run.system}))
-        (run.folder / "scores").mkdir()
-        story = json.dumps({"weights": digest_of_file(run.folder / "model.safetensors")})
-        table = pa.Table.from_pandas(run.scores, preserve_index=False)
-        pq.write_table(table.replace_schema_metadata({b"story": story.encode()}), run.folder / "scores" / "eval.parquet")
-        runs.append(TrainingRun(run.system, run.train_set, run.seed, settings, run.folder))
+    runs = [trained_run(run, settings) for run in fake_runs(settings, tmp_path / settings.name / "runs")]
     monkeypatch.setattr(experiment_report, "load_runs", lambda config: runs)
     return settings, runs
 
@@ -47,12 +23,12 @@ def files_of(folder):
 
 def test_writes_everything_and_the_same_again(experiment, tmp_path):
     settings, _ = experiment
-    text = experiment_report.report_experiment(FixedLayers(settings))
+    text = experiment_report.report_experiment(ResolvedSources(settings))
     assert text.splitlines()[-1] == f"report: {tmp_path}/demo/report.html"
     before = files_of(tmp_path)
     names = {str(path) for path in before}
     assert {f"demo/tables/{name}" for name in ("table4.csv", "table4.md", "table4.tex", "lfcc_one_matrix.png", "variants.png")} <= names
-    assert experiment_report.report_experiment(FixedLayers(settings)) == text
+    assert experiment_report.report_experiment(ResolvedSources(settings)) == text
     assert files_of(tmp_path) == before
 
 
@@ -61,12 +37,12 @@ def test_unfinished_runs_and_scores_older_than_their_weights_count_as_missing(ex
     (runs[1].folder / "model.safetensors").write_bytes(b"trained again")
     (runs[3].folder / "model.json").unlink()
     assert [run.folder for run in experiment_report.scored_runs(runs)] == [runs[0].folder, runs[2].folder]
-    text = experiment_report.report_experiment(FixedLayers(settings))
+    text = experiment_report.report_experiment(ResolvedSources(settings))
     assert "2 of 4 runs have no scores yet (first: lfcc_one de 688)" in text
     for run in runs:
         (run.folder / "scores" / "eval.parquet").unlink()
     with pytest.raises(UserError, match="none of the 4 runs"):
-        experiment_report.report_experiment(FixedLayers(settings))
+        experiment_report.report_experiment(ResolvedSources(settings))
 
 
 def test_environment_shows_where_runs_differ(experiment):

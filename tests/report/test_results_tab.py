@@ -13,7 +13,8 @@ from sourcetracing.report.results_tab import write_report
 from sourcetracing.settings.reading import to_yaml
 from sourcetracing.tables import pictures as figures
 from sourcetracing.tables import text as table_text
-from sourcetracing.tables.making import CROSS, MONO, make_tables
+from sourcetracing.tables.axes import CROSS, MONO
+from sourcetracing.tables.making import make_tables
 from tests.support.fake_scores import fake_runs, fake_settings
 from tests.support.web_pages import CHROMIUM, ENVIRONMENT, Page, browser_width
 
@@ -108,8 +109,9 @@ def test_pictures_are_the_same_bytes_again(tmp_path):
     settings = fake_settings(languages=["en", "fr"], systems=["lfcc_one"])
     runs = fake_runs(settings, tmp_path)
     tables = make_tables(runs, settings)
-    first = figures.write_figures(tables, runs, tmp_path / "first")
-    second = figures.write_figures(tables, runs, tmp_path / "second")
+    first, second = (
+        [*figures.write_pictures(tables, folder), *figures.write_curves(runs, folder)] for folder in (tmp_path / "1", tmp_path / "2")
+    )
     assert {picture.name for picture in first} >= {"lfcc_one_matrix.png", "lfcc_one_curves.png", "lfcc_one_confusion.png", "variants.png"}
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()

@@ -7,8 +7,8 @@ import re
 import pandas as pd
 import pytest
 
-from sourcetracing.report.results_tab import write_report
-from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab, tabs_of_tables
+from sourcetracing.report.results_tab import tabs_of_tables, write_report
+from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
 from sourcetracing.settings.reading import to_yaml
 from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.comparison import add_published

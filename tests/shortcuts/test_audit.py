@@ -27,7 +27,8 @@ from sourcetracing.shortcuts.audit import Audit, audit_shortcuts, best_system, m
 from sourcetracing.shortcuts.baselines import SYSTEMS, score_cues, shortcut_runs, stored_shortcut_runs, train_cues
 from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import ALL_CUES
-from sourcetracing.tables.making import CELL_COLUMNS, MEAN_COLUMNS, ScoredRun, make_tables, mean_of
+from sourcetracing.tables.making import CELL_COLUMNS, MEAN_COLUMNS, make_tables, mean_of
+from sourcetracing.tables.scored_runs import ScoredRun
 from sourcetracing.training.loop import train_run
 from sourcetracing.training.runs import load_runs
 from tests.support.audio_files import write_noises, write_responses

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import ScoredRun
-from sourcetracing.training.table_plans import read_plan
+from sourcetracing.tables.scored_runs import ScoredRun
+from sourcetracing.training.runs import TrainingRun
+from sourcetracing.training.table_plans import plans_of, read_plan
 
 CLASSES = 4
 
@@ -38,16 +42,37 @@ def fake_scores(settings: Settings, system: str, train: str, seed: int, per_clas
 
 
 def fake_runs(settings: Settings, folder: Path, missing=()) -> list[ScoredRun]:
-    """A run for each system, language and seed but those `missing`, with a history on disk."""
-    runs = []
+    """A run for each system, training set of any table, and seed but those `missing`, with a history on disk."""
+    runs, train_sets = [], dict.fromkeys(train for plan in plans_of(settings) for train in plan.train_sets)
     for system in settings.experiment.systems:
-        for train in settings.experiment.train_sets or settings.corpus.languages:
+        for train in train_sets:
             for seed in settings.experiment.seeds:
                 if (system, train, seed) not in missing:
                     run_folder = folder / system / f"{train}-seed{seed}"
                     write_history(run_folder)
                     runs.append(ScoredRun(system, train, seed, run_folder, fake_scores(settings, system, train, seed)))
     return runs
+
+
+def trained_run(run: ScoredRun, settings: Settings) -> TrainingRun:
+    """A scored run as scripts 05 and 06 leave it: weights, environment and scores on disk."""
+    (run.folder / "model.safetensors").write_bytes(run.system.encode())
+    (run.folder / "environment.json").write_text(json.dumps({"git_commit": "0123abcd", "device": run.system}))
+    (run.folder / "scores").mkdir()
+    story = json.dumps({"weights": digest_of_file(run.folder / "model.safetensors")})
+    table = pa.Table.from_pandas(run.scores, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata({b"story": story.encode()}), run.folder / "scores" / "eval.parquet")
+    return TrainingRun(run.system, run.train_set, run.seed, settings, run.folder)
+
+
+class ResolvedSources:
+    """Stands for the words of a command line that are already resolved."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    def resolve(self) -> Settings:
+        return self.settings
 
 
 def write_history(folder: Path, epochs: int = 5) -> None:

@@ -7,7 +7,9 @@ from sklearn.metrics import f1_score
 
 from sourcetracing.errors import UserError
 from sourcetracing.tables import text as table_text
-from sourcetracing.tables.making import CELL_COLUMNS, CROSS, MONO, POOLED, expected_runs, kind_of_cell, make_tables, matrix_of, mean_of
+from sourcetracing.tables.axes import CROSS, MONO, POOLED, kind_of_cell
+from sourcetracing.tables.making import CELL_COLUMNS, expected_runs, make_tables, matrix_of, mean_of
+from sourcetracing.tables.writing import write_csv
 from sourcetracing.training.table_plans import read_plan
 from tests.support.fake_scores import fake_runs, fake_settings
 
@@ -16,7 +18,9 @@ from tests.support.fake_scores import fake_runs, fake_settings
 def example(tmp_path_factory):
     folder, settings = tmp_path_factory.mktemp("tables"), fake_settings()
     runs = fake_runs(settings, folder / "runs")
-    return settings, runs, make_tables(runs, settings, folder / "tables"), folder / "tables"
+    tables = make_tables(runs, settings)
+    write_csv(tables, folder / "tables")
+    return settings, runs, tables, folder / "tables"
 
 
 def cell(tables, *key):
@@ -63,7 +67,8 @@ def test_csv_is_long_sorted_in_fractions_and_the_same_for_any_order_of_runs(exam
     assert table["macro_f1"].between(0, 1).all()
     assert list(table.loc[:2, "variant"]) == [POOLED, "original", "noise"]
     shuffled = [type(run)(**{**vars(run), "scores": run.scores.sample(frac=1, random_state=0)}) for run in reversed(runs)]
-    tables = make_tables(shuffled, settings, tmp_path)
+    tables = make_tables(shuffled, settings)
+    write_csv(tables, tmp_path)
     table_text.write_text_tables(tables, tmp_path)
     table_text.write_text_tables(example[2], folder)
     for name in ("table4.csv", "means.csv", "per_class.csv", "confusion.csv", "table4.md", "table4.tex"):
@@ -171,7 +176,8 @@ def test_what_is_left_out_or_absent_is_noted(tmp_path):
 def test_zero_bootstrap_samples_leave_the_interval_empty(tmp_path):
     settings = fake_settings(languages=["en"], systems=["lfcc_one"])
     settings.evaluation.bootstrap_samples = 0
-    tables = make_tables(fake_runs(settings, tmp_path), settings, tmp_path)
+    tables = make_tables(fake_runs(settings, tmp_path), settings)
+    write_csv(tables, tmp_path)
     assert tables.cells["ci_low"].isna().all()
     assert ",,," in (tmp_path / "table4.csv").read_text().splitlines()[1]
     assert "95 % CI –" in table_text.terminal(tables)

@@ -8,7 +8,8 @@ import pytest
 
 from sourcetracing.report.experiment import with_transcripts_as_units
 from sourcetracing.tables.claims import CLAIMS, check_claims
-from sourcetracing.tables.making import ScoredRun, Tables, make_tables
+from sourcetracing.tables.making import Tables, make_tables
+from sourcetracing.tables.scored_runs import ScoredRun
 from sourcetracing.tables.significance import cells_of_kind, compare_systems, contrast, rank_stability
 from sourcetracing.training.table_plans import read_plan
 from tests.support.fake_scores import fake_scores, fake_settings, runs_of

@@ -26,10 +26,11 @@ SYSTEM += ["finetune.lr=1e-3", "train.batch_size=12", "train.epochs=3"]
 IN_DOUBLE_PRECISION = f"""
 import sys, runpy
 sys.path.insert(0, {str(ROOT)!r})
-from sourcetracing import feature_data, training
-build, batch = training.build_model, feature_data.FeatureRows.batch
-training.build_model = lambda *args: build(*args).double()
-feature_data.FeatureRows.batch = lambda self, positions: (lambda x, y: (x.double(), y))(*batch(self, positions))
+from sourcetracing.features import rows
+from sourcetracing.training import state
+build, batch = state.build_model, rows.FeatureRows.batch
+state.build_model = lambda *args: build(*args).double()
+rows.FeatureRows.batch = lambda self, positions: (lambda x, y: (x.double(), y))(*batch(self, positions))
 runpy.run_path({str(ROOT / "train_refd.py")!r}, run_name="__main__")
 """
 
@@ -37,13 +38,13 @@ runpy.run_path({str(ROOT / "train_refd.py")!r}, run_name="__main__")
 CRASH_AFTER_TWO_EPOCHS = f"""
 import os, sys, runpy
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "scripts")!r}]
-from sourcetracing import training
-keep = training._keep_epoch
+from sourcetracing.training import loop
+keep = loop.keep_epoch
 def keep_and_die(state, *rest):
     keep(state, *rest)
     if len(state.history) == 2:
         os._exit(9)
-training._keep_epoch = keep_and_die
+loop.keep_epoch = keep_and_die
 runpy.run_path({str(ROOT / "scripts" / "05_train_matrix.py")!r}, run_name="__main__")
 """
 
@@ -128,7 +129,7 @@ def fresh_norm(kind: str) -> nn.Module:
 def test_batch_norm_sees_the_rows_of_all_processes(tmp_path):
     data = {kind: (torch.randn(shape) * 3 + 1, torch.randn(shape)) for kind, shape in SHAPES.items()}
     torch.save(data, tmp_path / "data.pt")
-    result = launch("-m", "tests.test_process_group", str(tmp_path))
+    result = launch("-m", "tests.training.test_joint", str(tmp_path))
     assert result.returncode == 0, result.stderr
     for kind, (x, weights) in data.items():
         norm, x = fresh_norm(kind), x.requires_grad_()

@@ -10,7 +10,8 @@ from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.schema import Settings
 from sourcetracing.tables import text as table_text
 from sourcetracing.tables.making import make_tables, matrix_of, mean_of
-from sourcetracing.tables.pictures import write_figures
+from sourcetracing.tables.pictures import write_pictures
+from sourcetracing.tables.writing import write_csv
 from sourcetracing.training import table_plans
 from sourcetracing.training.runs import settings_of_runs
 from sourcetracing.training.runs import test_sets as sets_tested
@@ -46,6 +47,34 @@ def test_a_corpus_with_other_languages_has_what_it_can():
     assert read_plan("table5", settings).train_sets == ["fr+it+xx", "en+it+xx", "en+fr+xx", "en+fr+it"]
 
 
+def test_ones_own_families_take_the_place_of_ours():
+    settings = read_config(["experiment.families={West: [de, en, nl], South: [fr]}", "corpus.languages=[en,de,fr,xx]"]).resolve()
+    assert read_plan("figure4", settings).train_sets == ["en+de", "fr"]  # in the corpus's order; xx belongs to no family
+    settings.experiment.families["South"].append("de")
+    with pytest.raises(UserError, match="de is in West and in South"):
+        read_plan("figure4", settings)
+    settings.experiment.families = {"North": ["sv"]}
+    with pytest.raises(UserError, match="figure4 needs language families, but experiment.families has none of en, de"):
+        read_plan("figure4", settings)
+    with pytest.raises(UserError, match="experiment.families=.* is dict, but dict.str, list.str.. is expected"):
+        read_config(["experiment.families={West: en}"])
+
+
+def test_a_path_names_a_table_and_its_files(tmp_path):
+    (tmp_path / "mine.yaml").write_text("title: x\ntrain_sets: languages\ntest_sets: families\n")
+    plan = read_plan(str(tmp_path / "mine.yaml"), Settings())
+    assert (plan.name, plan.tab, plan.file_prefix) == ("mine", "x", "mine_")
+    assert plan.cells[:2] == (("en", "en+de"), ("en", "fr+it")) and plan.has_details
+
+
+def test_tables_that_would_overwrite_each_other_are_refused(tmp_path):
+    settings, path = Settings(), tmp_path / "copy.yaml"
+    path.write_text((EXPERIMENTS_FOLDER / "table4.yaml").read_text())
+    settings.experiment.tables = ["table4", str(path)]
+    with pytest.raises(UserError, match="table4 and copy have the same tab 'Table 4'. Give one of them another"):
+        plans_of(settings)
+
+
 def test_sets_of_the_experiment_take_the_place_of_single_languages_in_table_4():
     settings = Settings()
     settings.experiment.train_sets, settings.experiment.test_sets = ["en+de"], ["en", "pl+ru"]
@@ -71,7 +100,9 @@ def test_what_a_cell_is_tested_on_in_any_table():
     ("text", "message"),
     [
         ("title: x\ntrain_sets: languages\n", "title, train_sets and test_sets are expected"),
+        ("title: x\ntrain_sets: languages\ntest_sets: languages\ntba: y\n", "tab and file_prefix are possible"),
         ("title: x\ntrain_sets: languagse\ntest_sets: languages\n", "train_sets='languagse': must be one of languages"),
+        ("title: x\ntrain_sets: languages\ntest_sets: seen_and_unseen\n", "with train_sets=languages it must be one of languages"),
     ],
 )
 def test_a_broken_plan_is_one_clear_line(tmp_path, monkeypatch, text, message):
@@ -93,7 +124,8 @@ def test_an_unknown_table_and_too_few_languages_are_named():
 
 def test_leave_one_out_has_a_row_for_each_held_out_language(tmp_path):
     settings = fake_settings(languages=["en", "de", "fr"])
-    tables = make_tables(runs_of(settings, "table5", tmp_path), settings, tmp_path, plan=read_plan("table5", settings))
+    tables = make_tables(runs_of(settings, "table5", tmp_path), settings, plan=read_plan("table5", settings))
+    write_csv(tables, tmp_path)
     matrix = matrix_of(tables, "lfcc_one")
     assert list(matrix.index) == ["-en", "-de", "-fr"] and list(matrix.columns) == ["seen", "unseen"]
     assert matrix.notna().all(axis=None) and (matrix["seen"] > matrix["unseen"]).all()
@@ -112,7 +144,7 @@ def test_figures_of_several_tables_do_not_take_each_others_names(tmp_path):
     written = []
     for name in ("table4", "figure4", "table5"):
         runs = runs_of(settings, name, tmp_path)
-        written += write_figures(make_tables(runs, settings, plan=read_plan(name, settings)), runs, tmp_path)
+        written += write_pictures(make_tables(runs, settings, plan=read_plan(name, settings)), tmp_path)
     assert len(set(written)) == len(written) and all(path.is_file() for path in written)
     assert tmp_path / "table5_lfcc_one_matrix.png" in written
 
@@ -126,7 +158,8 @@ def test_groups_of_speakers_are_parts_of_a_test_set(tmp_path):
         published = ["seen" if number % 3 else "unseen" for number in range(len(ids))]
         strict = ["frequent" if number % 3 else ("rare" if number % 2 else "never_seen") for number in range(len(ids))]
         speakers[run.train_set] = pd.DataFrame({"utt_id": ids, "published_group": published, "strict_group": strict})
-    tables = make_tables(runs, settings, tmp_path, plan=plan, speakers=speakers)
+    tables = make_tables(runs, settings, plan=plan, speakers=speakers)
+    write_csv(tables, tmp_path)
     counts = tables.cells.query("variant == 'pooled'").set_index(["train", "test"])["n"]
     for train in plan.train_sets:
         seen, unseen = counts[train, f"{train}:seen"], counts[train, f"{train}:unseen"]

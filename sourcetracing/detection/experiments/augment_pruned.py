@@ -29,12 +29,11 @@ from sourcetracing.detection.experiments.score_files import eers_by_part, masks_
 from sourcetracing.detection.experiments.selection import REPORT, SELECTION
 from sourcetracing.detection.features.layer_store import LayerStore
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json
+from sourcetracing.runtime.files import atomic_path, digest_of_json, write_frame, write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import write_frame
 
 PARTS = ("codec", "rawboost", "clean")  # in the order of pruning.augment_shares
 PRUNE_COMMAND = "python scripts/detection/05_pruning.py CONFIG.yaml"

@@ -31,11 +31,10 @@ from sourcetracing.detection.experiments.score_files import (
 )
 from sourcetracing.detection.experiments.selection import ALL, REPORT
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import write_text
+from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import write_frame
 
 EXPERIMENT = "augmented_baseline"
 CLEAN, RAWBOOST, CODEC = "clean", "rawboost", "codec"

@@ -32,10 +32,9 @@ from sourcetracing.detection.experiments.score_files import (
 )
 from sourcetracing.detection.experiments.selection import ALL, REPORT, SELECTION
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import write_json, write_text
+from sourcetracing.runtime.files import write_frame, write_json, write_text
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import write_frame
 
 EXPERIMENT = "layer_sweep"
 AVG_ID, AVG_OOD, AVG_ALL, POOLED = "AVG_ID", "AVG_OOD", "AVG_ALL", "ALL"

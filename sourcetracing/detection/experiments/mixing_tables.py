@@ -11,9 +11,8 @@ import pandas as pd
 from sourcetracing.detection.experiments.published import ORIGIN_NOTE, note_of, published_mixture
 from sourcetracing.detection.experiments.score_files import MEAN, markdown_table, percent, text_table
 from sourcetracing.detection.experiments.selection import ALL, PARTS, REPORT, SELECTION
-from sourcetracing.runtime.files import write_text
+from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import write_frame
 
 
 @dataclass(frozen=True)

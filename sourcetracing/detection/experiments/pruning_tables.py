@@ -17,9 +17,8 @@ from sourcetracing.detection.experiments.layer_choice import working_layer
 from sourcetracing.detection.experiments.pruning import EVERYTHING, RANDOM, PruningPlan, make_lists
 from sourcetracing.detection.experiments.score_files import MEAN, eers_by_part, markdown_table, masks_of
 from sourcetracing.detection.experiments.selection import ALL, PARTS, REPORT, SELECTION
-from sourcetracing.runtime.files import write_text
+from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tables.making import write_frame
 
 BY_SELECTION, BY_TEST = "selection part", "whole test sets, as published"
 
