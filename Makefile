@@ -2,9 +2,11 @@
 # make demo-full   every table of the paper on the demo corpus (half an hour)
 # make demo-openset     known or unknown source, GE2E, embeddings, tracing a file, on the demo corpus (minutes)
 # make demo-detection   real or fake: layers, mixtures and pruning of training data, on a demo corpus of its own (minutes)
-# make test        set everything up and run the tests
+# make test        set everything up and run the tests of every module (minutes)
+# make test-all    also the slow ones: every family of encoders, clusters, compilers, browsers, whole pipelines
 PYTHON ?= python3
 CONFIG ?= configs/demo.yaml
+TEST_WORKERS ?= 2
 BIN := .venv/bin
 # The numbered scripts in order; each says what it wrote and skips what is done. 03 (pseudo-speakers) is for Tables 2 and 6.
 STAGES ?= 01_download_resources 02_build_protocols 04_preprocess_dataset 05_train_matrix 06_get_classification_metrics \
@@ -18,7 +20,7 @@ GE2E_SYSTEM ?= demo_ge2e
 DETECTION_STAGES := 00_build_manifest 01_extract_layers 02_layer_sweep 03_augmented_baseline 04_dataset_mixing 05_pruning 06_augment_pruned \
                     07_report
 
-.PHONY: demo demo-full demo-openset demo-detection stages all-stages openset-stages detection-stages test lint clean-demo setup
+.PHONY: demo demo-full demo-openset demo-detection stages all-stages openset-stages detection-stages test test-all lint clean-demo setup
 
 demo: setup
 	@$(MAKE) --no-print-directory stages CONFIG=configs/demo.yaml
@@ -49,7 +51,10 @@ detection-stages: setup
 	@set -e; for stage in $(DETECTION_STAGES); do $(BIN)/python scripts/detection/$$stage.py $(CONFIG); done
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not slow"
+
+test-all: setup
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.settings.backends import BACKENDS
+from sourcetracing.settings.frontends import FRONTENDS
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.run_folder import RunFolder
@@ -41,5 +42,5 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    uses = ["", "embedding_head", "metric_learning", "train", "lfcc", "ssl", "finetune", "evaluation", "compute"]
+    uses = ["", "embedding_head", "metric_learning", "train", *FRONTENDS, "finetune", "evaluation", "compute"]
     run_script(main, doc=__doc__, uses=uses)

@@ -9,6 +9,8 @@ Run     python train_refd.py configs/demo.yaml system=lfcc_ecapa_tdnn 'train.lan
 """
 
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.backends import BACKENDS
+from sourcetracing.settings.frontends import FRONTENDS
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.run_folder import RunFolder
@@ -27,5 +29,5 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    uses = ["", "train", "aasist", "resnet18", "ecapa_tdnn", "lfcc", "ssl", "finetune", "compute"]
+    uses = ["", "train", *FRONTENDS, *BACKENDS, "finetune", "compute"]
     run_script(main, doc=__doc__, uses=uses)

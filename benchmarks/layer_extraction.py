@@ -29,7 +29,8 @@ import soundfile
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from sourcetracing.detection.data.manifest import COLUMNS, audio_path, detection_folder, manifest_path
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.data.manifest import COLUMNS, audio_path
 from sourcetracing.detection.features.layer_features import CPU_BATCH_SECONDS, GPU_BATCH_SECONDS, extract_layers, plan_batches
 from sourcetracing.detection.features.layer_store import find_layers
 from sourcetracing.models.frontends.ssl import normalized
@@ -90,9 +91,9 @@ def published(settings: Settings, rows: pd.DataFrame, encoder: Wav2Vec2Model) ->
 
 def ours(settings: Settings, rows: pd.DataFrame) -> np.ndarray:
     """(files, layers, width) by script detection/01, from loading the checkpoint to the finished store."""
-    shutil.rmtree(detection_folder(settings), ignore_errors=True)
-    manifest_path(settings).parent.mkdir(parents=True)
-    rows.to_csv(manifest_path(settings), index=False)
+    shutil.rmtree(DetectionLayout(settings).root, ignore_errors=True)
+    DetectionLayout(settings).manifest.parent.mkdir(parents=True)
+    rows.to_csv(DetectionLayout(settings).manifest, index=False)
     extract_layers(settings)
     return np.load(find_layers(settings, "for").folder / "features.npy")
 

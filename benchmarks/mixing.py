@@ -21,11 +21,11 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sourcetracing.detection.classifier.logistic import LinearModel, evaluate, fit
+from sourcetracing.detection.classifier.logistic import LinearModel, eer_of_scores, fit
 from sourcetracing.detection.classifier.mixing_solver import Corpus, MixingSolver
 from sourcetracing.detection.experiments.mixing import mixtures_of, start_of
 from sourcetracing.runtime.progress import bar
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
 
 CORPORA = {"ASV19": 0.19, "ODSS": 0.07, "FoR": 0.12, "TIMIT": 0.05, "MLAAD": 0.16, "ASV5": 0.22, "ASV21": 0.19}  # shares of the rows
 TESTS, TEST_ROWS, RANK = ("ITW", "AI4T"), 4000, 256
@@ -62,7 +62,7 @@ def fit_all(corpora: dict[str, Corpus], folder: Path) -> tuple[dict[tuple, Linea
     """Every mixture, the way script 04 fits them; what it took: wall and CPU seconds, bytes above the start."""
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
     before, started, cpu = memory("VmRSS"), time.perf_counter(), time.process_time()
-    names, rows = list(corpora), {name: corpus.num_rows for name, corpus in corpora.items()}
+    names, rows = list(corpora), {name: sum(map(len, corpus.blocks)) for name, corpus in corpora.items()}
     solver, models = MixingSolver(corpora, Logreg(), folder), {}
     for mixture in bar(mixtures_of(names)[::-1], desc="mixtures", unit="fit"):
         models[mixture] = solver.fit(mixture, models[start_of(mixture, names, rows)] if models else None)
@@ -81,7 +81,7 @@ def timed(corpora: dict[str, Corpus], mixture: tuple, settings: Logreg) -> tuple
 
 def eers(model: LinearModel, tests: dict[str, Corpus]) -> list[float]:
     """EER in percent on each test set."""
-    return [100 * evaluate(model, corpus.blocks[0], corpus.labels[0], Logreg())[0] for corpus in tests.values()]
+    return [100 * eer_of_scores(corpus.labels[0], model.scores(corpus.blocks[0]), Logreg())[0] for corpus in tests.values()]
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def main() -> None:
         corpora = {name: make_corpus(name, int(share * rows), width, Path(folder), distance) for name, share in CORPORA.items()}
         tests = {name: make_corpus(name, TEST_ROWS, width, Path(folder), distance) for name in TESTS}
         models, took = fit_all(corpora, Path(folder))
-        num_rows = {mixture: sum(corpora[name].num_rows for name in mixture) for mixture in models}
+        num_rows = {mixture: sum(len(block) for name in mixture for block in corpora[name].blocks) for mixture in models}
         size = num_rows[tuple(corpora)] * width * 4
         print(f"{len(models)} mixtures of {num_rows[tuple(corpora)]} x {width} features ({size / 1e6:.0f} MB)")
         print(f"ours: {took['seconds']:.1f} s (CPU {took['cpu']:.1f} s), steps {sum(model.steps for model in models.values())}")

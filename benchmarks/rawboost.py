@@ -16,7 +16,7 @@ import scipy.signal
 
 from sourcetracing.detection.features.rawboost import between, draw_filter, limited, rawboost
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.detection_features import Rawboost
+from sourcetracing.settings.detection import Rawboost
 
 RATE, ROUNDS, FILES = 16000, 5, 10
 OPTIONS = Rawboost()

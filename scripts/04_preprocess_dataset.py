@@ -17,6 +17,7 @@ from sourcetracing.features.store import FeatureStore
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.frontends import FRONTENDS
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.runs import front_ends
@@ -48,4 +49,4 @@ def make_store(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "audio", "augment", "lfcc", "ssl", "store", "compute", "executor"])
+    run_script(main, doc=__doc__, uses=["", "paths", "audio", "augment", *FRONTENDS, "store", "compute", "executor"])

@@ -15,6 +15,8 @@ import _project_root  # noqa: F401
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.backends import BACKENDS
+from sourcetracing.settings.frontends import FRONTENDS
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.plan import describe_plan, make_plan, only, read_shard
@@ -45,5 +47,5 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    uses = ["", "experiment", "train", "aasist", "resnet18", "ecapa_tdnn", "compute", "executor"]
+    uses = ["", "experiment", "train", *FRONTENDS, *BACKENDS, "finetune", "metric_learning", "compute", "executor"]
     run_script(main, doc=__doc__, uses=uses, flags=FLAGS)

@@ -2,14 +2,14 @@
 
 Reads   exp/<name>/detection/files.csv and features/
 Writes  exp/<name>/detection/pruning/<hash>/<list>/ (files.csv: the kept files; their classifier and its scores),
-        results/pruning.csv (EERs of each list, set and part), results/pruning_choice.csv, results/pruning.md
+        results/pruning.csv (EERs of each list, set and part), pruning_levels.csv (means over seeds), pruning_choice.csv, pruning.md
 Costs   demo: seconds; 64 classifiers; features of one layer in memory once; finished lists are kept
 Run     python scripts/detection/05_pruning.py configs/demo_detection.yaml
 """
 
 import _project_root  # noqa: F401
 
-from sourcetracing.detection.experiments.pruning_tables import run_pruning
+from sourcetracing.detection.experiments.pruning import run_pruning
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources
 

@@ -1,8 +1,8 @@
 """06 - The kept files once more, some of them as codec or RawBoost copies: does it help?
 
 Reads   exp/<name>/detection/pruning/ and features/ of the copies clean, rawboost and codec (layer_features.copies)
-Writes  exp/<name>/detection/augment_pruned/<list>-<hash>/ (model.safetensors, scores.parquet, wrong_predictions_<set>.csv),
-        results/augment_pruned.csv
+Writes  exp/<name>/detection/augment_pruned/<list>-<hash>/ (parts.csv, model.safetensors, scores.parquet,
+        wrong_predictions_<set>.csv, list.json), results/augment_pruned.csv
 Costs   demo: seconds; one classifier
 Run     python scripts/detection/06_augment_pruned.py configs/demo_detection.yaml
 """

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import _project_root  # noqa: F401
 
+from sourcetracing.detection.data.corpora.listed import SEGMENTS_LIST
 from sourcetracing.detection.data.manifest import root_of
-from sourcetracing.detection.data.segments import LIST_NAME, segment_recordings
+from sourcetracing.detection.data.segments import segment_recordings
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources
@@ -32,7 +33,7 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     segments, failed = segment_recordings(Path(flags["--list"]), Path(flags["--source"]), target, settings)
     print("\n".join(f"left out: {line}" for line in failed) + "\n" if failed else "", end="")
     print(f"{len(segments)} segments of {segments['recording'].nunique()} recordings, {segments['seconds'].sum() / 3600:.2f} h")
-    print(f"wrote {target / LIST_NAME}\nnext: python scripts/detection/00_build_manifest.py CONFIG.yaml")
+    print(f"wrote {target / SEGMENTS_LIST}\nnext: python scripts/detection/00_build_manifest.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import soxr
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
-from sourcetracing.runtime.files import atomic_path
+from sourcetracing.runtime.files import write_csv
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import Audio
@@ -155,20 +155,19 @@ def check_corpus(utterances: pd.DataFrame, root: str | Path, settings: Settings)
     facts = pd.DataFrame(_check_files(paths, settings), columns=["duration_s", "sample_rate", "digest", "reason"], index=utterances.index)
     bad = facts["reason"].notna()
     problems = pd.DataFrame({"utt_id": utterances["utt_id"], "path": utterances["path"], "reason": facts["reason"]})[bad]
-    listing = Layout.of(settings).bad_audio
-    _write_problems(problems, listing)
-    if len(problems) and settings.audio.on_bad_audio == "fail":
-        raise UserError(_describe_problems(problems, len(utterances), listing))
+    name_problems(problems, len(utterances), Layout.of(settings).bad_audio, settings.audio)
     checked = utterances.assign(**{name: facts[name] for name in ("duration_s", "sample_rate", "digest")})[~bad]
     return checked.reset_index(drop=True), problems.reset_index(drop=True)
 
 
-def _write_problems(problems: pd.DataFrame, listing: Path) -> None:
+def name_problems(problems: pd.DataFrame, total: int, listing: Path, rules: Audio) -> None:
+    """Writes the bad ones (columns path, reason and more) of so many files to `listing`, if any. Raises `UserError` unless skipped."""
     if problems.empty:
         listing.unlink(missing_ok=True)  # an earlier check's list would mislead
         return
-    with atomic_path(listing) as partial:
-        problems.to_csv(partial, index=False)
+    write_csv(problems, listing)
+    if rules.on_bad_audio == "fail":
+        raise UserError(_describe_problems(problems, total, listing))
 
 
 def _describe_problems(problems: pd.DataFrame, total: int, listing: Path) -> str:

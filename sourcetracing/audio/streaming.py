@@ -29,8 +29,11 @@ class AudioStream:
 
 
 @contextmanager
-def open_audio(path: str | Path, sample_rate: int) -> Iterator[AudioStream]:
-    """Opens a file by soundfile or, where that cannot, by ffmpeg. Raises `BadAudio`, also while the blocks are read."""
+def open_audio(path: str | Path, sample_rate: int, *, to_its_end: bool = False) -> Iterator[AudioStream]:
+    """Opens a file by soundfile or, where that cannot, by ffmpeg. Raises `BadAudio`, also while the blocks are read.
+
+    to_its_end: refuse a file that ends before its header says.
+    """
     path = Path(path)
     _refuse_no_file(path)
     try:
@@ -40,7 +43,7 @@ def open_audio(path: str | Path, sample_rate: int) -> Iterator[AudioStream]:
         return
     with file:
         lossy = file.format not in _LOSSLESS or not file.subtype.startswith(_LOSSLESS_CODES)
-        blocks = resample_blocks(_by_soundfile(file, path), file.samplerate, sample_rate)
+        blocks = resample_blocks(_by_soundfile(file, path, to_its_end), file.samplerate, sample_rate)
         yield AudioStream(_checked(blocks, path), file.samplerate, lossy)
 
 
@@ -56,12 +59,16 @@ def _refuse_no_file(path: Path) -> None:
         raise BadAudio(path, "is empty (0 bytes)")
 
 
-def _by_soundfile(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
+def _by_soundfile(file: soundfile.SoundFile, path: Path, to_its_end: bool) -> Iterator[np.ndarray]:
+    left = file.frames
     try:
         for block in file.blocks(BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True):
+            left -= len(block)
             yield block.mean(axis=1)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise BadAudio(path, f"breaks off ({getattr(error, 'error_string', error)})") from None
+    if to_its_end and left > 0:
+        raise BadAudio(path, f"ends {left / file.samplerate:.1f} s before its header says")
 
 
 def _by_ffmpeg(path: Path, sample_rate: int, refusal: str) -> Iterator[np.ndarray]:

@@ -7,7 +7,6 @@ other settings. Languages and sources are not in it: more of them can be added t
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,8 +19,7 @@ from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances
 from sourcetracing.corpora.resources import Resource
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_json, write_text
-from sourcetracing.runtime.parallel import map_unordered, resolve_workers
-from sourcetracing.runtime.progress import bar
+from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.settings.schema import Settings
 from sourcetracing.synthesis import make, plan
 from sourcetracing.synthesis.espeak import require_espeak
@@ -67,18 +65,10 @@ def download(settings: Settings) -> None:
         for part in parts:
             _require_same_tools(part)
             _sweep(part.root)
-        _make_all(jobs, resolve_workers(settings.compute.workers))
+        make.make_all(jobs, resolve_workers(settings.compute.workers))
     _write_meta(parts[0])
     if not is_complete(encoder := Path(settings.paths.corpus) / FOLDER_NAME):
         write_tiny_encoder(encoder, settings.seed)
-
-
-def _make_all(jobs: list[make.Job], workers: int) -> None:
-    """One process per worker, since espeak-ng is not thread-safe; a folder of its own for each."""
-    with tempfile.TemporaryDirectory(prefix="espeak-") as folder:
-        made = map_unordered(make.run_job, jobs, num_workers=workers, initializer=make.start_worker, initargs=(folder,))
-        for _ in bar(made, total=len(jobs), desc="Synthesizing", unit="file"):
-            pass
 
 
 def prepare(settings: Settings) -> pd.DataFrame:

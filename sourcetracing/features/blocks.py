@@ -1,18 +1,7 @@
-"""Computes the blocks of a feature store: decode, crop, augment, front-end, disk.
-
-On a CPU each utterance is handled by itself (its variants one after the other in an SSL encoder, together otherwise), so the bytes depend
-neither on the number of workers nor on the block size nor on where an earlier run was killed. Batching whole blocks was measured too: no
-faster at best, twice as slow where the intermediate spectra fall out of the processor's cache. An encoder on a GPU wants batches:
-`encoder_pipeline`.
-
-The workers are threads. All that costs time (decoding, resampling, FFTs, torch) releases the interpreter lock, two threads do 1.8 times
-the work of one, and they start at once, where a process would first spend seconds on importing torch.
-"""
+"""One block of a feature store: decode, crop, augment, front-end, disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +12,9 @@ import torch
 from sourcetracing.audio.reading import crop, load_utterance
 from sourcetracing.errors import UserError
 from sourcetracing.features.augment import Augmenter
-from sourcetracing.features.encoder_batches import encode_blocks
 from sourcetracing.features.front_end import FrontEnd, row_peaks
 from sourcetracing.features.noise_bank import open_banks
-from sourcetracing.runtime.compute import keep_freed_memory, one_thread_each
 from sourcetracing.runtime.npy import write_at
-from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
 
@@ -73,7 +59,7 @@ class StoreJob:
 
 
 class BlockMaker:
-    """Computes blocks of a store and writes each to its place; threads may share one unless its front-end takes batches."""
+    """Computes blocks of a store, an utterance at a time, and writes each to its place; threads may share one."""
 
     def __init__(self, job: StoreJob, front_end: FrontEnd):
         self.job, self.settings, self.front_end = job, job.settings, front_end
@@ -82,8 +68,6 @@ class BlockMaker:
 
     def __call__(self, block: int) -> int:
         """Makes a block durable on disk and returns its CRC-32. Raises `UserError`."""
-        if self.front_end.is_batched:
-            return dict(encode_blocks(self, [block]))[block]
         rows = (self.stored(item) for item in self.job.block_items(block).itertuples())
         with self.front_end.watch("writing"):
             return write_at(self.job.path, self.job.offset_bytes(block), rows, durable=True)
@@ -118,22 +102,3 @@ class BlockMaker:
             f"{utt_id}, variant {self.settings.augment.variants[worst]}: its features do not fit {self.settings.store.dtype}, "
             f"they reach {peaks[worst]:g}{hint}"
         )
-
-
-def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: list[int]) -> Iterator[tuple[int, int]]:
-    """Yields (block, CRC-32) as blocks get finished: by threads that each use one core, or in batches of the encoder."""
-    keep_freed_memory()
-    make = BlockMaker(job, front_end)
-    if front_end.is_batched:
-        yield from encode_blocks(make, blocks)
-        return
-    # A fresh thread counts its own OpenMP threads: without the initializer its first matrix products would use all cores.
-    one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    with one_thread_each(), ThreadPoolExecutor(resolve_workers(job.settings.compute.workers), **one_thread) as pool:
-        pending = {pool.submit(make, block): block for block in blocks}
-        try:
-            for future in as_completed(pending):
-                yield pending[future], future.result()
-        except BaseException:  # an error, or Ctrl-C: blocks under way end within a second and are made again next time
-            pool.shutdown(cancel_futures=True)
-            raise

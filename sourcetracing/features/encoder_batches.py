@@ -15,19 +15,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sourcetracing.features.blocks import BlockMaker
 from sourcetracing.features.front_end import row_peaks
 from sourcetracing.runtime.compute import mark, seconds_between, to_host
 from sourcetracing.runtime.npy import write_at
 from sourcetracing.runtime.parallel import resolve_workers
-
-if TYPE_CHECKING:
-    from sourcetracing.features.blocks import BlockMaker
 
 WRITERS = 2  # a block can be made durable while the next one is written
 

@@ -9,7 +9,6 @@ import json
 import time
 from contextlib import closing, nullcontext
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,21 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
-from sourcetracing.features.blocks import StoreJob, crop_samples, make_blocks
+from sourcetracing.features.blocks import StoreJob, crop_samples
 from sourcetracing.features.front_end import FrontEnd, build_front_end
+from sourcetracing.features.making import make_blocks
 from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepare_banks
 from sourcetracing.features.ssl_front_end import checkpoint_digest
-from sourcetracing.features.store import INDEX_COLUMNS, MANIFEST, STORE_FORMAT, FeatureStore, StoreWriter, is_finished, only_writer
+from sourcetracing.features.store import (
+    INDEX_COLUMNS,
+    MANIFEST,
+    STORE_FORMAT,
+    FeatureStore,
+    StoreWriter,
+    is_finished,
+    library_versions,
+    only_writer,
+)
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.compute import one_thread_each
 from sourcetracing.runtime.files import digest_of_json
@@ -29,8 +38,6 @@ from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import advance_audio, bar
 from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
 from sourcetracing.settings.schema import Settings
-
-LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
 
 
 def list_items(utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFrame:
@@ -52,8 +59,8 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     kind = stored_front_end(settings)
     options = asdict(getattr(settings, kind)) if FRONTENDS[kind].options else {}
     if FRONTENDS[kind].is_encoder:
-        options.pop("mode")
-        options |= {"precision": settings.compute.precision, "checkpoint": checkpoint_digest(settings.ssl.model)}
+        options.pop("mode", None)
+        options |= {"precision": settings.compute.precision, "checkpoint": checkpoint_digest(getattr(settings, kind).model)}
         if settings.compute.compile:
             options["compiled"] = True
     return {
@@ -133,9 +140,9 @@ def _fill_store(settings: Settings, items: pd.DataFrame, manifests: dict[str, Pa
             writer.commit(block, crc)
             advance_audio(progress, _count(writer, [block], variants), hours_per_utterance)
     extraction = _how_it_went(settings, front_end, missing * hours_per_utterance, time.perf_counter() - started)
-    versions = {name: version(name) for name in LIBRARIES}
     checkpoint = {"checkpoint_commit": front_end.commit} if front_end.commit else {}
-    writer.finish(list_rows(items, variants), {**facts, **checkpoint, "variants": variants, "versions": versions, "extraction": extraction})
+    facts |= {**checkpoint, "variants": variants, "versions": library_versions(), "extraction": extraction}
+    writer.finish(list_rows(items, variants), facts)
 
 
 def _row_shape(front_end: FrontEnd, settings: Settings) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sourcetracing.errors import UserError
-from sourcetracing.features import blocks as extraction
+from sourcetracing.features import making
 from sourcetracing.features.blocks import StoreJob
 from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.runtime.compute import prepare_cpu
@@ -165,7 +165,7 @@ def num_workers(settings: Settings) -> int:
 
 
 def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yields (block, CRC-32) as blocks get finished, like `extraction.make_blocks`; workers write them, each with its own front-end."""
+    """Yields (block, CRC-32) as blocks get finished, like `making.make_blocks`; workers write them, each with its own front-end."""
     on_gpu = _is_encoder(job.settings)
     reference, made = connect(job.settings).put(job), {}
     size = 1
@@ -187,7 +187,7 @@ def _make_blocks(job: ObjectRef, blocks: Sequence[int]) -> list[tuple[int, int]]
     opened, front_end = _opened(job)
     if not opened.path.is_file():
         raise _not_shared(opened.path)
-    return list(extraction.make_blocks(opened, front_end, blocks))
+    return list(making.make_blocks(opened, front_end, blocks))
 
 
 @lru_cache(maxsize=1)

@@ -14,8 +14,10 @@ import os
 import zlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from importlib.metadata import version
 from pathlib import Path
 from shutil import disk_usage
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -30,33 +32,41 @@ STORE_FORMAT = 1  # raise it when features change for the same settings and audi
 FEATURES, INDEX, MANIFEST = "features.npy", "index.csv", "store.json"
 PARTIAL, PROGRESS, LOCK = "features.partial.npy", "progress.jsonl", ".lock"
 INDEX_COLUMNS = ["row", "utt_id", "variant", "split", "language", "source"]
-_REMAKE = "Run: python scripts/04_preprocess_dataset.py CONFIG.yaml"
+LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
 
 
 class FeatureStore:
-    """A finished store, open for reading."""
+    """A finished store, open for reading. A subclass says what it is called, what makes it, and which columns of its index are text."""
+
+    what, command = "feature store", "python scripts/04_preprocess_dataset.py CONFIG.yaml"
+    text_columns: Sequence[str] = INDEX_COLUMNS[1:]
 
     def __init__(self, folder: Path, facts: dict, index: pd.DataFrame, header_bytes: int):
         self.folder, self.facts, self.index, self._header_bytes = folder, facts, index, header_bytes
         self.shape, self.dtype = tuple(facts["shape"]), np.dtype(facts["dtype"])
 
     @classmethod
-    def open(cls, folder: str | Path) -> FeatureStore:
+    def open(cls, folder: str | Path) -> Self:
         """Opens a store in milliseconds. Raises `UserError` when it is missing, unfinished or damaged."""
         folder = Path(folder)
         if not is_finished(folder):
-            raise UserError(f"the feature store {folder} is {'not finished' if folder.is_dir() else 'missing'}. {_REMAKE}")
+            raise UserError(f"the {cls.what} {folder} is {'not finished' if folder.is_dir() else 'missing'}. Run: {cls.command}")
         try:
             facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            index = pd.read_csv(folder / INDEX, dtype=dict.fromkeys(INDEX_COLUMNS[1:], str), keep_default_na=False)
+            index = pd.read_csv(folder / INDEX, dtype=dict.fromkeys(cls.text_columns, str), keep_default_na=False)
             header_bytes = np.load(folder / FEATURES, mmap_mode="r").offset  # also refuses a file that is too short for its shape
             expected_bytes = header_bytes + int(np.prod(facts["shape"])) * np.dtype(facts["dtype"]).itemsize
+            store = cls(folder, facts, index, header_bytes)
             intact = (folder / FEATURES).stat().st_size == expected_bytes and len(index) == facts["shape"][0]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(folder, str(error)) from None
+            raise cls._damaged(folder, str(error)) from None
         if not intact:
-            raise _damaged(folder, f"its files do not have the {facts['shape'][0]} rows that {MANIFEST} tells of")
-        return cls(folder, facts, index, header_bytes)
+            raise cls._damaged(folder, f"its files do not have the {facts['shape'][0]} rows that {MANIFEST} tells of")
+        return store
+
+    @classmethod
+    def _damaged(cls, folder: Path, reason: str) -> UserError:
+        return UserError(f"the {cls.what} {folder} is damaged ({reason}). Delete that folder, then run: {cls.command}")
 
     @property
     def features(self) -> np.memmap:
@@ -91,8 +101,9 @@ def is_finished(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def _damaged(folder: Path, reason: str) -> UserError:
-    return UserError(f"the feature store {folder} is damaged ({reason}). Delete that folder, then {_REMAKE[0].lower()}{_REMAKE[1:]}")
+def library_versions() -> dict[str, str]:
+    """Library -> version, of those that features depend on."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 class StoreWriter:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,12 @@ def write_text(path: str | Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def write_csv(frame: pd.DataFrame, path: str | Path, **how: Any) -> None:
+    """Writes a table without its row numbers to a CSV file that is complete or absent. how: of `to_csv`."""
+    with atomic_path(path) as partial:
+        frame.to_csv(partial, index=False, **how)
+
+
 def write_json(path: str | Path, value: object) -> None:
     """Writes indented JSON (keys in the given order) to a file that is complete or absent."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -45,8 +51,7 @@ def write_json(path: str | Path, value: object) -> None:
 
 def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
     """Writes a CSV file, complete or absent, whose numbers have six digits; an absent one is empty."""
-    with atomic_path(path) as partial:
-        frame.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
+    write_csv(frame, path, float_format="%.6f", lineterminator="\n")
 
 
 def digest_of_file(path: str | Path) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
+from functools import cache
 from typing import Any
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.declaring import admitted
 
 
+@cache
 def fields_of(group: type) -> dict[str, tuple[Any, dataclasses.Field]]:
     """Name -> (type, dataclass field) of a settings group."""
     hints = typing.get_type_hints(group)

@@ -1,12 +1,16 @@
-"""Settings of the corpora for detection, and of how they are read."""
+"""Settings of detection, bona fide or synthetic (scripts/detection/): corpora, features and their augmentation, classifier, experiments."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.parts import Entry, Registry
 
+COPIES = ("clean", "rawboost", "codec")
+CODECS = ("aac", "opus")
+STRATEGIES = ("random", "cluster-closest", "cluster-furthest", "margin-noisy", "margin-both")
 SETS = {
     "ASV19": ["asv19_train", "asv19_dev"],
     "ASV19_eval": ["asv19_eval"],
@@ -19,38 +23,51 @@ SETS = {
     "ITW": ["itw"],
     "AI4T": ["ai4trust"],
 }
-ROOTS = {
-    "asv19": "data/ASVspoof2019/LA",
-    "asv21": "data/ASVspoof2021",
-    "asv5": "data/ASVspoof5",
-    "for": "data/FoR",
-    "itw": "data/release_in_the_wild",
-    "mailabs": "data/M-AILABS",
-    "mlaad": "data/MLAADv5",
-    "odss": "data/ODSS",
-    "timit": "data/TIMIT-TTS",
-    "ai4trust": "data/AI4T",
-}
 
 
+@dataclass(frozen=True)
+class CorpusEntry(Entry):
+    """target: the `sourcetracing.detection.data.corpora.Reader` of its rows. root: its folder, where detection.roots does not say another.
+
+    subsets: name -> where a file of the authors' list lies below that folder, as detection.templates has it.
+    """
+
+    root: str = ""
+    subsets: dict[str, str] = field(default_factory=dict)
+
+
+def _entry(reader: str, root: str, **subsets: str) -> CorpusEntry:
+    return CorpusEntry(f"sourcetracing.detection.data.corpora.{reader}", None, root, subsets)
+
+
+_ASV19 = {f"asv19_{part}": f"ASVspoof2019_LA_{part}/flac/{{id}}.flac" for part in ("train", "dev", "eval")}
+CORPORA = Registry(
+    "corpus for detection",
+    {
+        "asv19": _entry("asvspoof:read_asv19", "data/ASVspoof2019/LA", **_ASV19),
+        "asv21": _entry("asvspoof:read_asv21", "data/ASVspoof2021", asv21="ASVspoof2021_DF_eval/flac/{id}.flac"),
+        "asv5": _entry("asvspoof:read_asv5", "data/ASVspoof5", asv5_train="flac_T/{id}.flac", asv5_dev="flac_D/{id}.flac"),
+        "for": _entry("folders:read_fake_or_real", "data/FoR", **{"for": "for-norm/{id}"}),
+        "itw": _entry("listed:read_in_the_wild", "data/release_in_the_wild", itw="{id}"),
+        "mailabs": _entry("mlaad:read_mailabs", "data/M-AILABS", mailabs="{id}"),
+        "mlaad": _entry("mlaad:read_mlaad", "data/MLAADv5", mlaad="{id}"),
+        "odss": _entry("folders:read_odss", "data/ODSS", odss="{id}"),
+        "timit": _entry("folders:read_timit", "data/TIMIT-TTS", timit="CLEAN/{id}"),
+        "ai4trust": _entry("listed:read_ai4trust", "data/AI4T", ai4trust="{name}"),
+    },
+)
+
+
+def corpus_of_subset() -> dict[str, str]:
+    """Subset -> its corpus, in the order of every table of files."""
+    return {subset: corpus for corpus, entry in CORPORA.items() for subset in entry.subsets}
+
+
+ROOTS = {corpus: entry.root for corpus, entry in CORPORA.items()}
 # {id}: the text of the list; {name}: its part behind the last /. ASVspoof's lists hold bare ids (D56).
-TEMPLATES = {
-    "asv19_train": "ASVspoof2019_LA_train/flac/{id}.flac",
-    "asv19_dev": "ASVspoof2019_LA_dev/flac/{id}.flac",
-    "asv19_eval": "ASVspoof2019_LA_eval/flac/{id}.flac",
-    "asv21": "ASVspoof2021_DF_eval/flac/{id}.flac",
-    "asv5_train": "flac_T/{id}.flac",
-    "asv5_dev": "flac_D/{id}.flac",
-    "for": "for-norm/{id}",
-    "itw": "{id}",
-    "mailabs": "{id}",
-    "mlaad": "{id}",
-    "odss": "{id}",
-    "timit": "CLEAN/{id}",
-    "ai4trust": "{name}",
-}
+TEMPLATES = {subset: template for entry in CORPORA.values() for subset, template in entry.subsets.items()}
 LIST_FILES = {
-    **{name: f"{name}_systems.csv" for name in TEMPLATES},
+    **{subset: f"{subset}_systems.csv" for subset in corpus_of_subset()},
     "mlaad": "mlaad_v5_xls_systems.csv",
     "ai4trust": "ai4trust_segm_systems.csv",
 }
@@ -94,3 +111,126 @@ class Detection:
     demo_folder: str = setting("data/demo_detection", "origin=demo: where the made corpora go, a folder for each")
     demo_files: int = setting(140, "origin=demo: files in each training set, before near-duplicates", at_least=8)
     demo_test_files: int = setting(240, "origin=demo: files in each real-life set", at_least=8)
+
+
+@dataclass
+class LayerFeatures:
+    """The mean over time of every layer of an SSL encoder (which one: ssl.model, ssl.revision, ssl.normalize), or of LFCCs (lfcc)."""
+
+    kind: str = setting("ssl", "ssl: layers of an encoder; lfcc: one layer 0, without any model", choices=("ssl", "lfcc"))
+    layers: list[int] = setting(
+        [], "layers stored, 0 = input of block 1, n = raw output of block n; the encoder is cut behind the last; empty = all", at_least=0
+    )
+    copy_layers: list[int] = setting(
+        [], "layers stored of the augmented copies, once one is chosen (published: 9); empty = the same as `layers`", at_least=0
+    )
+    copies: list[str] = setting(
+        ["clean"], "clean: the files as they are; rawboost, codec: one augmented copy of each file as well", choices=COPIES
+    )
+    max_seconds: float = setting(
+        0.0, "only so much of each file, from its beginning; 0 = all of it, as published (Whisper hears 30 s at most)", at_least=0
+    )
+    batch_seconds: float = setting(
+        0.0, "sound per pass of the encoder, padding included; 0 = 10 on a CPU, 320 on a GPU; halved for lack of memory", at_least=0
+    )
+    block_files: int = setting(256, "files computed and made durable at a time", at_least=1)
+    lfcc_deviation: bool = setting(False, "kind=lfcc: the standard deviation over time beside the mean (twice the width)")
+    published_norm: bool = setting(
+        False, "the last layer of augmented copies, and the encoder's very last one, pass its final LayerNorm, as published (D60)"
+    )
+
+
+@dataclass
+class Rawboost:
+    """RawBoost (Tak et al. 2022, arXiv:2111.04433): ranges are [least, most], drawn uniformly."""
+
+    algorithm: int = setting(
+        5,
+        "1: convolutive, 2: impulsive, 3: stationary noise; 4: 1, 2, 3 in series; 5: 1, 2; 6: 1, 3; 7: 2, 3; 8: 1 and 2 in parallel",
+        choices=(0, 1, 2, 3, 4, 5, 6, 7, 8),
+    )
+    bands: int = setting(5, "notches of a filter", at_least=1)
+    center_hz: list[float] = setting([20.0, 8000.0], "centre of a notch", at_least=0)
+    width_hz: list[float] = setting([100.0, 1000.0], "width of a notch", at_least=1)
+    taps: list[int] = setting([10, 100], "length of a notch's filter; an even number becomes the next odd one", at_least=1)
+    gain_db: list[float] = setting([0.0, 0.0], "gain of a filter")
+    orders: int = setting(5, "algorithm 1: powers of the signal that are added up, each with a filter of its own", at_least=1)
+    bias_db: list[float] = setting([5.0, 20.0], "algorithm 1: powers above the first are weaker than gain_db by so much")
+    impulse_percent: float = setting(10.0, "algorithm 2: at most so many percent of the samples are hit", at_least=0, at_most=100)
+    impulse_gain: float = setting(2.0, "algorithm 2: the most by which they change, times their own size", at_least=0)
+    snr_db: list[float] = setting([10.0, 40.0], "algorithm 3: signal to noise")
+
+
+@dataclass
+class Codec:
+    """Through a lossy codec and back; codec and bitrate are drawn for each file."""
+
+    kinds: list[str] = setting(["aac", "opus"], "codecs, each as likely", choices=CODECS)
+    aac_kbps: list[int] = setting([24, 32, 48, 64], "bitrates of AAC at 16 kHz mono; published: 320, which ffmpeg clamps to 96", at_least=8)
+    opus_kbps: list[int] = setting([12, 16, 24, 32], "bitrates of Opus; published: 128", at_least=6)
+    opus_encoder: str = setting("libopus", "libopus; opus: ffmpeg's own, experimental, as published (D57)", choices=("libopus", "opus"))
+
+
+@dataclass
+class Logreg:
+    """The linear classifier, and which features it gets."""
+
+    c: float = setting(1e6, "inverse strength of the L2 penalty on the weights (not on the intercept)", at_least=1e-9)
+    solver: str = setting(
+        "newton",
+        "newton: the optimum itself; published: scikit-learn's lbfgs on unscaled features, which stops short of it and copies the features",
+        choices=("newton", "published"),
+    )
+    max_iterations: int = setting(50000, "of the solver; more are an error (published: 50000; 10000 in pruning)", at_least=1)
+    tolerance: float = setting(1e-9, "newton stops when a step would lower the loss by less than this fraction of it", at_least=0)
+    standardize: bool = setting(False, "penalise weights of standardised features; published: of features as they are (D62)")
+    eer_from: str = setting(
+        "decision",
+        "decision: EERs from w.x + b; probability: from its sigmoid, whose ties at 0 and 1 blur them, as published (D62)",
+        choices=("decision", "probability"),
+    )
+    layer: Any = setting("sweep", "features of scripts 03 to 06; sweep: the layer that script 02 chose; or its number (published: 9)")
+
+
+@dataclass
+class Selection:
+    """Which part of each real-life set may choose a layer, a mixture or a pruning level; the other part reports (D70)."""
+
+    fraction: float = setting(0.5, "of each set's groups (speakers, recordings) in the selection part", at_least=0.05, at_most=0.95)
+    seed: int = setting(688, "which groups", at_least=0)
+
+
+@dataclass
+class Mixing:
+    """All mixtures of training corpora."""
+
+    train_sets: list[str] = setting([], "corpora mixed, in this order; empty = all; n of them give 2^n - 1 mixtures")
+    table_rows: int = setting(20, "best mixtures shown in the terminal; the files hold all", at_least=1)
+
+
+@dataclass
+class Pruning:
+    """Which training files are kept (script 05), and how these are augmented (script 06)."""
+
+    train: list[str] = setting(
+        [],
+        "sets of detection.sets, or single subsets, that are pruned, each a group of its own to the cluster strategies; "
+        "empty = detection.train; published: nine of them, among them the evaluation part of ASVspoof 2019 (D54, D63)",
+    )
+    strategies: list[str] = setting(list(STRATEGIES), "ways to choose what is kept", choices=STRATEGIES)
+    fractions: list[float] = setting(
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], "shares of the files that are kept", at_least=0.001, at_most=0.999
+    )
+    seeds: list[int] = setting([42, 123, 987], "draws of the random strategy", at_least=0)
+    add_centroid: bool = setting(False, "cluster: each class mean joins the kept files as one more sample, as published (D63)")
+    int_percent: bool = setting(False, "margin: ten steps of percentages cut to integers instead of `fractions`, as published (D65)")
+    refit_margins: bool = setting(False, "margin: from a model fitted on what the step before left, instead of one fitted on everything")
+    augment_list: str = setting(
+        "chosen", "list of kept files that script 06 augments: chosen on the selection part, or a name such as margin-both_kept30"
+    )
+    augment_shares: list[float] = setting(
+        [3.0, 2.0, 2.0], "parts of that list that become codec copies, RawBoost copies, stay clean", at_least=0
+    )
+    with_replacement: bool = setting(
+        False, "augmented and clean files are drawn with replacement, half + a third + a third of the list, as published (D66)"
+    )

@@ -102,7 +102,8 @@ class Store:
 class FrontEndEntry(Entry):
     """target: a module class called with sample_rate and its options; maps waveforms (B, samples) float32 to features (B, ...).
 
-    is_encoder: a large network instead, which target loads from the resolved settings: it has a device, a precision, batches, a checkpoint.
+    is_encoder: a large network instead, which target loads from the resolved settings: it has a device, a precision, batches, and
+    a checkpoint, which its options call `model`.
     """
 
     is_encoder: bool = False

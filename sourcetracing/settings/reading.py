@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sourcetracing.errors import UserError
@@ -42,7 +43,7 @@ class ConfigSources:
             pieces += [piece, piece.get("systems", {}).get(system, {})]
         pieces += [_nested(key, value) for key, value in {**(changes or {}), "system": system}.items()]
         pieces = [spelled_out(piece, Settings) for piece in pieces]
-        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), *pieces))
+        settings = OmegaConf.to_object(OmegaConf.merge(_defaults(), *pieces))
         check_values(settings)
         _check_together(settings)
         settings.ssl.model = _model_of_language(settings)
@@ -56,6 +57,12 @@ class ConfigSources:
     def _system_name(self) -> str:
         named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
         return named[-1] if named else Settings().system
+
+
+@cache
+def _defaults() -> DictConfig:
+    """Kept: building it takes longer than all the rest of resolving. `merge` works on a copy."""
+    return OmegaConf.structured(Settings)
 
 
 def read_config(words: Sequence[str]) -> ConfigSources:

@@ -12,9 +12,7 @@ from typing import Any
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.corpora import Corpus, Demo, Download, Folder, MclMlaad, Mlaad, Split
 from sourcetracing.settings.declaring import setting
-from sourcetracing.settings.detection import Detection
-from sourcetracing.settings.detection_experiments import Logreg, Mixing, Pruning, Selection
-from sourcetracing.settings.detection_features import Codec, LayerFeatures, Rawboost
+from sourcetracing.settings.detection import Codec, Detection, LayerFeatures, Logreg, Mixing, Pruning, Rawboost, Selection
 from sourcetracing.settings.embeddings import EmbeddingPictures
 from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Store
 from sourcetracing.settings.metric_learning import MetricLearning

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 
 from sourcetracing.runtime.files import atomic_path
+from sourcetracing.runtime.parallel import map_unordered
+from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng, seed_of
 from sourcetracing.synthesis import channel, espeak
 from sourcetracing.synthesis.music import make_music
@@ -41,7 +45,7 @@ class Job:
     """One file to make: `function(entry, root, seed)`."""
 
     function: Callable
-    entry: Utterance | NoiseFile | RoomFile
+    entry: Any  # a plan's: Utterance, NoiseFile, RoomFile ...
     root: str
     seed: int
 
@@ -49,6 +53,14 @@ class Job:
 def run_job(job: Job) -> None:
     """Makes the file of a job, in a worker process."""
     job.function(job.entry, job.root, job.seed)
+
+
+def make_all(jobs: list[Job], workers: int) -> None:
+    """One process per worker, since espeak-ng is not thread-safe; a folder of its own for each."""
+    with tempfile.TemporaryDirectory(prefix="espeak-") as folder:
+        made = map_unordered(run_job, jobs, num_workers=workers, initializer=start_worker, initargs=(folder,))
+        for _ in bar(made, total=len(jobs), desc="Synthesizing", unit="file"):
+            pass
 
 
 def make_utterance(utterance: Utterance, root: str, seed: int) -> None:

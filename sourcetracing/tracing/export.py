@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 
 from sourcetracing.errors import UserError
+from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.runtime.files import atomic_path, write_json, write_text
 from sourcetracing.settings.paths import Paths
 from sourcetracing.settings.reading import to_yaml
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tracing.calibration import FILE_NAME, Calibration, calibrate
+from sourcetracing.tracing.calibration import FILE_NAME, calibrate
 from sourcetracing.tracing.model_card import UNDECIDED, model_card
 from sourcetracing.tracing.onnx_export import export_onnx
 from sourcetracing.tracing.system import TracingSystem, run_in_folder, score_splits

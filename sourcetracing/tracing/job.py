@@ -16,7 +16,7 @@ from sourcetracing.runtime.progress import bar
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.output import Failure, entry_of, header_of, text_of, write_results_csv, write_results_json
 from sourcetracing.tracing.phrases import about, limits
-from sourcetracing.tracing.pictures import draw_timeline
+from sourcetracing.tracing.timelines import draw_timeline
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
 SECONDS_BETWEEN_SAVES = 20.0

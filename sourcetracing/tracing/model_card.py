@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.metrics.classification import class_figures, confusion_matrix
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
-from sourcetracing.tracing.calibration import Calibration, calibration_sets, train_languages
+from sourcetracing.tracing.calibration import calibration_sets, train_languages
 from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.pictures import SET_WORDS
 from sourcetracing.tracing.system import TracingSystem
@@ -98,13 +99,14 @@ def model_card(system: TracingSystem, calibration: Calibration, rule: UnknownRul
     """The card. files: name -> what it is. licence: an id of the Hub's list; "other" says that nobody has decided yet."""
     figures, settings = figures_of(system, calibration), system.settings
     name = f"{system.run.system}-{system.run.train_set}"
+    features = {"lfcc": "LFCC", "ssl": f"those of {settings.ssl.model}", "waveform": "the samples themselves"}
     text = _CARD.format(
         metadata=_metadata(system, figures, name, licence).to_yaml(),
         name=name,
         about=about(system),
         window=settings.audio.crop_seconds,
         rate=settings.audio.sample_rate,
-        features={"lfcc": "LFCC", "ssl": f"those of {settings.ssl.model}", "waveform": "the samples themselves"}[settings.frontend],
+        features=features.get(settings.frontend, settings.frontend),
         limits="\n".join(f"* {line}" for line in limits(system, calibration, rule)),
         figures=_table(figures),
         temperature=calibration.temperature,

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sourcetracing.errors import UserError
+from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 from sourcetracing.runtime.files import atomic_path
-from sourcetracing.tracing.calibration import Calibration
 from sourcetracing.tracing.system import TracingSystem
 
 OPSET = 18
@@ -103,7 +103,7 @@ def _refuse_what_cannot(system: TracingSystem) -> None:
     settings = system.settings
     if settings.backend == "aasist" and settings.aasist.random_pos_s:
         raise UserError("aasist.random_pos_s=true draws a new network for every pass (D14); that cannot be exported")
-    if settings.frontend == "lfcc" or settings.frontend == "waveform":
+    if settings.frontend != "ssl":
         return
     encoder = system.front_end.module if system.front_end.is_encoder else system.model.encoder
     if encoder.spectra is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tracing.calibration import Calibration, train_languages
+from sourcetracing.tracing.calibration import train_languages
 from sourcetracing.tracing.system import TracingSystem
 from sourcetracing.tracing.unknown import UnknownRule
 

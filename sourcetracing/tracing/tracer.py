@@ -16,8 +16,9 @@ from scipy.special import logsumexp
 
 from sourcetracing.audio.reading import BadAudio
 from sourcetracing.audio.streaming import Windows, open_audio
+from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.runtime.compute import pick_device
-from sourcetracing.tracing.calibration import Calibration, calibrate
+from sourcetracing.tracing.calibration import calibrate
 from sourcetracing.tracing.system import TracingSystem, run_in_folder
 from sourcetracing.tracing.unknown import UnknownRule, fit_rule
 

@@ -117,7 +117,7 @@ def front_ends(config: ConfigSources) -> list[Settings]:
 
 def _front_end_key(settings: Settings) -> tuple:
     kind = stored_front_end(settings)
-    return (kind, *(repr(getattr(settings, group)) for group in (kind, "audio", "augment", "store")))
+    return (kind, *(repr(getattr(settings, group, None)) for group in (kind, "audio", "augment", "store")))
 
 
 def load_run(settings: Settings) -> TrainingRun:

@@ -20,6 +20,7 @@ from sourcetracing.runtime.parallel import map_unordered
 from sourcetracing.settings.corpora import Corpus, Demo
 from sourcetracing.settings.paths import Paths
 from sourcetracing.settings.schema import Settings
+from sourcetracing.synthesis import make
 
 HEADER = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
 LANGUAGES, SOURCES = ["en", "ru"], ["espeak_formant", "griffin_lim"]
@@ -121,7 +122,7 @@ def test_continues_where_files_are_missing_and_keeps_the_rest(corpus, tmp_path):
 
 def test_nothing_is_made_when_all_is_there(corpus, monkeypatch):
     before = digests(corpus)
-    monkeypatch.setattr(demo, "map_unordered", lambda *_, **__: pytest.fail("started workers"))
+    monkeypatch.setattr(make, "map_unordered", lambda *_, **__: pytest.fail("started workers"))
     demo.download(settings_for(corpus))
     assert digests(corpus) == before
 
@@ -210,7 +211,7 @@ def test_interrupted_making_ends_complete_or_absent(corpus, tmp_path, monkeypatc
             yield made
 
     with monkeypatch.context() as patch:
-        patch.setattr(demo, "map_unordered", interrupted)
+        patch.setattr(make, "map_unordered", interrupted)
         with pytest.raises(KeyboardInterrupt):
             demo.download(settings_for(tmp_path))
     demo.download(settings_for(tmp_path))

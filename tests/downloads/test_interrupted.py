@@ -94,7 +94,7 @@ def test_a_finished_file_that_was_changed_is_noticed(server, tmp_path):
 RUN = """
 import sys
 from pathlib import Path
-from sourcetracing.config import Download
+from sourcetracing.settings.corpora import Download
 from sourcetracing.downloads import parts
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.errors import UserError

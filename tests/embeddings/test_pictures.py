@@ -23,7 +23,7 @@ from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
 from sourcetracing.settings.embeddings import EmbeddingPictures
 from sourcetracing.settings.reading import load_settings
 from tests.support.embedded_run import modification_times, score_here, write_trained_run
-from tests.support.web_pages import CHROMIUM, Page, browser_width, dump_dom
+from tests.support.web_pages import Page, browser_width, dump_dom, needs_chromium
 
 
 def made_up(num_utterances=60, num_sources=5, variants=("original", "noise")):
@@ -227,13 +227,15 @@ def test_page_keeps_shapes(page):
         assert ratio == pytest.approx(20000 / span, rel=0.02)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [380, 1400])
 def test_browser_lays_it_out_without_overflow_or_complaint(page, width):
     assert browser_width(page[0].parent, width) == (width, "")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
+@pytest.mark.slow
 def test_browser_shows_what_is_pointed_at_zooms_and_recolours(page):
     script = """
       const inside = frames[0], root = inside.document.documentElement, canvas = inside.document.getElementById('canvas');

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from sourcetracing.embeddings.projections import project
 from sourcetracing.embeddings.quality import nearest_others, purity
 from sourcetracing.settings.embeddings import EmbeddingPictures
 
 
+@pytest.mark.slow
 def test_umap_is_seeded_and_transforms_what_it_was_not_fitted_on():
     generator = np.random.default_rng(1)
     codes = np.arange(90) % 3

@@ -16,9 +16,10 @@ from torch._dynamo.utils import counters
 from sourcetracing.errors import UserError
 from sourcetracing.features import encoder_batches as encoder_pipeline
 from sourcetracing.features import extracting as features
-from sourcetracing.features.blocks import BlockMaker, StoreJob, make_blocks
+from sourcetracing.features.blocks import BlockMaker, StoreJob
 from sourcetracing.features.extracting import extract_features, list_items, store_recipe
 from sourcetracing.features.front_end import build_front_end, convert_once
+from sourcetracing.features.making import make_blocks
 from sourcetracing.features.noise_bank import bank_manifests, prepare_banks
 from sourcetracing.features.store import FeatureStore, StoreWriter
 from sourcetracing.models.frontends.ssl import SslEncoder
@@ -137,7 +138,7 @@ def test_ctrl_c_keeps_the_finished_blocks_and_the_bytes(experiment, monkeypatch)
     assert pipeline_threads() == []
     made = []
     real = encoder_pipeline.encode_blocks
-    monkeypatch.setattr("sourcetracing.features.blocks.encode_blocks", lambda make, blocks: (made.extend(blocks), real(make, blocks))[1])
+    monkeypatch.setattr("sourcetracing.features.making.encode_blocks", lambda make, blocks: (made.extend(blocks), real(make, blocks))[1])
     np.testing.assert_array_equal(rows_of(experiment, interrupted), expected)
     assert made == [1, 2]  # of three
 
@@ -148,7 +149,7 @@ def test_a_single_block_can_be_made_as_a_cluster_does(experiment, tmp_path):
     front_end = build_front_end(job.settings)
     crcs = dict(make_blocks(job, front_end, writer.remaining()))
     before = job.path.read_bytes()
-    assert {block: BlockMaker(job, front_end)(block) for block in reversed(writer.remaining())} == crcs
+    assert {block: dict(make_blocks(job, front_end, [block]))[block] for block in reversed(writer.remaining())} == crcs
     assert job.path.read_bytes() == before and list(crcs) == [0, 1, 2]
 
 
@@ -277,6 +278,7 @@ def test_weights_converted_once_give_what_autocast_gives(tmp_path, family):
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_compiled_encoder_gives_the_same_features_in_a_store_of_its_own(experiment, tmp_path, capfd):
     settings, utterances, protocol = experiment
@@ -293,6 +295,7 @@ def test_a_compiled_encoder_gives_the_same_features_in_a_store_of_its_own(experi
     assert "compiled" not in store_recipe(settings, items)["frontend"]["ssl"]  # stores made before there was this setting keep their names
 
 
+@pytest.mark.slow
 def test_without_a_compiler_there_is_one_clear_line(experiment):
     import torch._inductor.config as inductor
 

@@ -192,9 +192,9 @@ def test_ctrl_c_keeps_the_finished_blocks(corpus, tmp_path, monkeypatch):
 SLOW_SCRIPT = """
 import sys, time
 sys.path[:0] = [{root!r}, {root!r} + "/scripts"]
-from sourcetracing import extraction, features
-make = extraction.BlockMaker.features
-extraction.BlockMaker.features = lambda self, item: (time.sleep(0.3), make(self, item))[1]
+from sourcetracing.features.blocks import BlockMaker
+make = BlockMaker.features
+BlockMaker.features = lambda self, item: (time.sleep(0.3), make(self, item))[1]
 import runpy
 sys.argv = ["scripts/04_preprocess_dataset.py", {config!r}]
 runpy.run_path({root!r} + "/scripts/04_preprocess_dataset.py", run_name="__main__")

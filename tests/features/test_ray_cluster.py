@@ -31,13 +31,16 @@ from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.runs import TrainingRun, load_run
 from tests.support.small_experiment import SmallExperiment
 
+pytestmark = pytest.mark.slow  # each test waits for machines to start, die or answer
+
 MEGABYTE = 1024 * 1024
 # Python runs this first in each worker of the cluster: work leaves a note of who began it, and takes its time. What the file `hold` names
 # (a work, and the how-manieth beginning of it) never gets done: its machine is certain to be at it when it is killed.
 SLOW_WORK = """
 import dataclasses, os, time
 from pathlib import Path
-from sourcetracing import extraction, training
+from sourcetracing.features.blocks import BlockMaker
+from sourcetracing.training import loop
 
 notes, hold = Path({notes!r}), Path({hold!r})
 
@@ -54,8 +57,8 @@ def slowed(function, what):
         return function(*args, **kwargs)
     return slow
 
-extraction.BlockMaker.__call__ = slowed(extraction.BlockMaker.__call__, lambda self, block: block)
-training.train_epoch = slowed(training.train_epoch, lambda *args: args[3].train.seed)
+BlockMaker.__call__ = slowed(BlockMaker.__call__, lambda self, block: block)
+loop.train_epoch = slowed(loop.train_epoch, lambda *args: args[3].train.seed)
 """
 
 

@@ -16,7 +16,7 @@ from sourcetracing.tables import text as table_text
 from sourcetracing.tables.axes import CROSS, MONO
 from sourcetracing.tables.making import make_tables
 from tests.support.fake_scores import fake_runs, fake_settings
-from tests.support.web_pages import CHROMIUM, ENVIRONMENT, Page, browser_width
+from tests.support.web_pages import ENVIRONMENT, Page, browser_width, needs_chromium
 
 CORPUS = pd.DataFrame({"language": ["en", "de", "total"], "utterances": [160, 161, 321], "hours": [0.223, 0.25, 0.473]})
 
@@ -150,7 +150,8 @@ def test_every_colour_of_the_scale_can_be_read_and_ordered():
     assert all(a >= b - 1e-3 for a, b in zip(luminances, luminances[1:], strict=False))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [380, 1400])
 def test_browser_lays_it_out_without_overflow_or_complaint(example, tmp_path, width):
     """The page in a frame of that width: its content is no wider, and the console stays empty."""

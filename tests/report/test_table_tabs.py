@@ -16,7 +16,7 @@ from sourcetracing.tables.making import make_tables
 from sourcetracing.tables.significance import compare_systems, rank_stability
 from sourcetracing.training.table_plans import read_plan
 from tests.support.fake_scores import SIX, fake_settings, runs_of
-from tests.support.web_pages import CHROMIUM, ENVIRONMENT, Page, browser_width, dump_dom
+from tests.support.web_pages import ENVIRONMENT, Page, browser_width, dump_dom, needs_chromium
 
 NAMES = ("table4", "figure4", "table5", "table6")
 
@@ -79,7 +79,8 @@ def test_published_ours_and_difference_stand_side_by_side(page):
     assert "0.51" in text and "no adjusted" not in text
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [380, 1400])
 @pytest.mark.parametrize("tab", [0, 1, 2, 3, 4, 5])
 def test_no_tab_overflows_and_the_console_stays_empty(page, tmp_path, width, tab):
@@ -88,7 +89,8 @@ def test_no_tab_overflows_and_the_console_stays_empty(page, tmp_path, width, tab
     assert browser_width(tmp_path, width) == (width, "")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
+@pytest.mark.slow
 def test_a_click_sorts_a_table(page, tmp_path):
     clicks = (
         "const table = document.querySelector('table.sortable'), head = [...table.tHead.querySelectorAll('th')]"

@@ -55,7 +55,7 @@ def test_a_worker_that_the_system_kills_is_one_clear_line():
 SLEEPER = """
 import time
 from sourcetracing.errors import UserError
-from sourcetracing.parallel import map_unordered
+from sourcetracing.runtime.parallel import map_unordered
 if __name__ == "__main__":
     list(map_unordered(time.sleep, [60] * 4, num_workers=2))
 """

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
+from sourcetracing.detection.classifier.logistic import LinearModel, eer_of_scores
 from sourcetracing.detection.data.groups import used_subsets
-from sourcetracing.detection.data.manifest import COLUMNS, manifest_path
-from sourcetracing.detection.features.layer_store import layer_folder, write_layers
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.data.manifest import COLUMNS
+from sourcetracing.detection.features.layer_store import LayerStore, files_digest, layer_folder
+from sourcetracing.features.store import StoreWriter, write_block
+from sourcetracing.settings.detection import Logreg
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.schema import Settings
 
@@ -27,13 +34,22 @@ def make_detection(settings: Settings, files_per_subset: int = 60) -> pd.DataFra
     """Writes the manifest and the stores of all copies; returns the manifest. Classes overlap; the real-life sets are shifted."""
     frames = [_rows(subset, files_per_subset) for subset in used_subsets(settings)]
     manifest = pd.concat(frames, ignore_index=True)[list(COLUMNS)]
-    manifest_path(settings).parent.mkdir(parents=True, exist_ok=True)
-    manifest.to_csv(manifest_path(settings), index=False)
+    DetectionLayout(settings).manifest.parent.mkdir(parents=True, exist_ok=True)
+    manifest.to_csv(DetectionLayout(settings).manifest, index=False)
     for subset, rows in manifest.groupby("corpus", sort=False):
         index = rows[["file_id", "label"]].reset_index(drop=True)
         for copy, moved in COPIES.items():
-            write_layers(layer_folder(settings, subset, copy), LAYERS, index, features_of(subset, index, moved))
+            write_layers(layer_folder(settings, subset, copy, files_digest(rows)), LAYERS, index, features_of(subset, index, moved))
     return manifest
+
+
+def write_layers(folder: Path, layers: Sequence[int], index: pd.DataFrame, features: np.ndarray) -> LayerStore:
+    """Makes a store at once. index: columns file_id, label; features: (files, layers, width) float32."""
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = StoreWriter(folder, features.shape, features.dtype, len(features))
+    writer.commit(0, write_block(writer.path, writer.header_bytes, 0, features))
+    writer.finish(index, {"layers": list(layers)}, columns=LayerStore.text_columns)
+    return LayerStore.open(folder)
 
 
 def features_of(subset: str, index: pd.DataFrame, moved: float = 0.0) -> np.ndarray:
@@ -43,6 +59,11 @@ def features_of(subset: str, index: pd.DataFrame, moved: float = 0.0) -> np.ndar
     side = np.where(index["label"] == "bonafide", 0.4, -0.4)[:, None, None]
     noise = generator.normal(size=(len(index), len(LAYERS), WIDTH))
     return (noise + place + side + moved).astype(np.float32)
+
+
+def evaluate(model: LinearModel, features: np.ndarray, labels: np.ndarray, options: Logreg) -> tuple[float, float]:
+    """EER (fraction) and its threshold of a model on features (N, D) with labels (N,) in {0, 1}."""
+    return eer_of_scores(labels, model.scores(features), options)
 
 
 def _rows(subset: str, count: int) -> pd.DataFrame:

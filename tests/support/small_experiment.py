@@ -40,8 +40,12 @@ class SmallExperiment:
 
     def prepare(self, settings: Settings) -> None:
         """What script 02 writes, and the features."""
+        self.write_lists(settings)
+        extract_features(settings, self.utterances, self.protocol)
+
+    def write_lists(self, settings: Settings) -> None:
+        """What script 02 writes."""
         folder = Layout.of(settings).root
         folder.mkdir(parents=True)
         self.utterances.assign(duration_s=1.0, speaker="", transcript="").to_csv(folder / "utterances.csv", index=False)
         self.protocol.to_csv(folder / "protocol.csv", index=False)
-        extract_features(settings, self.utterances, self.protocol)

@@ -5,7 +5,10 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import pytest
+
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
 ENVIRONMENT = {"git_commit": "0123abcd", "packages": {"torch": "2.11.0"}}
 
 

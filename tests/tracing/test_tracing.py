@@ -20,9 +20,10 @@ from sourcetracing.audio.ffmpeg import run_pipe
 from sourcetracing.audio.reading import BadAudio, load_utterance, resample, resample_blocks
 from sourcetracing.audio.streaming import Windows, open_audio
 from sourcetracing.errors import UserError
+from sourcetracing.metrics.calibration import calibration_error, fit_temperature
 from sourcetracing.runtime.cli import run_tool
 from sourcetracing.scoring.scores import is_scored, read_scores
-from sourcetracing.tracing.calibration import calibrate, calibration_error, fit_temperature, logits_of
+from sourcetracing.tracing.calibration import calibrate, logits_of
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.job import Wishes, trace_files
 from sourcetracing.tracing.system import load_system, run_in_folder

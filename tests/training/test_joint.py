@@ -66,6 +66,7 @@ def launch(*command: str, processes: int = 2) -> subprocess.CompletedProcess:
     return subprocess.run([*launcher, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(root, tmp_path):
     script = tmp_path / "in_double_precision.py"
     script.write_text(IN_DOUBLE_PRECISION)
@@ -85,6 +86,7 @@ def test_two_processes_learn_what_one_learns(root, tmp_path):
         torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=2e-3 if name.endswith("bias") else 1e-4, msg=name)
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_by_another_number_of_processes_it_ends(root, tmp_path):
     options = [*SYSTEM, "train.micro_batch_size=4", "experiment.systems=[xlsr_aasist]", "experiment.train_sets=[en]"]
     run = prepared(root, tmp_path, *options)
@@ -129,7 +131,7 @@ def fresh_norm(kind: str) -> nn.Module:
 def test_batch_norm_sees_the_rows_of_all_processes(tmp_path):
     data = {kind: (torch.randn(shape) * 3 + 1, torch.randn(shape)) for kind, shape in SHAPES.items()}
     torch.save(data, tmp_path / "data.pt")
-    result = launch("-m", "tests.training.test_joint", str(tmp_path))
+    result = launch("-m", __name__, str(tmp_path))
     assert result.returncode == 0, result.stderr
     for kind, (x, weights) in data.items():
         norm, x = fresh_norm(kind), x.requires_grad_()

@@ -40,6 +40,7 @@ from tests.support.interrupted_training import Killed, die_after
 from tests.support.tiny_ssl import FAMILIES, NUM_BLOCKS, WIDTH, save_tiny
 
 CPU = torch.device("cpu")
+OTHER_FAMILIES = [family for family in FAMILIES if family not in ("wav2vec2", "ctc", "pretraining")]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,7 @@ def tensors_of(run: TrainingRun) -> dict[str, torch.Tensor]:
     return load_checkpoint(RunFolder(run.folder).weights)[0]
 
 
+@pytest.mark.slow
 def test_the_ssl_rows_of_table_4_from_one_store_of_waveforms(root, tmp_path):
     config = read_config(words(root, tmp_path, f"experiment.systems=[{','.join(TABLE_4)}]", "train.epochs=1", "compute.workers=2"))
     build_protocols(config.resolve())
@@ -81,7 +83,7 @@ def test_the_ssl_rows_of_table_4_from_one_store_of_waveforms(root, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["frozen", "finetune"])
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in ("ctc", "pretraining")])
+@pytest.mark.parametrize("family", ["wav2vec2", *(pytest.param(family, marks=pytest.mark.slow) for family in OTHER_FAMILIES)])
 def test_every_family_trains_resumes_scores_and_stands_in_the_table(root, tmp_path, family, mode):
     checkpoint = save_tiny(family, tmp_path / "checkpoint")
     more = [f"ssl.mode={mode}", f"ssl.model={checkpoint}", "ssl.layer=2", "experiment.systems=[xlsr_aasist]", "experiment.train_sets=[en]"]

@@ -38,6 +38,7 @@ def config(tmp_path_factory) -> ConfigSources:
     return read_config([*paths, *corpus, *sizes, *variants, "compute.device=cpu", "experiment.train_sets=[en+de]"])
 
 
+@pytest.mark.slow
 def test_the_whole_street(config):
     settings = config.resolve()
     build_protocols(settings)

@@ -101,6 +101,7 @@ def test_a_second_run_changes_nothing(finished):
     assert (root / "tables" / "table4.csv").read_bytes() == table
 
 
+@pytest.mark.slow
 def test_interrupted_at_each_station_ends_with_the_same_table(finished, corpus, monkeypatch):
     config = read_config(words(corpus, "interrupted"))
 

@@ -69,6 +69,7 @@ def words_for(root: Path, demo_root: Path, exp: Path) -> list[str]:
     return ["configs/mcl_mlaad.yaml", *paths, *noises, "corpus.languages=[en,ru]", "mcl_mlaad.published_counts=false", *SMALL]
 
 
+@pytest.mark.slow
 def test_mcl_mlaad_runs_to_the_end(mlaad_root, demo_root, tmp_path):
     words = words_for(mlaad_root, demo_root, tmp_path)
     assert "complete: 80 utterances" in run("scripts/01_download_resources.py", *words)
@@ -106,6 +107,7 @@ def test_what_is_missing_is_counted_and_listed(mlaad_root, demo_root, tmp_path):
     assert not (tmp_path / "exp" / "mcl_mlaad" / "missing_files.txt").exists()
 
 
+@pytest.mark.slow
 def test_official_splits_with_an_unknown_source(mlaad_root, demo_root, tmp_path):
     words = words_for(mlaad_root, demo_root, tmp_path)
     known, unknown = mcl_mlaad.SOURCES[:3], mcl_mlaad.SOURCES[3]
@@ -147,6 +149,7 @@ def test_the_plan_names_source_size_licence_and_fetches_nothing(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_own_folder_runs(demo_root, tmp_path):
     paths = [f"paths.corpus={demo_root}/fake", f"paths.exp={tmp_path}", "corpus.languages=[en]", "corpus.sources=[griffin_lim,lpc_vocoder]"]
     words = ["name=mine", "corpus.reader=folder", *paths, "augment.variants=[original]"]

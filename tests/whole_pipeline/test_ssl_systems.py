@@ -58,6 +58,7 @@ def words(root: Path, exp: Path, *more: str) -> list[str]:
     return [str(root / "systems.yaml"), *paths, *corpus, *small, f"augment.variants=[{','.join(VARIANTS)}]", *more]
 
 
+@pytest.mark.slow
 def test_from_audio_to_tables_with_the_checkpoint_of_the_training_language(root, tmp_path):
     config = read_config(words(root, tmp_path, "experiment.systems=[w2v2_base_aasist,w2v2_language_frozen_aasist]", "compute.workers=2"))
     build_protocols(config.resolve())

@@ -1,21 +1,25 @@
-"""The linear classifier of the detection experiments: logistic regression on layer means (spec 4.2), labels 1 = bona fide, 0 = spoof.
+"""The linear classifier of the detection experiments: logistic regression on layer means (D62), labels 1 = bona fide, 0 = spoof.
 
 model = fit([features_a, features_b], [labels_a, labels_b], settings.logreg)
-eer, threshold = evaluate(model, features, labels, settings.logreg)
+eer, threshold = eer_of_scores(labels, model.scores(features), settings.logreg)
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from sourcetracing.detection.classifier.newton import Problem, Scaling, minimize, row_blocks, sigmoid
 from sourcetracing.errors import UserError
 from sourcetracing.metrics.classification import equal_error_rate
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.runtime.files import atomic_path
+from sourcetracing.settings.detection import Logreg
 
 Arrays = np.ndarray | Sequence[np.ndarray]
 
@@ -56,6 +60,11 @@ def fit(blocks: Arrays, labels: Arrays, settings: Logreg, start: LinearModel | N
     return LinearModel(*problem.in_feature_space(solution.unknowns), solution.steps)
 
 
+def fit_recipe(settings: Logreg) -> dict[str, object]:
+    """The settings that a fitted classifier depends on."""
+    return {name: getattr(settings, name) for name in ("c", "solver", "tolerance", "max_iterations", "standardize")}
+
+
 def problem_of(arrays: list, labels: list, weights: list, scaling: Scaling, settings: Logreg) -> Problem:
     """The loss of a training set. The penalty lies on the weights of features as they are, or of standardised ones (logreg.standardize)."""
     penalty = np.full(len(scaling.scale), 1 / settings.c) / (1 if settings.standardize else scaling.scale**2)
@@ -68,11 +77,6 @@ def starting_point(problem: Problem) -> np.ndarray:
     positive = sum(float(share[sign > 0].sum()) for sign, share in zip(problem.signs, shares, strict=True))
     negative = sum(float(share.sum()) for share in shares) - positive
     return np.append(np.zeros(len(problem.penalty)), np.log(positive / negative))
-
-
-def evaluate(model: LinearModel, features: np.ndarray, labels: np.ndarray, settings: Logreg) -> tuple[float, float]:
-    """EER (fraction) and its threshold of a model on features (N, D) with labels (N,) in {0, 1}."""
-    return eer_of_scores(labels, model.scores(features), settings)
 
 
 def eer_of_scores(labels: np.ndarray, scores: np.ndarray, settings: Logreg) -> tuple[float, float]:
@@ -102,6 +106,21 @@ def _fit_published(arrays: list, labels: list, weights: list, settings: Logreg) 
                 "Raise logreg.max_iterations or use logreg.solver=newton."
             ) from None
     return LinearModel(fitted.coef_[0].astype(np.float64), float(fitted.intercept_[0]), int(fitted.n_iter_[0]))
+
+
+def save_model(path: str | Path, model: LinearModel, notes: Mapping[str, str]) -> None:
+    """Writes safetensors with coef (D,) and intercept (), float64, and texts beside them; complete or not at all."""
+    with atomic_path(path) as partial:
+        save_file({"coef": model.coef, "intercept": np.array(model.intercept)}, partial, metadata=dict(notes))
+
+
+def load_model(path: str | Path) -> LinearModel:
+    """Reads a model. Raises `UserError` for a file that is no such model."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return LinearModel(file.get_tensor("coef"), float(file.get_tensor("intercept")))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is no linear model: {error}") from None
 
 
 def _as_list(arrays: Arrays) -> list:

@@ -16,7 +16,7 @@ import numpy as np
 from sourcetracing.detection.classifier.logistic import LinearModel, check_rows, fit, problem_of
 from sourcetracing.detection.classifier.newton import Preconditioner, Scaling, minimize, row_blocks
 from sourcetracing.runtime.files import atomic_path
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
 
 _ROWS_AT_A_TIME = 256  # of a Hessian
 
@@ -27,10 +27,6 @@ class Corpus:
 
     blocks: Sequence[np.ndarray]
     labels: Sequence[np.ndarray]
-
-    @property
-    def num_rows(self) -> int:
-        return sum(map(len, self.blocks))
 
 
 class MixingSolver:
@@ -67,11 +63,6 @@ class MixingSolver:
             if not self._path(name).is_file():
                 with atomic_path(self._path(name)) as partial:
                     np.save(partial, self._hessian(corpus, model))
-
-    def forget(self) -> None:
-        """Deletes what `share` wrote."""
-        for name in self.corpora:
-            self._path(name).unlink(missing_ok=True)
 
     def _hessian(self, corpus: Corpus, model: LinearModel) -> np.ndarray:
         """Float32, without penalty."""

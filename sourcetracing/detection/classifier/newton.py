@@ -12,7 +12,7 @@ Directions come from float32 products; the gradient that decides is float64.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
@@ -60,7 +60,6 @@ class Problem:
     weights: Sequence[np.ndarray | None]
     scaling: Scaling
     penalty: np.ndarray
-    passes: int = field(default=0)  # over the features, float32 and float64 ones
 
     @property
     def num_rows(self) -> int:
@@ -85,7 +84,6 @@ class Problem:
             residual = -sign[part] * sigmoid(-margins[rows]) * _share(weight, part)
             total += residual @ features
             pull += residual.sum()
-        self.passes += 1
         gradient = np.append((total - self.scaling.mean * pull) / self.scaling.scale + self.penalty * unknowns[:-1], pull)
         return self.loss(margins, unknowns), gradient, margins
 
@@ -115,7 +113,6 @@ class Problem:
             weighted = curvature[rows] * change[rows]
             total += weighted @ features
             pull += float(weighted.sum())
-        self.passes += 1
         return change, np.append((total - self.scaling.mean * pull) / self.scaling.scale + self.penalty * direction[:-1], pull)
 
     def hessian(self, curvature: np.ndarray, dtype: type) -> np.ndarray:
@@ -173,13 +170,10 @@ class Preconditioner:
 
 @dataclass
 class Solution:
-    """unknowns (D + 1,), loss, Newton steps, passes over the features and Hessians that were computed on the way."""
+    """unknowns (D + 1,), and the Newton steps to them."""
 
     unknowns: np.ndarray
-    loss: float
     steps: int
-    passes: int
-    hessians: int
 
 
 def minimize(
@@ -191,23 +185,21 @@ def minimize(
     """
     patience = max(8, len(problem.penalty) // _WIDTH_PER_PASS)  # passes that cost as much as a Hessian
     dtype = np.float64 if problem.num_rows < 4 * len(problem.penalty) else np.float32
-    hessians = 0
     for step in range(1, max_steps + 1):
         loss, gradient, margins = problem.gradient(unknowns)
         curvature = problem.curvature(margins)
         is_fresh = preconditioner is None
         if is_fresh:
             preconditioner = Preconditioner(problem.hessian(curvature, dtype), problem.penalty)
-            hessians += 1
         direction, change, has_converged = _newton_direction(problem, curvature, gradient, loss, preconditioner, patience)
         gain = -float(gradient @ direction) / 2
         is_last_resort = is_fresh and dtype is np.float64
         if gain <= tolerance * loss and (has_converged or is_last_resort):
-            return Solution(unknowns + direction, loss, step, problem.passes, hessians)
+            return Solution(unknowns + direction, step)
         length = _step_length(problem, unknowns, direction, margins, change, loss, gain)
         unknowns = unknowns + length * direction
         if length == 0 and is_last_resort:  # float64 knows no lower loss
-            return Solution(unknowns, loss, step, problem.passes, hessians)
+            return Solution(unknowns, step)
         if length == 0 or not has_converged:
             dtype = np.float64 if is_fresh else dtype
             preconditioner = None

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
+
+from sourcetracing.detection.data.corpora.listed import DEMO_COLUMNS, demo_list
 from sourcetracing.detection.data.demo_plan import STAND_INS, DemoFile, plan_files, repeated
-from sourcetracing.detection.data.demo_speech import Job, run_job
+from sourcetracing.detection.data.demo_speech import make_file
 from sourcetracing.detection.data.groups import used_subsets
 from sourcetracing.detection.data.manifest import root_of
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import atomic_path, write_json
-from sourcetracing.runtime.parallel import map_unordered, resolve_workers
-from sourcetracing.runtime.progress import bar
+from sourcetracing.runtime.files import write_csv, write_json, write_text
+from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.settings.schema import Settings
 from sourcetracing.synthesis import make
 from sourcetracing.synthesis.espeak import require_espeak
 from sourcetracing.synthesis.tiny_encoder import FOLDER_NAME, is_complete, write_tiny_encoder
 
 RECIPE_VERSION = 2  # goes up with every change that makes other bytes from the same settings
-LIST_COLUMNS = ("path", "label", "speaker", "recording", "source")
 READ_ME = (
     f"Synthetic speech, all of it. Bona fide is PLAYED BY the sources {' and '.join(STAND_INS)}; "
     "the others are the spoof. Numbers made with these files mean nothing about real speech.\n"
@@ -38,32 +37,19 @@ def make_demo(settings: Settings) -> int:
     plans = {subset: plan_files(settings, subset) for subset in used_subsets(settings)}
     _claim(folder, settings)
     jobs = [
-        Job(file, str(root_of(settings, subset)), settings.seed)
+        make.Job(make_file, file, str(root_of(settings, subset)), settings.seed)
         for subset, files in plans.items()
         for file in files
         if not (root_of(settings, subset) / file.path).exists()
     ]
     if jobs:
         require_espeak()
-        _run(jobs, resolve_workers(settings.compute.workers))
+        make.make_all(jobs, resolve_workers(settings.compute.workers))
     for subset, files in plans.items():
-        _write_list(list_path(settings, subset), [*files, *repeated(files)])
+        _write_list(demo_list(root_of(settings, subset), subset), [*files, *repeated(files)])
     if not is_complete(encoder := folder / FOLDER_NAME):
         write_tiny_encoder(encoder, settings.seed)
     return len(jobs)
-
-
-def list_path(settings: Settings, subset: str) -> Path:
-    """The list of a subset's files: path, label, speaker, recording, and the source that made it."""
-    return root_of(settings, subset) / f"{subset}.csv"
-
-
-def _run(jobs: list[Job], workers: int) -> None:
-    """One process per worker, since espeak-ng is not thread-safe; a folder of its own for each."""
-    with tempfile.TemporaryDirectory(prefix="espeak-") as folder:
-        made = map_unordered(run_job, jobs, num_workers=workers, initializer=make.start_worker, initargs=(folder,))
-        for _ in bar(made, total=len(jobs), desc="Synthesizing", unit="file"):
-            pass
 
 
 def _claim(folder: Path, settings: Settings) -> None:
@@ -78,8 +64,7 @@ def _claim(folder: Path, settings: Settings) -> None:
         "espeakng-loader": version("espeakng-loader"),
     }
     if not path.exists():
-        with atomic_path(folder / "README.txt") as partial:
-            partial.write_text(READ_ME, encoding="utf-8")
+        write_text(folder / "README.txt", READ_ME)
         write_json(path, recipe)
         return
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -89,11 +74,8 @@ def _claim(folder: Path, settings: Settings) -> None:
 
 
 def _write_list(path: Path, files: list[DemoFile]) -> None:
-    with atomic_path(path) as partial, open(partial, "w", encoding="utf-8", newline="") as text:
-        writer = csv.writer(text)
-        writer.writerow(LIST_COLUMNS)
-        for file in files:
-            writer.writerow((file.path, file.label, file.utterance.voice.name, file.recording, _source_text(file)))
+    rows = [(file.path, file.label, file.utterance.voice.name, file.recording, _source_text(file)) for file in files]
+    write_csv(pd.DataFrame(rows, columns=list(DEMO_COLUMNS)), path, lineterminator="\r\n")
 
 
 def _source_text(file: DemoFile) -> str:

@@ -6,7 +6,7 @@ has its own languages, vocoders and channel, as the real ones do, so that what i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF
 from sourcetracing.runtime.seeding import rng, seed_of
@@ -51,6 +51,8 @@ class Corpus:
 _CLEAN = Channel()
 _PHONE = Channel(snr_db=(20.0, 35.0), low_hz=(200.0, 320.0), high_hz=(3300.0, 3700.0), mu_law_share=0.7)
 _CROWD = Channel(snr_db=(15.0, 35.0), high_hz=(4000.0, 7600.0), room_share=0.3, level_dbfs=(-34.0, -18.0))
+_WILD = Channel((12.0, 35.0), (60.0, 150.0), (4500.0, 7600.0), 0.1, 0.3, (-30.0, -18.0))
+_WEB = Channel((5.0, 25.0), (80.0, 250.0), (3400.0, 7000.0), 0.25, 0.6, (-34.0, -16.0))
 CORPORA = {
     "asv19_train": Corpus(("en",), ("griffin_lim", "lpc_vocoder"), _CLEAN, 0.65),
     "asv19_dev": Corpus(("en",), ("griffin_lim", "lpc_vocoder"), _CLEAN, 0.35),
@@ -63,16 +65,8 @@ CORPORA = {
     "mlaad": Corpus(("de", "en", "fr", "it", "pl", "ru"), VOCODERS, Channel(snr_db=(33.0, 43.0)), 0.5, 1.0),
     "odss": Corpus(("en", "de", "fr"), ("phase_vocoder", "griffin_lim"), Channel(level_dbfs=(-24.0, -22.0))),
     "timit": Corpus(("en",), VOCODERS, Channel(high_hz=(5500.0, 6500.0)), spoofed=0.8),
-    "itw": Corpus(("en",), VOCODERS, Channel((12.0, 35.0), (60.0, 150.0), (4500.0, 7600.0), 0.1, 0.3, (-30.0, -18.0)), 1.0, 0.4, 16, True),
-    "ai4trust": Corpus(
-        ("de", "it", "pl", "ru"),
-        VOCODERS,
-        Channel((5.0, 25.0), (80.0, 250.0), (3400.0, 7000.0), 0.25, 0.6, (-34.0, -16.0)),
-        1.0,
-        0.42,
-        16,
-        True,
-    ),
+    "itw": Corpus(("en",), VOCODERS, _WILD, 1.0, 0.4, 16, True),
+    "ai4trust": Corpus(("de", "it", "pl", "ru"), VOCODERS, _WEB, 1.0, 0.42, 16, True),
 }
 
 
@@ -106,9 +100,7 @@ def plan_files(settings: Settings, subset: str) -> list[DemoFile]:
     if subset.startswith("asv5"):
         files = _with_wrong_labels(files, settings.seed)
     if subset == "for":
-        files += [
-            DemoFile(file.subset, file.label, file.utterance, file.recording, copy=1) for file in files[: round(NEAR_DUPLICATES * count)]
-        ]
+        files += [replace(file, copy=1) for file in files[: round(NEAR_DUPLICATES * count)]]
     return files
 
 
@@ -136,7 +128,4 @@ def _plan_file(seed: int, subset: str, number: int, count: int) -> DemoFile:
 def _with_wrong_labels(files: list[DemoFile], seed: int) -> list[DemoFile]:
     wrong = set(rng("wrong labels", seed, files[0].subset).permutation(len(files))[: round(WRONG_LABELS * len(files))].tolist())
     other = {BONAFIDE: SPOOF, SPOOF: BONAFIDE}
-    return [
-        DemoFile(file.subset, other[file.label] if number in wrong else file.label, file.utterance, file.recording)
-        for number, file in enumerate(files)
-    ]
+    return [replace(file, label=other[file.label]) if number in wrong else file for number, file in enumerate(files)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +28,10 @@ _ENVELOPE_SECONDS = 0.025
 _SHELF_DB, _COLOUR_DB = -6.0, 3.0
 
 
-@dataclass(frozen=True)
-class Job:
-    """A file to make below `root`."""
-
-    file: DemoFile
-    root: str
-    seed: int
-
-
-def run_job(job: Job) -> None:
-    """Makes one file, in a worker process that `make.start_worker` has prepared."""
-    path = Path(job.root) / job.file.path
-    with atomic_path(path) as partial:
-        soundfile.write(partial, synthesize(job.file, job.seed), SAMPLE_RATE, subtype="PCM_16")
+def make_file(file: DemoFile, root: str, seed: int) -> None:
+    """Makes one file below `root`, in a worker process that `make.start_worker` has prepared."""
+    with atomic_path(Path(root) / file.path) as partial:
+        soundfile.write(partial, synthesize(file, seed), SAMPLE_RATE, subtype="PCM_16")
 
 
 def synthesize(file: DemoFile, seed: int) -> np.ndarray:

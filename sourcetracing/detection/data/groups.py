@@ -1,74 +1,50 @@
-"""Which subsets make up a training or test set, by the names the tables use (spec 4.7; D54: ASV19 is train + dev)."""
+"""Which subsets make up a training or test set, by the names the tables use (D54: ASV19 is train + dev)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sourcetracing.errors import UserError
 from sourcetracing.settings.checking import did_you_mean
+from sourcetracing.settings.detection import corpus_of_subset
 from sourcetracing.settings.schema import Settings
 
-SUBSETS = (
-    "asv19_train",
-    "asv19_dev",
-    "asv19_eval",
-    "asv21",
-    "asv5_train",
-    "asv5_dev",
-    "for",
-    "itw",
-    "mailabs",
-    "mlaad",
-    "odss",
-    "timit",
-    "ai4trust",
-)
-
-
-def train_sets(settings: Settings) -> dict[str, list[str]]:
-    """Name -> subsets of every training set, in the order of the published mixtures (detection.train)."""
-    return named_sets(settings, settings.detection.train, "detection.train")
+# The settings that name sets.
+BASELINE_TRAIN, BASELINE_TEST = "detection.baseline_train", "detection.baseline_test"
+TRAIN, TEST, MIXED, PRUNED = "detection.train", "detection.test", "mixing.train_sets", "pruning.train"
 
 
 def test_sets(settings: Settings) -> dict[str, list[str]]:
     """Name -> subsets of the "real-life" sets that results are reported on (detection.test)."""
-    return named_sets(settings, settings.detection.test, "detection.test")
+    return named_sets(settings, TEST)
 
 
 test_sets.__test__ = False  # or pytest takes it for a test wherever it is imported
 
 
-def baseline_train_sets(settings: Settings) -> dict[str, list[str]]:
-    """Name -> subsets of what the layer sweep and the augmented baseline train on (detection.baseline_train)."""
-    return named_sets(settings, settings.detection.baseline_train, "detection.baseline_train")
-
-
 def baseline_sets(settings: Settings) -> dict[str, list[str]]:
-    """Name -> subsets of what the layer sweep is tested on, in-domain sets first (detection.baseline_test; the columns of Layers_eval).
+    """Name -> subsets of what the layer sweep is tested on, in-domain sets first (the columns of the published table of layers).
 
     ASV19 is its eval subset here: the sweep trains on ASV19's train + dev.
     """
-    sets = named_sets(settings, settings.detection.baseline_test, "detection.baseline_test")
-    return {name.removesuffix("_eval"): subsets for name, subsets in sets.items()}
+    return {name.removesuffix("_eval"): subsets for name, subsets in named_sets(settings, BASELINE_TEST).items()}
 
 
-def used_subsets(settings: Settings) -> list[str]:
-    """Every subset that the experiments name, once, in the order of `SUBSETS`."""
-    named = {
-        **train_sets(settings),
-        **test_sets(settings),
-        **named_sets(settings, settings.detection.baseline_test, "detection.baseline_test"),
-        **baseline_train_sets(settings),
-        **named_sets(settings, settings.mixing.train_sets, "mixing.train_sets"),
-        **named_sets(settings, settings.pruning.train, "pruning.train"),
-    }
-    used = {subset for subsets in named.values() for subset in subsets}
-    return [subset for subset in SUBSETS if subset in used]
+def training_sets(settings: Settings, setting: str) -> dict[str, list[str]]:
+    """Name -> subsets of what is mixed or pruned; where that setting is empty, detection.train in the order of the published mixtures."""
+    return named_sets(settings, setting) or named_sets(settings, TRAIN)
 
 
-def named_sets(settings: Settings, names: Sequence[str], setting: str) -> dict[str, list[str]]:
-    """Name -> subsets of some of detection.sets; a subset's own name stands for it alone. Raises `UserError` naming the setting."""
-    known = {**{subset: [subset] for subset in SUBSETS}, **settings.detection.sets}
+def used_subsets(settings: Settings, *names: str) -> list[str]:
+    """Every subset that these settings name (default: all that name sets), once, in the order of the registry."""
+    names = names or (TRAIN, TEST, BASELINE_TEST, BASELINE_TRAIN, MIXED, PRUNED)
+    used = {subset for name in names for subsets in named_sets(settings, name).values() for subset in subsets}
+    return [subset for subset in corpus_of_subset() if subset in used]
+
+
+def named_sets(settings: Settings, setting: str) -> dict[str, list[str]]:
+    """Name -> subsets of those of detection.sets that a setting names; a subset's own name stands for it alone. Raises `UserError`."""
+    known = {**{subset: [subset] for subset in corpus_of_subset()}, **settings.detection.sets}
+    group, _, field = setting.partition(".")
+    names = getattr(getattr(settings, group), field)
     for name in names:
         if name not in known:
             raise UserError(f"{setting}: {name!r} is not among detection.sets{did_you_mean(name, known)}")
@@ -79,6 +55,6 @@ def _checked(name: str, subsets: object) -> list[str]:
     if not isinstance(subsets, list) or not subsets:
         raise UserError(f"detection.sets.{name}={subsets!r}: a list of subsets is expected, such as [asv19_train, asv19_dev]")
     for subset in subsets:
-        if subset not in SUBSETS:
-            raise UserError(f"detection.sets.{name}: unknown subset {subset!r}{did_you_mean(str(subset), SUBSETS)}")
+        if subset not in (known := corpus_of_subset()):
+            raise UserError(f"detection.sets.{name}: unknown subset {subset!r}{did_you_mean(str(subset), known)}")
     return list(subsets)

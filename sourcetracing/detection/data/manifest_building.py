@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.audio.reading import check_file
+from sourcetracing.audio.reading import NUM_NAMED, check_file, name_problems
 from sourcetracing.detection.data import corpora
 from sourcetracing.detection.data.groups import used_subsets
-from sourcetracing.detection.data.manifest import BONAFIDE, COLUMNS, SPOOF, detection_folder, load_manifest, manifest_path, root_of
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.data.manifest import BONAFIDE, COLUMNS, SPOOF, load_manifest, root_of
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json
+from sourcetracing.runtime.files import digest_of_json, write_csv, write_json, write_text
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
 
 BLOCK_FILES = 2000  # checked and made durable at a time
-NUM_NAMED = 3
 STAND_IN_NOTE = "bona fide is played by synthetic speech: numbers mean nothing about real speech"
 
 
@@ -52,43 +54,30 @@ class BuiltManifest:
 
 def build_manifest(settings: Settings) -> BuiltManifest:
     """Reads, checks and writes; does nothing when no list, setting or file has changed. Raises `UserError`."""
+    layout = DetectionLayout(settings)
     listed, notes = _list_all(settings)
     listed, missing = _with_stats(listed, settings)
     _handle_missing(missing, len(listed) + len(missing), settings)
     if len(missing):
-        notes.append(f"left out {len(missing)} missing files, named in {_missing_path(settings)}")
+        notes.append(f"left out {len(missing)} missing files, named in {layout.missing_files}")
     if settings.detection.origin == "demo":
         notes.insert(0, STAND_IN_NOTE)
     digest = digest_of_json({"rows": listed.astype(str).to_numpy().tolist(), "audio": vars(settings.audio), "notes": notes})
-    record = _read_record(settings)
+    record = _read_record(layout)
     if record.get("digest") == digest:
         return BuiltManifest(load_manifest(settings), record["notes"], is_new=False)
     rows, num_bad = _check(listed, settings)
     if num_bad:
-        notes.append(f"left out {num_bad} bad audio files, named in {_bad_path(settings)}")
+        notes.append(f"left out {num_bad} bad audio files, named in {layout.bad_audio}")
     notes += _same_bytes_notes(rows)
-    with atomic_path(manifest_path(settings)) as partial:
-        rows[list(COLUMNS)].to_csv(partial, index=False)
-    write_json(_record_path(settings), {"digest": digest, "origin": settings.detection.origin, "notes": notes})
+    write_csv(rows[list(COLUMNS)], layout.manifest)
+    write_json(layout.manifest_record, {"digest": digest, "origin": settings.detection.origin, "notes": notes})
     return BuiltManifest(rows[list(COLUMNS)], notes, is_new=True)
 
 
-def _record_path(settings: Settings) -> Path:
-    return detection_folder(settings) / "files.json"
-
-
-def _read_record(settings: Settings) -> dict:
-    path = _record_path(settings)
-    is_built = path.exists() and manifest_path(settings).exists()
-    return json.loads(path.read_text(encoding="utf-8")) if is_built else {}
-
-
-def _missing_path(settings: Settings) -> Path:
-    return detection_folder(settings) / "missing_files.txt"
-
-
-def _bad_path(settings: Settings) -> Path:
-    return detection_folder(settings) / "bad_audio.csv"
+def _read_record(layout: DetectionLayout) -> dict:
+    is_built = layout.manifest_record.exists() and layout.manifest.exists()
+    return json.loads(layout.manifest_record.read_text(encoding="utf-8")) if is_built else {}
 
 
 # --- rows
@@ -112,9 +101,8 @@ def _unique(rows: pd.DataFrame, subset: str, keep: bool) -> tuple[pd.DataFrame, 
     if (labels > 1).any():
         raise UserError(f"{subset}: {labels.idxmax()} is listed as {BONAFIDE} and as {SPOOF}")
     again = rows.duplicated("path")
-    notes = (
-        [f"{subset}: {again.sum()} rows repeat a file, {'kept' if keep else 'dropped'} (detection.keep_duplicates)"] if again.any() else []
-    )
+    done = "kept" if keep else "dropped"
+    notes = [f"{subset}: {again.sum()} rows repeat a file, {done} (detection.keep_duplicates)"] if again.any() else []
     rows = rows if keep else rows[~again].reset_index(drop=True)
     shared = rows.groupby("id")["path"].transform("nunique") > 1  # x.wav and x.mp3
     ids = rows["id"].where(~shared, rows["path"])
@@ -151,12 +139,11 @@ def _stat(path: str) -> tuple[int, int]:
 
 
 def _handle_missing(missing: list[str], total: int, settings: Settings) -> None:
-    listing = _missing_path(settings)
+    listing = DetectionLayout(settings).missing_files
     if not missing:
         listing.unlink(missing_ok=True)
         return
-    with atomic_path(listing) as partial:
-        partial.write_text("\n".join(missing) + "\n", encoding="utf-8")
+    write_text(listing, "\n".join(missing) + "\n")
     if settings.audio.on_bad_audio == "fail":
         more = f" and {len(missing) - NUM_NAMED} more" if len(missing) > NUM_NAMED else ""
         where = f"{len(missing)} of {total} files are missing: {', '.join(missing[:NUM_NAMED])}{more}. Full list: {listing}"
@@ -168,23 +155,14 @@ def _check(rows: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, int]:
     facts = pd.concat(_check_blocks(rows, settings), ignore_index=True).set_axis(rows.index)
     rows = rows.assign(duration_s=facts["duration_s"], digest=facts["digest"])
     bad = facts["reason"] != ""
-    listing = _bad_path(settings)
-    if not bad.any():
-        listing.unlink(missing_ok=True)
-        return rows, 0
     problems = pd.DataFrame({"file_id": rows["file_id"], "path": rows["full_path"], "reason": facts["reason"]})[bad]
-    with atomic_path(listing) as partial:
-        problems.to_csv(partial, index=False)
-    if settings.audio.on_bad_audio == "fail":
-        named = "; ".join(f"{row.path}: {row.reason}" for row in problems.head(NUM_NAMED).itertuples())
-        where = f"{len(problems)} of {len(rows)} audio files cannot be used: {named}. Full list: {listing}"
-        raise UserError(f"{where}. Mend them, or leave them out with audio.on_bad_audio=skip")
+    name_problems(problems, len(rows), DetectionLayout(settings).bad_audio, settings.audio)
     return rows[~bad].reset_index(drop=True), len(problems)
 
 
 def _check_blocks(rows: pd.DataFrame, settings: Settings) -> Iterator[pd.DataFrame]:
     """duration_s, digest, reason of every row, block after block; what an earlier run checked and nobody has touched is read back."""
-    folder = detection_folder(settings) / "checked"
+    folder = DetectionLayout(settings).checked
     workers = resolve_workers(settings.compute.workers)
     with ThreadPoolExecutor(workers) as pool, bar(total=len(rows), desc="check audio", unit="file") as progress:
         for start in range(0, len(rows), BLOCK_FILES):
@@ -196,8 +174,7 @@ def _check_blocks(rows: pd.DataFrame, settings: Settings) -> Iterator[pd.DataFra
                 progress.update(len(block))
             else:
                 facts = _check_block(block["full_path"].tolist(), settings, pool, progress)
-                with atomic_path(path) as partial:
-                    facts.to_csv(partial, index=False)
+                write_csv(facts, path)
             yield facts
 
 
@@ -216,10 +193,7 @@ def _check_block(paths: list[str], settings: Settings, pool: ThreadPoolExecutor,
 def _same_bytes_notes(rows: pd.DataFrame) -> list[str]:
     """A line for each pair of subsets that hold files with the same bytes, and for subsets that hold a file twice under two names."""
     groups = rows.groupby("digest")["corpus"].agg(lambda names: sorted(names))
-    pairs: dict[tuple[str, str], int] = {}
-    for names in groups[groups.str.len() > 1]:
-        for pair in {(names[i], names[j]) for i in range(len(names)) for j in range(i + 1, len(names))}:
-            pairs[pair] = pairs.get(pair, 0) + 1
+    pairs = Counter(pair for names in groups[groups.str.len() > 1] for pair in set(combinations(names, 2)))
     return [
         f"{first}: {count} audio files are there more than once, byte for byte"
         if first == second

@@ -1,4 +1,4 @@
-"""Cuts long recordings into segments of ten seconds, as AI4T's are (spec 1.7), in flat memory and so that a killed run goes on.
+"""Cuts long recordings into segments of ten seconds, as AI4T's are, in flat memory and so that a killed run goes on.
 
 A recording's segments are numbered from 0; its list `<recording>.done.json` is written last, so it is complete or done again.
 """
@@ -14,19 +14,18 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from sourcetracing.audio.ffmpeg import decode_with_ffmpeg
-from sourcetracing.audio.reading import BadAudio, resample_blocks
+from sourcetracing.audio.reading import BadAudio
+from sourcetracing.audio.streaming import open_audio
+from sourcetracing.detection.data.corpora.listed import SEGMENTS_LIST
 from sourcetracing.detection.data.corpora.rows import LABEL_WORDS, read_lines
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import atomic_path, write_json
+from sourcetracing.runtime.files import atomic_path, write_csv, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
 
-LIST_NAME = "segments.csv"
 FAILED_NAME = "segments_failed.csv"
 LIST_COLUMNS = ("path", "label", "speaker", "recording", "start_s", "seconds")
-_BLOCK_SECONDS = 10
 _DONE_SUFFIX = ".done.json"
 
 
@@ -78,18 +77,13 @@ def segment_recordings(listing: Path, source: Path, target: Path, settings: Sett
     What is cut already, with the same settings, stays. Writes segments.csv (`LIST_COLUMNS`, in the order of the list) when all is done.
     Raises `UserError` if a recording fails and audio.on_bad_audio=fail: the others are cut all the same.
     """
-    recordings = read_recordings(listing)
-    detection = settings.detection
-    jobs = [
-        _Job(
-            recording, source / recording.path, target, settings.audio.sample_rate, detection.segment_seconds, detection.min_segment_seconds
-        )
-        for recording in recordings
-    ]
+    rate, detection = settings.audio.sample_rate, settings.detection
+    lengths = (detection.segment_seconds, detection.min_segment_seconds)
+    jobs = [_Job(recording, source / recording.path, target, rate, *lengths) for recording in read_recordings(listing)]
     waiting = [job for job in jobs if _read_done(job) is None]
     failed: dict[str, str] = {}
     if waiting:
-        (target / LIST_NAME).unlink(missing_ok=True)  # an earlier list would be taken for the whole
+        (target / SEGMENTS_LIST).unlink(missing_ok=True)  # an earlier list would be taken for the whole
     made = map_unordered(_cut, waiting, num_workers=resolve_workers(settings.compute.workers)) if waiting else iter(())
     for job, reason in bar(made, total=len(jobs), initial=len(jobs) - len(waiting), desc="cut", unit="recording"):
         if reason:
@@ -99,11 +93,10 @@ def segment_recordings(listing: Path, source: Path, target: Path, settings: Sett
 
 def _write_lists(jobs: list[_Job], failed: dict[str, str], target: Path, settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     failures = target / FAILED_NAME
-    lines = [f"{job.source}: {failed[job.recording.name]}" for job in jobs if job.recording.name in failed]
+    reasons = [(job, failed[job.recording.name]) for job in jobs if job.recording.name in failed]
+    lines = [f"{job.source}: {reason}" for job, reason in reasons]
     if lines:
-        table = pd.DataFrame([(job.recording.path, failed[job.recording.name]) for job in jobs if job.recording.name in failed])
-        with atomic_path(failures) as partial:
-            table.to_csv(partial, index=False, header=["path", "reason"])
+        write_csv(pd.DataFrame([(job.recording.path, reason) for job, reason in reasons], columns=["path", "reason"]), failures)
         if settings.audio.on_bad_audio == "fail":
             count = f"{len(lines)} of {len(jobs)} recordings cannot be cut: {lines[0]}"
             raise UserError(f"{count}. All are in {failures}. Mend them, or leave them out with audio.on_bad_audio=skip")
@@ -111,8 +104,7 @@ def _write_lists(jobs: list[_Job], failed: dict[str, str], target: Path, setting
         failures.unlink(missing_ok=True)
     rows = [row for job in jobs if job.recording.name not in failed for row in _rows_of(job)]
     segments = pd.DataFrame(rows, columns=list(LIST_COLUMNS))
-    with atomic_path(target / LIST_NAME) as partial:
-        segments.to_csv(partial, index=False)
+    write_csv(segments, target / SEGMENTS_LIST)
     return segments, lines
 
 
@@ -161,10 +153,11 @@ def _cut(job: _Job) -> str:
     num_samples = round(job.seconds * job.sample_rate)
     lengths = []
     try:
-        for segment in cut(_decoded(job.source, job.sample_rate), num_samples, round(job.min_seconds * job.sample_rate)):
-            with atomic_path(job.target / _segment_path(job.recording, len(lengths))) as partial:
-                soundfile.write(partial, segment.clip(-1, 1), job.sample_rate, subtype="PCM_16")
-            lengths.append(len(segment) / job.sample_rate)
+        with open_audio(job.source, job.sample_rate, to_its_end=True) as audio:
+            for segment in cut(audio.blocks, num_samples, round(job.min_seconds * job.sample_rate)):
+                with atomic_path(job.target / _segment_path(job.recording, len(lengths))) as partial:
+                    soundfile.write(partial, segment.clip(-1, 1), job.sample_rate, subtype="PCM_16")
+                lengths.append(len(segment) / job.sample_rate)
     except BadAudio as error:
         return error.reason
     if not lengths:
@@ -188,26 +181,3 @@ def cut(blocks: Iterator[np.ndarray], num_samples: int, min_samples: int) -> Ite
             count = len(waiting[0])
     if count >= max(1, min_samples):
         yield np.concatenate(waiting)
-
-
-def _decoded(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
-    """Mono blocks at `sample_rate` of any file that soundfile reads, or else ffmpeg. Raises `BadAudio`."""
-    try:
-        file = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError:
-        yield from decode_with_ffmpeg(path, sample_rate)
-        return
-    with file:
-        yield from resample_blocks(_mono_blocks(file, path), file.samplerate, sample_rate)
-
-
-def _mono_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
-    left = file.frames
-    try:
-        for block in file.blocks(_BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True):
-            left -= len(block)
-            yield block.mean(axis=1)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise BadAudio(path, f"cannot be read as audio ({getattr(error, 'error_string', error)})") from None
-    if left > 0:
-        raise BadAudio(path, f"ends {left / file.samplerate:.1f} s before its header says")

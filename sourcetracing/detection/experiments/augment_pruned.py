@@ -1,4 +1,4 @@
-"""The kept files once more, some of them as codec or RawBoost copies (spec 4.9).
+"""The kept files once more, some of them as codec or RawBoost copies (D66).
 
 Folder  exp/<name>/detection/augment_pruned/<list>-<hash>/
 Files   parts.csv                    file_id, corpus, label, copy, times (how often it is drawn)
@@ -13,23 +13,29 @@ Labels come from the manifest by file_id, never from the list (D67).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.classifier.logistic import fit
-from sourcetracing.detection.classifier.model_file import save_model
-from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF, detection_folder, load_manifest
-from sourcetracing.detection.experiments.file_pool import open_pool, stores_of
-from sourcetracing.detection.experiments.layer_choice import working_layer
-from sourcetracing.detection.experiments.pruning import PruningPlan, identity_of, score_tests
-from sourcetracing.detection.experiments.pruning_tables import choose_levels, pruning_levels, pruning_results
-from sourcetracing.detection.experiments.score_files import eers_by_part, masks_of
-from sourcetracing.detection.experiments.selection import REPORT, SELECTION
+from sourcetracing.detection.classifier.logistic import fit, save_model
+from sourcetracing.detection.data.layout import DetectionLayout, ListFolder
+from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF, load_manifest
+from sourcetracing.detection.experiments.layer_sweep import working_layer
+from sourcetracing.detection.experiments.pruning import (
+    EVERYTHING,
+    PruningPlan,
+    choose_levels,
+    identities,
+    pruning_levels,
+    pruning_results,
+    score_tests,
+)
+from sourcetracing.detection.experiments.scoring import REPORT, SELECTION, eers_by_part, masks_of
+from sourcetracing.detection.features.feature_sets import open_sets
+from sourcetracing.detection.features.file_pool import open_pool
 from sourcetracing.detection.features.layer_store import LayerStore
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import atomic_path, digest_of_json, write_frame, write_json
+from sourcetracing.runtime.files import digest_of_json, write_csv, write_frame, write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.checking import did_you_mean
@@ -45,19 +51,15 @@ class AugmentationPlan:
     def __init__(self, plan: PruningPlan):
         self.pruning, self.settings, wanted = plan, plan.settings, plan.settings.pruning
         self.list_name = _list_name(plan)
-        self.files = pd.read_csv(plan.folder / self.list_name / "files.csv", usecols=["file_id", "corpus"], dtype=str)
+        self.files = pd.read_csv(ListFolder(plan.folder / self.list_name).files, usecols=["file_id", "corpus"], dtype=str)
         self.parts = draw_parts(self.settings, len(self.files))
         subsets = {name: [name] for name in dict.fromkeys(self.files["corpus"])}
-        self.stores = {copy: stores_of(self.settings, subsets, copy) for copy in self.parts}
+        sets = {copy: open_sets(self.settings, subsets, copy) for copy in self.parts}
+        self.stores = {copy: {one.name: one.stores[one.name] for one in found} for copy, found in sets.items()}
         shape = {"pruning": plan.folder.name, "shares": wanted.augment_shares, "replacement": wanted.with_replacement}
-        used = [store for stores in self.stores.values() for store in stores.values()]
-        shape |= {"seed": self.settings.seed, "stores": [identity_of(store) for store in used]}
-        self.folder = detection_folder(self.settings) / "augment_pruned" / f"{self.list_name}-{digest_of_json(shape)[:8]}"
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the folder is complete."""
-        return (self.folder / "list.json").is_file()
+        used = [identity for found in sets.values() for one in found for identity in identities(one).values()]
+        shape |= {"seed": self.settings.seed, "stores": used}
+        self.place = ListFolder(DetectionLayout(self.settings).augment_pruned / f"{self.list_name}-{digest_of_json(shape)[:8]}")
 
 
 def draw_parts(settings: Settings, num_files: int) -> dict[str, np.ndarray]:
@@ -88,7 +90,8 @@ def published_parts(num_files: int, generator: np.random.Generator) -> dict[str,
 
 def augment_pruned(plan: AugmentationPlan) -> None:
     """Fits the classifier on the parts, scores the real-life sets and writes the folder, unless it is complete."""
-    if plan.is_finished:
+    place = plan.place
+    if place.record.is_file():
         return
     table = _parts_table(plan)
     arrays, labels, times = [], [], []
@@ -98,21 +101,20 @@ def augment_pruned(plan: AugmentationPlan) -> None:
             labels.append((own["label"] == BONAFIDE).to_numpy().astype(np.int8))
             times.append(own["times"].to_numpy())
     model = fit(arrays, labels, plan.settings.logreg, weights=times)
-    tests = open_pool(plan.pruning.test_stores, plan.pruning.test_sets, plan.pruning.layer)
-    with atomic_path(plan.folder / "parts.csv") as partial:
-        table.to_csv(partial, index=False)
-    save_model(plan.folder / "model.safetensors", model, {"list": plan.list_name, "layer": str(plan.pruning.layer)})
-    score_tests(plan.folder, model, tests, {"plan": plan.folder.name})
+    tests = open_pool(plan.pruning.tested, plan.pruning.layer)
+    write_csv(table, place.parts)
+    save_model(place.model, model, {"list": plan.list_name, "layer": str(plan.pruning.layer)})
+    score_tests(place, model, tests, {"plan": place.folder.name})
     counts = {copy: len(rows) for copy, rows in plan.parts.items()}
-    write_json(plan.folder / "list.json", {"list": plan.list_name, "layer": plan.pruning.layer, "files": len(plan.files), "drawn": counts})
+    write_json(place.record, {"list": plan.list_name, "layer": plan.pruning.layer, "files": len(plan.files), "drawn": counts})
 
 
-def write_wrong_predictions(settings: Settings, folder: Path) -> dict[str, int]:
+def write_wrong_predictions(settings: Settings, place: ListFolder) -> dict[str, int]:
     """Writes wrong_predictions_<set>.csv (file_id, part, label, predicted, score); returns set -> how many.
 
     A file counts as bona fide from the EER threshold of its set's selection part on; the files of that part are marked as such.
     """
-    scores = pd.read_parquet(folder / "scores.parquet")
+    scores = pd.read_parquet(place.scores)
     masks = masks_of(settings, scores)
     eers = eers_by_part(scores, masks, settings).set_index(["dataset", "part"])
     scores = scores.assign(label=np.where(scores["label"] == 1, BONAFIDE, SPOOF), part=np.where(masks[SELECTION], SELECTION, REPORT))
@@ -121,8 +123,7 @@ def write_wrong_predictions(settings: Settings, folder: Path) -> dict[str, int]:
         threshold = _decision_threshold(eers.loc[(name, SELECTION), "threshold"], settings)
         own = own.assign(predicted=np.where(own["score"] >= threshold, BONAFIDE, SPOOF))
         wrong = own[own["predicted"] != own["label"]]
-        with atomic_path(folder / f"wrong_predictions_{name}.csv") as partial:
-            wrong[["file_id", "part", "label", "predicted", "score"]].to_csv(partial, index=False)
+        write_csv(wrong[["file_id", "part", "label", "predicted", "score"]], place.wrong_predictions(name))
         counts[name] = len(wrong)
     return counts
 
@@ -130,11 +131,11 @@ def write_wrong_predictions(settings: Settings, folder: Path) -> dict[str, int]:
 def augmentation_results(plan: AugmentationPlan) -> pd.DataFrame:
     """what (everything, the list, the list augmented), dataset, part, eer, threshold."""
     frames = []
-    sources = {"everything": plan.pruning.folder / "everything", plan.list_name: plan.pruning.folder / plan.list_name}
-    for what, folder in {**sources, f"{plan.list_name}, augmented": plan.folder}.items():
-        scores = pd.read_parquet(folder / "scores.parquet")
+    sources = {name: ListFolder(plan.pruning.folder / name) for name in (EVERYTHING, plan.list_name)}
+    for what, place in {**sources, f"{plan.list_name}, augmented": plan.place}.items():
+        scores = pd.read_parquet(place.scores)
         eers = eers_by_part(scores, masks_of(plan.settings, scores), plan.settings)
-        frames.append(eers.assign(what=what, folder=str(folder)))
+        frames.append(eers.assign(what=what, folder=str(place.folder)))
     return pd.concat(frames, ignore_index=True)[["what", "dataset", "part", "eer", "threshold", "folder"]]
 
 
@@ -142,10 +143,10 @@ def run_augmentation(settings: Settings) -> str:
     """Fits the classifier unless it is there and writes the tables; returns the EERs, and where things are, as text. Raises `UserError`."""
     plan = AugmentationPlan(PruningPlan(settings, working_layer(settings)))
     augment_pruned(plan)
-    wrong, results = write_wrong_predictions(settings, plan.folder), augmentation_results(plan)
-    folder = detection_folder(settings) / "results"
+    wrong, results = write_wrong_predictions(settings, plan.place), augmentation_results(plan)
+    path = DetectionLayout(settings).table("augment_pruned")
     exact = results["threshold"].map("{:.17g}".format)  # a file's score may be the threshold itself
-    write_frame(results.assign(threshold=exact), folder / "augment_pruned.csv")
+    write_frame(results.assign(threshold=exact), path)
     eers = 100 * results[results["part"] == REPORT].pivot_table(index="what", columns="dataset", values="eer", sort=False)
     drawn = ", ".join(f"{len(rows)} {copy}" for copy, rows in plan.parts.items())
     missed = ", ".join(f"{count} of {name}" for name, count in wrong.items())
@@ -155,8 +156,8 @@ def run_augmentation(settings: Settings) -> str:
             "  EER in % on the report part:",
             eers.to_string(float_format="{:.2f}".format, index_names=False),
             f"  on the wrong side of the selection part's threshold: {missed}",
-            f"model and lists: {plan.folder}",
-            f"table: {folder / 'augment_pruned.csv'}",
+            f"model and lists: {plan.place.folder}",
+            f"table: {path}",
         ]
     )
 
@@ -165,10 +166,9 @@ def _list_name(plan: PruningPlan) -> str:
     if not plan.is_finished:
         raise UserError(f"the lists of kept files are not finished ({plan.folder}). Run: {PRUNE_COMMAND}")
     wanted = plan.settings.pruning.augment_list
-    results = pruning_results(plan.settings, plan.folder)
+    results = pruning_results(plan)
     if wanted == "chosen":
-        choices = choose_levels(pruning_levels(results))
-        return str(choices["list"].iloc[0])
+        return str(choose_levels(pruning_levels(results))["list"].iloc[0])
     names = list(dict.fromkeys(results["list"]))
     if wanted not in names:
         raise UserError(f"pruning.augment_list={wanted}: there is no such list with both classes{did_you_mean(wanted, names)}")
@@ -195,9 +195,8 @@ def _features(store: LayerStore, file_ids: pd.Series, layer: int) -> np.ndarray:
     rows = pd.Index(store.index["file_id"]).get_indexer(file_ids)
     if (rows < 0).any():
         missing = file_ids.to_numpy()[rows < 0]
-        command = "python scripts/detection/01_extract_layers.py CONFIG.yaml"
-        raise UserError(f"{store.folder.name} lacks {len(missing)} kept files, the first is {missing[0]}. Run: {command}")
-    return store.features(layer)[rows]
+        raise UserError(f"{store.folder.name} lacks {len(missing)} kept files, the first is {missing[0]}. Run: {store.command}")
+    return store.layer(layer)[rows]
 
 
 def _decision_threshold(threshold: float, settings: Settings) -> float:

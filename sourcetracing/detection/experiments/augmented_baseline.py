@@ -1,35 +1,22 @@
-"""Does augmentation help: the baseline trained on clean files, and on clean files with their RawBoost and codec copies (spec 4.6).
+"""Does augmentation help: the baseline trained on clean files, and on clean files with their RawBoost and codec copies.
 
-The published script trains on full copies of both, three times the data; its comment says half and half (D59). Both are here.
+The published script trains on full copies of both, three times the data; its comment says half and half. Both are here (D59).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.classifier.feature_sets import FeatureSet, check_apart, open_sets, scratch_folder, stores_record
-from sourcetracing.detection.classifier.logistic import LinearModel, fit
-from sourcetracing.detection.data.groups import baseline_sets, baseline_train_sets, test_sets
-from sourcetracing.detection.data.manifest import detection_folder
-from sourcetracing.detection.experiments.layer_choice import working_layer
-from sourcetracing.detection.experiments.layer_sweep import classifier_recipe
-from sourcetracing.detection.experiments.score_files import (
-    MEAN,
-    eers_by_part,
-    is_made_from,
-    markdown_table,
-    masks_of,
-    percent,
-    read_scores,
-    scores_folder,
-    text_table,
-    write_scores,
-)
-from sourcetracing.detection.experiments.selection import ALL, REPORT
+from sourcetracing.detection.classifier.logistic import LinearModel, fit, fit_recipe
+from sourcetracing.detection.data.groups import BASELINE_TRAIN, baseline_sets, named_sets, test_sets
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.experiments.layer_sweep import working_layer
+from sourcetracing.detection.experiments.scoring import ALL, MEAN, REPORT, ScoreFile, eers_by_part, masks_of, scores_of
+from sourcetracing.detection.experiments.text_tables import markdown_table, percent, text_table
+from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets, scratch_folder, stores_record
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.runtime.progress import bar
@@ -54,52 +41,47 @@ class AugmentedBaseline:
 
     def __init__(self, settings: Settings):
         self.settings, self.layer = settings, working_layer(settings)
-        sets = baseline_train_sets(settings)
+        sets = named_sets(settings, BASELINE_TRAIN)
         self.copies = {copy: open_sets(settings, sets, copy) for copy in (CLEAN, RAWBOOST, CODEC)}
         self.tested = open_sets(settings, baseline_sets(settings))
         check_apart(self.copies[CLEAN], self.tested)
         _check_same_files(self.copies)
         self.real_life = [one.name for one in self.tested if one.name in test_sets(settings)]
 
-    def path(self, training: str) -> Path:
+    def scores(self, training: str) -> ScoreFile:
         """Scores of the classifier of a training on all test sets."""
-        return scores_folder(self.settings, EXPERIMENT) / f"{training.replace(' ', '')}.parquet"
-
-    def recipe(self, training: str) -> dict:
-        """What these scores depend on."""
         stores = {copy: stores_record(sets) for copy, sets in self.copies.items()}
-        rest = {"layer": self.layer, "logreg": classifier_recipe(self.settings), "seed": self.settings.seed}
-        return {"training": training, "stores": stores, "tested": stores_record(self.tested), **rest}
+        rest = {"layer": self.layer, "logreg": fit_recipe(self.settings.logreg), "seed": self.settings.seed}
+        recipe = {"training": training, "stores": stores, "tested": stores_record(self.tested), **rest}
+        return ScoreFile(DetectionLayout(self.settings).scores(EXPERIMENT, training.replace(" ", "")), recipe)
 
 
 def run_augmented_baseline(settings: Settings) -> str:
     """Fits what is not fitted, writes results/augmented_baseline.csv and .md; returns text for the terminal."""
-    baseline = AugmentedBaseline(settings)
+    baseline, layout = AugmentedBaseline(settings), DetectionLayout(settings)
     for training in bar(TRAININGS, desc="trainings", unit="fit"):
-        recipe = baseline.recipe(training)
-        if not is_made_from(baseline.path(training), recipe):
+        if not baseline.scores(training).is_made:
             model = _fit(baseline, training)
-            scores = pd.concat([one.scored(model, baseline.layer) for one in baseline.tested], ignore_index=True)
-            write_scores(baseline.path(training), scores, recipe)
+            blocks = [one.blocks(baseline.layer) for one in baseline.tested]
+            baseline.scores(training).write(scores_of(model, baseline.tested, blocks))
     table = baseline_table(baseline)
-    results = detection_folder(settings) / "results"
-    write_frame(table, results / f"{EXPERIMENT}.csv")
-    head, rows = _cells(baseline, table)
+    write_frame(table, layout.table(EXPERIMENT))
+    cells = _cells(baseline, table)
     explained = [
         f"EER in % at layer {baseline.layer}, trained on {' + '.join(settings.detection.baseline_train)}, tested on clean files. "
         f"mean: over the real-life sets {', '.join(baseline.real_life)}; (report): on their report parts.",
         f'"{PUBLISHED_TRAINING}" is the published training; its published EERs exist only as pictures, so there are none to compare. '
         '"one of both": a RawBoost or a codec copy of each file, drawn, as the comment of the published script has it (D59).',
     ]
-    write_text(results / f"{EXPERIMENT}.md", "\n".join(["# Augmented baseline", "", *markdown_table(head, rows), "", *explained, ""]))
-    return "\n".join([explained[0], *text_table(head, rows), explained[1], f"tables: {results / EXPERIMENT}.csv and .md"])
+    write_text(layout.text(EXPERIMENT), "\n".join(["# Augmented baseline", "", *markdown_table(cells), "", *explained, ""]))
+    return "\n".join([explained[0], *text_table(cells), explained[1], f"tables: {layout.table(EXPERIMENT)} and .md"])
 
 
 def baseline_table(baseline: AugmentedBaseline) -> pd.DataFrame:
     """training, train_rows, dataset, part, eer (fraction), threshold, files. MEAN is over the real-life sets, which alone have parts."""
     frames = []
     for training in TRAININGS:
-        scores = read_scores(baseline.path(training), baseline.recipe(training))
+        scores = baseline.scores(training).read()
         is_real = scores["dataset"].isin(baseline.real_life)
         real, others = scores[is_real].reset_index(drop=True), scores[~is_real].reset_index(drop=True)
         parts = [eers_by_part(real, masks_of(baseline.settings, real), baseline.settings)]
@@ -113,7 +95,7 @@ def baseline_table(baseline: AugmentedBaseline) -> pd.DataFrame:
 
 def _fit(baseline: AugmentedBaseline, training: str) -> LinearModel:
     copies = TRAININGS[training] or (CLEAN, RAWBOOST, CODEC)
-    with scratch_folder(detection_folder(baseline.settings) / f"scratch_{EXPERIMENT}") as scratch:
+    with scratch_folder(DetectionLayout(baseline.settings).scratch(EXPERIMENT)) as scratch:
         blocks = [block for copy in copies for one in baseline.copies[copy] for block in one.blocks(baseline.layer, scratch)]
         labels = [part for copy in copies for one in baseline.copies[copy] for part in one.labels]
         weights = None if TRAININGS[training] else one_of_both(baseline.settings, baseline.copies[CLEAN])
@@ -141,13 +123,8 @@ def _check_same_files(copies: dict[str, list[FeatureSet]]) -> None:
                 )
 
 
-def _cells(baseline: AugmentedBaseline, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def _cells(baseline: AugmentedBaseline, table: pd.DataFrame) -> pd.DataFrame:
     whole, report = (table[table["part"] == part].pivot_table(index="training", columns="dataset", values="eer") for part in (ALL, REPORT))
-    rows_of = table.groupby("training")["train_rows"].first()
-    names = [one.name for one in baseline.tested]
-    head = ["training", "rows", *names, "mean", "mean (report)"]
-    rows = [
-        [name, str(rows_of[name]), *(percent(whole.at[name, column]) for column in [*names, MEAN]), percent(report.at[name, MEAN])]
-        for name in TRAININGS
-    ]
-    return head, rows
+    eers = whole[[*(one.name for one in baseline.tested), MEAN]].assign(report=report[MEAN]).map(percent)
+    eers.insert(0, "rows", table.groupby("training")["train_rows"].first())
+    return eers.loc[list(TRAININGS)].reset_index().rename(columns={MEAN: "mean", "report": "mean (report)"})

@@ -1,4 +1,4 @@
-"""Through a lossy codec and back, in memory: AAC and Opus by ffmpeg (spec 4.5; D57).
+"""Through a lossy codec and back, in memory: AAC and Opus by ffmpeg (D57).
 
 The published code always asks for 320 kb/s AAC and 128 kb/s of ffmpeg's experimental Opus encoder, which hardly change a thing, and leaves
 the encoder's delay in: configs/as_published/published_ai4t_features.yaml has those bitrates.
@@ -12,10 +12,11 @@ import numpy as np
 
 from sourcetracing.audio.ffmpeg import run_pipe
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection_features import Codec
+from sourcetracing.settings.detection import Codec
 
-AAC_DELAY = 1024  # samples at any rate: the half window before its first frame, of which a raw AAC stream cannot tell
-_STREAMS = {"aac": "adts", "opus": "ogg"}  # need no seeking; Ogg tells the delay of Opus, and the decoder takes it off
+# Samples at any rate: the half window before its first frame, of which a raw AAC stream cannot tell. Ogg tells the delay of Opus, and the
+# decoder takes it off.
+AAC_DELAY = 1024
 
 
 def codec_copy(waveform: np.ndarray, rate: int, options: Codec, generator: np.random.Generator) -> np.ndarray:
@@ -40,14 +41,14 @@ def through_codec(waveform: np.ndarray, rate: int, encoder: str, kbps: int) -> n
     """(samples,) float32 encoded and decoded by ffmpeg. encoder: aac, libopus or opus (ffmpeg's own). Raises `UserError`."""
     if encoder not in known_encoders():
         raise UserError(f"this ffmpeg has no encoder {encoder}. Install one that has (pip install imageio-ffmpeg), or set codec.kinds")
-    stream = _STREAMS["aac" if encoder == "aac" else "opus"]
+    stream, delay = ("adts", AAC_DELAY) if encoder == "aac" else ("ogg", 0)  # both need no seeking
     raw = ["-f", "f32le", "-ar", str(rate), "-ac", "1"]
     coding = ["-c:a", encoder, "-b:a", f"{kbps}k", "-strict", "experimental", "-threads", "1"]
     encoded = run_pipe([*raw, "-i", "pipe:0", *coding, "-f", stream, "pipe:1"], np.ascontiguousarray(waveform, "<f4").tobytes())
-    source = ["-f", "aac"] if encoder == "aac" else ["-f", "ogg"]
-    decoded = np.frombuffer(run_pipe([*source, "-i", "pipe:0", *raw, "pipe:1"], encoded), "<f4")
-    delay = AAC_DELAY if encoder == "aac" else 0
-    return _fitted(decoded[delay:], len(waveform))
+    source = "aac" if encoder == "aac" else "ogg"
+    decoded = np.frombuffer(run_pipe(["-f", source, "-i", "pipe:0", *raw, "pipe:1"], encoded), "<f4")[delay:]
+    fitted = np.pad(decoded[: len(waveform)], (0, max(0, len(waveform) - len(decoded))))  # the last frame is cut, a missing rest is silence
+    return fitted.astype(np.float32, copy=False)
 
 
 @cache
@@ -55,8 +56,3 @@ def known_encoders() -> frozenset[str]:
     """The names of the encoders that ffmpeg was built with. Raises `UserError` where there is no ffmpeg."""
     lines = run_pipe(["-encoders"]).decode(errors="replace").splitlines()
     return frozenset(words[1] for words in map(str.split, lines) if len(words) > 1)
-
-
-def _fitted(waveform: np.ndarray, num_samples: int) -> np.ndarray:
-    """Exactly so many samples: the codec's last frame is cut, a missing rest is silence."""
-    return np.pad(waveform[:num_samples], (0, max(0, num_samples - len(waveform)))).astype(np.float32, copy=False)

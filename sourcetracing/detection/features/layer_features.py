@@ -15,8 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,18 +24,21 @@ import pandas as pd
 import torch
 
 from sourcetracing.audio.reading import BadAudio, load_utterance
-from sourcetracing.detection.data.groups import baseline_train_sets, named_sets, train_sets, used_subsets
-from sourcetracing.detection.data.manifest import BUILD_COMMAND, audio_path, load_manifest, manifest_path
+from sourcetracing.detection.data.groups import BASELINE_TRAIN, MIXED, PRUNED, TRAIN, used_subsets
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.data.manifest import BUILD_COMMAND, audio_path, load_manifest
 from sourcetracing.detection.features.codecs import codec_copy
-from sourcetracing.detection.features.layer_front_end import build_layer_means
-from sourcetracing.detection.features.layer_store import files_digest, finish_layers, layer_folder, layer_recipe, layers_of
+from sourcetracing.detection.features.layer_store import LayerStore, files_digest, layer_folder, layer_recipe, layers_of
 from sourcetracing.detection.features.rawboost import rawboost
 from sourcetracing.errors import UserError
-from sourcetracing.features.store import StoreWriter, is_finished, only_writer, write_block
+from sourcetracing.features.front_end import convert_once
+from sourcetracing.features.ssl_front_end import load_ssl
+from sourcetracing.features.store import StoreWriter, is_finished, library_versions, only_writer, write_block
 from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory, one_thread_each
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar, say
 from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.frontends import FRONTENDS
 from sourcetracing.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -44,17 +46,13 @@ if TYPE_CHECKING:
     from sourcetracing.models.frontends.lfcc_means import LfccMeans, Sound
 
 CPU_BATCH_SECONDS, GPU_BATCH_SECONDS = 10.0, 320.0
-LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
 
 
 def wanted_stores(settings: Settings) -> list[tuple[str, str]]:
     """(subset, copy) of every store that the settings ask for: augmented copies only of subsets that something is trained on."""
-    mixed = named_sets(settings, settings.mixing.train_sets, "mixing.train_sets")
-    pruned = named_sets(settings, settings.pruning.train, "pruning.train")
-    training = (train_sets(settings), baseline_train_sets(settings), mixed, pruned)
-    trained = {subset for sets in training for subsets in sets.values() for subset in subsets}
+    trained = used_subsets(settings, TRAIN, BASELINE_TRAIN, MIXED, PRUNED)
     copies = dict.fromkeys(settings.layer_features.copies)
-    return [(subset, copy) for copy in copies for subset in used_subsets(settings) if copy == "clean" or subset in trained]
+    return [(subset, copy) for copy in copies for subset in (used_subsets(settings) if copy == "clean" else trained)]
 
 
 def extract_layers(settings: Settings) -> list[Path]:
@@ -63,7 +61,7 @@ def extract_layers(settings: Settings) -> list[Path]:
     for subset, copy in wanted_stores(settings):
         rows = manifest[manifest["corpus"] == subset].reset_index(drop=True)
         if rows.empty:
-            raise UserError(f"{manifest_path(settings)} lists no file of {subset}. Run: {BUILD_COMMAND}")
+            raise UserError(f"{DetectionLayout(settings).manifest} lists no file of {subset}. Run: {BUILD_COMMAND}")
         folder = layer_folder(settings, subset, copy, files_digest(rows))
         folders.append(folder)
         if is_finished(folder):
@@ -76,6 +74,37 @@ def extract_layers(settings: Settings) -> list[Path]:
             if not is_finished(folder):
                 _fill_store(extractors[network], rows, copy, folder)
     return folders
+
+
+def build_layer_means(settings: Settings, copy: str) -> LayerMeans | LfccMeans:
+    """The network, on the device of the settings. Raises `UserError`: no such model, wrong weights, a layer that does not exist."""
+    return _lfcc_means(settings) if settings.layer_features.kind == "lfcc" else _encoder_means(settings, copy)
+
+
+def _lfcc_means(settings: Settings) -> LfccMeans:
+    from sourcetracing.models.frontends.lfcc_means import LfccMeans
+
+    wanted = settings.layer_features
+    if set(wanted.layers + wanted.copy_layers) - {0}:
+        raise UserError(f"layer_features.layers={wanted.layers}: LFCCs are one layer, number 0")
+    lfcc = FRONTENDS["lfcc"].load()(sample_rate=settings.audio.sample_rate, **vars(settings.lfcc)).eval()
+    return LfccMeans(lfcc, settings.lfcc.n_lfcc, deviation=wanted.lfcc_deviation)
+
+
+def _encoder_means(settings: Settings, copy: str) -> LayerMeans:
+    from sourcetracing.models.frontends.layer_means import LayerMeans  # transformers takes seconds to import
+
+    layers, published = layers_of(settings, copy), settings.layer_features.published_norm
+    encoder = load_ssl(replace(settings, ssl=replace(settings.ssl, layer="last", mode="frozen")))
+    # Published (D60): augmented copies come from an encoder that is cut at its last layer, plain ones from the whole encoder.
+    whole = not layers or max(layers) == len(encoder.blocks)
+    try:
+        network = LayerMeans(encoder, layers, norm_last=published and (copy != "clean" or whole))
+    except ValueError as error:
+        raise UserError(f"layer_features.layers of ssl.model={settings.ssl.model}: {error}") from None
+    if isinstance(autocast(network.device, settings.compute.precision), torch.autocast):
+        convert_once(encoder.network)
+    return network.eval()
 
 
 @dataclass
@@ -222,7 +251,8 @@ def _fill_store(extractor: Extractor, rows: pd.DataFrame, copy: str, folder: Pat
             per_minute = made_hours / (time.perf_counter() - started) * 60
             progress.set_postfix_str(f"{made_hours:.2f} h of sound, {per_minute:.2f} h/min", refresh=False)
             progress.update(len(batch.places))
-    finish_layers(writer, network.layers, rows, _facts(extractor, rows, copy, made_hours, time.perf_counter() - started))
+    facts = _facts(extractor, rows, copy, made_hours, time.perf_counter() - started)
+    writer.finish(rows, facts, columns=LayerStore.text_columns)
 
 
 def _written(writer: StoreWriter, encoded: Iterator[tuple[Batch, np.ndarray]]) -> Iterator[Batch]:
@@ -242,18 +272,15 @@ def _facts(extractor: Extractor, rows: pd.DataFrame, copy: str, hours: float, se
     """What store.json tells beside the shape."""
     settings, network = extractor.settings, extractor.network
     commit = getattr(getattr(network, "encoder", None), "commit", "")
-    extraction = {
-        "device": network.device.type,
-        "batch_seconds": extractor.batch_seconds,
-        "hours_of_sound": float(hours),
-        "seconds": seconds,
-    }
+    extraction = {"device": network.device.type, "batch_seconds": extractor.batch_seconds}
+    extraction |= {"hours_of_sound": float(hours), "seconds": seconds}
     return {
+        "layers": [int(layer) for layer in network.layers],
         "corpus": rows["corpus"].iloc[0],
         "copy": copy,
         "recipe": layer_recipe(settings, copy),
         "files": files_digest(rows),
         **({"checkpoint_commit": commit} if commit else {}),
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": library_versions(),
         "extraction": extraction,
     }

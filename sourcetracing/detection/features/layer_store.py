@@ -9,7 +9,6 @@ Files   features.npy  float32; rows in the order of the manifest
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -18,52 +17,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.data.manifest import BONAFIDE, detection_folder, manifest_path
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.data.manifest import BONAFIDE
 from sourcetracing.errors import UserError
 from sourcetracing.features.ssl_front_end import checkpoint_digest
-from sourcetracing.features.store import FEATURES, INDEX, MANIFEST, StoreWriter, is_finished, write_block
+from sourcetracing.features.store import MANIFEST, FeatureStore, is_finished
 from sourcetracing.runtime.files import digest_of_json
-from sourcetracing.settings.detection_features import COPIES
 from sourcetracing.settings.schema import Settings
 
 LAYER_STORE_FORMAT = 1  # raise it when features change for the same settings and audio
-INDEX_COLUMNS = ["file_id", "label"]
 DIGESTED_COLUMNS = ("file_id", "label", "digest")
-MAKE_COMMAND = "python scripts/detection/01_extract_layers.py CONFIG.yaml"
 
 
-class LayerStore:
+class LayerStore(FeatureStore):
     """A finished store, open for reading: `layers` (numbers), `width`, `index` (file_id, label), `facts` (of store.json)."""
 
-    def __init__(self, folder: Path, facts: dict, index: pd.DataFrame):
-        self.folder, self.facts, self.index = folder, facts, index
+    what, command = "store of layer features", "python scripts/detection/01_extract_layers.py CONFIG.yaml"
+    text_columns = ("file_id", "label")
+
+    def __init__(self, folder: Path, facts: dict, index: pd.DataFrame, header_bytes: int):
+        super().__init__(folder, facts, index, header_bytes)
         self.layers: list[int] = list(facts["layers"])
-        self.num_files, _, self.width = facts["shape"]
+        self.num_files, _, self.width = self.shape
 
-    @classmethod
-    def open(cls, folder: str | Path) -> LayerStore:
-        """Opens a store in milliseconds. Raises `UserError` when it is missing, unfinished or damaged."""
-        folder = Path(folder)
-        if not is_finished(folder):
-            raise UserError(f"the layer features {folder} are {'not finished' if folder.is_dir() else 'missing'}. Run: {MAKE_COMMAND}")
-        try:
-            facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            index = pd.read_csv(folder / INDEX, dtype=str, keep_default_na=False)
-            stored = np.load(folder / FEATURES, mmap_mode="r")  # refuses a file that is too short for its shape
-            intact = list(stored.shape) == facts["shape"] and len(index) == len(stored) and len(facts["layers"]) == stored.shape[1]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(folder, str(error)) from None
-        if not intact:
-            raise _damaged(folder, f"its files do not have the shape that {MANIFEST} tells of")
-        return cls(folder, facts, index)
-
-    def features(self, layer: int) -> np.ndarray:
+    def layer(self, number: int) -> np.ndarray:
         """One layer (files, width) float32: a memory-mapped, read-only view. Raises `UserError` for a layer that is not stored."""
-        if layer not in self.layers:
-            raise UserError(
-                f"{self.folder.name} holds the layers {_ranges(self.layers)}, not {layer}. Run: {MAKE_COMMAND} layer_features.layers=[...]"
-            )
-        return np.load(self.folder / FEATURES, mmap_mode="r")[:, self.layers.index(layer)]
+        if number not in self.layers:
+            held = _ranges(self.layers)
+            raise UserError(f"{self.folder.name} holds the layers {held}, not {number}. Run: {self.command} layer_features.layers=[...]")
+        return self.features[:, self.layers.index(number)]
 
     @property
     def labels(self) -> np.ndarray:
@@ -77,7 +59,7 @@ def layers_of(settings: Settings, copy: str) -> list[int]:
     return sorted(set(wanted.copy_layers if copy != "clean" and wanted.copy_layers else wanted.layers))
 
 
-def layer_recipe(settings: Settings, copy: str = "clean") -> dict:
+def layer_recipe(settings: Settings, copy: str) -> dict:
     """All that the features of a file depend on, but for the file: front-end, augmentation and its seed."""
     wanted = settings.layer_features
     recipe: dict = {"format": LAYER_STORE_FORMAT, "kind": wanted.kind, "max_seconds": wanted.max_seconds}
@@ -94,11 +76,10 @@ def layer_recipe(settings: Settings, copy: str = "clean") -> dict:
     return recipe
 
 
-def layer_folder(settings: Settings, corpus: str, copy: str = "clean", files: str = "") -> Path:
-    """The folder of a store. files: `files_digest` of its rows; a folder named without it is found for any manifest."""
-    assert copy in COPIES, copy
+def layer_folder(settings: Settings, corpus: str, copy: str, files: str) -> Path:
+    """The folder of a store. files: `files_digest` of its rows."""
     name = f"{corpus}-{copy}-{digest_of_json(layer_recipe(settings, copy))[:8]}"
-    return detection_folder(settings) / "features" / (name + files[:8])
+    return DetectionLayout(settings).features / (name + files[:8])
 
 
 def files_digest(rows: pd.DataFrame) -> str:
@@ -108,37 +89,18 @@ def files_digest(rows: pd.DataFrame) -> str:
 
 def find_layers(settings: Settings, corpus: str, copy: str = "clean") -> LayerStore:
     """The finished store of a subset, made with these settings, of the files that the manifest lists. Raises `UserError` for none."""
-    exact = layer_folder(settings, corpus, copy, _listed_files(settings, corpus))
-    plain = layer_folder(settings, corpus, copy)
-    for folder in (exact, plain):
-        if is_finished(folder):
-            return LayerStore.open(folder)
-    others = [path.parent.name for path in plain.parent.glob(f"{corpus}-{copy}-*/{MANIFEST}")]
+    folder = layer_folder(settings, corpus, copy, _listed_files(settings, corpus))
+    if is_finished(folder):
+        return LayerStore.open(folder)
+    others = [path.parent.name for path in folder.parent.glob(f"{corpus}-{copy}-*/{MANIFEST}")]
     reason = f" (of other settings or files there is {others[0]})" if others else ""
-    raise UserError(f"{plain.parent} holds no features of {corpus}, {copy}, for these settings{reason}. Run: {_command(copy)}")
-
-
-def write_layers(
-    folder: str | Path, layers: Sequence[int], index: pd.DataFrame, features: np.ndarray, facts: dict | None = None
-) -> LayerStore:
-    """Makes a store at once from arrays. index: columns file_id, label; features: (files, layers, width)."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    features = np.ascontiguousarray(features, np.float32)
-    writer = StoreWriter(folder, features.shape, features.dtype, len(features))
-    writer.commit(0, write_block(writer.path, writer.header_bytes, 0, features))
-    finish_layers(writer, layers, index, facts or {})
-    return LayerStore.open(folder)
-
-
-def finish_layers(writer: StoreWriter, layers: Sequence[int], index: pd.DataFrame, facts: dict) -> None:
-    """Turns a full writer into a store."""
-    writer.finish(index, {"layers": [int(layer) for layer in layers], **facts}, columns=INDEX_COLUMNS)
+    command = LayerStore.command if copy == "clean" else f"{LayerStore.command} layer_features.copies=[clean,{copy}]"
+    raise UserError(f"{folder.parent} holds no features of {corpus}, {copy}, for these settings{reason}. Run: {command}")
 
 
 def _listed_files(settings: Settings, corpus: str) -> str:
     """`files_digest` of a subset in the manifest; "" where there is no manifest or not this subset."""
-    path = manifest_path(settings)
+    path = DetectionLayout(settings).manifest
     if not path.is_file():
         return ""
     facts = path.stat()
@@ -151,15 +113,7 @@ def _digests_of_subsets(path: Path, changed_ns: int, size_bytes: int) -> dict[st
     return {corpus: files_digest(group) for corpus, group in rows.groupby("corpus", sort=False)}
 
 
-def _command(copy: str) -> str:
-    return MAKE_COMMAND if copy == "clean" else f"{MAKE_COMMAND} layer_features.copies=[clean,{copy}]"
-
-
 def _ranges(numbers: Sequence[int]) -> str:
     """0-48 where they have no gaps, else all of them."""
     whole = list(numbers) == list(range(numbers[0], numbers[-1] + 1))
     return f"{numbers[0]}-{numbers[-1]}" if whole and len(numbers) > 2 else ", ".join(map(str, numbers))
-
-
-def _damaged(folder: Path, reason: str) -> UserError:
-    return UserError(f"the layer features {folder} are damaged ({reason}). Delete that folder, then run: {MAKE_COMMAND}")

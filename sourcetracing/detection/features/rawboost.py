@@ -1,4 +1,4 @@
-"""RawBoost: raw-waveform augmentation by convolutive, impulsive and stationary noise (Tak et al. 2022, arXiv:2111.04433; spec 4.4).
+"""RawBoost: raw-waveform augmentation by convolutive, impulsive and stationary noise (Tak et al. 2022, arXiv:2111.04433; D58).
 
 Written from the maths. The same draws give what the published code gives, sample for sample: tests/golden/rawboost.
 """
@@ -12,7 +12,7 @@ import scipy.fft
 import scipy.signal
 
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection_features import Rawboost
+from sourcetracing.settings.detection import Rawboost
 
 # Anything that draws: ours is a Generator; the fixtures were made with a RandomState.
 Draws = np.random.Generator | np.random.RandomState

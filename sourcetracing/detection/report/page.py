@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 
 from sourcetracing.detection.data.groups import test_sets
-from sourcetracing.detection.data.manifest import detection_folder, load_manifest
-from sourcetracing.detection.experiments.layer_choice import choice_path
+from sourcetracing.detection.data.layout import DetectionLayout, ListFolder
+from sourcetracing.detection.data.manifest import load_manifest
 from sourcetracing.detection.experiments.published import ORIGIN_NOTE
-from sourcetracing.detection.experiments.score_files import MEAN, eers_by_part, masks_of, percent, scores_folder
-from sourcetracing.detection.experiments.selection import ALL, REPORT, SELECTION, part_masks
+from sourcetracing.detection.experiments.scoring import ALL, MEAN, REPORT, SELECTION, eers_by_part, masks_of, part_masks
+from sourcetracing.detection.experiments.text_tables import percent
 from sourcetracing.detection.report import sections
 from sourcetracing.errors import UserError
 from sourcetracing.report.page import commit_of, notes_box, settings_section, write_page
@@ -48,10 +48,11 @@ class Results:
     @classmethod
     def read(cls, settings: Settings) -> Results:
         """Raises `UserError` where no experiment has results."""
-        folder, choice = detection_folder(settings) / "results", choice_path(settings)
-        tables = {name: pd.read_csv(path) if (path := folder / f"{name}.csv").is_file() else None for name in TABLES}
+        layout = DetectionLayout(settings)
+        choice = layout.layer_choice
+        tables = {name: pd.read_csv(path) if (path := layout.table(name)).is_file() else None for name in TABLES}
         if all(table is None for table in tables.values()):
-            raise UserError(f"{folder} holds no results yet. Run: python scripts/detection/02_layer_sweep.py CONFIG.yaml")
+            raise UserError(f"{layout.results} holds no results yet. Run: python scripts/detection/02_layer_sweep.py CONFIG.yaml")
         return cls(settings, tables, json.loads(choice.read_text(encoding="utf-8")) if choice.is_file() else None)
 
     @property
@@ -60,18 +61,13 @@ class Results:
         return list(dict.fromkeys(f"{TABLES[name]}.py" for name, table in self.tables.items() if table is None))
 
 
-def report_path(settings: Settings) -> Path:
-    """Where the page lies."""
-    return detection_folder(settings) / "report.html"
-
-
 def write_detection_report(settings: Settings) -> str:
     """Writes the page; returns what was chosen and where the page is, as text. Raises `UserError`."""
     manifest, results = load_manifest(settings), Results.read(settings)
     choices, made_with = choices_table(results), environment(torch.device("cpu"))
     footer = "Made from stored results by scripts/detection/07_report.py; its numbers are in detection/results/. "
     write_page(
-        report_path(settings),
+        DetectionLayout(settings).report,
         title=f"{settings.name}: detection",
         eyebrow=f"Deepfake detection · experiment {settings.name}",
         headline="Is it a real voice, and which data teaches a machine to tell?",
@@ -81,7 +77,7 @@ def write_detection_report(settings: Settings) -> str:
         footer=f"{footer}Commit {commit_of(made_with)}.",
     )
     lines = [f"  {row.decision}: {row.chosen}" for row in choices.itertuples()]
-    return "\n".join([*lines, *(f"  not there yet: {name}" for name in results.missing), f"report: {report_path(settings)}"])
+    return "\n".join([*lines, *(f"  not there yet: {name}" for name in results.missing), f"report: {DetectionLayout(settings).report}"])
 
 
 def choices_table(results: Results) -> pd.DataFrame:
@@ -122,7 +118,7 @@ def _tabs(results: Results, choices: pd.DataFrame, manifest: pd.DataFrame) -> di
     tabs = {"Choices": [sections.choices_section(choices)]}
     if tables["layer_sweep"] is not None and results.layer_choice is not None:
         real_life = [name for name in tested if (tables["layer_sweep"]["dataset"] == name).any()]
-        tabs["ConfigSources"] = [sections.layers_section(tables["layer_sweep"], results.layer_choice, real_life)]
+        tabs["Layers"] = [sections.layers_section(tables["layer_sweep"], results.layer_choice, real_life)]
     if tables["dataset_mixing"] is not None and tables["mixing_marginal"] is not None:
         tabs["Mixtures"] = [sections.mixing_section(tables["dataset_mixing"], tables["mixing_marginal"], tested)]
     if tables["pruning_levels"] is not None and tables["pruning_choice"] is not None:
@@ -151,13 +147,13 @@ def scored_systems(results: Results) -> dict[str, Path]:
     found, tables, settings = {}, results.tables, results.settings
     if results.layer_choice is not None:
         layer = results.layer_choice["layer"]
-        found[f"baseline, layer {layer}"] = scores_folder(settings, "layer_sweep") / f"layer_{layer:02d}.parquet"
+        found[f"baseline, layer {layer}"] = DetectionLayout(settings).scores("layer_sweep", f"layer_{layer:02d}")
     if tables["dataset_mixing"] is not None:
         mixture = tables["dataset_mixing"]["mixture"].iloc[0]
-        found[f"mixture {mixture}"] = scores_folder(settings, "dataset_mixing") / f"{mixture}.parquet"
+        found[f"mixture {mixture}"] = DetectionLayout(settings).scores("dataset_mixing", mixture)
     if tables["augment_pruned"] is not None:
         for what, folder in tables["augment_pruned"].groupby("what", sort=False)["folder"].first().items():
-            found[what] = Path(folder) / "scores.parquet"
+            found[what] = ListFolder(folder).scores
     return {name: path for name, path in found.items() if path.is_file()}
 
 

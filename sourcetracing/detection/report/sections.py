@@ -8,9 +8,8 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.experiments.pruning_tables import BY_SELECTION
-from sourcetracing.detection.experiments.score_files import MEAN
-from sourcetracing.detection.experiments.selection import ALL, REPORT, SELECTION
+from sourcetracing.detection.experiments.pruning import BY_SELECTION
+from sourcetracing.detection.experiments.scoring import ALL, MEAN, REPORT, SELECTION
 from sourcetracing.detection.report import pictures as figures
 from sourcetracing.report import charts
 
@@ -63,7 +62,7 @@ def layers_section(table: pd.DataFrame, choice: Mapping, real_life: Sequence[str
     report = curve("AVG_OOD", REPORT)
     wide["AVG_OOD report part"] = report
     shown = charts.plain_table(percent_columns(wide.reset_index()), sortable=True)
-    return f"<h2>ConfigSources</h2><p>{text}</p>{figures_in_pairs(pictures)}<h3>EER in %, all files</h3>{shown}"
+    return f"<h2>Layers</h2><p>{text}</p>{figures_in_pairs(pictures)}<h3>EER in %, all files</h3>{shown}"
 
 
 def mixing_section(table: pd.DataFrame, effects: pd.DataFrame, tested: Sequence[str]) -> str:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from sourcetracing.detection.classifier.logistic import LinearModel, eer_of_scores, evaluate, fit
+from sourcetracing.detection.classifier.logistic import LinearModel, eer_of_scores, fit
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
 from sourcetracing.settings.reading import load_settings
+from tests.support.detection import evaluate
 from tests.support.places import GOLDEN, ROOT
 
 CASES = json.loads((GOLDEN / "ai4t_pruning.json").read_text())["margin"]

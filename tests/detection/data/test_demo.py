@@ -12,14 +12,15 @@ import soundfile
 
 from sourcetracing.detection.data.demo import make_demo
 from sourcetracing.detection.data.demo_plan import CORPORA, STAND_INS, plan_files
-from sourcetracing.detection.data.groups import SUBSETS
 from sourcetracing.detection.data.manifest import audio_path, load_manifest
 from sourcetracing.detection.data.manifest_building import STAND_IN_NOTE, build_manifest
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.detection import corpus_of_subset
 from sourcetracing.settings.schema import Settings
 from tests.support.places import ROOT
 
+SUBSETS = list(corpus_of_subset())
 WORDS = ["detection.train=[FoR]", "detection.test=[AI4T]", "detection.baseline_train=[FoR]", "detection.baseline_test=[AI4T]"]
 
 

@@ -9,8 +9,9 @@ import pytest
 import soundfile
 
 from sourcetracing.detection.data.corpora import author_lists, read_subset
-from sourcetracing.detection.data.groups import baseline_sets, test_sets, train_sets, used_subsets
-from sourcetracing.detection.data.manifest import COLUMNS, audio_path, detection_folder, load_manifest, manifest_path
+from sourcetracing.detection.data.groups import TRAIN, baseline_sets, named_sets, test_sets, used_subsets
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.data.manifest import COLUMNS, audio_path, load_manifest
 from sourcetracing.detection.data.manifest_building import build_manifest
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_file
@@ -77,11 +78,11 @@ def test_one_row_per_file_in_the_order_of_the_protocols(corpora):
 def test_a_second_run_changes_nothing_and_reads_no_audio(corpora, monkeypatch):
     settings = settings_of(corpora)
     first = build_manifest(settings)
-    written = manifest_path(settings).stat().st_mtime_ns
+    written = DetectionLayout(settings).manifest.stat().st_mtime_ns
     monkeypatch.setattr("sourcetracing.detection.data.manifest_building.check_file", None)
     second = build_manifest(settings)
     assert not second.is_new
-    assert manifest_path(settings).stat().st_mtime_ns == written
+    assert DetectionLayout(settings).manifest.stat().st_mtime_ns == written
     assert second.rows.equals(first.rows.reset_index(drop=True))
 
 
@@ -110,7 +111,7 @@ def test_a_killed_check_goes_on_where_it_was(corpora, monkeypatch):
     monkeypatch.setattr(manifest_building, "check_file", check_until)
     with pytest.raises(KeyboardInterrupt):
         build_manifest(settings)
-    assert not manifest_path(settings).exists()
+    assert not DetectionLayout(settings).manifest.exists()
     again = []
     monkeypatch.setattr(manifest_building, "check_file", lambda path, rules: again.append(path.name) or check(path, rules))
     assert len(build_manifest(settings).rows) == 7
@@ -125,7 +126,7 @@ def test_missing_files_are_counted_and_named_before_audio_is_read(corpora, monke
         patch.setattr("sourcetracing.detection.data.manifest_building.check_file", None)
         with pytest.raises(UserError, match=r"2 of 7 files are missing: .*LA_T_1.flac, .*LA_T_3.flac"):
             build_manifest(settings)
-    listing = detection_folder(settings) / "missing_files.txt"
+    listing = DetectionLayout(settings).root / "missing_files.txt"
     assert len(listing.read_text().splitlines()) == 2
     settings.audio.on_bad_audio = "skip"
     built = build_manifest(settings)
@@ -138,14 +139,14 @@ def test_bad_audio_stops_or_is_left_out_and_listed(corpora):
     settings = settings_of(corpora)
     with pytest.raises(UserError, match=r"1 of 7 audio files cannot be used: .*itw/0.wav: cannot be read"):
         build_manifest(settings)
-    assert not manifest_path(settings).exists()
+    assert not DetectionLayout(settings).manifest.exists()
     settings.audio.on_bad_audio = "skip"
     built = build_manifest(settings)
     assert "itw/0" not in built.rows["file_id"].tolist()
-    assert "itw/0" in (detection_folder(settings) / "bad_audio.csv").read_text()
+    assert "itw/0" in (DetectionLayout(settings).root / "bad_audio.csv").read_text()
     write_audio(corpora / "itw/0.wav", 5)
     assert len(build_manifest(settings).rows) == 7
-    assert not (detection_folder(settings) / "bad_audio.csv").exists()
+    assert not (DetectionLayout(settings).root / "bad_audio.csv").exists()
 
 
 def test_lists_keep_their_order_and_take_speakers_from_the_protocol(corpora):
@@ -236,8 +237,8 @@ def test_published_counts_are_those_of_the_lists():
 
 def test_sets_are_those_of_the_tables():
     settings = Settings()
-    assert list(train_sets(settings)) == ["ASV19", "ODSS", "FoR", "TIMIT", "MLAAD", "ASV5", "ASV21"]
-    assert train_sets(settings)["ASV19"] == ["asv19_train", "asv19_dev"]
+    assert list(named_sets(settings, TRAIN)) == ["ASV19", "ODSS", "FoR", "TIMIT", "MLAAD", "ASV5", "ASV21"]
+    assert named_sets(settings, TRAIN)["ASV19"] == ["asv19_train", "asv19_dev"]
     assert test_sets(settings) == {"ITW": ["itw"], "AI4T": ["ai4trust"]}
     assert baseline_sets(settings)["ASV19"] == ["asv19_eval"]
     assert len(used_subsets(settings)) == 13
@@ -247,7 +248,7 @@ def test_an_unknown_set_or_subset_is_refused_with_the_nearest_name():
     settings = Settings()
     settings.detection.train = ["MLAD"]
     with pytest.raises(UserError, match=r"detection.train: 'MLAD' .*did you mean 'MLAAD'"):
-        train_sets(settings)
+        named_sets(settings, TRAIN)
     settings = Settings()
     settings.detection.sets = {**settings.detection.sets, "ITW": ["in_the_wild"]}
     with pytest.raises(UserError, match="detection.sets.ITW: unknown subset 'in_the_wild'"):

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.detection.classifier.feature_sets import contiguous_layer
 from sourcetracing.detection.classifier.logistic import fit
-from sourcetracing.detection.data.manifest import detection_folder, load_manifest
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.data.manifest import load_manifest
 from sourcetracing.detection.experiments.augmented_baseline import CLEAN, TRAININGS, AugmentedBaseline, one_of_both, run_augmented_baseline
-from sourcetracing.detection.experiments.layer_choice import choice_path, working_layer
-from sourcetracing.detection.experiments.layer_sweep import choose_layer, run_sweep
-from sourcetracing.detection.experiments.selection import selection_mask
-from sourcetracing.detection.features.layer_store import find_layers, layer_folder, write_layers
+from sourcetracing.detection.experiments.layer_sweep import choose_layer, run_sweep, working_layer
+from sourcetracing.detection.experiments.scoring import selection_mask
+from sourcetracing.detection.features.feature_sets import contiguous_layer
+from sourcetracing.detection.features.layer_store import find_layers
 from sourcetracing.errors import UserError
 from sourcetracing.metrics.classification import equal_error_rate
-from tests.support.detection import detection_settings, features_of, make_detection
+from tests.support.detection import detection_settings, features_of, make_detection, write_layers
 
 PARTS = ("selection", "report", "all")
 
@@ -30,15 +30,15 @@ def swept(tmp_path_factory):
 
 
 def table_of(settings, name):
-    return pd.read_csv(detection_folder(settings) / "results" / f"{name}.csv")
+    return pd.read_csv(DetectionLayout(settings).root / "results" / f"{name}.csv")
 
 
 def by_hand(settings, subset, layer, copies=("clean",)):
     """Labels and scores of a classifier trained on A (asv19_train, asv19_dev), without the code under test."""
     training = [find_layers(settings, name, copy) for copy in copies for name in ("asv19_train", "asv19_dev")]
-    model = fit([store.features(layer) for store in training], [store.labels for store in training], settings.logreg)
+    model = fit([store.layer(layer) for store in training], [store.labels for store in training], settings.logreg)
     store = find_layers(settings, subset)
-    return store.labels, model.scores(store.features(layer))
+    return store.labels, model.scores(store.layer(layer))
 
 
 def test_every_layer_has_every_set_in_its_parts_and_the_averages(swept):
@@ -74,7 +74,7 @@ def test_parts_are_those_of_the_selection_mask(swept):
 def test_the_choice_is_written_and_used_downstream(swept):
     settings, text, _ = swept
     means = table_of(settings, "layer_sweep").query("dataset == 'AVG_OOD'").pivot_table(index="layer", columns="part", values="eer")
-    choice = json.loads(choice_path(settings).read_text())
+    choice = json.loads(DetectionLayout(settings).layer_choice.read_text())
     assert choice["layer"] == means["selection"].idxmin() and choice["report_eer"] == pytest.approx(
         means["report"][choice["layer"]], abs=1e-6
     )
@@ -103,25 +103,25 @@ def test_published_values_stand_beside_and_the_demo_says_what_they_are(swept):
     assert np.isnan(table.at[(2, "B", "all"), "published"]) and np.isnan(table.at[(2, "ITW", "report"), "published"])
     assert np.isnan(table.at[(2, "AVG_ID", "all"), "published"])  # an average over other sets
     assert "the differences say nothing" in text
-    assert "(22.37)" in (detection_folder(settings) / "results" / "layer_sweep.md").read_text()
+    assert "(22.37)" in (DetectionLayout(settings).root / "results" / "layer_sweep.md").read_text()
 
 
 def test_a_second_run_fits_nothing_and_a_lost_layer_is_made_again(swept):
     settings, text, _ = swept
-    folder = detection_folder(settings) / "scores" / "layer_sweep"
+    folder = DetectionLayout(settings).root / "scores" / "layer_sweep"
     times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     (folder / "layer_01.parquet").unlink()
     assert run_sweep(settings) == text
     changed = [path.name for path, time in times.items() if path.stat().st_mtime_ns != time]
     assert changed == ["layer_01.parquet"]
-    assert not list(detection_folder(settings).glob("scratch_*"))
+    assert not list(DetectionLayout(settings).root.glob("scratch_*"))
 
 
 def test_a_layer_of_its_own_file_is_the_layer(swept, tmp_path):
     store = find_layers(swept[0], "itw")
     copy = contiguous_layer(store, 2, tmp_path)
-    assert copy.flags.c_contiguous and not store.features(2).flags.c_contiguous
-    assert np.array_equal(copy, store.features(2)) and np.array_equal(copy, contiguous_layer(store, 2, tmp_path))
+    assert copy.flags.c_contiguous and not store.layer(2).flags.c_contiguous
+    assert np.array_equal(copy, store.layer(2)) and np.array_equal(copy, contiguous_layer(store, 2, tmp_path))
 
 
 def test_a_test_set_that_is_trained_on_is_refused(tmp_path):
@@ -154,7 +154,7 @@ def test_augmented_trainings_are_those_of_their_copies(swept):
 
 def testone_of_both_takes_one_augmented_copy_of_each_file(swept):
     settings = swept[0]
-    scores = pd.read_parquet(detection_folder(settings) / "scores" / "augmented_baseline" / "clean+oneofboth.parquet")
+    scores = pd.read_parquet(DetectionLayout(settings).root / "scores" / "augmented_baseline" / "clean+oneofboth.parquet")
     others = [by_hand(settings, "itw", 1, copies)[1] for copies in TRAININGS.values() if copies]
     ours = scores[scores["dataset"] == "ITW"]["score"].to_numpy()
     assert all(np.abs(ours - other).max() > 1e-3 for other in others)
@@ -166,6 +166,6 @@ def test_copies_of_other_files_are_refused(tmp_path):
     settings = detection_settings(tmp_path)
     manifest = make_detection(settings)
     index = manifest.query("corpus == 'asv19_dev'")[["file_id", "label"]].iloc[::-1].reset_index(drop=True)
-    write_layers(layer_folder(settings, "asv19_dev", "codec"), [0, 1, 2], index, features_of("asv19_dev", index))
+    write_layers(find_layers(settings, "asv19_dev", "codec").folder, [0, 1, 2], index, features_of("asv19_dev", index))
     with pytest.raises(UserError, match="codec features of A are not of the same files"):
         run_augmented_baseline(settings)

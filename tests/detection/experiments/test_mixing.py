@@ -12,17 +12,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.detection.classifier.logistic import evaluate, fit
+from sourcetracing.detection.classifier.logistic import fit, load_model
 from sourcetracing.detection.classifier.mixing_solver import Corpus, MixingSolver
-from sourcetracing.detection.classifier.model_file import load_model
-from sourcetracing.detection.data.manifest import detection_folder, load_manifest
-from sourcetracing.detection.experiments.mixing import MixingPlan, mixing_results, mixtures_of, run_mixing, start_of
-from sourcetracing.detection.experiments.mixing_tables import MixingResults, marginal_effects, ranked_table
-from sourcetracing.detection.experiments.selection import selection_mask
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.data.manifest import load_manifest
+from sourcetracing.detection.experiments.mixing import (
+    MixingPlan,
+    MixingResults,
+    marginal_effects,
+    mixing_results,
+    mixtures_of,
+    ranked_table,
+    run_mixing,
+    start_of,
+)
+from sourcetracing.detection.experiments.scoring import selection_mask
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
 from sourcetracing.settings.reading import load_settings
-from tests.support.detection import detection_settings, make_detection
+from tests.support.detection import detection_settings, evaluate, make_detection
 from tests.support.places import ROOT
 
 SEVEN = ["ASV19", "ODSS", "FoR", "TIMIT", "MLAAD", "ASV5", "ASV21"]
@@ -47,7 +55,7 @@ def five_words(folder):
 
 
 def table_of(settings, name="dataset_mixing"):
-    return pd.read_csv(detection_folder(settings) / "results" / f"{name}.csv")
+    return pd.read_csv(DetectionLayout(settings).root / "results" / f"{name}.csv")
 
 
 def made_up_corpora(width=30, sizes=(150, 90, 300)):
@@ -78,7 +86,7 @@ def test_a_mixture_starts_at_one_with_the_smallest_missing_corpus_more():
 def test_every_mixture_is_the_classifier_of_a_fit_from_scratch(tmp_path):
     corpora = made_up_corpora()
     solver, models = MixingSolver(corpora, Logreg(), tmp_path), {}
-    rows = {name: corpus.num_rows for name, corpus in corpora.items()}
+    rows = {name: sum(map(len, corpus.blocks)) for name, corpus in corpora.items()}
     for mixture in mixtures_of(list(corpora))[::-1]:
         models[mixture] = solver.fit(mixture, models[start_of(mixture, list(corpora), rows)] if models else None)
         solver.share(models[("A", "B", "C")])
@@ -128,10 +136,10 @@ def test_the_terminal_names_choice_published_way_and_published_best(mixed):
 
 def test_a_second_run_fits_nothing_and_says_the_same(mixed):
     settings, text = mixed
-    files = {path: path.stat().st_mtime_ns for path in detection_folder(settings).glob("scores/dataset_mixing/*")}
+    files = {path: path.stat().st_mtime_ns for path in DetectionLayout(settings).root.glob("scores/dataset_mixing/*")}
     assert len(files) == 7 and run_mixing(settings) == text
     assert files == {path: path.stat().st_mtime_ns for path in files}
-    assert not list(detection_folder(settings).glob("scratch_*"))
+    assert not list(DetectionLayout(settings).root.glob("scratch_*"))
 
 
 def test_published_solver_and_weak_weights_in_place_of_the_default_fit_again(mixed, tmp_path):
@@ -180,7 +188,7 @@ def test_killed_and_run_again_it_ends_like_an_undisturbed_run(tmp_path):
         make_detection(settings)
     command = [sys.executable, "scripts/detection/04_dataset_mixing.py", "configs/demo.yaml", *five_words(tmp_path / "killed")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    folder = detection_folder(killed) / "scores" / "dataset_mixing"
+    folder = DetectionLayout(killed).root / "scores" / "dataset_mixing"
     while process.poll() is None and len(list(folder.glob("[!.]*.parquet"))) < 3:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)

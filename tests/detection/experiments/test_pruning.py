@@ -1,20 +1,28 @@
 """Pruning and augmentation after it, on small stores: right files, right labels, resumed, refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.detection.classifier.logistic import fit
-from sourcetracing.detection.classifier.model_file import load_model
-from sourcetracing.detection.data.manifest import detection_folder
+from sourcetracing.detection.classifier.logistic import fit, load_model
+from sourcetracing.detection.data.groups import PRUNED, training_sets
+from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.experiments import augment_pruned, pruning
 from sourcetracing.detection.experiments.augment_pruned import AugmentationPlan, run_augmentation
-from sourcetracing.detection.experiments.file_pool import open_pool, pruned_sets, stores_of
-from sourcetracing.detection.experiments.pruning import PruningPlan, make_lists
-from sourcetracing.detection.experiments.pruning_tables import BY_SELECTION, BY_TEST, choose_levels, pruning_levels, run_pruning
-from sourcetracing.detection.features.layer_store import find_layers, layer_folder
+from sourcetracing.detection.experiments.pruning import (
+    BY_SELECTION,
+    BY_TEST,
+    PruningPlan,
+    choose_levels,
+    make_lists,
+    pruning_levels,
+    run_pruning,
+)
+from sourcetracing.detection.features.file_pool import open_pool
+from sourcetracing.detection.features.layer_store import find_layers
 from sourcetracing.errors import UserError
 from sourcetracing.settings.reading import load_settings
 from tests.support.detection import COPIES, detection_settings, make_detection
@@ -40,7 +48,7 @@ def kept_files(plan, name):
 
 
 def results_of(settings, name="pruning"):
-    return pd.read_csv(detection_folder(settings) / "results" / f"{name}.csv")
+    return pd.read_csv(DetectionLayout(settings).root / "results" / f"{name}.csv")
 
 
 def test_every_strategy_and_step_has_a_list(pruned):
@@ -53,7 +61,7 @@ def test_names_labels_and_features_of_every_list_belong_together(pruned):
     """The classifier that lies beside a list is the one that the files named in it give (D64)."""
     settings, manifest, plan = pruned
     truth = manifest.set_index("file_id")
-    features = {name: find_layers(settings, name).features(1) for name in ("asv19_train", "asv19_dev", "odss", "for")}
+    features = {name: find_layers(settings, name).layer(1) for name in ("asv19_train", "asv19_dev", "odss", "for")}
     place = {row.file_id: (row.corpus, number) for name in features for number, row in enumerate(find_layers_index(settings, name))}
     for name in lists_of(plan):
         files = kept_files(plan, name)
@@ -166,13 +174,13 @@ def test_published_overlay_changes_what_it_should(tmp_path):
 
 def fit_of_list(settings, plan, name):
     """A classifier on the files of a list and nothing else."""
-    pool = open_pool(plan.stores, plan.sets, 1)
+    pool = open_pool(plan.sets, 1)
     rows = pool.files.index[pool.files["file_id"].isin(kept_files(plan, name)["file_id"])].to_numpy()
     return fit(pool.take(rows), pool.labels[rows], settings.logreg)
 
 
 def test_published_overlay_names_nine_groups():
-    sets = pruned_sets(load_settings([PUBLISHED]))
+    sets = training_sets(load_settings([PUBLISHED]), PRUNED)
     assert len(sets) == 9 and sets["asv19_eval"] == ["asv19_eval"] and sets["MLAAD"] == ["mlaad", "mailabs"]
 
 
@@ -180,13 +188,13 @@ def test_augmented_files_are_drawn_once_with_labels_of_the_manifest(pruned):
     settings, manifest, plan = pruned
     text = run_augmentation(settings)
     done = AugmentationPlan(plan)
-    assert done.is_finished and str(done.folder) in text
-    parts, files = pd.read_csv(done.folder / "parts.csv"), kept_files(plan, done.list_name)
+    assert done.place.record.is_file() and str(done.place.folder) in text
+    parts, files = pd.read_csv(done.place.parts), kept_files(plan, done.list_name)
     assert sorted(parts["file_id"]) == sorted(files["file_id"]) and (parts["times"] == 1).all()
     assert (manifest.set_index("file_id").loc[parts["file_id"], "label"].to_numpy() == parts["label"]).all()
     shares = parts["copy"].value_counts() / len(parts)
     assert shares.to_dict() == pytest.approx({"codec": 3 / 7, "rawboost": 2 / 7, "clean": 2 / 7}, abs=0.03)
-    model = load_model(done.folder / "model.safetensors")
+    model = load_model(done.place.model)
     rows = [copy_features(settings, row) for row in parts.itertuples()]
     expected = fit(np.stack(rows), (parts["label"] == "bonafide").to_numpy().astype(int), settings.logreg)
     np.testing.assert_allclose(model.coef, expected.coef, atol=1e-4, rtol=1e-4)
@@ -194,13 +202,13 @@ def test_augmented_files_are_drawn_once_with_labels_of_the_manifest(pruned):
 
 def copy_features(settings, row):
     store = find_layers(settings, row.corpus, row.copy)
-    return store.features(1)[store.index.index[store.index["file_id"] == row.file_id][0]]
+    return store.layer(1)[store.index.index[store.index["file_id"] == row.file_id][0]]
 
 
 def test_wrong_predictions_are_wrong_and_complete(pruned):
     settings, _, plan = pruned
     run_augmentation(settings)
-    folder, results = AugmentationPlan(plan).folder, results_of(settings, "augment_pruned")
+    folder, results = AugmentationPlan(plan).place.folder, results_of(settings, "augment_pruned")
     scores = pd.read_parquet(folder / "scores.parquet").set_index("file_id")
     augmented = results[results["folder"] == str(folder)].set_index(["dataset", "part"])
     for name in ("ITW", "AI4T"):
@@ -226,12 +234,12 @@ def test_a_list_of_one_class_is_left_out_of_the_results(tmp_path):
 def test_mistakes_are_named(tmp_path, pruned):
     settings = detection_settings(tmp_path, "pruning.train=[A,Bee]")
     with pytest.raises(UserError, match="pruning.train: 'Bee'"):
-        pruned_sets(settings)
-    with pytest.raises(UserError, match="asv19_dev is in two of the sets"):
-        stores_of(settings, {"A": ["asv19_dev"], "B": ["asv19_dev"]})
+        training_sets(settings, PRUNED)
     with pytest.raises(UserError, match=r"01_extract_layers"):
         PruningPlan(detection_settings(tmp_path), 1)
     make_detection(settings := detection_settings(tmp_path))
+    with pytest.raises(UserError, match="asv19_dev is in the sets A and asv19_dev"):
+        PruningPlan(detection_settings(tmp_path, "pruning.train=[A,asv19_dev]"), 1)
     with pytest.raises(UserError, match=r"05_pruning"):
         run_augmentation(settings)
     root = pruned[0].paths.exp
@@ -243,8 +251,7 @@ def test_missing_copies_name_the_script_and_its_setting(tmp_path):
     settings = detection_settings(tmp_path, "pruning.strategies=[random]", "pruning.fractions=[0.5]", "pruning.seeds=[1]")
     make_detection(settings)
     for subset in ("asv19_train", "asv19_dev", "odss", "for"):
-        for file in layer_folder(settings, subset, "codec").iterdir():
-            file.unlink()
+        shutil.rmtree(find_layers(settings, subset, "codec").folder)
     run_pruning(settings)
     with pytest.raises(UserError, match=r"codec.*01_extract_layers.*copies"):
         run_augmentation(settings)

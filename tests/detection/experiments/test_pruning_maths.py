@@ -6,13 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.detection.classifier.logistic import evaluate, fit
+from sourcetracing.detection.classifier.logistic import fit
 from sourcetracing.detection.experiments.augment_pruned import published_parts, split_rows
-from sourcetracing.detection.experiments.pruning import random_rows
-from sourcetracing.detection.experiments.pruning_cluster import CLOSEST, FURTHEST, find_clusters
-from sourcetracing.detection.experiments.pruning_margin import BOTH, NOISY, margin_steps, published_steps, refitted_steps
+from sourcetracing.detection.experiments.pruning_strategies import (
+    BOTH,
+    CLOSEST,
+    FURTHEST,
+    NOISY,
+    find_clusters,
+    margin_steps,
+    published_steps,
+    random_rows,
+    refitted_steps,
+)
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection_experiments import Logreg
+from sourcetracing.settings.detection import Logreg
+from tests.support.detection import evaluate
 from tests.support.places import GOLDEN
 
 EXPECTED = json.loads((GOLDEN / "ai4t_pruning.json").read_text())
@@ -23,7 +32,7 @@ FRACTIONS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 @pytest.mark.parametrize("data", ["cluster0", "cluster1"])
 def test_clusters_keep_the_published_rows(data):
     features, labels = ARRAYS[f"{data}/x"], ARRAYS[f"{data}/y"]
-    clusters = find_clusters(lambda rows: features[rows], labels, np.zeros(len(labels)))
+    clusters = find_clusters(lambda rows: features[rows], labels, np.zeros(len(labels)), [0])
     np.testing.assert_allclose([one.mean for one in clusters], ARRAYS[f"{data}/centroids"], atol=1e-6)
     for case in (case for case in EXPECTED["cluster"] if case["data"] == data):
         strategy = CLOSEST if case["order"] == "ascending" else FURTHEST
@@ -34,7 +43,7 @@ def test_clusters_are_of_one_group_and_class_each():
     features = np.array([[0.0], [1.0], [10.0], [12.0], [17.0], [5.0]])
     labels, groups = np.array([0, 0, 0, 0, 0, 1]), np.array(["a", "a", "b", "b", "b", "b"])
     clusters = find_clusters(lambda rows: features[rows], labels, groups, ["b", "a"])
-    assert [(one.group, one.label, one.order.tolist()) for one in clusters] == [("b", 0, [3, 2, 4]), ("b", 1, [5]), ("a", 0, [0, 1])]
+    assert [(one.label, one.order.tolist()) for one in clusters] == [(0, [3, 2, 4]), (1, [5]), (0, [0, 1])]
 
 
 @pytest.mark.parametrize("number", range(3))

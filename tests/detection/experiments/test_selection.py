@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.detection.experiments.selection import part_masks, selection_mask
+from sourcetracing.detection.experiments.scoring import part_masks, selection_mask
 from sourcetracing.errors import UserError
 from sourcetracing.settings.reading import load_settings
 

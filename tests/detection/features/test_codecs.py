@@ -11,7 +11,7 @@ from sourcetracing.detection.features import codecs
 from sourcetracing.detection.features.codecs import codec_copy, draw_codec, through_codec
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.detection_features import Codec
+from sourcetracing.settings.detection import Codec
 from sourcetracing.settings.reading import load_settings
 
 RATE = 16000

@@ -13,7 +13,8 @@ import soundfile
 import torch
 
 from sourcetracing.audio.reading import load_utterance
-from sourcetracing.detection.data.manifest import COLUMNS, audio_path, load_manifest, manifest_path
+from sourcetracing.detection.data.layout import DetectionLayout
+from sourcetracing.detection.data.manifest import COLUMNS, audio_path, load_manifest
 from sourcetracing.detection.features import layer_features
 from sourcetracing.detection.features.layer_features import extract_layers, plan_batches, wanted_stores
 from sourcetracing.detection.features.layer_store import find_layers
@@ -69,8 +70,8 @@ def settings_for(tmp_path: Path, audio: pd.DataFrame, model: Path, *words: str) 
 
 
 def write_manifest(settings: Settings, rows: pd.DataFrame) -> None:
-    manifest_path(settings).parent.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(manifest_path(settings), index=False)
+    DetectionLayout(settings).manifest.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(DetectionLayout(settings).manifest, index=False)
 
 
 def stacked(settings: Settings, copy: str = "clean") -> np.ndarray:
@@ -93,7 +94,7 @@ def test_every_file_has_the_means_of_its_own_whole_sound(tmp_path, audio, models
         waveform = torch.from_numpy(load_utterance(audio_path(settings, row), 16000))
         expected = network([network.sound(waveform)])[0]
         for position, layer in enumerate(store.layers):
-            np.testing.assert_allclose(store.features(layer)[number], expected[position], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(store.layer(layer)[number], expected[position], rtol=1e-4, atol=1e-5)
 
 
 class Killed(Exception):
@@ -180,8 +181,8 @@ def test_lfcc_needs_no_model(tmp_path, audio):
     settings = settings_for(tmp_path, audio, tmp_path / "no model", *words)
     extract_layers(settings)
     store = find_layers(settings, "for")
-    assert store.layers == [0] and store.features(0).shape == (NUM_FILES, 40)
-    assert np.isfinite(store.features(0)).all() and len(np.unique(store.features(0)[:, 0])) == NUM_FILES
+    assert store.layers == [0] and store.layer(0).shape == (NUM_FILES, 40)
+    assert np.isfinite(store.layer(0)).all() and len(np.unique(store.layer(0)[:, 0])) == NUM_FILES
 
 
 def test_a_cap_takes_the_beginning_of_longer_files(tmp_path, audio, models):

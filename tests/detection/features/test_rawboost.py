@@ -11,7 +11,7 @@ import pytest
 from sourcetracing.detection.features.rawboost import convolutive, filter_sum, impulsive, limited, notch_filter, rawboost, stationary
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.detection_features import Rawboost
+from sourcetracing.settings.detection import Rawboost
 from tests.support.places import GOLDEN
 
 FACTS = json.loads((GOLDEN / "rawboost.json").read_text())

@@ -8,21 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.detection.data.manifest import detection_folder
+from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.experiments.augment_pruned import run_augmentation
 from sourcetracing.detection.experiments.augmented_baseline import run_augmented_baseline
 from sourcetracing.detection.experiments.layer_sweep import run_sweep
 from sourcetracing.detection.experiments.mixing import run_mixing
-from sourcetracing.detection.experiments.pruning_tables import run_pruning
-from sourcetracing.detection.report.page import Results, choices_table, report_path, scored_systems, write_detection_report
+from sourcetracing.detection.experiments.pruning import run_pruning
+from sourcetracing.detection.report.page import Results, choices_table, scored_systems, write_detection_report
 from sourcetracing.detection.report.pictures import draw_det, draw_kept
 from sourcetracing.errors import UserError
 from sourcetracing.settings.reading import to_yaml
 from tests.support.detection import detection_settings, make_detection
-from tests.support.web_pages import CHROMIUM, Page, browser_width
+from tests.support.web_pages import Page, browser_width, needs_chromium
 
 WORDS = ["logreg.layer=sweep", "pruning.fractions=[0.3,0.6]", "pruning.seeds=[1,2]", "detection.origin=demo"]
-TITLES = ["Choices", "ConfigSources", "Mixtures", "Pruning", "Augmentation", "Scores", "Corpora", "How to read", "Settings"]
+TITLES = ["Choices", "Layers", "Mixtures", "Pruning", "Augmentation", "Scores", "Corpora", "How to read", "Settings"]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def finished(tmp_path_factory):
 
 
 def read(settings):
-    return report_path(settings).read_text(encoding="utf-8")
+    return DetectionLayout(settings).report.read_text(encoding="utf-8")
 
 
 def test_page_is_well_formed_has_every_tab_and_loads_nothing(finished):
@@ -51,7 +51,7 @@ def test_page_is_well_formed_has_every_tab_and_loads_nothing(finished):
 
 def test_numbers_of_the_results_are_in_the_page(finished):
     words = set(Page(read(finished)).texts)
-    folder = detection_folder(finished) / "results"
+    folder = DetectionLayout(finished).root / "results"
     for name in ("layer_sweep", "dataset_mixing", "pruning_choice", "augment_pruned"):
         table = pd.read_csv(folder / f"{name}.csv")
         column = "eer" if "eer" in table else "MEAN_report"
@@ -76,9 +76,9 @@ def test_choices_are_those_of_the_selection_part(finished):
 
 
 def test_page_is_the_same_bytes_again(finished):
-    before = report_path(finished).read_bytes()
+    before = DetectionLayout(finished).report.read_bytes()
     write_detection_report(finished)
-    assert report_path(finished).read_bytes() == before
+    assert DetectionLayout(finished).report.read_bytes() == before
 
 
 def test_what_is_missing_is_named(tmp_path, finished):
@@ -86,10 +86,10 @@ def test_what_is_missing_is_named(tmp_path, finished):
     make_detection(settings)
     with pytest.raises(UserError, match="02_layer_sweep"):
         write_detection_report(settings)
-    folder = detection_folder(settings) / "results"
+    folder = DetectionLayout(settings).root / "results"
     folder.mkdir()
     for name in ("pruning_levels.csv", "pruning_choice.csv"):
-        shutil.copy(detection_folder(finished) / "results" / name, folder)
+        shutil.copy(DetectionLayout(finished).root / "results" / name, folder)
     assert "not there yet: 04_dataset_mixing.py" in write_detection_report(settings)
     text = read(settings)
     assert Page(text).open_tags == [] and "No results of 06_augment_pruned.py yet" in text
@@ -109,8 +109,9 @@ def test_pruning_curves_show_each_strategy_and_the_spread_of_seeds():
     assert panel.lines[0].get_ydata().tolist() == [20.0, 10.0] and len(panel.collections) == 1
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [380, 1400])
 def test_browser_lays_it_out_without_overflow_or_complaint(finished, tmp_path, width):
-    shutil.copy(report_path(finished), tmp_path / "report.html")
+    shutil.copy(DetectionLayout(finished).report, tmp_path / "report.html")
     assert browser_width(tmp_path, width) == (width, "")

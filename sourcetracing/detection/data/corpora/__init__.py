@@ -1,55 +1,43 @@
-"""Corpora of bona fide and synthetic speech: one module each, with `read(settings, subset, root) -> rows` (`rows.ROW_COLUMNS`).
+"""Corpora of bona fide and synthetic speech. A new one is a function like `Reader` in a file of its own, and one entry.
 
-A new corpus is one file here, one line in `MODULES`, its subsets in `groups.SUBSETS`, its folder in detection.roots.
+The entries are `sourcetracing.settings.detection.CORPORA`; docs/detection_data.md says how to add one without touching this project.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
-from sourcetracing.detection.data.corpora import author_lists
-from sourcetracing.detection.data.manifest import corpus_of, root_of
+from sourcetracing.detection.data.corpora import author_lists, listed
+from sourcetracing.detection.data.manifest import root_of
 from sourcetracing.errors import UserError
+from sourcetracing.settings.detection import CORPORA, corpus_of_subset
 from sourcetracing.settings.schema import Settings
 
-MODULES = {
-    "asv19": "asvspoof19",
-    "asv21": "asvspoof21",
-    "asv5": "asvspoof5",
-    "for": "fake_or_real",
-    "itw": "in_the_wild",
-    "mailabs": "mailabs",
-    "mlaad": "mlaad",
-    "odss": "odss",
-    "timit": "timit_tts",
-    "ai4trust": "ai4trust",
-}
+
+class Reader(Protocol):
+    """What a corpus can do: list its files from its own protocol or folders."""
+
+    def __call__(self, settings: Settings, subset: str, root: Path) -> pd.DataFrame:
+        """The files of a subset of the corpus below `root`, in the published order: `rows.make_rows`. Raises `UserError`."""
 
 
 def read_subset(settings: Settings, subset: str) -> tuple[pd.DataFrame, list[str]]:
     """(rows of a subset in the published order, remarks), from where detection.origin says. Raises `UserError`."""
-    root = root_of(settings, subset)
+    root, corpus = root_of(settings, subset), corpus_of_subset()[subset]
     if not root.is_dir():
-        raise UserError(f"detection.roots.{corpus_of(subset)}={root} is no folder. docs/detection_data.md says where to get it")
+        raise UserError(f"detection.roots.{corpus}={root} is no folder. docs/detection_data.md says where to get it")
     if settings.detection.origin == "demo":
-        return import_module(f"{__name__}.demo").read(settings, subset, root), []
-    if author_lists.has_list(settings, subset):
-        return _read_list(settings, subset, root)
-    return _module(subset).read(settings, subset, root), []
-
-
-def _module(subset: str):
-    return import_module(f"{__name__}.{MODULES[corpus_of(subset)]}")
-
-
-def _read_list(settings: Settings, subset: str, root: Path) -> tuple[pd.DataFrame, list[str]]:
-    rows = author_lists.read(settings, subset, root)
+        return listed.read_demo(settings, subset, root), []
+    read: Reader = CORPORA[corpus].load()
+    if not author_lists.has_list(settings, subset):
+        return read(settings, subset, root), []
+    rows = author_lists.read(settings, subset)
     notes = author_lists.count_notes(subset, rows)
     try:
-        official = _module(subset).read(settings, subset, root)
+        official = read(settings, subset, root)
     except UserError as error:
         return rows, [*notes, f"{subset}: no speakers or recordings, since its own protocol cannot be read ({error})"]
     return author_lists.with_known_facts(rows, official, subset), notes

@@ -1,4 +1,4 @@
-"""The authors' lists `path_or_id|label`, one file per subset, whose order is the order of their feature rows (spec 1.7)."""
+"""The authors' lists `path_or_id|label`, one file per subset, whose order is the order of their feature rows (D55, D56, D67)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from sourcetracing.detection.data.corpora.rows import AUDIO_SUFFIXES, make_rows, read_lines, stem, to_labels
 from sourcetracing.errors import UserError
+from sourcetracing.settings.detection import CORPORA, corpus_of_subset
 from sourcetracing.settings.schema import Settings
 
 # Rows, bona fide, spoof, rows that repeat another, of the lists as published. Those of for, mailabs and mlaad were not with them.
@@ -30,7 +31,7 @@ def has_list(settings: Settings, subset: str) -> bool:
     return settings.detection.origin == "lists" and bool(settings.detection.list_files.get(subset))
 
 
-def read(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
+def read(settings: Settings, subset: str) -> pd.DataFrame:
     """Rows of a list, in its order, repeated rows included. Raises `UserError` with file and line."""
     path = Path(settings.detection.lists) / str(settings.detection.list_files[subset])
     entries = [_split(path, number, line) for number, line in enumerate(read_lines(path), start=1) if line.strip()]
@@ -39,9 +40,7 @@ def read(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
     names = [name for name, _ in entries]
     paths = [_fill(settings, subset, name) for name in names]
     labels = to_labels(pd.Series([word for _, word in entries]), path)
-    return make_rows(
-        {"id": [stem(name) if name.lower().endswith(AUDIO_SUFFIXES) else name for name in names], "path": paths, "label": labels}
-    )
+    return make_rows(paths, labels, id=[stem(name) if name.lower().endswith(AUDIO_SUFFIXES) else name for name in names])
 
 
 def _split(path: Path, number: int, line: str) -> tuple[str, str]:
@@ -52,7 +51,7 @@ def _split(path: Path, number: int, line: str) -> tuple[str, str]:
 
 
 def _fill(settings: Settings, subset: str, name: str) -> str:
-    template = str(settings.detection.templates[subset])
+    template = str(settings.detection.templates.get(subset) or CORPORA[corpus_of_subset()[subset]].subsets[subset])
     try:
         return template.format(id=name.lstrip("/"), name=PurePosixPath(name).name)
     except (KeyError, IndexError, ValueError) as error:
@@ -78,8 +77,5 @@ def count_notes(subset: str, rows: pd.DataFrame) -> list[str]:
     found = (len(rows), bonafide, len(rows) - bonafide, int(rows.duplicated(["path", "label"]).sum()))
     if found == PUBLISHED_COUNTS[subset]:
         return []
-    texts = [
-        f"{all_rows} rows, {real} bona fide, {fake} spoof, {twice} repeated"
-        for all_rows, real, fake, twice in (found, PUBLISHED_COUNTS[subset])
-    ]
+    texts = ["{} rows, {} bona fide, {} spoof, {} repeated".format(*counts) for counts in (found, PUBLISHED_COUNTS[subset])]
     return [f"{subset}: the list has {texts[0]}; the published one has {texts[1]}"]

@@ -1,4 +1,4 @@
-"""MLAAD v5, the synthetic half of the set MLAAD: fake/<language>/<model_dir>/meta.csv (N. M. Mueller et al. 2024, arXiv:2401.09512)."""
+"""The set MLAAD: synthetic speech of MLAAD v5, bona fide speech of M-AILABS."""
 
 from __future__ import annotations
 
@@ -7,30 +7,47 @@ from pathlib import Path
 import pandas as pd
 
 from sourcetracing.corpora.mlaad import read_meta, utterance_id
-from sourcetracing.detection.data.corpora.rows import make_rows
-from sourcetracing.detection.data.manifest import SPOOF
+from sourcetracing.detection.data.corpora.rows import audio_below, make_rows, stem
+from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF, root_of
 from sourcetracing.errors import UserError
 from sourcetracing.settings.schema import Settings
 
 
-def read(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
-    """Rows of detection.mlaad_languages (empty: all); the recording is the M-AILABS file whose sentence is said. Raises `UserError`."""
+def read_mlaad(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
+    """MLAAD v5: fake/<language>/<model_dir>/meta.csv (N. M. Mueller et al. 2024, arXiv:2401.09512), of detection.mlaad_languages.
+
+    The recording is the M-AILABS file whose sentence is said.
+    """
     meta = pd.concat([read_meta(folder / "meta.csv") for folder in _model_folders(settings, root)], ignore_index=True)
-    paths = meta["path"].str.removeprefix("./")
-    return make_rows(
-        {
-            "id": paths.map(utterance_id),
-            "path": paths,
-            "label": [SPOOF] * len(meta),
-            "recording": meta["original_file"].str.removesuffix(".wav"),
-            "source": meta["model_name"],
-        }
-    )
+    paths, originals = meta["path"].str.removeprefix("./"), meta["original_file"].str.removesuffix(".wav")
+    return make_rows(paths, [SPOOF] * len(meta), id=paths.map(utterance_id), recording=originals, source=meta["model_name"])
 
 
-def original_files(settings: Settings, root: Path) -> list[str]:
-    """The M-AILABS files that MLAAD's texts come from, each once, sorted: <locale>/by_book/.../wavs/<x>.wav."""
-    return sorted({f"{name}.wav" for name in read(settings, "mlaad", root)["recording"] if name})
+def read_mailabs(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
+    """M-AILABS: <locale>/by_book/<female|male>/<speaker>/<book>/wavs/*.wav, or by_book/mix/<book>/wavs, which several people read.
+
+    The recordings that MLAAD's sentences come from, each once, sorted (detection.mailabs_files=originals), or all.
+    """
+    if settings.detection.mailabs_files == "originals":
+        paths = sorted({f"{name}.wav" for name in read_mlaad(settings, "mlaad", root_of(settings, "mlaad"))["recording"] if name})
+    else:
+        paths = _all_recordings(root)
+    recordings, speakers = [stem(path) for path in paths], [_speaker_of(path) for path in paths]
+    return make_rows(paths, [BONAFIDE] * len(paths), speaker=speakers, recording=recordings)
+
+
+def _speaker_of(path: str) -> str:
+    """<locale>/<speaker>; "" for books of several."""
+    parts = path.split("/")
+    is_named = len(parts) >= 5 and parts[1] == "by_book" and parts[2] in ("female", "male")
+    return f"{parts[0]}/{parts[3]}" if is_named else ""
+
+
+def _all_recordings(root: Path) -> list[str]:
+    locales = sorted(path.parent.name for path in root.glob("*/by_book"))
+    if not locales:
+        raise UserError(f"{root} holds no <locale>/by_book. See detection.roots and docs/detection_data.md")
+    return [path for locale in locales for path in audio_below(root, f"{locale}/by_book") if "/wavs/" in path]
 
 
 def _model_folders(settings: Settings, root: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +18,9 @@ LABEL_WORDS = {"bonafide": BONAFIDE, "bona-fide": BONAFIDE, "spoof": SPOOF}
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 
 
-def make_rows(columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """A table with `ROW_COLUMNS`, empty text where a reader knows nothing."""
+def make_rows(paths: Sequence[str], labels: Sequence[str], **known: Sequence[str]) -> pd.DataFrame:
+    """A table with `ROW_COLUMNS`; an id that is not given is the path without suffix, else what a reader does not know is empty."""
+    columns = {"id": [stem(path) for path in paths], "path": paths, "label": labels, **known}
     return pd.DataFrame(columns, dtype=str).reindex(columns=list(ROW_COLUMNS), fill_value="")
 
 

@@ -1,6 +1,9 @@
-"""Pruning by the distance to the decision boundary (spec 4.8): what is nearest to it is taken for noise, what is furthest for redundant.
+"""Which files a pruning strategy keeps: drawn at random, by the distance to the mean of one's class, by the distance to the boundary.
 
-noisy drops the nearest, both drops half of the nearest and half of the furthest. Shapes: N files.
+The published strategies with what is wrong in them stand behind settings (D63, D65). What is nearest to the decision boundary is taken for
+noise, what is furthest for redundant: noisy drops the nearest, both drops half of the nearest and half of the furthest.
+
+Shapes: N files, D feature width.
 """
 
 from __future__ import annotations
@@ -10,7 +13,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NOISY, BOTH = "margin-noisy", "margin-both"
+from sourcetracing.settings.detection import STRATEGIES
+
+RANDOM, CLOSEST, FURTHEST, NOISY, BOTH = STRATEGIES
+BLOCK_ROWS = 8192  # rows in memory at a time
+
+
+def random_rows(num_files: int, fraction: float, seed: int) -> np.ndarray:
+    """int(fraction * N) rows in the order of the published draw."""
+    return np.random.default_rng(seed).choice(num_files, int(fraction * num_files), replace=False)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The files of one class in one data set: their rows, from the closest to the class mean (D,) to the furthest."""
+
+    label: int
+    order: np.ndarray
+    mean: np.ndarray
+
+    def kept(self, fraction: float, strategy: str) -> np.ndarray:
+        """The rows that stay, int(fraction * size) of them; of equal distances the lower row comes first among the closest."""
+        ordered = self.order if strategy == CLOSEST else self.order[::-1]
+        return ordered[: int(fraction * len(ordered))]
+
+
+def find_clusters(take: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> list[Cluster]:
+    """The clusters of labels (N,) and data sets (N,), set after set in the order of `names`, classes ascending.
+
+    take: row numbers (n,) -> features (n, D), called with blocks of rows. A set may lack a class.
+    """
+    clusters = []
+    for group in names:
+        for label in np.unique(labels[groups == group]):
+            rows = np.flatnonzero((groups == group) & (labels == label))
+            blocks = [rows[start : start + BLOCK_ROWS] for start in range(0, len(rows), BLOCK_ROWS)]
+            mean = sum(take(block).sum(axis=0, dtype=np.float64) for block in blocks) / len(rows)
+            distances = np.concatenate([np.linalg.norm(take(block).astype(np.float64) - mean, axis=1) for block in blocks])
+            clusters.append(Cluster(int(label), rows[np.argsort(distances, kind="stable")], mean))
+    return clusters
 
 
 @dataclass(frozen=True)

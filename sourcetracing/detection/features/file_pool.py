@@ -5,15 +5,12 @@ Shapes: N files, C samples that are no files (class means), D feature width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.data.groups import named_sets, train_sets
-from sourcetracing.detection.features.layer_store import LayerStore, find_layers
-from sourcetracing.errors import UserError
-from sourcetracing.settings.schema import Settings
+from sourcetracing.detection.features.feature_sets import FeatureSet
 
 BLOCK_ROWS = 8192
 
@@ -57,28 +54,14 @@ class FilePool:
         return self.features[:count], self.labels[self.rows[:count]]
 
 
-def pruned_sets(settings: Settings) -> dict[str, list[str]]:
-    """Name -> subsets of what is pruned (pruning.train, else detection.train). Raises `UserError` for an unknown name."""
-    return named_sets(settings, settings.pruning.train, "pruning.train") or train_sets(settings)
-
-
-def stores_of(settings: Settings, sets: Mapping[str, Sequence[str]], copy: str = "clean") -> dict[str, LayerStore]:
-    """Subset -> its store, in the order of the sets. Raises `UserError` for one that is missing or in two sets."""
-    subsets = [subset for members in sets.values() for subset in members]
-    for subset in subsets:
-        if subsets.count(subset) > 1:
-            raise UserError(f"{subset} is in two of the sets {', '.join(sets)}; a file can be used once")
-    return {subset: find_layers(settings, subset, copy) for subset in subsets}
-
-
-def open_pool(stores: Mapping[str, LayerStore], sets: Mapping[str, Sequence[str]], layer: int, spare_rows: int = 0) -> FilePool:
+def open_pool(sets: Sequence[FeatureSet], layer: int, spare_rows: int = 0) -> FilePool:
     """Reads one layer of all stores. spare_rows: room for samples that are added later."""
-    set_of = {subset: name for name, members in sets.items() for subset in members}
-    files = pd.concat([store.index.assign(corpus=subset, dataset=set_of[subset]) for subset, store in stores.items()], ignore_index=True)
-    labels = np.concatenate([store.labels for store in stores.values()])
-    room = np.empty((len(files) + spare_rows, next(iter(stores.values())).width), dtype=np.float32)
+    stores = [(one.name, subset, store) for one in sets for subset, store in one.stores.items()]
+    files = pd.concat([store.index.assign(corpus=subset, dataset=name) for name, subset, store in stores], ignore_index=True)
+    labels = np.concatenate([part for one in sets for part in one.labels])
+    room = np.empty((len(files) + spare_rows, stores[0][2].width), dtype=np.float32)
     start = 0
-    for store in stores.values():
-        room[start : start + store.num_files] = store.features(layer)
+    for _, _, store in stores:
+        room[start : start + store.num_files] = store.layer(layer)
         start += store.num_files
     return FilePool(files[["file_id", "corpus", "label", "dataset"]], labels, room[:start], room)

@@ -1,4 +1,4 @@
-"""Sets of subsets with their layer features: blocks to train on, files to score. Features stay on disk.
+"""Sets of subsets with their layer features, which stay on disk.
 
 A store with many layers holds the rows of one layer far apart. `contiguous_layer` copies a layer to a file of its own where it will be
 read many times.
@@ -15,8 +15,6 @@ from shutil import rmtree
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.classifier.logistic import LinearModel
-from sourcetracing.detection.classifier.newton import row_blocks
 from sourcetracing.detection.features.layer_store import LayerStore, find_layers
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import atomic_path
@@ -51,15 +49,7 @@ class FeatureSet:
 
     def blocks(self, layer: int, scratch: Path | None = None) -> list[np.ndarray]:
         """For each store (N_k, D), memory-mapped; with `scratch` contiguous, in files of that folder where need be."""
-        return [store.features(layer) if scratch is None else contiguous_layer(store, layer, scratch) for store in self.stores.values()]
-
-    def scored(self, model: LinearModel, layer: int) -> pd.DataFrame:
-        """`files` with a column score: decision values, higher = bona fide."""
-        return self.scored_blocks(model, self.blocks(layer))
-
-    def scored_blocks(self, model: LinearModel, blocks: Sequence[np.ndarray]) -> pd.DataFrame:
-        """Likewise, from blocks that are at hand."""
-        return self.files.assign(score=np.concatenate([model.scores(block) for block in blocks]))
+        return [store.layer(layer) if scratch is None else contiguous_layer(store, layer, scratch) for store in self.stores.values()]
 
 
 def open_sets(settings: Settings, sets: Mapping[str, Sequence[str]], copy: str = "clean") -> list[FeatureSet]:
@@ -67,13 +57,13 @@ def open_sets(settings: Settings, sets: Mapping[str, Sequence[str]], copy: str =
     return [FeatureSet(name, {subset: find_layers(settings, subset, copy) for subset in subsets}) for name, subsets in sets.items()]
 
 
-def check_apart(training: Sequence[FeatureSet], tested: Sequence[FeatureSet]) -> None:
+def check_apart(training: Sequence[FeatureSet], tested: Sequence[FeatureSet] = ()) -> None:
     """Raises `UserError` where a subset is trained on and tested, or is in two training sets."""
     used: dict[str, str] = {}
     for one in training:
         for subset in one.stores:
             if subset in used:
-                raise UserError(f"{subset} is in the training sets {used[subset]} and {one.name}; a file can be used once")
+                raise UserError(f"{subset} is in the sets {used[subset]} and {one.name}; a file can be used once")
             used[subset] = one.name
     for one in tested:
         for subset in one.stores:
@@ -87,7 +77,7 @@ def stores_record(sets: Sequence[FeatureSet]) -> dict[str, list[str]]:
 
 
 def common_layers(sets: Sequence[FeatureSet]) -> list[int]:
-    """ConfigSources that every store holds. Raises `UserError` for none."""
+    """Layers that every store holds. Raises `UserError` for none."""
     stores = [store for one in sets for store in one.stores.values()]
     layers = sorted(set.intersection(*(set(store.layers) for store in stores)))
     if not layers:
@@ -97,15 +87,15 @@ def common_layers(sets: Sequence[FeatureSet]) -> list[int]:
 
 def contiguous_layer(store: LayerStore, layer: int, scratch: Path) -> np.ndarray:
     """One layer (N, D), memory-mapped, its rows one behind the other: the store's own array, or a copy below `scratch`."""
-    features = store.features(layer)
+    features = store.layer(layer)
     if features.flags.c_contiguous:
         return features
     path = scratch / f"{store.folder.name}_{layer}.npy"
     if not path.is_file():
         with atomic_path(path) as partial:
             copy = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=features.shape)
-            for rows in row_blocks(len(features), _COPY_ROWS):
-                copy[rows] = features[rows]
+            for start in range(0, len(features), _COPY_ROWS):
+                copy[start : start + _COPY_ROWS] = features[start : start + _COPY_ROWS]
             copy.flush()
             del copy
     return np.load(path, mmap_mode="r")
