@@ -27,7 +27,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sourcetracing.corpora.mlaad_protocols import read_protocols
+from sourcetracing.corpora.mlaad_source_tracing import read_protocols
 from sourcetracing.protocols.leakage import COLUMN_OF, PAIRS, audit
 from sourcetracing.protocols.table import read_table, split_balance, split_utterances
 from sourcetracing.runtime.seeding import rng

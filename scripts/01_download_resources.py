@@ -11,7 +11,7 @@ Run     python scripts/01_download_resources.py configs/demo.yaml
 
 import _project_root  # noqa: F401
 
-from sourcetracing.corpora.availability import check_all, download_all, print_plan, print_stock
+from sourcetracing.corpora.availability import download_all, print_counts, print_plan
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources
 
@@ -28,11 +28,10 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     if "--dry-run" in flags:
         print_plan(settings)
     if "--check" in flags:
-        print_stock(settings)
+        print_counts(settings)
     if flags:
         return
-    download_all(settings)
-    counts = check_all(settings)
+    counts = download_all(settings)
     print("complete: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
     print("next: python scripts/02_build_protocols.py CONFIG.yaml")
 

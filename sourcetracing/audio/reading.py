@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ import soxr
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
-from sourcetracing.runtime.files import write_csv
+from sourcetracing.runtime.files import digest_of_bytes, write_csv
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import Audio
@@ -34,11 +33,6 @@ class BadAudio(UserError):
 
     def __reduce__(self):  # an exception is pickled with its message alone, which would not do for two arguments
         return BadAudio, (self.path, self.reason)
-
-
-def digest_of_bytes(content: bytes) -> str:
-    """The same 32 hex digits that `files.digest_of_file` gives for a file with these bytes."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def load_utterance(

@@ -1,4 +1,4 @@
-"""Everything one experiment needs, as scripts 01 and 02 see it: the corpus and, unless it is the demo, the noises of its augmentation."""
+"""Everything one experiment needs, for scripts 01 and 02: the corpus and, unless it is the demo, the noises of its augmentation."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.corpora import corpus_module, noise_corpora
-from sourcetracing.corpora.resources import Resource
+from sourcetracing.corpora import noise_corpora
+from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, Resource, corpus_of
 from sourcetracing.downloads.http import remote_size
-from sourcetracing.downloads.records import free_bytes
-from sourcetracing.downloads.sizes import size_text
+from sourcetracing.downloads.records import free_bytes, size_text
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import write_text
@@ -23,24 +22,20 @@ def _noise_corpora(settings: Settings) -> list[noise_corpora.NoiseCorpus]:
     return [] if settings.corpus.reader == "demo" else noise_corpora.needed_corpora(settings)
 
 
-def download_all(settings: Settings) -> None:
-    """Fetches or makes what is missing. Raises `UserError`."""
-    corpus_module(settings.corpus.reader).download(settings)
-    for noises in _noise_corpora(settings):
-        noise_corpora.download(noises, settings)
+def download_all(settings: Settings) -> dict[str, int]:
+    """Fetches or makes what is missing; how many utterances and noise files there are then. Raises `UserError`."""
+    corpus, noises = corpus_of(settings), _noise_corpora(settings)
+    corpus.download()
+    for noise in noises:
+        noise_corpora.download(noise, settings)
+    return corpus.check() | {noise.name: noise_corpora.check(noise, settings) for noise in noises}
 
 
-def check_all(settings: Settings) -> dict[str, int]:
-    """How many utterances and noise files there are. Raises `UserError` for the first part that lacks something."""
-    counts = dict(corpus_module(settings.corpus.reader).check(settings))
-    return counts | {noises.name: noise_corpora.check(noises, settings) for noises in _noise_corpora(settings)}
-
-
-def take_stock(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
+def count_files(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     """(language, source, needed, present, missing of everything; the missing utterances), the latter also written to missing_files.txt."""
-    corpus = corpus_module(settings.corpus.reader)
-    table = pd.concat([corpus.inventory(settings), *(noise_corpora.inventory(noises, settings) for noises in _noise_corpora(settings))])
-    missing = corpus.missing_files(settings)
+    corpus = corpus_of(settings)
+    table = pd.concat([corpus.inventory(), *(noise_corpora.inventory(noise, settings) for noise in _noise_corpora(settings))])
+    missing = corpus.missing_files()
     listing = Layout.of(settings).missing_files
     if missing:
         write_text(listing, "\n".join(missing) + "\n")
@@ -50,25 +45,23 @@ def take_stock(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     return table.assign(missing=lacking).reset_index(drop=True), missing
 
 
-def print_stock(settings: Settings) -> None:
+def print_counts(settings: Settings) -> None:
     """Script 01 --check: the table, the first missing files; raises `UserError` if anything is missing."""
-    table, missing = take_stock(settings)
+    table, missing = count_files(settings)
     print(table.to_string(index=False))
     for path in missing[:NUM_NAMED]:
         print(f"missing: {path}")
     if len(missing) > NUM_NAMED:
         print(f"... and {len(missing) - NUM_NAMED} more, all in {Layout.of(settings).missing_files}")
     if total := int(table["missing"].sum()):
-        raise UserError(
-            f"{total} of {int(table['needed'].sum())} files are missing. Run: python scripts/01_download_resources.py CONFIG.yaml"
-        )
+        raise UserError(f"{total} of {int(table['needed'].sum())} files are missing. Run: {DOWNLOAD_COMMAND}")
     print(f"complete: {int(table['present'].sum())} files")
 
 
 def print_plan(settings: Settings) -> None:
     """Script 01 --dry-run: what would be fetched, from where, how large, under which licence. Servers are asked for sizes nobody knows."""
-    resources = corpus_module(settings.corpus.reader).resources(settings)
-    resources += [noise_corpora.resource(noises, settings) for noises in _noise_corpora(settings)]
+    resources = corpus_of(settings).resources()
+    resources = [*resources, *(noise_corpora.resource(noise, settings) for noise in _noise_corpora(settings))]
     rows = [_plan_row(resource, settings) for resource in resources]
     print(_left_aligned(pd.DataFrame(rows)))
     known = [resource.size_bytes or 0 for resource in resources if not resource.is_here]

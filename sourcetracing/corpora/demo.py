@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 import soundfile
 
+from sourcetracing.corpora.corpus import Corpus, Resource, require_names
 from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances
-from sourcetracing.corpora.resources import Resource
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_json, write_text
 from sourcetracing.runtime.parallel import resolve_workers
@@ -28,9 +28,6 @@ from sourcetracing.synthesis.vocoders import checkpoint_settings
 
 RECIPE_VERSION = 2  # goes up with every change that makes other bytes from the same settings
 RECIPE_NAME = "recipe.json"
-MAKE_COMMAND = "python scripts/01_download_resources.py CONFIG.yaml"
-
-speaker_of = plan.speaker_of
 
 
 @dataclass(frozen=True)
@@ -51,29 +48,56 @@ class _Part:
         return not (self.root / RECIPE_NAME).exists() and any(self.root.glob("*/*/**/*.wav"))
 
 
-def download(settings: Settings) -> None:
-    """Makes what is missing below paths.corpus, paths.musan and paths.rirs; existing files are kept. Raises UserError (see `_claim`).
+class DemoCorpus(Corpus):
+    """Its files are the noises and room responses too."""
 
-    Beside the speech lies an SSL encoder that has learned nothing, for systems that want one offline: ssl.model=<corpus>/tiny_wav2vec2.
-    """
-    parts = _parts(settings)
-    for part in parts:
-        _claim(part)
-    jobs = [make.Job(part.make_file, entry, str(part.root), settings.seed) for part in parts for entry in part.missing()]
-    if jobs:
-        require_espeak()
+    def download(self) -> None:
+        """Makes what is missing below paths.corpus, paths.musan and paths.rirs; existing files are kept. Raises UserError (see `_claim`).
+
+        Beside the speech lies an SSL encoder that has learned nothing, for systems that want one offline: ssl.model=<corpus>/tiny_wav2vec2.
+        """
+        settings, parts = self.settings, _parts(self.settings)
         for part in parts:
-            _require_same_tools(part)
-            _sweep(part.root)
-        make.make_all(jobs, resolve_workers(settings.compute.workers))
-    _write_meta(parts[0])
-    if not is_complete(encoder := Path(settings.paths.corpus) / FOLDER_NAME):
-        write_tiny_encoder(encoder, settings.seed)
+            _claim(part)
+        jobs = [make.Job(part.make_file, entry, str(part.root), settings.seed) for part in parts for entry in part.missing()]
+        if jobs:
+            require_espeak()
+            for part in parts:
+                _require_same_tools(part)
+                _sweep(part.root)
+            make.make_all(jobs, resolve_workers(settings.compute.workers))
+        _write_meta(parts[0])
+        if not is_complete(encoder := self.root / FOLDER_NAME):
+            write_tiny_encoder(encoder, settings.seed)
+
+    def prepare(self) -> pd.DataFrame:
+        return read_utterances(self.root, self.settings.corpus.languages, _sources(self.settings), plan.speaker_of)
+
+    def files(self) -> pd.DataFrame:
+        rows = [
+            (str(part.root / entry.path), *_place_of(part, entry), (part.root / entry.path).exists())
+            for part in _parts(self.settings)
+            for entry in part.entries
+        ]
+        return pd.DataFrame(rows, columns=["path", "language", "source", "present"])
+
+    def check(self) -> dict[str, int]:
+        """Number of utterances, noises and room responses, all of which are there."""
+        super().check()
+        return {name: len(part.entries) for name, part in zip(("utterances", "noises", "rirs"), _parts(self.settings), strict=True)}
+
+    def resources(self) -> list[Resource]:
+        """The three folders; nothing is fetched, espeak-ng and numpy make them."""
+        made = [(part, len(part.missing())) for part in _parts(self.settings)]
+        return [
+            Resource(f"demo {part.setting} ({count} files)", "made here", 0, "MIT (yours)", str(part.root), is_here=not count)
+            for part, count in made
+        ]
 
 
-def prepare(settings: Settings) -> pd.DataFrame:
-    """One row per utterance of the languages, sources and unknown sources in the settings."""
-    return read_utterances(Path(settings.paths.corpus), settings.corpus.languages, _sources(settings), speaker_of)
+def _place_of(part: _Part, entry: plan.Utterance | plan.NoiseFile | plan.RoomFile) -> tuple[str, str]:
+    """(language, source); those of a noise are "-" and its folder."""
+    return (entry.language, entry.source) if part.setting == "corpus" else ("-", part.root.name)
 
 
 def _sources(settings: Settings) -> list[str]:
@@ -83,54 +107,12 @@ def _sources(settings: Settings) -> list[str]:
     return list(dict.fromkeys([*corpus.sources, *unknown]))
 
 
-def check(settings: Settings) -> dict[str, int]:
-    """Number of utterances, noises and room responses, all of which are there. Raises UserError with the next command otherwise."""
-    counts = {}
-    for name, part in zip(("utterances", "noises", "rirs"), _parts(settings), strict=True):
-        missing = [entry.path for entry in part.missing()]
-        if missing:
-            total = len(part.entries)
-            raise UserError(f"{part.root}: {len(missing)} of {total} files are missing, the first is {missing[0]}. Run: {MAKE_COMMAND}")
-        counts[name] = len(part.entries)
-    return counts
-
-
-def inventory(settings: Settings) -> pd.DataFrame:
-    """Columns language, source, needed, present; the noises and room responses stand in rows of language "-"."""
-    rows = [
-        {"language": language, "source": source, "present": (part.root / entry.path).exists()}
-        for part in _parts(settings)
-        for entry in part.entries
-        for language, source in [_stock_of(part, entry)]
-    ]
-    counts = pd.DataFrame(rows).groupby(["language", "source"], sort=False)["present"].agg(["size", "sum"])
-    return counts.set_axis(["needed", "present"], axis=1).astype(int).reset_index()
-
-
-def _stock_of(part: _Part, entry) -> tuple[str, str]:
-    return (entry.language, entry.source) if part.setting == "corpus" else ("-", part.root.name)
-
-
-def missing_files(settings: Settings) -> list[str]:
-    """Files that are not there, noises and room responses among them."""
-    return [str(part.root / entry.path) for part in _parts(settings) for entry in part.missing()]
-
-
-def resources(settings: Settings) -> list[Resource]:
-    """The three folders; nothing is fetched, espeak-ng and numpy make them."""
-    made = [(part, len(part.missing())) for part in _parts(settings)]
-    return [
-        Resource(f"demo {part.setting} ({count} files)", "made here", 0, "MIT (yours)", str(part.root), is_here=not count)
-        for part, count in made
-    ]
-
-
 def _parts(settings: Settings) -> list[_Part]:
     """Corpus, noises, room responses; a folder with somebody else's noises or responses is left out of the making."""
     demo, seed = settings.demo, settings.seed
     sources = _sources(settings)
-    _require_known("corpus.languages", settings.corpus.languages, plan.LOCALES)
-    _require_known("corpus.sources", sources, plan.ARCHITECTURES)
+    require_names("corpus.languages", settings.corpus.languages, plan.LOCALES, "the demo corpus")
+    require_names("corpus.sources", sources, plan.ARCHITECTURES, "the demo corpus")
     utterances = plan.plan_utterances(settings.corpus.languages, sources, demo.utterances_per_source, demo.speakers_per_language, seed)
     noises = plan.plan_noises(demo.noises_per_category, demo.noise_seconds, demo.long_noises_per_category, demo.long_noise_seconds)
     rooms = plan.plan_rooms(demo.rirs_per_room_size)
@@ -152,12 +134,6 @@ def _recipe(settings: Settings, *keys: str) -> dict[str, object]:
 
 def _without_foreign(part: _Part) -> _Part:
     return _Part(part.setting, part.root, part.recipe, [], part.make_file) if part.is_foreign() else part
-
-
-def _require_known(setting: str, names: list[str], known: dict) -> None:
-    for name in names:
-        if name not in known:
-            raise UserError(f"{setting}: the demo corpus has no {name!r}; it has {', '.join(known)}")
 
 
 def _claim(part: _Part) -> None:

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import soundfile
 
+from sourcetracing.corpora.corpus import UTTERANCE_COLUMNS, Corpus, is_present, utterances_of_settings
 from sourcetracing.corpora.list_columns import SPLIT_WORDS
-from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS, model_dir_of
+from sourcetracing.corpora.mlaad import model_dir_of
 from sourcetracing.errors import UserError
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.schema import Settings
@@ -26,62 +26,30 @@ from sourcetracing.settings.schema import Settings
 REQUIRED_COLUMNS = ("path", "language", "source")
 OPTIONAL_COLUMNS = ("speaker", "transcript", "recording", "split")
 SEPARATORS = (",", ";", "\t", "|")
-NUM_NAMED = 3  # missing files that the one-line message names
-_FORMATS = {".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3", ".ogg": "OGG", ".opus": "OGG", ".aiff": "AIFF", ".aif": "AIFF"}
-AUDIO_SUFFIXES = tuple(suffix for suffix, name in _FORMATS.items() if name in soundfile.available_formats())
+FORMATS = {".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3", ".ogg": "OGG", ".opus": "OGG", ".aiff": "AIFF", ".aif": "AIFF"}
+AUDIO_SUFFIXES = tuple(suffix for suffix, name in FORMATS.items() if name in soundfile.available_formats())
 
 
-def prepare(settings: Settings) -> pd.DataFrame:
-    """The utterance table (`UTTERANCE_COLUMNS`, and split where the table has it), sorted by utt_id; prints what it left out.
+class FolderCorpus(Corpus):
+    """Nothing of it is downloaded. Whether the files of a table exist is left to `check`: a protocol can be built without audio."""
 
-    Raises `UserError` for a table or tree that is not as above, and for a language or source of the settings that it lacks. Whether the
-    files of a table exist is left to `check`, so that a protocol can be built and audited without its audio.
-    """
-    rows, notes = _read(settings)
-    for note in notes:
-        print(note)
-    return rows
+    advice = "See paths.corpus"
+    num_named = 3
 
+    def download(self) -> None:
+        """Raises `UserError` with the expected layout where the corpus is missing."""
+        (_require_table if self.settings.folder.table else _require_root)(self.settings)
 
-def check(settings: Settings) -> dict[str, int]:
-    """The number of utterances, all of which are there. Raises `UserError` as `prepare`, and for missing files."""
-    rows, _ = _read(settings)
-    missing = rows["path"][~_is_there(rows, settings)].tolist()
-    if missing:
-        named = ", ".join(missing[:NUM_NAMED])
-        where = f"{settings.folder.table}: {len(missing)} of {len(rows)} files are missing below {settings.paths.corpus}"
-        raise UserError(f"{where}: {named}{' ...' if len(missing) > NUM_NAMED else ''}. See paths.corpus")
-    return {"utterances": len(rows)}
+    def prepare(self) -> pd.DataFrame:
+        """Sorted by utt_id; prints what was left out."""
+        rows, notes = _read(self.settings)
+        for note in notes:
+            print(note)
+        return rows
 
-
-def inventory(settings: Settings) -> pd.DataFrame:
-    """Columns language, source, needed, present, in the order of the settings: rows of the table, and how many of their files exist."""
-    rows, _ = _read(settings)
-    counts = rows.assign(there=_is_there(rows, settings)).groupby(["language", "source"], sort=False)["there"].agg(["size", "sum"])
-    table = counts.reset_index().rename(columns={"size": "needed", "sum": "present"})
-    places = {name: place for place, name in enumerate([*settings.corpus.languages, *settings.corpus.sources])}
-    return table.sort_values(
-        ["language", "source"], key=lambda names: names.map(lambda name: (places.get(name, len(places)), name)), ignore_index=True
-    )
-
-
-def missing_files(settings: Settings) -> list[str]:
-    """Paths of the table that are not there, sorted."""
-    rows, _ = _read(settings)
-    return sorted(rows["path"][~_is_there(rows, settings)])
-
-
-def download(settings: Settings) -> None:
-    """Nothing to fetch. Raises `UserError` with the expected layout where the corpus is missing."""
-    if settings.folder.table:
-        _require_table(settings)
-    else:
-        _require_root(settings)
-
-
-def resources(settings: Settings) -> list:
-    """Nothing is fetched for a corpus of your own."""
-    return []
+    def files(self) -> pd.DataFrame:
+        rows, _ = _read(self.settings)
+        return rows.assign(present=is_present(rows["path"], self.root) if self.settings.folder.table else True)
 
 
 def _read(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
@@ -104,26 +72,12 @@ def _where(settings: Settings) -> str:
 
 
 def _select(found: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    corpus = settings.corpus
-    known = [name for name in corpus.unknown_sources if name != "all"]
-    _require_names("corpus.languages", corpus.languages, found["language"], _where(settings))
-    _require_names("corpus.sources", corpus.sources, found["source"], _where(settings))
-    _require_names("corpus.unknown_sources", known, found["source"], _where(settings))
-    mask = found["language"].isin(corpus.languages)
-    if "all" not in corpus.unknown_sources:
-        mask &= found["source"].isin([*corpus.sources, *known])
-    rows = found[mask].reset_index(drop=True)
+    corpus, where = settings.corpus, _where(settings)
+    rows = utterances_of_settings(found, settings, where)
     for setting, names, column in (("corpus.languages", corpus.languages, "language"), ("corpus.sources", corpus.sources, "source")):
         if absent := [name for name in names if name not in set(rows[column].unique())]:
-            raise UserError(f"{setting}: {_where(settings)} has {absent[0]!r}, but not together with the other settings of the corpus")
+            raise UserError(f"{setting}: {where} has {absent[0]!r}, but not together with the other settings of the corpus")
     return rows
-
-
-def _require_names(setting: str, names: list[str], column: pd.Series, where: str) -> None:
-    there = sorted(column.unique())
-    for name in names:
-        if name not in there:
-            raise UserError(f"{setting}: {where} has no {name!r}; it has {', '.join(there[:30])}{' ...' if len(there) > 30 else ''}")
 
 
 def _refuse_same_id(rows: pd.DataFrame) -> None:
@@ -328,26 +282,3 @@ def _with_splits(rows: pd.DataFrame, table: Path) -> pd.DataFrame:
     splits = words.map(SPLIT_WORDS)
     _refuse(splits.isna(), table, lambda row: f"unknown split {rows['split'][row]!r}; use train, dev or eval")
     return rows.assign(split=splits)
-
-
-def _is_there(rows: pd.DataFrame, settings: Settings) -> np.ndarray:
-    """(rows,) bool: whether each file exists. Folders are listed once, since a question for each file takes minutes on a network disk."""
-    if not settings.folder.table:
-        return np.ones(len(rows), dtype=bool)
-    listings: dict[str, set[str]] = {}
-    there = np.zeros(len(rows), dtype=bool)
-    for place, path in enumerate(rows["path"].tolist()):
-        folder, _, name = path.rpartition("/")
-        if folder not in listings:
-            listings[folder] = _file_names(os.path.join(settings.paths.corpus, folder if folder or path[0] != "/" else "/"))
-        # Asked again, because some file systems open a name in other letters than they list it in.
-        there[place] = name in listings[folder] or bool(listings[folder]) and os.path.isfile(os.path.join(settings.paths.corpus, path))
-    return there
-
-
-def _file_names(folder: str) -> set[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return set()

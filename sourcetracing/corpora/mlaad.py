@@ -1,4 +1,4 @@
-"""Reads MLAAD's layout: fake/<language>/<model_dir>/<stem>.wav with one meta.csv per model_dir (spec 1.1).
+"""Reads MLAAD's layout: fake/<language>/<model_dir>/<stem>.wav with one meta.csv per model_dir.
 
 MLAAD: the multi-language audio anti-spoofing dataset, N. M. Mueller et al. 2024, arXiv:2401.09512.
 """
@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, UTTERANCE_COLUMNS, require_names
 from sourcetracing.errors import UserError
 
 META_COLUMNS = (
@@ -24,7 +25,6 @@ META_COLUMNS = (
     "architecture",
     "transcript",
 )
-UTTERANCE_COLUMNS = ("utt_id", "path", "language", "source", "speaker", "transcript", "recording")
 
 
 def model_dir_of(model_name: str) -> str:
@@ -43,7 +43,7 @@ def read_meta(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, sep="|", quoting=csv.QUOTE_NONE, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} is missing. Run: python scripts/01_download_resources.py CONFIG.yaml") from None
+        raise UserError(f"{path} is missing. Run: {DOWNLOAD_COMMAND}") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no MLAAD meta.csv: {error}") from None
     if missing := [column for column in META_COLUMNS if column not in table]:
@@ -61,10 +61,8 @@ def read_utterances(
     """
     there = sorted(path.name for path in (root / "fake").glob("*") if path.is_dir())
     if not there:
-        raise UserError(f"{root / 'fake'} holds no languages. Run: python scripts/01_download_resources.py CONFIG.yaml")
-    for language in languages:
-        if language not in there:
-            raise UserError(f"unknown language {language!r}: {root / 'fake'} holds {', '.join(there)}. See corpus.languages.")
+        raise UserError(f"{root / 'fake'} holds no languages. Run: {DOWNLOAD_COMMAND}")
+    require_names("corpus.languages", languages, there, str(root / "fake"))
     folders = [root / "fake" / language / model_dir_of(source) for language in languages for source in sources]
     tables = [_utterances_of(read_meta(folder / "meta.csv"), speaker_of) for folder in folders if folder.is_dir()]
     utterances = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(UTTERANCE_COLUMNS))

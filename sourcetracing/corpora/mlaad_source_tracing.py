@@ -1,77 +1,133 @@
-"""The corpus of the Interspeech 2025 special session: MLAAD v5 with its official source-tracing splits (spec 1.1, 1.2, 3.1)."""
+"""MLAAD v5 with its official source-tracing splits, the corpus of the Interspeech 2025 special session.
+
+Source tracing of audio deepfakes, N. M. Mueller 2024; https://deepfake-total.com: mlaad4sourcetracing.zip holds train.csv, dev.csv and
+eval.csv with columns path, model_name. Paths are spelled ./fake/... or fake/...; language and model directory are parts of the path;
+109 rows of eval are listed twice (D50).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+import io
+import zipfile
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.corpora import mlaad_audio
-from sourcetracing.corpora.mlaad_protocols import download_protocols, protocol_file, read_protocols
-from sourcetracing.corpora.resources import Resource
+from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, UTTERANCE_COLUMNS, Resource, utterances_of_settings
+from sourcetracing.corpora.mlaad_audio import MlaadCorpus
+from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.errors import UserError
-from sourcetracing.settings.checking import did_you_mean
-from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.corpora import Mlaad
+from sourcetracing.settings.training import SPLITS
 
-NUM_UTTERANCES = 56_891  # 57,000 rows, 109 of them twice
-
-
-def needed(settings: Settings) -> pd.DataFrame:
-    """The utterances of the settings' languages and sources, in the protocol's order, with `split`; needs no audio."""
-    path = Path(settings.paths.protocols)
-    changed_ns = path.stat().st_mtime_ns if path.exists() else 0
-    return choose(_read_protocols_once(path, settings.mlaad.keep_duplicates, changed_ns), settings)
+SIZE_BYTES = 689_783  # of the published zip
+_NAME = r"(?!\.{1,2}/)[^/]+"
+_PATH_PATTERN = rf"^(?:\./)?(?P<path>fake/(?P<language>{_NAME})/(?P<model_dir>{_NAME})/(?P<stem>[^/]+?))(?P<suffix>\.[A-Za-z0-9]+)$"
 
 
-@lru_cache(maxsize=1)
-def _read_protocols_once(path: Path, keep_duplicates: bool, changed_ns: int) -> pd.DataFrame:
-    """The verbs of one script ask several times; the notice about duplicates shall appear once."""
-    return read_protocols(path, keep_duplicates=keep_duplicates)
+class MlaadSourceTracing(MlaadCorpus):
+    """Its utterances come with `split`, in the order of the protocols."""
+
+    num_published = 56_891  # 57,000 rows, 109 of them twice
+
+    @cached_property
+    def needed(self) -> pd.DataFrame:
+        return self.listed()
+
+    def listed(self) -> pd.DataFrame:
+        """The settings' part of the protocols."""
+        path = Path(self.settings.paths.protocols)
+        protocols = read_protocols(path, keep_duplicates=self.settings.mlaad.keep_duplicates)
+        return utterances_of_settings(protocols, self.settings, str(path))
+
+    def list_resources(self) -> list[Resource]:
+        path, remote = Path(self.settings.paths.protocols), self._protocols()
+        where = {"target": str(path.parent), "is_here": path.exists(), "remote": remote}
+        return [Resource("source-tracing protocols", remote.urls[0], remote.size_bytes, "not stated", **where)]
+
+    def download_lists(self) -> None:
+        path = Path(self.settings.paths.protocols)
+        if not path.exists():
+            if path.suffix != ".zip":
+                raise UserError(f"paths.protocols={path} does not exist; the download needs the name of a .zip there")
+            fetch([self._protocols()], path.parent, self.settings.download)
+
+    def _protocols(self) -> RemoteFile:
+        """The zip as it is published; the pinned size belongs to the pinned checksum."""
+        mlaad = self.settings.mlaad
+        size_bytes = SIZE_BYTES if mlaad.protocols_checksum == Mlaad().protocols_checksum else None
+        return RemoteFile(Path(self.settings.paths.protocols).name, (mlaad.protocols_url,), size_bytes, mlaad.protocols_checksum)
 
 
-def choose(protocols: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Rows of the settings' languages, sources and unknown sources. Raises `UserError` for a name that is nowhere in the protocols."""
-    corpus = settings.corpus
-    every_other = corpus.unknown_sources == ["all"]
-    unknown = [] if every_other else corpus.unknown_sources
-    for setting, names, column in [
-        ("corpus.languages", corpus.languages, "language"),
-        ("corpus.sources", corpus.sources, "source"),
-        ("corpus.unknown_sources", unknown, "source"),
-    ]:
-        there = set(protocols[column])
-        if absent := [name for name in names if name not in there]:
-            raise UserError(f"{setting}: the protocols have no {column} {absent[0]!r}{did_you_mean(absent[0], there)}")
-    in_languages = protocols["language"].isin(corpus.languages)
-    kept = in_languages & (every_other | protocols["source"].isin([*corpus.sources, *unknown]))
-    return protocols[kept].reset_index(drop=True)
+def read_protocols(path: Path, *, keep_duplicates: bool = False) -> pd.DataFrame:
+    """Every row of the three lists, in their order: the columns of an utterance table and `split`.
+
+    recording is the file's stem (MLAAD names a file after the recording whose text it speaks), speaker and transcript are "". A row
+    listed twice is dropped with a notice; keep_duplicates keeps it with #2 after its utt_id. Raises `UserError` for a missing or broken
+    file, a missing column, a path of another form, and a model name that is not that of its folder.
+    """
+    table = pd.concat([_read_split(path, split) for split in SPLITS], ignore_index=True)
+    return _without_duplicates(table, keep_duplicates)
 
 
-def download(settings: Settings) -> None:
-    """The protocols, then the audio they need."""
-    download_protocols(settings)
-    mlaad_audio.download(settings, needed(settings))
+def _read_split(path: Path, split: str) -> pd.DataFrame:
+    name = f"{split}.csv"
+    where = f"{path}: {name}"
+    try:
+        rows = pd.read_csv(io.BytesIO(_read_member(path, name)), dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{where} is no CSV: {error}") from None
+    for column in ("path", "model_name"):
+        if column not in rows:
+            raise UserError(f"{where} has no column {column!r}; it has: {', '.join(rows.columns)}")
+    parts = rows["path"].str.extract(_PATH_PATTERN)
+    if (strange := parts["path"].isna()).any():
+        row = int(strange.idxmax())
+        raise UserError(f"{where}, row {row + 2}: {rows['path'][row]!r} is not of the form fake/<language>/<model_dir>/<file>.wav")
+    if (differing := rows["model_name"].str.replace("/", "_") != parts["model_dir"]).any():
+        row = int(differing.idxmax())
+        raise UserError(f"{where}, row {row + 2}: the model {rows['model_name'][row]!r} is not that of the folder in {rows['path'][row]!r}")
+    table = {
+        "utt_id": parts["path"].str.removeprefix("fake/"),
+        "path": parts["path"] + parts["suffix"],
+        "language": parts["language"],
+        "source": rows["model_name"],
+        "speaker": "",
+        "transcript": "",
+        "recording": parts["stem"],
+        "split": split,
+    }
+    return pd.DataFrame(table)[[*UTTERANCE_COLUMNS, "split"]]
 
 
-prepare, check, inventory, missing_files = mlaad_audio.verbs(needed)
+def _read_member(path: Path, name: str) -> bytes:
+    if path.is_dir():
+        if not (path / name).is_file():
+            raise UserError(f"{path} holds no {name}. See paths.protocols")
+        return (path / name).read_bytes()
+    if not path.is_file():
+        raise UserError(f"{path} is missing. Run: {DOWNLOAD_COMMAND}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [member for member in archive.namelist() if member == name or (member.endswith(f"/{name}") and member.count("/") == 1)]
+            if len(found) != 1:
+                raise UserError(f"{path} holds {len(found)} files {name}, one is expected")
+            return archive.read(found[0])
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise UserError(
+            f"{path} is no readable zip ({error}). Delete it and run: python scripts/01_download_resources.py CONFIG.yaml"
+        ) from None
 
 
-def resources(settings: Settings) -> list[Resource]:
-    """The protocols and the audio they need (all of it while the protocols are not here to say)."""
-    return [protocol_resource(settings), *audio_resources(settings, needed, NUM_UTTERANCES)]
-
-
-def protocol_resource(settings: Settings) -> Resource:
-    """The protocols' zip."""
-    path, remote = Path(settings.paths.protocols), protocol_file(settings)
-    is_here = path.exists()
-    return Resource("source-tracing protocols", remote.urls[0], remote.size_bytes, "not stated", str(path.parent), is_here, remote=remote)
-
-
-def audio_resources(settings: Settings, needed: Callable[[Settings], pd.DataFrame], num_published: int) -> list[Resource]:
-    """The audio, counted where the protocols are here, else taken to be as much as is published."""
-    if Path(settings.paths.protocols).exists():
-        return mlaad_audio.resources(settings, needed(settings))
-    return mlaad_audio.plan(settings, num_published)
+def _without_duplicates(table: pd.DataFrame, keep_duplicates: bool) -> pd.DataFrame:
+    """Within a split only: a file in two splits is a fault that the leakage audit shall show."""
+    again = table.groupby(["split", "utt_id"], sort=False).cumcount()
+    if not again.any():
+        return table
+    if keep_duplicates:
+        suffix = ("#" + (again + 1).astype(str)).where(again > 0, "")
+        return table.assign(utt_id=table["utt_id"] + suffix)
+    per_split = ", ".join(f"{count} in {split}" for split, count in table["split"][again > 0].value_counts().items())
+    print(f"dropped {int((again > 0).sum())} rows that the protocol lists twice ({per_split}); mlaad.keep_duplicates=true keeps them")
+    return table[again == 0].reset_index(drop=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.corpora.resources import Resource
+from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, Resource
 from sourcetracing.downloads.archives import unpack
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.downloads.records import discard, mark_complete, only_run, read_complete, require_free_space
@@ -107,9 +107,7 @@ def _unpack_beside(corpus: NoiseCorpus, archive: Path, root: Path) -> None:
     require_free_space(root.parent, corpus.unpacked_bytes, f"unpacking {corpus.name}")
     unpack(archive, staging)
     if not (staging / corpus.top_folder).is_dir():
-        raise UserError(
-            f"{archive} holds no folder {corpus.top_folder}. Delete it and run: python scripts/01_download_resources.py CONFIG.yaml"
-        )
+        raise UserError(f"{archive} holds no folder {corpus.top_folder}. Delete it and run: {DOWNLOAD_COMMAND}")
     if root.exists():
         root.rmdir()  # empty, or else _is_filled
     (staging / corpus.top_folder).rename(root)
@@ -147,7 +145,7 @@ def check(corpus: NoiseCorpus, settings: Settings) -> int:
         row = lacking.iloc[0]
         raise UserError(
             f"{corpus.root(settings)}: {row['source']} has {row['present']} of {row['needed']} files. "
-            f"Delete that folder and run: python scripts/01_download_resources.py CONFIG.yaml (or give another paths.{corpus.key})"
+            f"Delete that folder and run: {DOWNLOAD_COMMAND} (or give another paths.{corpus.key})"
         )
     return int(table["present"].sum())
 

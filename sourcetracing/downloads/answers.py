@@ -1,20 +1,24 @@
-"""What a server answers about a file: its version, whether it sends parts, and why it does not send it at all."""
+"""What a server answers about a file: its version, whether it sends parts, and why it does not send it at all.
+
+By requests, whose own repeats (urllib3's Retry) are not used. They ask the same server again and start a body afresh; here the next mirror
+is asked, and a body goes on where it broke.
+"""
 
 from __future__ import annotations
 
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import requests
-from urllib3.exceptions import HTTPError, NameResolutionError, ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NameResolutionError, ReadTimeoutError
+from urllib3.util import Retry
 
-from sourcetracing.downloads.sizes import size_text
+from sourcetracing.downloads.records import say, size_text
 
 BACKOFF_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -24,6 +28,11 @@ CHUNK_BYTES = 1 << 18
 WRONG_SIZE_HINT = "The publisher may have changed the file"
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_PLAIN_REASONS = {
+    NameResolutionError: "the host name is not known (is there a network?)",
+    ConnectTimeoutError: "no connection in time",
+    ReadTimeoutError: "the server fell silent",
+}
 _HOPELESS = (
     requests.TooManyRedirects,
     requests.exceptions.InvalidURL,
@@ -117,6 +126,14 @@ def pause_seconds(failures: int, retry_after_seconds: float = 0.0) -> float:
     return max(longest * random.uniform(0.5, 1.0), min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS))
 
 
+def pause(where: str, problem: Unreachable, failures: int, attempts: int, sleep: Callable[[float], object] = time.sleep) -> None:
+    """Waits after a failure; says so where it takes a while."""
+    seconds = pause_seconds(failures, problem.retry_after_seconds)
+    if seconds >= PAUSE_WORTH_A_LINE_SECONDS:
+        say(f"{where}: {problem}; trying again in {seconds:.0f} s (failure {failures} of {attempts})")
+    sleep(seconds)
+
+
 def probe(session: requests.Session, url: str, name: str, timeout_seconds: float) -> Offer:
     """Asks for the first byte: tells the size, the version and whether parts are sent. Raises `Unreachable` or `Refused`."""
     with closing(_get(session, url, {"Range": "bytes=0-0"}, timeout_seconds)) as response:
@@ -132,28 +149,22 @@ def probe(session: requests.Session, url: str, name: str, timeout_seconds: float
         return Offer(url, response.url, _version(response, total), sends_ranges=True)
 
 
-def open_range(session: requests.Session, offer: Offer, name: str, start: int, end: int, timeout_seconds: float) -> requests.Response:
-    """A response whose body is bytes [start, end) of the very version that was offered.
+def open_body(
+    session: requests.Session, offer: Offer, name: str, part: tuple[int, int] | None, timeout_seconds: float
+) -> tuple[requests.Response, Version]:
+    """A response whose body is bytes [start, end) of the very version that was offered, or for None the whole file; and its version.
 
-    Raises `Changed` if the file is another one by now, else `RangesUnusable`, `Unreachable` or `Refused`.
+    Raises `Changed` if a part is of another file by now, else `RangesUnusable`, `Unreachable` or `Refused`.
     """
-    headers = {"Range": f"bytes={start}-{end - 1}"}
-    if offer.version.validator:
+    headers = {} if part is None else {"Range": f"bytes={part[0]}-{part[1] - 1}"}
+    if part and offer.version.validator:
         headers["If-Range"] = offer.version.validator
     response = _get(session, offer.address, headers, timeout_seconds)
     try:
-        _require_range(response, offer, name, start, end)
-    except BaseException:
-        response.close()
-        raise
-    return response
-
-
-def open_whole(session: requests.Session, offer: Offer, name: str, timeout_seconds: float) -> tuple[requests.Response, Version]:
-    """A response whose body is the whole file, and the version it has. Raises `Unreachable` or `Refused`."""
-    response = _get(session, offer.address, {}, timeout_seconds)
-    try:
-        _require_file(response, name, (200,))
+        if part is None:
+            _require_file(response, name, (200,))
+        else:
+            _require_range(response, offer, name, *part)
     except BaseException:
         response.close()
         raise
@@ -195,18 +206,16 @@ def _require_file(response: requests.Response, name: str, expected_status: tuple
 
 
 def _require_range(response: requests.Response, offer: Offer, name: str, start: int, end: int) -> None:
-    total = offer.version.size_bytes
     if response.status_code == 416:
         raise Changed("it is shorter now")
     _require_file(response, name, (200, 206))
-    if response.status_code == 200:
-        if _version(response, _content_length(response)).contradicts(offer.version):
-            raise Changed("it has another ETag, date or size now")
-        raise RangesUnusable("the whole file came instead of a part")
-    first, last, seen_total = _content_range(response)
-    if _version(response, seen_total).contradicts(offer.version):
+    first, last, total = _content_range(response)
+    found_bytes = _content_length(response) if response.status_code == 200 else total
+    if _version(response, found_bytes).contradicts(offer.version):
         raise Changed("it has another ETag, date or size now")
-    if first != start or last is None or last >= end or seen_total != total:
+    if response.status_code == 200:
+        raise RangesUnusable("the whole file came instead of a part")
+    if first != start or last is None or last >= end or total != offer.version.size_bytes:
         raise RangesUnusable(f"another part came than the one that was asked for: {response.headers.get('Content-Range', 'not named')}")
 
 
@@ -227,35 +236,24 @@ def _content_length(response: requests.Response) -> int | None:
 
 
 def _retry_after_seconds(response: requests.Response) -> float:
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
+        return Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
+    except InvalidHeader:
         return 0.0
 
 
 def _status_text(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"HTTP status {status}"
+    return f"{status} {HTTPStatus(status).phrase}" if status in list(HTTPStatus) else f"HTTP status {status}"
 
 
 def _plain_reason(error: BaseException) -> str:
     """A few words instead of the nested representations that requests and urllib3 print."""
     causes = list(_causes(error))
-    if any(isinstance(cause, NameResolutionError) for cause in causes):
-        return "the host name is not known (is there a network?)"
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"no secure connection: {str(causes[-1])[:120]}"
-    if isinstance(error, requests.ConnectTimeout):
-        return "no connection in time"
-    if isinstance(error, (requests.ReadTimeout, ReadTimeoutError)):
-        return "the server fell silent"
+    for cause in causes:
+        if type(cause) in _PLAIN_REASONS:
+            return _PLAIN_REASONS[type(cause)]
     spoken = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
-    return spoken[-1].lower() if spoken else "the connection was dropped"
+    return spoken[-1][:120].lower() if spoken else "the connection was dropped"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -8,14 +8,11 @@ with the listed size costs no request, since the library gives a file its name o
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +33,11 @@ from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
 
 from sourcetracing.downloads.archives import safe_name
-from sourcetracing.downloads.records import require_free_space
-from sourcetracing.downloads.sizes import byte_bar
+from sourcetracing.downloads.records import byte_bar, checksum_of, require_free_space
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.parallel import in_threads
 
+NUM_WORKERS = 8
 _COMMIT = re.compile("[0-9a-f]{40}")
 _AGAIN = "run the same command again; it goes on from here"
 
@@ -53,9 +51,7 @@ class HubListing:
     sha256: dict[str, str]  # path -> hex digest; the Hub knows it of large files and audio, not of small texts
 
 
-def list_hub(
-    hub_id: str, revision: str, folders: Sequence[str] | None = None, *, setting_name: str = "", max_workers: int = 8
-) -> HubListing:
+def list_hub(hub_id: str, revision: str, folders: Sequence[str] | None = None, *, setting_name: str = "") -> HubListing:
     """The files of a data set below some folders; None = all of it.
 
     revision: a commit, or a branch or tag, which is looked up. setting_name: the setting that holds it, for messages.
@@ -72,72 +68,53 @@ def list_hub(
                 tree = api.list_repo_tree(hub_id, folder, recursive=True, revision=commit, repo_type="dataset")
                 return [entry for entry in tree if isinstance(entry, RepoFile)]
             except RemoteEntryNotFoundError:
-                raise UserError(f"data set {hub_id} has no folder {folder} at revision {revision}{_see(setting_name)}") from None
+                raise UserError(f"data set {hub_id} has no folder {folder} at revision {revision} (setting {setting_name})") from None
 
-        found = _in_threads(list_folder, [None] if folders is None else folders, max_workers)
-        entries = sorted((entry for part in found for entry in part), key=lambda entry: entry.path)
+        found = in_threads(list_folder, [None] if folders is None else folders, num_workers=NUM_WORKERS)
+        entries = sorted((entry for _, part in found for entry in part), key=lambda entry: entry.path)
     sizes = {entry.path: entry.size for entry in entries}
     return HubListing(commit, sizes, {entry.path: entry.lfs.sha256 for entry in entries if entry.lfs})
 
 
-def fetch_hub(
-    hub_id: str,
-    commit: str,
-    files: Mapping[str, int] | Sequence[str],
-    target: str | Path,
-    *,
-    sha256: Mapping[str, str] | None = None,
-    setting_name: str = "",
-    max_workers: int = 8,
-) -> None:
+def fetch_hub(hub_id: str, commit: str, files: Mapping[str, int], target: Path, *, sha256: Mapping[str, str] | None = None) -> None:
     """Fetches files of a data set into a folder, under their paths in the data set; what is there already is left alone.
 
-    files: path -> bytes, as `list_hub` gives them, or paths alone; a file that is there is taken for complete if it has the listed size.
+    files: path -> bytes, as `list_hub` gives them; a file that is there is taken for complete if it has the listed size.
     sha256: path -> hex digest, as `list_hub` gives them, of the files whose bytes shall be compared on arrival.
     Raises `UserError`: terms not accepted, no network, offline mode with files missing, full disk, an unknown file, bytes other
     than listed.
     """
-    target = Path(target)
-    sizes: dict[str, int | None] = dict(files) if isinstance(files, Mapping) else dict.fromkeys(files)
-    missing = {path: size for path, size in sizes.items() if not _is_there(target / safe_name(f"data set {hub_id}", path), size)}
+    missing = {path: size for path, size in files.items() if not _is_there(target / safe_name(f"data set {hub_id}", path), size)}
     if not missing:
         return
     if is_offline_mode():
         raise UserError(
             f"{target / next(iter(missing))} and {len(missing) - 1} more files are missing, but HF_HUB_OFFLINE is set. Unset it"
         )
-    total_bytes = sum(size or 0 for size in missing.values())
-    require_free_space(target, total_bytes, f"the rest of {hub_id}")
-    with _plain_errors(hub_id, commit, setting_name), byte_bar(f"fetch {hub_id}", total_bytes or None) as progress:
-        expected = sha256 or {}
+    require_free_space(target, sum(missing.values()), f"the rest of {hub_id}")
+    with _plain_errors(hub_id, commit, ""), byte_bar(f"fetch {hub_id}", sum(missing.values())) as progress:
 
-        def fetch_one(path: str) -> int:
-            return _fetch_file(hub_id, commit, path, missing[path], expected.get(path), target)
+        def fetch_one(path: str) -> None:
+            _fetch_file(hub_id, commit, path, missing[path], (sha256 or {}).get(path), target)
 
-        for size_bytes in _in_threads(fetch_one, missing, max_workers):
-            progress.update(size_bytes)
+        for path, _ in in_threads(fetch_one, missing, num_workers=NUM_WORKERS):
+            progress.update(missing[path])
 
 
-def _is_there(path: Path, size_bytes: int | None) -> bool:
-    return path.is_file() and size_bytes in (None, path.stat().st_size)
+def _is_there(path: Path, size_bytes: int) -> bool:
+    return path.is_file() and path.stat().st_size == size_bytes
 
 
-def _fetch_file(hub_id: str, commit: str, path: str, size_bytes: int | None, sha256: str | None, target: Path) -> int:
+def _fetch_file(hub_id: str, commit: str, path: str, size_bytes: int, sha256: str | None, target: Path) -> None:
     # The library keeps notes on what it fetched, and would believe them of a file that was spoilt later.
     (target / path).unlink(missing_ok=True)
     fetched = Path(hf_hub_download(hub_id, path, repo_type="dataset", revision=commit, local_dir=target, tqdm_class=_NoBar))
     found_bytes = fetched.stat().st_size
-    if size_bytes not in (None, found_bytes):
+    if found_bytes != size_bytes:
         raise UserError(f"{fetched} has {found_bytes:,} bytes, and the list of {hub_id} says {size_bytes:,}. Run the same command again")
-    if sha256 and _sha256_of(fetched) != sha256:
+    if sha256 and checksum_of(fetched) != f"sha256:{sha256}":
         fetched.unlink()
         raise UserError(f"{path} of {hub_id} did not arrive as the Hub lists it (its SHA-256 differs); it was removed, {_AGAIN}")
-    return found_bytes
-
-
-def _sha256_of(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _NoBar(tqdm):
@@ -145,22 +122,6 @@ class _NoBar(tqdm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{**options, "disable": True})
-
-
-def _in_threads(function: Callable[[Any], Any], items: Iterable[Any], num_workers: int) -> Iterator[Any]:
-    """The results as they come. A few items are in hand at a time, and the first error ends it all."""
-    remaining = iter(items)
-    with ThreadPoolExecutor(num_workers) as pool:
-        try:
-            pending = {pool.submit(function, item) for item in islice(remaining, 4 * num_workers)}
-            while pending:
-                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                pending |= {pool.submit(function, item) for item in islice(remaining, len(finished))}
-                for future in finished:
-                    yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 # errors
@@ -175,13 +136,13 @@ def _plain_errors(hub_id: str, revision: str, setting_name: str) -> Iterator[Non
     except Exception as error:
         # The library hides why it could not reach the Hub behind "not found on this disk".
         cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ else error
-        line = _access_error(cause, hub_id, revision, setting_name) or _transfer_error(cause, hub_id)
+        line = _plain_error(cause, hub_id, revision, f" (setting {setting_name})" if setting_name else "")
         if line is None:
             raise
         raise UserError(line) from None
 
 
-def _access_error(error: BaseException, hub_id: str, revision: str, setting_name: str) -> str | None:
+def _plain_error(error: BaseException, hub_id: str, revision: str, see: str) -> str | None:
     match error:
         case GatedRepoError():
             return (
@@ -189,23 +150,18 @@ def _access_error(error: BaseException, hub_id: str, revision: str, setting_name
                 f"https://huggingface.co/settings/tokens, set HF_TOKEN to it, and {_AGAIN}"
             )
         case RepositoryNotFoundError():
-            advice = f"check the name, or set HF_TOKEN{_see(setting_name)}"
+            advice = f"check the name, or set HF_TOKEN{see}"
             return f"data set {hub_id} does not exist at {constants.ENDPOINT}, or is private: {advice}"
         case RevisionNotFoundError():
-            return f"data set {hub_id} has no revision {revision}{_see(setting_name)}"
+            return f"data set {hub_id} has no revision {revision}{see}"
         case RemoteEntryNotFoundError():
             return f"data set {hub_id} at revision {revision} does not hold {error.response.url}"
         case OfflineModeIsEnabled():
             return f"data set {hub_id} cannot be listed or fetched: HF_HUB_OFFLINE is set. Unset it"
         case HFValidationError():
-            return f"{hub_id!r} is no name of a data set{_see(setting_name)}: {_first_line(error)}"
+            return f"{hub_id!r} is no name of a data set{see}: {_first_line(error)}"
         case HfHubHTTPError() if error.response.status_code == 401:
             return f"{constants.ENDPOINT} does not accept the token in HF_TOKEN: {_first_line(error)}"
-    return None
-
-
-def _transfer_error(error: BaseException, hub_id: str) -> str | None:
-    match error:
         case HfHubHTTPError():
             hint = " (with HF_TOKEN set, more requests are allowed)" if error.response.status_code == 429 else ""
             said = error.server_message or error.response.reason_phrase
@@ -227,7 +183,3 @@ def _transfer_error(error: BaseException, hub_id: str) -> str | None:
 
 def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _see(setting_name: str) -> str:
-    return f" (setting {setting_name})" if setting_name else ""

@@ -34,17 +34,13 @@ class Part:
 
 @dataclass
 class PartFile:
-    """sources: the servers its bytes came from. resumable: fetched in parts of a known version, hence with a sidecar.
-
-    proven: False where only the checksum of the whole file will tell that all bytes belong together.
-    """
+    """sources: the servers its bytes came from. resumable: fetched in parts of a known version, hence with a sidecar."""
 
     path: Path
     version: Version
     parts: list[Part]
     sources: list[str] = field(default_factory=list)
     resumable: bool = True
-    proven: bool = True
 
     @property
     def done_bytes(self) -> int:
@@ -57,15 +53,10 @@ class PartFile:
         """Makes the bytes durable, then says so in the sidecar; whatever is fetched in between counts next time."""
         if not self.resumable:
             return
-        state = {
-            "sources": list(self.sources),
-            "proven": self.proven,
-            **asdict(self.version),
-            "parts": [[part.start, part.end, part.done] for part in self.parts],
-        }
+        parts = [[part.start, part.end, part.done] for part in self.parts]
         with open(self.path, "rb+") as file:
             os.fsync(file.fileno())
-        write_json(sidecar_path(self.path), state)
+        write_json(sidecar_path(self.path), {"sources": self.sources, **asdict(self.version), "parts": parts})
 
 
 def part_path(folder: Path, name: str) -> Path:
@@ -85,7 +76,7 @@ def load_parts(path: Path) -> PartFile | None:
         version = Version(state["size_bytes"], state["etag"], state["last_modified"])
         parts = [Part(*numbers) for numbers in state["parts"]]
         is_whole = _covers(parts, version.size_bytes) and path.stat().st_size == version.size_bytes
-        return PartFile(path, version, parts, list(state["sources"]), proven=bool(state["proven"])) if is_whole else None
+        return PartFile(path, version, parts, list(state["sources"])) if is_whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -132,8 +123,4 @@ def discard_sidecar(path: Path) -> None:
 
 def occupied_bytes(path: Path) -> int:
     """Bytes on disk that a .part file already takes."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return 0
-    return getattr(stat, "st_blocks", 0) * 512
+    return getattr(path.stat(), "st_blocks", 0) * 512 if path.exists() else 0

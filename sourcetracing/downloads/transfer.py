@@ -13,20 +13,17 @@ from typing import BinaryIO
 import requests
 
 from sourcetracing.downloads.answers import (
-    PAUSE_WORTH_A_LINE_SECONDS,
     WRONG_SIZE_HINT,
     Offer,
     Refused,
     Unreachable,
     chunks,
     new_session,
-    open_range,
-    open_whole,
-    pause_seconds,
+    open_body,
+    pause,
     require_pinned_size,
 )
 from sourcetracing.downloads.parts import Part, PartFile
-from sourcetracing.downloads.sizes import say
 from sourcetracing.settings.corpora import Download
 
 TICK_SECONDS = 0.1
@@ -37,7 +34,8 @@ STOP_SECONDS = 2.0
 class Transfer:
     """One attempt to fetch what is missing in `part_file` from one server.
 
-    The caller's thread shows the progress, saves it and takes Ctrl-C; daemon threads fetch, each with its own session and file handle.
+    The caller's thread shows the progress, saves it and takes Ctrl-C; daemon threads fetch, each with its own session and file handle. A
+    thread pool would do but for Ctrl-C: its threads are waited for, which takes a whole timeout where a server is silent.
     """
 
     def __init__(self, part_file: PartFile, offer: Offer, name: str, download: Download, pinned_bytes: int | None) -> None:
@@ -106,7 +104,7 @@ class Transfer:
             self._ended.put(outcome)
 
     def _fetch_parts(self, session: requests.Session, file: BinaryIO) -> None:
-        while self._todo and not self._stop.is_set():
+        while not self._stop.is_set():
             try:
                 part = self._todo.popleft()
             except IndexError:
@@ -118,52 +116,37 @@ class Transfer:
                 raise
 
     def _fetch_part(self, session: requests.Session, file: BinaryIO, part: Part) -> None:
-        fetch = self._fetch_range if self._part_file.resumable else self._fetch_whole
-        failures = 0
+        failures, attempts = 0, self._download.attempts
         while not (part.is_done or self._stop.is_set()):
             before = part.done
             try:
-                fetch(session, file, part)
+                self._fetch_once(session, file, part)
             except Unreachable as problem:
                 has_progress = self._part_file.resumable and part.done > before
                 failures = 0 if has_progress else failures + 1
-                if failures >= self._download.attempts:
+                if failures >= attempts:
                     raise
-                self._pause(problem, failures)
+                pause(self._name, problem, max(1, failures), attempts, self._stop.wait)
 
-    def _pause(self, problem: Unreachable, failures: int) -> None:
-        seconds = pause_seconds(max(1, failures), problem.retry_after_seconds)
-        if seconds >= PAUSE_WORTH_A_LINE_SECONDS and not self._stop.is_set():
-            say(f"{self._name}: {problem}; trying again in {seconds:.0f} s (failure {failures} of {self._download.attempts})")
-        self._stop.wait(seconds)
-
-    def _fetch_range(self, session: requests.Session, file: BinaryIO, part: Part) -> None:
-        with self._watched(
-            open_range(session, self._offer, self._name, part.position, part.end, self._download.timeout_seconds)
-        ) as response:
+    def _fetch_once(self, session: requests.Session, file: BinaryIO, part: Part) -> None:
+        """What is missing of a part that can be resumed, or else the whole file."""
+        wanted = (part.position, part.end) if self._part_file.resumable else None
+        if wanted is None:
+            part.done = 0
+            file.truncate(0)
+        response, version = open_body(session, self._offer, self._name, wanted, self._download.timeout_seconds)
+        with self._watched(response):
+            if wanted is None:
+                self._part_file.version, part.end = version, version.size_bytes
+                require_pinned_size(version.size_bytes, self._pinned_bytes)
             file.seek(part.position)
             for chunk in chunks(response):
-                self._write(file, part, chunk[: part.end - part.position])
-                if part.is_done or self._stop.is_set():
+                self._write(file, part, chunk if wanted is None else chunk[: part.end - part.position])
+                if self._stop.is_set() or (wanted and part.is_done):
                     return
-        raise Unreachable("the connection was dropped")
-
-    def _fetch_whole(self, session: requests.Session, file: BinaryIO, part: Part) -> None:
-        part.done = 0
-        file.truncate(0)
-        file.seek(0)
-        response, version = open_whole(session, self._offer, self._name, self._download.timeout_seconds)
-        with self._watched(response):
-            self._part_file.version, part.end = version, version.size_bytes
-            require_pinned_size(version.size_bytes, self._pinned_bytes)
-            for chunk in chunks(response):
-                if self._stop.is_set():
-                    return
-                self._write(file, part, chunk)
-                if self._pinned_bytes is not None and part.done > self._pinned_bytes:
-                    raise Refused(f"sends more than the expected {self._pinned_bytes} bytes", WRONG_SIZE_HINT)
-        part.end = part.done if part.end is None else part.end
-        require_pinned_size(part.end, self._pinned_bytes)
+        if part.end is None:  # the server told no size: its end is the end
+            part.end = part.done
+        require_pinned_size(part.end if wanted is None else None, self._pinned_bytes)
         if not part.is_done:
             raise Unreachable("the connection was dropped")
 
@@ -173,13 +156,15 @@ class Transfer:
         file.write(chunk)
         file.flush()
         part.done += len(chunk)
+        if self._pinned_bytes is not None and part.position > self._pinned_bytes:
+            raise Refused(f"sends more than the expected {self._pinned_bytes} bytes", WRONG_SIZE_HINT)
 
     @contextmanager
-    def _watched(self, response: requests.Response) -> Iterator[requests.Response]:
+    def _watched(self, response: requests.Response) -> Iterator[None]:
         with self._lock:
             self._responses.add(response)
         try:
-            yield response
+            yield
         finally:
             with self._lock:
                 self._responses.discard(response)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 
 from sourcetracing.audio.reading import check_corpus
-from sourcetracing.corpora import corpus_module
+from sourcetracing.corpora.corpus import Corpus, corpus_of
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
@@ -42,9 +41,9 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     protocol.json: the digest of what they were made from. Nothing is done when that digest is still true. Raises `UserError` for a
     missing corpus or bad audio.
     """
-    layout, corpus = Layout.of(settings), corpus_module(settings.corpus.reader)
-    corpus.check(settings)
-    utterances = corpus.prepare(settings)
+    layout, corpus = Layout.of(settings), corpus_of(settings)
+    corpus.check()
+    utterances = corpus.prepare()
     inputs = _digest_of_inputs(utterances, settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
         return BuiltProtocol(pd.read_csv(layout.counts), read_audit(layout.leakage), [], num_left_out, is_new=False)
@@ -56,7 +55,7 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage)]:
         with atomic_path(path) as partial:
             table.to_csv(partial, index=False)
-    _write_speaker_groups(corpus, settings, layout)
+    _write_speaker_groups(corpus, layout)
     write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
     write_json(layout.protocol_record, {"inputs": inputs, "num_left_out": len(problems)})
     return BuiltProtocol(counts, leakage, _balance(utterances, protocol, settings), len(problems), is_new=True)
@@ -72,9 +71,9 @@ def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:
     return [source for source in utterances["source"].unique() if source not in settings.corpus.sources]
 
 
-def _write_speaker_groups(corpus: ModuleType, settings: Settings, layout: Layout) -> None:
+def _write_speaker_groups(corpus: Corpus, layout: Layout) -> None:
     """Only imported lists have them."""
-    groups = corpus.speaker_groups(settings) if hasattr(corpus, "speaker_groups") else None
+    groups = corpus.speaker_groups()
     if groups is not None:
         with atomic_path(layout.speaker_groups) as partial:
             groups.to_csv(partial, index=False)
@@ -83,7 +82,7 @@ def _write_speaker_groups(corpus: ModuleType, settings: Settings, layout: Layout
 def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
     """The leakage audit and where it lies: of the protocol on disk, or else of the one that would be built, without its audio."""
     layout = Layout.of(settings)
-    utterances = corpus_module(settings.corpus.reader).prepare(settings)
+    utterances = corpus_of(settings).prepare()
     if _left_out_last_time(layout, _digest_of_inputs(utterances, settings)) is not None:
         return read_audit(layout.leakage), layout.leakage
     leakage = audit(utterances, _split(utterances, settings))

@@ -1,4 +1,7 @@
-"""Worker processes that use one thread each, leave Ctrl-C to their parent and never outlive it."""
+"""Worker processes that use one thread each, leave Ctrl-C to their parent and never outlive it; and threads.
+
+joblib's workers survive a kill of their parent, and neither it nor an executor's `map` stops at once at the first error.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any
@@ -16,6 +19,7 @@ from typing import Any
 from sourcetracing.errors import UserError
 
 MOST_WORKERS = 8
+QUEUED_PER_WORKER = 2
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -44,7 +48,7 @@ def start_worker(parent_pid: int, initializer: Callable | None = None, initargs:
         initializer(*initargs)
 
 
-def _start_pool(num_workers: int, initializer: Callable | None, initargs: tuple, tasks_per_child: int | None) -> ProcessPoolExecutor:
+def _start_pool(num_workers: int, initializer: Callable | None, initargs: tuple) -> ProcessPoolExecutor:
     # Thread counts are read when a library is first imported, which in a spawned child is before any initializer of ours runs.
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
@@ -53,7 +57,6 @@ def _start_pool(num_workers: int, initializer: Callable | None, initargs: tuple,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=start_worker,
         initargs=(os.getpid(), initializer, initargs),
-        max_tasks_per_child=tasks_per_child,
     )
 
 
@@ -64,8 +67,6 @@ def map_unordered(
     num_workers: int,
     initializer: Callable | None = None,
     initargs: tuple = (),
-    tasks_per_child: int | None = None,
-    queued_per_worker: int = 2,
 ) -> Iterator[tuple[Any, Any]]:
     """Yields (item, function(item)) as they finish. Never holds more than a few items in flight, so memory stays flat.
 
@@ -73,18 +74,9 @@ def map_unordered(
     A worker that dies (the system kills it for lack of memory, say) is a `UserError`.
     """
     saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    pool = _start_pool(num_workers, initializer, initargs, tasks_per_child)
-    pending: dict[Future, Any] = {}
-    items = iter(items)
+    pool = _start_pool(num_workers, initializer, initargs)
     try:
-        while True:
-            for item in islice(items, num_workers * queued_per_worker - len(pending)):
-                pending[pool.submit(function, item)] = item
-            if not pending:
-                break
-            finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield pending.pop(future), future.result()
+        yield from _as_finished(pool, function, items, QUEUED_PER_WORKER * num_workers)
         pool.shutdown()
     except BrokenProcessPool:
         _kill(pool)
@@ -99,6 +91,29 @@ def map_unordered(
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def in_threads(function: Callable[[Any], Any], items: Iterable[Any], *, num_workers: int) -> Iterator[tuple[Any, Any]]:
+    """Yields (item, function(item)) as they finish, a few in flight; the first error ends it all."""
+    with ThreadPoolExecutor(num_workers) as pool:
+        try:
+            yield from _as_finished(pool, function, items, QUEUED_PER_WORKER * num_workers)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _as_finished(pool: Executor, function: Callable[[Any], Any], items: Iterable[Any], num_in_flight: int) -> Iterator[tuple[Any, Any]]:
+    pending: dict[Future, Any] = {}
+    items = iter(items)
+    while True:
+        for item in islice(items, num_in_flight - len(pending)):
+            pending[pool.submit(function, item)] = item
+        if not pending:
+            return
+        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for future in finished:
+            yield pending.pop(future), future.result()
 
 
 def _kill(pool: ProcessPoolExecutor) -> None:

@@ -9,21 +9,21 @@ from sourcetracing.settings.parts import Entry, Registry
 
 LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "it": "Italian", "pl": "Polish", "ru": "Russian"}
 
-# Each target is a module with the verbs of `sourcetracing.corpora.Corpus`.
+# Each target is a class that derives from `sourcetracing.corpora.corpus.Corpus`.
 READERS = Registry(
     "corpus reader",
     {
-        "demo": Entry("sourcetracing.corpora.demo"),
-        "mlaad_source_tracing": Entry("sourcetracing.corpora.mlaad_source_tracing"),
-        "mcl_mlaad": Entry("sourcetracing.corpora.mcl_mlaad"),
-        "folder": Entry("sourcetracing.corpora.folder"),
+        "demo": Entry("sourcetracing.corpora.demo:DemoCorpus"),
+        "mlaad_source_tracing": Entry("sourcetracing.corpora.mlaad_source_tracing:MlaadSourceTracing"),
+        "mcl_mlaad": Entry("sourcetracing.corpora.mcl_mlaad:MclMlaad"),
+        "folder": Entry("sourcetracing.corpora.folder:FolderCorpus"),
     },
 )
 
 
 @dataclass
 class Corpus:
-    reader: str = setting("demo", "which corpus module provides the utterances", choices=READERS)
+    reader: str = setting("demo", "which corpus provides the utterances", choices=READERS)
     languages: list[str] = setting(list(LANGUAGE_NAMES), "language codes used, in the order of the tables")
     sources: list[str] = setting(
         ["espeak_formant", "espeak_klatt", "griffin_lim", "lpc_vocoder"], "sources = classes, in the order of the class ids"

@@ -4,7 +4,8 @@ An entry says where a part's class lies, which settings are its own, and what it
 setting may be, the groups that `--help` shows, the nearest name in a complaint, the tables of docs/settings.md, the model card.
 
 A part from outside this project: a module that adds entries (`BACKENDS.add("mine", BackEndEntry("my_module:Mine"))`), named by the
-environment variable SOURCETRACING_PARTS (several joined by commas), so that worker processes know it too.
+environment variable SOURCETRACING_PARTS (several joined by commas), so that worker processes know it too. It is imported while the settings
+are, so the part itself lies in another module.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from sourcetracing.downloads.checksums import normal_checksum
+from sourcetracing.downloads.records import normal_checksum
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.settings.schema import Settings

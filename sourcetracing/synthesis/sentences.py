@@ -1,13 +1,15 @@
-"""Sentences to read: templates written for this project, filled with numbers, dates and places (parts in `sentence_parts`)."""
+"""Sentences to read: templates written for this project, filled with numbers, dates and places (sentences.yaml)."""
 
 from __future__ import annotations
 
 import string
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
+import yaml
 
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.synthesis.sentence_parts import PARTS
 
 NUMBERS = {
     "hour": (5, 23),
@@ -22,14 +24,20 @@ NUMBERS = {
 
 def make_sentences(language: str, count: int, seed: int) -> list[str]:
     """`count` distinct sentences of a language, about five seconds each when read; a longer list begins with the shorter one."""
-    draw = rng("sentences", seed, language)
+    parts, draw = _read_parts()[language], rng("sentences", seed, language)
     sentences: dict[str, None] = {}  # a set that keeps the order
     for _ in range(50 * count + 1000):
         if len(sentences) == count:
             break
-        sentences.setdefault(_fill(PARTS[language], draw))
+        sentences.setdefault(_fill(parts, draw))
     assert len(sentences) == count, f"{language}: the templates give fewer than {count} sentences"
     return list(sentences)
+
+
+@cache
+def _read_parts() -> dict[str, dict[str, list[str]]]:
+    """language -> templates, place, month ... -> the texts of that kind."""
+    return yaml.safe_load((files("sourcetracing.synthesis") / "sentences.yaml").read_text(encoding="utf-8"))
 
 
 def _fill(parts: dict[str, list[str]], draw: np.random.Generator) -> str:

@@ -55,7 +55,7 @@ def digests(root: Path) -> dict[str, str]:
 def corpus(tmp_path_factory) -> Path:
     """A tiny corpus made by one worker; tests must leave it as it is."""
     root = tmp_path_factory.mktemp("corpus")
-    demo.download(settings_for(root))
+    demo.DemoCorpus(settings_for(root)).download()
     return root
 
 
@@ -79,7 +79,7 @@ def test_meta_tells_the_duration_of_its_files(corpus):
 
 
 def test_prepare_gives_one_row_per_utterance_with_its_speaker(corpus):
-    utterances = demo.prepare(settings_for(corpus))
+    utterances = demo.DemoCorpus(settings_for(corpus)).prepare()
     assert len(utterances) == 2 * 2 * 5
     speakers = utterances.groupby(["language", "source"])["speaker"].agg(set)
     assert all(found == {f"{language}_speaker01", f"{language}_speaker02"} for (language, _), found in speakers.items())
@@ -87,17 +87,17 @@ def test_prepare_gives_one_row_per_utterance_with_its_speaker(corpus):
 
 
 def test_transcripts_recur_across_sources(corpus):
-    utterances = demo.prepare(settings_for(corpus)).query("language == 'en'")
+    utterances = demo.DemoCorpus(settings_for(corpus)).prepare().query("language == 'en'")
     assert utterances.groupby("transcript")["source"].nunique().max() == 2
     assert not utterances.duplicated(["source", "transcript"]).any()
 
 
 def test_check_counts_what_is_there(corpus):
-    assert demo.check(settings_for(corpus)) == {"utterances": 20, "noises": 6, "rirs": 3}
+    assert demo.DemoCorpus(settings_for(corpus)).check() == {"utterances": 20, "noises": 6, "rirs": 3}
 
 
 def test_two_workers_make_the_same_bytes_as_one(corpus, tmp_path):
-    demo.download(settings_for(tmp_path, workers=2))
+    demo.DemoCorpus(settings_for(tmp_path, workers=2)).download()
     assert digests(tmp_path) == digests(corpus)
 
 
@@ -113,9 +113,9 @@ def test_continues_where_files_are_missing_and_keeps_the_rest(corpus, tmp_path):
         path.unlink()
     (tmp_path / "fake" / "en" / "griffin_lim" / ".x.1.partial.wav").write_bytes(b"left by a killed run")
     with pytest.raises(UserError, match="01_download_resources"):
-        demo.check(settings_for(tmp_path))
+        demo.DemoCorpus(settings_for(tmp_path)).check()
     untouched = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.wav")}
-    demo.download(settings_for(tmp_path))
+    demo.DemoCorpus(settings_for(tmp_path)).download()
     assert digests(tmp_path) == kept
     assert all(path.stat().st_mtime_ns == time for path, time in untouched.items() if path.exists())
 
@@ -123,7 +123,7 @@ def test_continues_where_files_are_missing_and_keeps_the_rest(corpus, tmp_path):
 def test_nothing_is_made_when_all_is_there(corpus, monkeypatch):
     before = digests(corpus)
     monkeypatch.setattr(make, "map_unordered", lambda *_, **__: pytest.fail("started workers"))
-    demo.download(settings_for(corpus))
+    demo.DemoCorpus(settings_for(corpus)).download()
     assert digests(corpus) == before
 
 
@@ -131,19 +131,19 @@ def test_a_source_added_later_leaves_the_others_alone(corpus, tmp_path):
     before = _copy(corpus, tmp_path)
     settings = settings_for(tmp_path)
     settings.corpus.unknown_sources = ["sinusoidal"]
-    demo.download(settings)
+    demo.DemoCorpus(settings).download()
     after = digests(tmp_path)
     assert len(list(tmp_path.glob("fake/*/sinusoidal/*.wav"))) == 2 * 5
     assert {path: digest for path, digest in after.items() if "sinusoidal" not in path} == before
-    assert set(demo.prepare(settings_for(tmp_path))["source"]) == set(SOURCES)
-    assert set(demo.prepare(settings)["source"]) == {*SOURCES, "sinusoidal"}
+    assert set(demo.DemoCorpus(settings_for(tmp_path)).prepare()["source"]) == set(SOURCES)
+    assert set(demo.DemoCorpus(settings).prepare()["source"]) == {*SOURCES, "sinusoidal"}
 
 
 def test_unknown_sources_are_in_dev_and_eval_and_in_no_class(corpus, tmp_path):
     _copy(corpus, tmp_path)
     settings = settings_for(tmp_path)
     settings.corpus.unknown_sources, settings.paths.exp = ["sinusoidal"], str(tmp_path / "exp")
-    demo.download(settings)
+    demo.DemoCorpus(settings).download()
     built = build_protocols(settings)
     assert built.counts.set_index("language").loc["total", ["train", "dev", "eval"]].sum() == 2 * 5 * (len(SOURCES) + 1)
     root = Layout.of(settings).root
@@ -156,7 +156,7 @@ def test_unknown_sources_are_in_dev_and_eval_and_in_no_class(corpus, tmp_path):
 @pytest.mark.parametrize(("change", "folder"), [({"speakers_per_language": 3}, "."), ({"noise_seconds": 6.0}, "musan")])
 def test_other_settings_are_refused_by_name(corpus, change, folder):
     with pytest.raises(UserError) as refusal:
-        demo.download(settings_for(corpus, **change))
+        demo.DemoCorpus(settings_for(corpus, **change)).download()
     assert f"demo.{next(iter(change))}" in str(refusal.value)
     assert str(corpus / folder) in str(refusal.value)
 
@@ -165,10 +165,10 @@ def test_half_a_corpus_is_not_continued_by_another_synthesizer(corpus, tmp_path)
     _copy(corpus, tmp_path)
     recipe = json.loads((tmp_path / "recipe.json").read_text())
     (tmp_path / "recipe.json").write_text(json.dumps({**recipe, "made_with": {"espeakng-loader": "0.0.1"}}))
-    demo.download(settings_for(tmp_path))  # complete: no reason to complain
+    demo.DemoCorpus(settings_for(tmp_path)).download()  # complete: no reason to complain
     next(tmp_path.glob("fake/*/*/*.wav")).unlink()
     with pytest.raises(UserError, match="espeakng-loader"):
-        demo.download(settings_for(tmp_path))
+        demo.DemoCorpus(settings_for(tmp_path)).download()
 
 
 def test_foreign_audio_is_never_written_to(tmp_path):
@@ -177,7 +177,7 @@ def test_foreign_audio_is_never_written_to(tmp_path):
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(b"somebody's")
     with pytest.raises(UserError, match="paths.corpus"):
-        demo.download(settings)
+        demo.DemoCorpus(settings).download()
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["x.wav"]
 
 
@@ -185,7 +185,7 @@ def test_a_real_musan_is_used_as_it_is(corpus, tmp_path):
     _copy(corpus, tmp_path)
     (tmp_path / "musan" / "recipe.json").unlink()
     before = digests(tmp_path)
-    demo.download(settings_for(tmp_path, noises_per_category=4))
+    demo.DemoCorpus(settings_for(tmp_path, noises_per_category=4)).download()
     assert digests(tmp_path) == before
 
 
@@ -194,13 +194,13 @@ def test_an_unknown_language_or_source_is_named(tmp_path, key, value):
     settings = settings_for(tmp_path)
     setattr(settings.corpus, key, value)
     with pytest.raises(UserError, match=value[-1]):
-        demo.download(settings)
+        demo.DemoCorpus(settings).download()
 
 
 def test_without_espeak_the_pip_command_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "espeakng_loader", None)
     with pytest.raises(UserError, match="pip install espeakng-loader"):
-        demo.download(settings_for(tmp_path))
+        demo.DemoCorpus(settings_for(tmp_path)).download()
 
 
 def test_interrupted_making_ends_complete_or_absent(corpus, tmp_path, monkeypatch):
@@ -213,8 +213,8 @@ def test_interrupted_making_ends_complete_or_absent(corpus, tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(make, "map_unordered", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            demo.download(settings_for(tmp_path))
-    demo.download(settings_for(tmp_path))
+            demo.DemoCorpus(settings_for(tmp_path)).download()
+    demo.DemoCorpus(settings_for(tmp_path)).download()
     assert digests(tmp_path) == digests(corpus)
 
 

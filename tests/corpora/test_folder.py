@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from sourcetracing.audio.reading import decode
-from sourcetracing.corpora import folder
-from sourcetracing.corpora.mlaad import UTTERANCE_COLUMNS
+from sourcetracing.corpora.corpus import UTTERANCE_COLUMNS
+from sourcetracing.corpora.folder import AUDIO_SUFFIXES, FORMATS, FolderCorpus
 from sourcetracing.errors import UserError
 from sourcetracing.settings.corpora import Corpus, Folder
 from sourcetracing.settings.paths import Paths
@@ -49,7 +49,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_a_tree_yields_one_row_per_audio_file(tree, capsys):
     touch(tree, "en/a/book one/2.FLAC", "en/a/3.v2.mp3")
-    table = folder.prepare(settings_for(tree))
+    table = FolderCorpus(settings_for(tree)).prepare()
     assert table.columns.tolist() == list(UTTERANCE_COLUMNS)
     assert table["utt_id"].tolist() == ["de/a/1", "de/b/1", "en/a/1", "en/a/3.v2", "en/a/book one/2", "en/b/1"]
     assert table["path"].tolist()[3:5] == ["en/a/3.v2.mp3", "en/a/book one/2.FLAC"]
@@ -60,29 +60,29 @@ def test_a_tree_yields_one_row_per_audio_file(tree, capsys):
 def test_hidden_files_noises_and_foreign_files_are_no_utterances_and_the_latter_are_counted(tree, capsys):
     touch(tree, "en/a/._1.wav", "en/.cache/x/1.wav", "musan/noise/free-sound/n.wav", "exp/demo/report/x.wav")
     touch(tree, "en/a/notes.txt", "en/a/2.m4a", "en/stray.wav")
-    assert len(folder.prepare(settings_for(tree))) == 4
+    assert len(FolderCorpus(settings_for(tree)).prepare()) == 4
     (line,) = capsys.readouterr().out.splitlines()
     assert "ignored 3 other files" in line and "1 .m4a" in line and "1 .wav outside <language>/<source>/" in line
 
 
 def test_rows_outside_the_settings_are_left_out_in_one_line(tree, capsys):
     touch(tree, "fr/a/1.wav", "fr/a/2.wav", "en/c/1.wav")
-    assert len(folder.prepare(settings_for(tree))) == 4
+    assert len(FolderCorpus(settings_for(tree)).prepare()) == 4
     (line,) = capsys.readouterr().out.splitlines()
     assert "left out 3 of 7 utterances" in line and "corpus.languages" in line
 
 
 def test_unknown_sources_are_named_or_all_others(tree):
     touch(tree, "en/c/1.wav", "de/d/1.wav")
-    assert set(folder.prepare(settings_for(tree, unknown=["c"]))["source"]) == {"a", "b", "c"}
-    assert set(folder.prepare(settings_for(tree, unknown=["all"]))["source"]) == {"a", "b", "c", "d"}
-    with pytest.raises(UserError, match=r"corpus.unknown_sources: .* has no 'x'; it has a, b, c, d"):
-        folder.prepare(settings_for(tree, unknown=["x"]))
+    assert set(FolderCorpus(settings_for(tree, unknown=["c"])).prepare()["source"]) == {"a", "b", "c"}
+    assert set(FolderCorpus(settings_for(tree, unknown=["all"])).prepare()["source"]) == {"a", "b", "c", "d"}
+    with pytest.raises(UserError, match=r"corpus.unknown_sources: .* has no 'x'; there are: a, b, c, d"):
+        FolderCorpus(settings_for(tree, unknown=["x"])).prepare()
 
 
 def test_a_source_with_slashes_is_found_in_its_folder(tmp_path):
     touch(tmp_path, "en/tts_models_multi_bark/1.wav")
-    row = folder.prepare(settings_for(tmp_path, languages=["en"], sources=["tts_models/multi/bark"])).iloc[0]
+    row = FolderCorpus(settings_for(tmp_path, languages=["en"], sources=["tts_models/multi/bark"])).prepare().iloc[0]
     assert (row["source"], row["utt_id"]) == ("tts_models/multi/bark", "en/tts_models_multi_bark/1")
 
 
@@ -91,16 +91,16 @@ def test_links_are_followed_but_not_in_circles(tree, tmp_path_factory):
     touch(elsewhere, "1.wav")
     (tree / "en" / "c").symlink_to(elsewhere)
     (tree / "en" / "a" / "loop").symlink_to(tree / "en")
-    ids = folder.prepare(settings_for(tree, sources=["a", "b", "c"]))["utt_id"].tolist()
+    ids = FolderCorpus(settings_for(tree, sources=["a", "b", "c"])).prepare()["utt_id"].tolist()
     assert "en/c/1" in ids and not any("loop" in utt_id for utt_id in ids)
 
 
 def test_every_suffix_in_the_list_can_be_decoded(tmp_path):
     waveform = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
-    assert {".wav", ".flac", ".mp3", ".ogg", ".opus"} <= set(folder.AUDIO_SUFFIXES)
-    for suffix in folder.AUDIO_SUFFIXES:
+    assert {".wav", ".flac", ".mp3", ".ogg", ".opus"} <= set(AUDIO_SUFFIXES)
+    for suffix in AUDIO_SUFFIXES:
         path = tmp_path / f"x{suffix}"
-        kind, subtype = ("OGG", "OPUS") if suffix == ".opus" else (folder._FORMATS[suffix], None)
+        kind, subtype = ("OGG", "OPUS") if suffix == ".opus" else (FORMATS[suffix], None)
         soundfile.write(path, waveform, 16000, format=kind, subtype=subtype)
         assert abs(len(decode(path.read_bytes(), path)[0]) - 16000) < 3000
 
@@ -108,51 +108,51 @@ def test_every_suffix_in_the_list_can_be_decoded(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"languages": ["en", "es"]}, ["corpus.languages", "has no 'es'", "it has de, en"]),
-        ({"sources": ["a", "bb"]}, ["corpus.sources", "has no 'bb'", "it has a, b"]),
+        ({"languages": ["en", "es"]}, ["corpus.languages", "has no 'es'", "did you mean 'en'"]),
+        ({"sources": ["a", "bb"]}, ["corpus.sources", "has no 'bb'", "did you mean 'b'"]),
     ],
 )
 def test_what_the_corpus_lacks_is_named_with_what_there_is(tree, changes, words):
     with pytest.raises(UserError) as error:
-        folder.prepare(settings_for(tree, **changes))
+        FolderCorpus(settings_for(tree, **changes)).prepare()
     assert all(word in str(error.value) for word in words)
 
 
 def test_a_language_that_only_other_sources_speak_is_refused(tree):
     touch(tree, "es/c/1.wav")
     with pytest.raises(UserError, match="corpus.languages: .* has 'es', but not together"):
-        folder.prepare(settings_for(tree, languages=["en", "es"]))
+        FolderCorpus(settings_for(tree, languages=["en", "es"])).prepare()
 
 
 def test_two_files_of_one_name_are_both_named(tree):
     touch(tree, "en/a/1.flac")
     with pytest.raises(UserError, match=r"en/a/1.flac and en/a/1.wav would both be utterance en/a/1"):
-        folder.prepare(settings_for(tree))
+        FolderCorpus(settings_for(tree)).prepare()
 
 
 def test_an_absent_or_empty_tree_shows_the_expected_layout(tmp_path):
-    for verb in (folder.prepare, folder.check, folder.download):
+    for verb in (FolderCorpus.prepare, FolderCorpus.check, FolderCorpus.download):
         with pytest.raises(UserError, match="paths.corpus.*<language>/<source>/"):
-            verb(settings_for(tmp_path / "absent"))
+            verb(FolderCorpus(settings_for(tmp_path / "absent")))
     touch(tmp_path, "1.wav", "en/a/1.m4a")
     with pytest.raises(UserError, match=r"holds no <language>/<source>/\*.*1 .m4a"):
-        folder.prepare(settings_for(tmp_path))
+        FolderCorpus(settings_for(tmp_path)).prepare()
 
 
 def test_a_file_name_that_is_no_text_is_refused(tree):
     with open(os.fsencode(tree / "en" / "a") + b"/\xff.wav", "wb"):
         pass
     with pytest.raises(UserError, match="en/a/.*not UTF-8"):
-        folder.prepare(settings_for(tree))
+        FolderCorpus(settings_for(tree)).prepare()
 
 
 def test_verbs_of_a_tree(tree):
     settings = settings_for(tree, languages=["de", "en"], sources=["b", "a"])
-    assert folder.check(settings) == {"utterances": 4}
-    assert folder.missing_files(settings) == [] and folder.resources(settings) == []
-    table = folder.inventory(settings)
+    assert FolderCorpus(settings).check() == {"utterances": 4}
+    assert FolderCorpus(settings).missing_files() == [] and FolderCorpus(settings).resources() == []
+    table = FolderCorpus(settings).inventory()
     assert table.to_numpy().tolist() == [["de", "b", 1, 1], ["de", "a", 1, 1], ["en", "b", 1, 1], ["en", "a", 1, 1]]
-    folder.download(settings)
+    FolderCorpus(settings).download()
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -161,27 +161,28 @@ def test_a_table_in_every_separator(tree, separator, encoding):
     text = "Source, PATH ,Language,speaker,transcript,recording,Split\n"
     text += "a,en/a/1.wav,en,s1,Zażółć,r1,train\nb,./en//b/1.wav,en,s1,,r2,valid\na,de\\a\\1.wav,de,s2,,,TEST\nb,de/b/1.wav,de,s2,,,dev\n\n"
     table = write_table(tree, text.replace(",", separator).replace("\n", "\r\n"), encoding)
-    rows = folder.prepare(settings_for(tree, table=table))
+    rows = FolderCorpus(settings_for(tree, table=table)).prepare()
     assert rows.columns.tolist() == [*UTTERANCE_COLUMNS, "split"]
     assert rows["utt_id"].tolist() == ["de/a/1", "de/b/1", "en/a/1", "en/b/1"]
     assert rows["split"].tolist() == ["eval", "dev", "train", "dev"]
     assert rows.iloc[2][["speaker", "transcript", "recording"]].tolist() == ["s1", "Zażółć", "r1"]
-    assert folder.check(settings_for(tree, table=table)) == {"utterances": 4}
+    assert FolderCorpus(settings_for(tree, table=table)).check() == {"utterances": 4}
 
 
 def test_transcripts_hold_commas_quotes_and_line_breaks(tree):
     text = 'path,language,source,transcript\n"en/a/1.wav",en,a,"He said ""no, never"",\nand left"\nde/b/1.wav,de,b,nan\n'
-    rows = folder.prepare(settings_for(tree, table=write_table(tree, text)))
+    rows = FolderCorpus(settings_for(tree, table=write_table(tree, text))).prepare()
     assert rows["transcript"].tolist() == ["nan", 'He said "no, never",\nand left']
 
 
 def test_a_table_counts_its_missing_files(tree):
     settings = settings_for(tree, table=write_table(tree, HEADER + FOUR_ROWS + "".join(f"en/a/x{n}.wav,en,a\n" for n in range(5))))
-    assert folder.missing_files(settings) == [f"en/a/x{n}.wav" for n in range(5)]
-    assert folder.inventory(settings).query("language == 'en' and source == 'a'")[["needed", "present"]].to_numpy().tolist() == [[6, 1]]
-    with pytest.raises(UserError, match=r"5 of 9 files are missing .*: en/a/x0.wav, en/a/x1.wav, en/a/x2.wav \.\.\."):
-        folder.check(settings)
-    assert len(folder.prepare(settings)) == 9
+    assert FolderCorpus(settings).missing_files() == [f"en/a/x{n}.wav" for n in range(5)]
+    table = FolderCorpus(settings).inventory()
+    assert table.query("language == 'en' and source == 'a'")[["needed", "present"]].to_numpy().tolist() == [[6, 1]]
+    with pytest.raises(UserError, match=r"5 of 9 files are missing, such as: en/a/x0.wav, en/a/x1.wav, en/a/x2.wav \.\.\."):
+        FolderCorpus(settings).check()
+    assert len(FolderCorpus(settings).prepare()) == 9
 
 
 def test_absolute_paths_inside_are_relative_and_outside_keep_their_place(tree, tmp_path_factory):
@@ -189,17 +190,19 @@ def test_absolute_paths_inside_are_relative_and_outside_keep_their_place(tree, t
     touch(outside, "9.wav")
     text = HEADER + f"{tree}/en/a/1.wav,en,a\nen/b/1.wav,en,b\n{outside}/9.wav,en,b\n"
     settings = settings_for(tree, table=write_table(tree, text), languages=["en"])
-    rows = folder.prepare(settings)
+    rows = FolderCorpus(settings).prepare()
     assert rows["path"].tolist() == ["en/a/1.wav", "en/b/1.wav", f"{outside}/9.wav"]
     assert rows["utt_id"].iloc[2] == f"{outside}/9".lstrip("/")
-    assert folder.check(settings) == {"utterances": 3}
+    assert FolderCorpus(settings).check() == {"utterances": 3}
     with pytest.raises(UserError, match="rows 2 and 3: both list en/a/1.wav"):
-        folder.prepare(settings_for(tree, table=write_table(tree, HEADER + f"{tree}/en/a/1.wav,en,a\nen/a/1.wav,en,a\n"), languages=["en"]))
+        FolderCorpus(
+            settings_for(tree, table=write_table(tree, HEADER + f"{tree}/en/a/1.wav,en,a\nen/a/1.wav,en,a\n"), languages=["en"])
+        ).prepare()
 
 
 def test_extra_columns_are_ignored_in_one_line(tree, capsys):
     text = "path,language,source,mood,\n" + "".join(f"{name},{name[:2]},{name[3]},x,\n" for name in FOUR)
-    folder.prepare(settings_for(tree, table=write_table(tree, text)))
+    FolderCorpus(settings_for(tree, table=write_table(tree, text))).prepare()
     (line,) = capsys.readouterr().out.splitlines()
     assert line.endswith("ignored the columns mood")
 
@@ -231,22 +234,22 @@ def test_extra_columns_are_ignored_in_one_line(tree, capsys):
 )
 def test_a_bad_table_is_refused_with_its_row(tree, text, message):
     with pytest.raises(UserError, match=message) as error:
-        folder.prepare(settings_for(tree, table=write_table(tree, text)))
+        FolderCorpus(settings_for(tree, table=write_table(tree, text))).prepare()
     assert "\n" not in str(error.value)
 
 
 def test_a_table_without_any_split_has_no_split_column(tree):
     text = "path,language,source,split\n" + "".join(f"{name},{name[:2]},{name[3]},\n" for name in FOUR)
-    assert "split" not in folder.prepare(settings_for(tree, table=write_table(tree, text)))
+    assert "split" not in FolderCorpus(settings_for(tree, table=write_table(tree, text))).prepare()
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
 def test_a_table_in_another_encoding_is_refused(tree, encoding):
     with pytest.raises(UserError, match="no UTF-8 table"):
-        folder.prepare(settings_for(tree, table=write_table(tree, HEADER + "en/a/größe.wav,en,a\n", encoding)))
+        FolderCorpus(settings_for(tree, table=write_table(tree, HEADER + "en/a/größe.wav,en,a\n", encoding))).prepare()
 
 
 def test_an_absent_table_is_refused(tree):
-    for verb in (folder.prepare, folder.download):
+    for verb in (FolderCorpus.prepare, FolderCorpus.download):
         with pytest.raises(UserError, match="folder.table=.*path, language, source"):
-            verb(settings_for(tree, table=tree / "none.csv"))
+            verb(FolderCorpus(settings_for(tree, table=tree / "none.csv")))

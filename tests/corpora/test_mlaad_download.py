@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sourcetracing.corpora import mcl_mlaad, mlaad_audio
+from sourcetracing.corpora import mcl_mlaad
 from sourcetracing.corpora.mlaad import model_dir_of
 from sourcetracing.settings.reading import load_settings
 from tests.support.fake_hub import COMMIT, HUB_ID, FakeHub
@@ -85,7 +85,7 @@ def test_the_hub_gives_the_needed_files_and_no_others(tmp_path, words):
         download(words, hub.url)
         assert audio_below(root) == NEEDED
         assert len(hub.asked("GET", f"/datasets/{HUB_ID}/resolve")) <= len(NEEDED) + 8 + 1  # with eight meta.csv
-    utterances = mcl_mlaad.prepare(load_settings(words))
+    utterances = mcl_mlaad.MclMlaad(load_settings(words)).prepare()
     assert set(utterances["transcript"]) == {"text 0", "text 1", "text 2"}
     assert set(utterances["recording"]) == {f"{language}_X/book/wavs/book_{number}.wav" for language in ("en", "ru") for number in range(3)}
 
@@ -160,14 +160,14 @@ def test_the_authors_lists_come_from_the_hub(tmp_path, words):
         shown = download([*words, *imported], hub.url)
     assert "complete: 24 utterances" in shown
     assert "Languages Protocol/en/train.txt" in shown
-    table = mcl_mlaad.needed(load_settings([*words, *imported]))
+    table = mcl_mlaad.MclMlaad(load_settings([*words, *imported])).needed
     assert table.groupby("split").size().to_dict() == {"train": 8, "dev": 8, "eval": 8}
     assert (table["split"] == table["path"].str.extract(r"_(\d)\.wav")[0].map({"0": "train", "1": "dev", "2": "eval"})).all()
 
 
 def test_the_plan_of_the_archive_names_every_part():
     settings = load_settings(["configs/mcl_mlaad.yaml", "mlaad.origin=archive"])
-    addresses = [resource.origin for resource in mlaad_audio.plan(settings, 1)]
+    addresses = [resource.origin for resource in mcl_mlaad.MclMlaad(settings).audio_resources(1)]
     assert len(addresses) == 11
     assert addresses[0].endswith("files=mlaad_v5.z01")
     assert addresses[-1].endswith("files=mlaad_v5.zip")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sourcetracing.corpora import mcl_mlaad, mlaad_source_tracing
-from sourcetracing.corpora.mlaad_protocols import read_protocols
+from sourcetracing.corpora.mcl_mlaad import MclMlaad
+from sourcetracing.corpora.mlaad_source_tracing import MlaadSourceTracing, read_protocols
 from sourcetracing.errors import UserError
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit
@@ -57,7 +57,7 @@ def test_duplicates_are_dropped_with_a_notice_or_kept(capsys):
 
 def test_label_assignment_is_the_baselines(protocols):
     settings = settings_of("mlaad5_source_tracing")
-    labels = assign_labels(mlaad_source_tracing.needed(settings)["source"], settings.corpus.sources)
+    labels = assign_labels(MlaadSourceTracing(settings).needed["source"], settings.corpus.sources)
     pd.testing.assert_frame_equal(labels, pd.read_csv(TABLES / "refd_label_assignment.csv"), check_dtype=False)
     lines = format_labels(labels).splitlines()
     assert lines[4] == f"{'griffin_lim':<50}|4  |ID"
@@ -66,7 +66,7 @@ def test_label_assignment_is_the_baselines(protocols):
 
 def test_official_splits_with_unknown_sources(protocols):
     settings = settings_of("mlaad5_source_tracing")
-    utterances = mlaad_source_tracing.needed(settings)
+    utterances = MlaadSourceTracing(settings).needed
     unknown = [source for source in utterances["source"].unique() if source not in settings.corpus.sources]
     protocol = split_utterances(utterances, settings.split, settings.seed, unknown)
     assert protocol["split"].value_counts().to_dict() == {"train": 11_100, "dev": 12_000, "eval": 33_791}
@@ -74,7 +74,7 @@ def test_official_splits_with_unknown_sources(protocols):
 
 
 def test_mcl_mlaad_is_table_1():
-    utterances = mcl_mlaad.needed(settings_of("mcl_mlaad"))
+    utterances = MclMlaad(settings_of("mcl_mlaad")).needed
     assert len(utterances) == 11_700
     table1 = pd.read_csv(TABLES / "table1.csv").dropna(subset="code").set_index("code")["samples"]
     assert utterances["language"].value_counts().to_dict() == table1.to_dict()
@@ -84,7 +84,7 @@ def test_mcl_mlaad_is_table_1():
 
 def test_mcl_mlaad_split_has_the_published_sizes():
     settings = settings_of("mcl_mlaad")
-    utterances = mcl_mlaad.needed(settings)
+    utterances = MclMlaad(settings).needed
     protocol = split_utterances(utterances, settings.split, settings.seed)
     sizes = pd.crosstab(utterances["language"].to_numpy(), protocol["split"].to_numpy())
     assert sizes.loc["en", ["train", "dev", "eval"]].tolist() == [1260, 420, 420]
@@ -96,8 +96,8 @@ def test_other_counts_are_refused_unless_meant(tmp_path):
     reduced = reduce_protocol(tmp_path / "reduced.zip", rows_per_group=7)
     words = [f"paths.protocols={reduced}"]
     with pytest.raises(UserError, match="mcl_mlaad.published_counts=false"):
-        mcl_mlaad.needed(settings_of("mcl_mlaad", *words))
-    assert len(mcl_mlaad.needed(settings_of("mcl_mlaad", *words, "mcl_mlaad.published_counts=false"))) < 11_700
+        MclMlaad(settings_of("mcl_mlaad", *words)).prepare()
+    assert len(MclMlaad(settings_of("mcl_mlaad", *words, "mcl_mlaad.published_counts=false")).needed) < 11_700
 
 
 def test_the_official_protocol_shares_recordings(protocols):
@@ -167,11 +167,12 @@ def test_missing_and_broken_zips_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("corpus.languages=[en,xx]", "corpus.languages: the protocols have no language 'xx'"),
+        ("corpus.languages=[en,xx]", "corpus.languages: .*zip has no 'xx'"),
         ("corpus.sources=[griffin_lin]", "did you mean 'griffin_lim'"),
-        ("corpus.unknown_sources=[nobody]", "corpus.unknown_sources: the protocols have no source 'nobody'"),
+        ("corpus.unknown_sources=[nobody]", "corpus.unknown_sources: .*zip has no 'nobody'"),
     ],
 )
 def test_names_that_are_nowhere_are_refused(word, message):
     with pytest.raises(UserError, match=message):
-        mlaad_source_tracing.needed(settings_of("mlaad5_source_tracing", word, "experiment.train_sets=[en]", "experiment.test_sets=[en]"))
+        words = [word, "experiment.train_sets=[en]", "experiment.test_sets=[en]"]
+        MlaadSourceTracing(settings_of("mlaad5_source_tracing", *words)).prepare()

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from sourcetracing.downloads.archives import Limits, unpack
+from sourcetracing.downloads import archives
+from sourcetracing.downloads.archives import allowed_bytes, unpack
 from sourcetracing.errors import UserError
 
 FILES = {"musan/noise/a.wav": b"a" * 5000, "musan/music/b.wav": bytes(range(256)) * 9000, "musan/README": b"", "musan/ü.wav": b"umlaut"}
@@ -54,9 +55,9 @@ def content_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refusal(archive: Path, target: Path, **options: object) -> str:
+def refusal(archive: Path, target: Path) -> str:
     with pytest.raises(UserError) as caught:
-        unpack(archive, target, **options)
+        unpack(archive, target)
     assert "\n" not in str(caught.value)
     assert str(archive) in str(caught.value)
     assert not [path for path in target.rglob("*") if path.name.endswith(".partial")]
@@ -142,18 +143,20 @@ def test_permissions_are_those_of_new_files(tmp_path: Path, kind: str):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
-def test_a_bomb_is_stopped(tmp_path: Path, kind: str):
+def test_a_bomb_is_stopped(tmp_path: Path, kind: str, monkeypatch):
     archive = write(tmp_path / f"x.{kind}", {"first.wav": b"1", "zeros": bytes(20 << 20)})
-    limits = Limits(ratio_floor_bytes=4 << 20)
-    assert "zeros" in refusal(archive, tmp_path / "out", limits=limits)
+    monkeypatch.setattr(archives, "RATIO_FLOOR_BYTES", 4 << 20)
+    assert "zeros" in refusal(archive, tmp_path / "out")
     assert not (tmp_path / "out" / "zeros").exists()
-    assert unpack(archive, tmp_path / "out", limits=Limits(ratio_floor_bytes=30 << 20)) == 2
+    monkeypatch.setattr(archives, "RATIO_FLOOR_BYTES", 30 << 20)
+    assert unpack(archive, tmp_path / "out") == 2
 
 
-def test_a_zip_that_lies_about_its_size_yields_no_more_than_it_says(tmp_path: Path):
+def test_a_zip_that_lies_about_its_size_yields_no_more_than_it_says(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(archives, "RATIO_FLOOR_BYTES", 4 << 20)
     archive = write_zip(tmp_path / "x.zip", {"zeros": bytes(20 << 20)})
     archive.write_bytes(archive.read_bytes().replace((20 << 20).to_bytes(4, "little"), (100).to_bytes(4, "little")))
-    assert "zeros" in refusal(archive, tmp_path / "out", limits=Limits(ratio_floor_bytes=4 << 20))
+    assert "zeros" in refusal(archive, tmp_path / "out")
     assert content_below(tmp_path / "out") == {}
 
 
@@ -181,17 +184,19 @@ def test_a_sparse_tar_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_too_many_files_are_refused(tmp_path: Path, kind: str):
+def test_too_many_files_are_refused(tmp_path: Path, kind: str, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_FILES", 10)
     archive = write(tmp_path / f"x.{kind}", {str(number): b"" for number in range(11)})
-    assert "more than 10:" in refusal(archive, tmp_path / "out", limits=Limits(max_files=10))
-    assert unpack(archive, tmp_path / "out", limits=Limits(max_files=11)) == 11
+    assert "more than 10:" in refusal(archive, tmp_path / "out")
+    monkeypatch.setattr(archives, "MAX_FILES", 11)
+    assert unpack(archive, tmp_path / "out") == 11
 
 
 def test_published_corpora_are_within_the_limits():
     published = {"MUSAN": (11_086_114_085, 12_500_000_000), "RIRS_NOISES": (1_311_166_223, 9_000_000_000), "MLAAD": (60 << 30, 200 << 30)}
     for archive_bytes, unpacked_bytes in published.values():
-        assert Limits().allowed_bytes(archive_bytes) > 10 * unpacked_bytes
-    assert Limits().allowed_bytes(10_000) == 1 << 30
+        assert allowed_bytes(archive_bytes) > 10 * unpacked_bytes
+    assert allowed_bytes(10_000) == 1 << 30
 
 
 # damage

@@ -110,7 +110,7 @@ def test_what_does_not_exist_is_named(ask):
         "list_hub, 'org/typo', 'main'",
         "list_hub, HUB_ID, 'main', ['fake/en/vits', 'fake/xx/vits']",
         "list_hub, 'no name', 'main'",
-        "fetch_hub, HUB_ID, COMMIT, ['fake/en/none.wav'], target",
+        "fetch_hub, HUB_ID, COMMIT, {'fake/en/none.wav': 1}, target",
     ]
     found, _ = ask("return [" + ", ".join(f"complaint({call})" for call in calls) + "]")
     assert "has no revision v7 (setting mlaad.hub_revision)" in found[0]
@@ -150,8 +150,8 @@ def test_a_file_of_another_size_is_fetched_again(hub: FakeHub, ask, tmp_path: Pa
     assert hub.asked("GET", "/datasets/") == [f"/datasets/{HUB_ID}/resolve/{COMMIT}/fake/en/vits/1.wav"]
 
 
-def test_paths_alone_are_enough(hub: FakeHub, ask, tmp_path: Path):
-    code = "fetch_hub(HUB_ID, COMMIT, ['fake/en/other/ü 1.wav', 'README.md'], target)"
+def test_only_what_is_asked_for_comes(hub: FakeHub, ask, tmp_path: Path):
+    code = "fetch_hub(HUB_ID, COMMIT, {'fake/en/other/ü 1.wav': 11, 'README.md': 5}, target)"
     ask(code)
     assert content_below(tmp_path / "data") == {path: FILES[path] for path in ("fake/en/other/ü 1.wav", "README.md")}
     hub.requests.clear()
@@ -170,7 +170,7 @@ def test_a_dropped_connection_and_a_busy_server(hub: FakeHub, ask, tmp_path: Pat
 
 def test_a_killed_run_goes_on(hub: FakeHub, command, ask, tmp_path: Path):
     hub.delay_seconds = 0.1
-    process = command(FETCH.replace("target)", "target, max_workers=1)"))
+    process = command("hub.NUM_WORKERS = 1; " + FETCH)
     while len(list((tmp_path / "data").rglob("*.wav"))) < 2 and process.poll() is None:
         time.sleep(0.01)
     process.kill()
@@ -213,7 +213,7 @@ def test_too_small_a_disk(hub: FakeHub, ask, tmp_path: Path):
     hub.listed_sizes = {"fake/en/vits/4.wav": 1 << 60}
     assert "needs" in ask(FETCH)[0] and content_below(tmp_path / "data") == {}
     full = "def write(*words, **options): raise OSError(28, 'No space left on device')\n    hub.hf_hub_download = write\n    "
-    assert "no space is left" in ask(full + "fetch_hub(HUB_ID, COMMIT, ['README.md'], target)")[0]
+    assert "no space is left" in ask(full + "fetch_hub(HUB_ID, COMMIT, {'README.md': 5}, target)")[0]
 
 
 # who may
@@ -249,5 +249,5 @@ def test_offline_mode(hub: FakeHub, ask, tmp_path: Path):
 def test_no_network_and_a_login_page(hub: FakeHub, ask):
     assert "http://127.0.0.1:9 cannot be reached" in ask("list_hub(HUB_ID, 'main')", HF_ENDPOINT="http://127.0.0.1:9")[0]
     hub.is_login_page = True
-    found, _ = ask("return [complaint(list_hub, HUB_ID, 'main'), complaint(fetch_hub, HUB_ID, COMMIT, ['README.md'], target)]")
+    found, _ = ask("return [complaint(list_hub, HUB_ID, 'main'), complaint(fetch_hub, HUB_ID, COMMIT, {'README.md': 5}, target)]")
     assert all("does not answer as the Hugging Face Hub does" in message for message in found)

@@ -11,9 +11,17 @@ from collections import namedtuple
 import pytest
 
 from sourcetracing.downloads import records
-from sourcetracing.downloads.checksums import checksum_of, normal_checksum
-from sourcetracing.downloads.records import discard, mark_complete, only_run, read_complete, record_path, require_free_space
-from sourcetracing.downloads.sizes import size_text
+from sourcetracing.downloads.records import (
+    checksum_of,
+    discard,
+    mark_complete,
+    normal_checksum,
+    only_run,
+    read_complete,
+    record_path,
+    require_free_space,
+    size_text,
+)
 from sourcetracing.errors import UserError
 from tests.support.places import ROOT
 

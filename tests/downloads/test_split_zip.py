@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sourcetracing.downloads.archives import Limits
+from sourcetracing.downloads import archives
 from sourcetracing.downloads.split_zip import unpack_split_zip
 from sourcetracing.errors import UserError
 from tests.support.places import GOLDEN
@@ -34,9 +34,9 @@ def content_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refusal(parts: list[Path], target: Path, named: Path, **options: object) -> str:
+def refusal(parts: list[Path], target: Path, named: Path) -> str:
     with pytest.raises(UserError) as caught:
-        unpack_split_zip(parts, target, **options)
+        unpack_split_zip(parts, target)
     assert str(named) in str(caught.value) and "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -154,9 +154,11 @@ def test_a_broken_list_is_one_clear_line(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["../evil.wav", "/tmp/evil.wav", "a\\evil.wav"])
-def test_it_is_as_safe_as_a_plain_zip(tmp_path: Path, name: str):
+def test_it_is_as_safe_as_a_plain_zip(tmp_path: Path, name: str, monkeypatch):
     parts = split({**FILES, name: b"1"}, tmp_path / "parts")
     assert repr(name) in refusal(parts, tmp_path / "out", named=parts[-1])
     assert content_below(tmp_path / "out") == {}
     bomb = split({"noise": os.urandom(100_000), "zeros": bytes(20 << 20)}, tmp_path / "bomb")
-    assert "zeros" in refusal(bomb, tmp_path / "out", named=bomb[-1], limits=Limits(ratio_floor_bytes=1 << 20, max_ratio=50))
+    monkeypatch.setattr(archives, "RATIO_FLOOR_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MAX_RATIO", 50)
+    assert "zeros" in refusal(bomb, tmp_path / "out", named=bomb[-1])

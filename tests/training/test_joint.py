@@ -56,7 +56,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_synthesizer(monkeypatch):
-    monkeypatch.setattr("sourcetracing.corpora.demo.check", lambda settings: None)
+    monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
 
 
 def launch(*command: str, processes: int = 2) -> subprocess.CompletedProcess:

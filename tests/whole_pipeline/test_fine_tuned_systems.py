@@ -50,7 +50,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_synthesizer(monkeypatch):
-    monkeypatch.setattr("sourcetracing.corpora.demo.check", lambda settings: None)
+    monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
 
 
 def tensors_of(run: TrainingRun) -> dict[str, torch.Tensor]:

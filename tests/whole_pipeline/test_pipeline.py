@@ -51,7 +51,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def no_synthesizer(monkeypatch):
     """The corpus is there already; nothing is to be synthesized."""
-    monkeypatch.setattr("sourcetracing.corpora.demo.check", lambda settings: None)
+    monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
 
 
 def run_all(config: ConfigSources) -> None:
@@ -74,7 +74,7 @@ def modification_times(root: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def finished(corpus: Path) -> ConfigSources:
     patch = pytest.MonkeyPatch()
-    patch.setattr("sourcetracing.corpora.demo.check", lambda settings: None)
+    patch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
     config = read_config(words(corpus, "uninterrupted"))
     run_all(config)
     patch.undo()

@@ -27,7 +27,9 @@ def demo_root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("demo")
     paths = [f"paths.corpus={root}", f"paths.musan={root}/musan", f"paths.rirs={root}/RIRS_NOISES"]
     sizes = ["demo.utterances_per_source=10", "demo.noises_per_category=8", "demo.noise_seconds=5", "demo.long_noises_per_category=0"]
-    demo.download(load_settings(["configs/demo.yaml", *paths, *sizes, "demo.rirs_per_room_size=1", "corpus.languages=[en,ru]"]))
+    demo.DemoCorpus(
+        load_settings(["configs/demo.yaml", *paths, *sizes, "demo.rirs_per_room_size=1", "corpus.languages=[en,ru]"])
+    ).download()
     return root
 
 

@@ -48,7 +48,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_synthesizer(monkeypatch):
-    monkeypatch.setattr("sourcetracing.corpora.demo.check", lambda settings: None)
+    monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
 
 
 def words(root: Path, exp: Path, *more: str) -> list[str]:
