@@ -16,10 +16,9 @@ from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.settings.backends import BACKENDS
-from sourcetracing.settings.frontends import FRONTENDS
+from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import load_run
 
 
@@ -34,7 +33,7 @@ def main(config: ConfigSources) -> None:
     rules = settings.metric_learning
     print(f"train {run.system} on {run.train_set}, seed {run.seed}, loss {rules.loss} -> {run.folder}", flush=True)
     train_in_turn([run])
-    outcome = RunFolder(run.folder).read_outcome()
+    outcome = run.files.read_outcome()
     print(f"epoch {outcome['best_epoch']}, picked by {outcome['selected_by']}; on eval, in percent:")
     print(describe(evaluate_embeddings(run, open_store(settings), pick_device(settings.compute.device))))
     print(f"wrote {run.folder} and {Layout.of(settings).metric_learning}")
@@ -42,5 +41,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    uses = ["", "embedding_head", "metric_learning", "train", *FRONTENDS, "finetune", "evaluation", "compute"]
-    run_script(main, doc=__doc__, uses=uses)
+    run_script(main, doc=__doc__, uses=RUN)

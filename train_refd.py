@@ -9,25 +9,23 @@ Run     python train_refd.py configs/demo.yaml system=lfcc_ecapa_tdnn 'train.lan
 """
 
 from sourcetracing.runtime.cli import run_script
-from sourcetracing.settings.backends import BACKENDS
-from sourcetracing.settings.frontends import FRONTENDS
+from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import load_run
 
 
 def main(config: ConfigSources) -> None:
-    """Trains the run that the settings describe and prints its dev figures."""
+    """Trains the run that the settings describe and shows what it reaches on dev."""
     run = load_run(config.resolve())
     print(f"train {run.system} on {run.train_set}, seed {run.seed} -> {run.folder}", flush=True)
     train_in_turn([run])
-    outcome = RunFolder(run.folder).read_outcome()
+    outcome = run.files.read_outcome()
     if "dev_macro_f1" in outcome:
         print(f"epoch {outcome['best_epoch']}: dev macro-F1 {100 * outcome['dev_macro_f1']:.2f} %, dev loss {outcome['dev_loss']:.4f}")
     print(f"wrote {run.folder}")
+    print(f"next: python scripts/trace_audio.py FILE.wav --run {run.folder}")
 
 
 if __name__ == "__main__":
-    uses = ["", "train", *FRONTENDS, *BACKENDS, "finetune", "compute"]
-    run_script(main, doc=__doc__, uses=uses)
+    run_script(main, doc=__doc__, uses=RUN)

@@ -13,6 +13,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.corpora.availability import download_all, print_counts, print_plan
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import CORPUS
 from sourcetracing.settings.reading import ConfigSources
 
 FLAGS = {
@@ -37,4 +38,4 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "demo", "mlaad", "mcl_mlaad", "folder", "download", "compute"], flags=FLAGS)
+    run_script(main, doc=__doc__, uses=[*CORPUS, "augment", "download", "compute"], flags=FLAGS)

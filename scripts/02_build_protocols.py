@@ -16,6 +16,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.protocols.building import audit_protocol, build_protocols
 from sourcetracing.protocols.leakage import overall_table, summarize, worst_cells
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import CORPUS
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.table_plans import plans_of
@@ -61,4 +62,4 @@ def _report_audit(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "mlaad", "mcl_mlaad", "folder", "split", "audio"], flags=FLAGS)
+    run_script(main, doc=__doc__, uses=[*CORPUS, "split", "audio", "experiment", "speakers", "compute"], flags=FLAGS)

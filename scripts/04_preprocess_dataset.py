@@ -14,10 +14,9 @@ import _project_root  # noqa: F401
 
 from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.store import FeatureStore
-from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.cli import run_script
-from sourcetracing.settings.frontends import FRONTENDS
+from sourcetracing.settings.groups import STORE
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.runs import front_ends
@@ -32,7 +31,7 @@ def main(config: ConfigSources) -> None:
 
 def make_store(settings: Settings) -> None:
     """Makes one store."""
-    utterances, protocol = load_protocol(settings, Layout.of(settings).root, unknown=True)
+    utterances, protocol = load_protocol(settings, unknown=True)
     what = f"{settings.ssl.model}, layer {settings.ssl.layer}" if settings.frontend == "ssl" else settings.frontend
     print(f"04 features ({what}): {len(utterances)} utterances x {len(settings.augment.variants)} variants", flush=True)
     started = time.perf_counter()
@@ -49,4 +48,4 @@ def make_store(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "audio", "augment", *FRONTENDS, "store", "compute", "executor"])
+    run_script(main, doc=__doc__, uses=[*STORE, "experiment", "speakers", "compute", "executor"])

@@ -15,12 +15,10 @@ import _project_root  # noqa: F401
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.cli import run_script
-from sourcetracing.settings.backends import BACKENDS
-from sourcetracing.settings.frontends import FRONTENDS
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.plan import describe_plan, make_plan, only, read_shard
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import load_runs
 
 FLAGS = {
@@ -32,20 +30,19 @@ FLAGS = {
 def main(config: ConfigSources, flags: dict[str, str]) -> None:
     """Shows the plan, trains what is not trained and says where it lies."""
     part = read_shard(flags.get("--shard", "1/1"))
-    all_cells, settings = load_runs(config), config.resolve()
-    runs = only(all_cells, flags.get("--only", "*"))[part]
-    chosen = f"{len(runs)} of {len(all_cells)} runs" if flags else f"{len(runs)} runs"
+    all_runs, settings = load_runs(config), config.resolve()
+    runs = only(all_runs, flags.get("--only", "*"))[part]
+    chosen = f"{len(runs)} of {len(all_runs)} runs" if flags else f"{len(runs)} runs"
     print(f"05 training: {chosen} for {', '.join(settings.experiment.tables)}", flush=True)
     if runs:
-        utterances, protocol = load_protocol(settings, Layout.of(settings).root)
+        utterances, protocol = load_protocol(settings)
         print(describe_plan(make_plan(runs, utterances.merge(protocol, on="utt_id")), runs), flush=True)
     train_runs(runs)
     print(f"{len(runs)} trained runs in {Layout.of(settings).runs}")
-    if not_trained := sum(not RunFolder(run.folder).is_finished for run in all_cells):
-        print(f"{not_trained} of all {len(all_cells)} runs are not trained yet: they were not chosen here")
+    if not_trained := sum(not run.files.is_finished for run in all_runs):
+        print(f"{not_trained} of all {len(all_runs)} runs are not trained yet: they were not chosen here")
     print("next: python scripts/06_get_classification_metrics.py CONFIG.yaml")
 
 
 if __name__ == "__main__":
-    uses = ["", "experiment", "train", *FRONTENDS, *BACKENDS, "finetune", "metric_learning", "compute", "executor"]
-    run_script(main, doc=__doc__, uses=uses, flags=FLAGS)
+    run_script(main, doc=__doc__, uses=EXPERIMENT, flags=FLAGS)

@@ -12,6 +12,7 @@ import _project_root  # noqa: F401
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.reports import write_reports
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.matrix import TRAIN_COMMAND, trained_runs
 
@@ -24,8 +25,9 @@ def main(config: ConfigSources) -> None:
     print(write_reports(trained))
     if lack:
         print(f"{lack} and have no scores; {TRAIN_COMMAND} trains them")
-    print("next: python scripts/13_make_tables.py CONFIG.yaml")
+    next_script = "07_ood_detector" if config.resolve().corpus.unknown_sources else "11_audit_shortcuts"
+    print(f"next: python scripts/{next_script}.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["experiment", "evaluation", "compute", "executor"])
+    run_script(main, doc=__doc__, uses=EXPERIMENT)

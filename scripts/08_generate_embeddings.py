@@ -1,4 +1,4 @@
-"""10 - Gather the embeddings of trained runs: train, dev and eval, known and unknown sources.
+"""08 - Gather the embeddings of trained runs: train, dev and eval, known and unknown sources.
 
 Reads   exp/<name>/runs/ and features/; utterances.csv, protocol.csv; speakers/pseudo_speakers.csv where script 03 ran
 Writes  exp/<name>/runs/<system>/<run>/embeddings/embeddings.npy (rows, width), index.parquet (what each row is), embeddings.json (last);
@@ -16,8 +16,9 @@ import _project_root  # noqa: F401
 from sourcetracing.embeddings.collecting import collect_embeddings
 from sourcetracing.embeddings.export import export_tree
 from sourcetracing.embeddings.runs import chosen_runs
-from sourcetracing.embeddings.stored import EmbeddingFolder
+from sourcetracing.embeddings.stored import read_record
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 
 FLAGS = {
@@ -29,13 +30,12 @@ FLAGS = {
 def main(config: ConfigSources, chosen: dict[str, str]) -> None:
     """Collects what is missing, shows each run in one line, exports where asked."""
     runs, lack = chosen_runs(config, chosen.get("--run"))
-    print(f"10 embeddings: {len(runs)} runs", flush=True)
+    print(f"08 embeddings: {len(runs)} runs", flush=True)
     new = {run.folder for run in collect_embeddings(runs)}
     for run in runs:
-        folder = EmbeddingFolder(run.folder)
-        record = folder.read_record()
+        record = read_record(run.files.embeddings)
         shape = f"{record['rows']} x {record['width']}, {record['sources']} sources, {record['unknown_sources']} of them unknown"
-        print(f"{'wrote' if run.folder in new else 'unchanged:'} {folder.array}  {shape}")
+        print(f"{'wrote' if run.folder in new else 'unchanged:'} {run.files.embeddings.array}  {shape}")
     if folder := chosen.get("--export-npy"):
         print(f"{export_tree(runs, Path(folder))} files written below {folder}")
     if lack:
@@ -44,4 +44,4 @@ def main(config: ConfigSources, chosen: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["experiment", "evaluation", "compute", "executor"], flags=FLAGS)
+    run_script(main, doc=__doc__, uses=EXPERIMENT, flags=FLAGS)

@@ -1,7 +1,7 @@
-"""09 - How far do trivial cues alone get? Duration, silence, level, bandwidth, noise floor, tilt, by logistic regression.
+"""11 - How far do trivial cues alone get? Duration, silence, level, bandwidth, noise floor, tilt, by logistic regression.
 
 Reads   exp/<name>/utterances.csv, protocol.csv; paths.corpus, paths.musan, paths.rirs; scores of trained systems, if any
-Writes  exp/<name>/shortcuts/cues.parquet, scores.parquet (extra rows for script 08's tables)
+Writes  exp/<name>/shortcuts/cues.parquet, scores.parquet (the baselines' scores, as trained systems have them)
         exp/<name>/tables/shortcuts.csv (as table4.csv), shortcuts_means.csv, shortcuts.md
 Costs   demo: 20 s on 2 cores, a second time 6 s; cues and scores that belong to the settings and audio on disk are kept
 Run     python scripts/11_audit_shortcuts.py configs/demo.yaml
@@ -11,6 +11,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.shortcuts.audit import audit_shortcuts, summary
 
@@ -18,7 +19,7 @@ from sourcetracing.shortcuts.audit import audit_shortcuts, summary
 def main(config: ConfigSources) -> None:
     """Computes what is missing, writes the tables and shows the verdict."""
     layout = Layout.of(config.resolve())
-    print(f"09 shortcuts: {layout.root}", flush=True)
+    print(f"11 shortcuts: {layout.root}", flush=True)
     audit = audit_shortcuts(config)
     print(f"\n{summary(audit)}\n")
     print(f"wrote {layout.shortcut_text}")
@@ -26,4 +27,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "audio", "augment", "experiment", "evaluation", "compute"])
+    run_script(main, doc=__doc__, uses=EXPERIMENT)

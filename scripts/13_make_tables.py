@@ -1,6 +1,7 @@
-"""08 - Turn stored scores into tables, figures and the report.
+"""13 - Turn stored scores into tables, figures and the report.
 
-Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv; for Table 6 speakers/
+Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, environment.json; tables/table1_counts.csv; for Table 6 speakers/;
+        what 07, 09 and 11 left, for their tabs in the report
 Writes  exp/<name>/tables/: for each of experiment.tables <table>.{csv,md,tex}, the published figures beside ours, <table>_means.csv and
         pictures; by language also <table>_per_class.csv, <table>_confusion.csv (of table4 without table4_); claims.csv, significance.csv,
         rank_stability.csv;   exp/<name>/report.html
@@ -13,14 +14,16 @@ import _project_root  # noqa: F401
 
 from sourcetracing.report.experiment import report_experiment
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 
 
 def main(config: ConfigSources) -> None:
     """Writes everything and shows the matrix of each system."""
-    print("08 tables, figures, report", flush=True)
+    print("13 tables, figures, report", flush=True)
     print(report_experiment(config))
+    print("next: python scripts/trace_audio.py FILE.wav --run RUN_FOLDER   (files of your own)")
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "experiment", "evaluation", "speakers"])
+    run_script(main, doc=__doc__, uses=EXPERIMENT)

@@ -1,4 +1,4 @@
-"""13 - Export a trained system: one ONNX file, waveform in, logits and embedding out; or a folder with a model card, ready for the Hub.
+"""Export a trained system: one ONNX file, waveform in, logits and embedding out; or a folder with a model card, ready for the Hub.
 
 Reads   a run folder; its feature store where scores are missing
 Writes  what --onnx and --folder name
@@ -17,7 +17,7 @@ from sourcetracing.tracing.model_card import UNDECIDED
 
 FLAGS = {
     "--onnx FILE": "front-end and back-end in one file, compared with the system before it is kept",
-    "--folder FOLDER": "weights, settings, classes, calibration, scores, model card; script 12 takes it as --run",
+    "--folder FOLDER": "weights, settings, classes, calibration, scores, model card; trace_audio.py takes it as --run",
     "--license ID": "licence of the weights for the card, by its id on the Hub, such as cc-by-nc-4.0",
 }
 
@@ -35,4 +35,4 @@ def main(words: list[str], chosen: dict[str, str], changes: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main, doc=__doc__, uses=["trace"], things="RUN_FOLDER", flags=FLAGS)
+    run_tool(main, doc=__doc__, uses=["trace", "openset"], things="RUN_FOLDER", flags=FLAGS)

@@ -1,4 +1,4 @@
-"""12 - Trace audio files: which source made them, how sure that is, or whether the source is unknown.
+"""Trace audio files: which source made them, how sure that is, or whether the source is unknown.
 
 Reads   audio files, folders (all the way down) and patterns, in any format that soundfile or ffmpeg reads; a run folder
 Writes  what --json, --csv and --timeline name; calibration.json and calibration.png in the run folder, and scores that are missing there
@@ -12,7 +12,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.cli import run_tool
-from sourcetracing.tracing.job import Wishes, trace_files
+from sourcetracing.tracing.job import Outputs, trace_files
 
 FLAGS = {
     "--run RUN_FOLDER": "the trained system: a folder with config.yaml and model.safetensors",
@@ -26,10 +26,10 @@ def main(words: list[str], chosen: dict[str, str], changes: list[str]) -> None:
     """Traces and prints; the exit status is 2 when a file could not be traced."""
     if "--run" not in chosen:
         raise UserError("which system? Add --run exp/<name>/runs/<system>/<run> (script 05 trains them)")
-    wishes = {name: Path(chosen[f"--{name}"]) for name in ("json", "csv", "timeline") if f"--{name}" in chosen}
-    trace_files(words, chosen["--run"], changes, Wishes(**wishes))
+    outputs = {name: Path(chosen[f"--{name}"]) for name in ("json", "csv", "timeline") if f"--{name}" in chosen}
+    trace_files(words, chosen["--run"], changes, Outputs(**outputs))
     print(f"next: python scripts/export_model.py {chosen['--run']} --folder FOLDER   (to share the system)")
 
 
 if __name__ == "__main__":
-    run_tool(main, doc=__doc__, uses=["trace", "compute"], things="FILE|FOLDER|'PATTERN' ...", flags=FLAGS)
+    run_tool(main, doc=__doc__, uses=["trace", "openset", "compute"], things="FILE|FOLDER|'PATTERN' ...", flags=FLAGS)

@@ -1,4 +1,8 @@
-"""Where everything of one experiment lies: the only place that spells file names below paths.exp."""
+"""Where everything of one experiment lies: the only place that spells the names of files below paths.exp.
+
+A line such as `protocol = At("protocol.csv")` is a path below the folder that its class stands for: `Layout.of(settings).protocol` is
+exp/<name>/protocol.csv. The files of real-or-fake detection have a layout of their own, in `sourcetracing.detection`.
+"""
 
 from __future__ import annotations
 
@@ -9,142 +13,165 @@ from sourcetracing.settings.schema import Settings
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The files of exp/<name>/."""
+class At:
+    """A file or folder below the root of the layout that it is declared in."""
+
+    name: str
+
+    def __get__(self, layout: FolderLayout, owner: type) -> Path:
+        return layout.root / self.name
+
+
+@dataclass(frozen=True)
+class FolderLayout:
+    """What all layouts have: the folder whose files they name."""
 
     root: Path
 
+
+class StoreLayout(FolderLayout):
+    """A feature store (`sourcetracing.features.store`)."""
+
+    features = At("features.npy")
+    index = At("index.csv")
+    record = At("store.json")
+    partial = At("features.partial.npy")
+    progress = At("progress.jsonl")
+    lock = At(".lock")
+
+
+class EmbeddingLayout(FolderLayout):
+    """The embeddings of a run (`sourcetracing.embeddings.stored`) and their pictures."""
+
+    array = At("embeddings.npy")
+    index = At("index.parquet")
+    record = At("embeddings.json")
+    points = At("points.parquet")
+    numbers = At("numbers.csv")
+    page = At("explore.html")
+    pictures_record = At("pictures.json")
+
+    def picture(self, label: str) -> Path:
+        """The picture that is coloured by a label."""
+        return self.root / f"by_{label}.png"
+
+
+class RunLayout(FolderLayout):
+    """One trained system (`sourcetracing.training.run_folder`), its scores, its embeddings, its calibration."""
+
+    lock = At(".lock")
+    config = At("config.yaml")
+    environment = At("environment.json")
+    classes = At("classes.json")
+    weights = At("model.safetensors")
+    last = At("last.safetensors")
+    outcome = At("model.json")
+    history = At("history.csv")
+    tensorboard = At("tensorboard")
+    all_scores = At("scores")
+    calibration = At("calibration.json")
+    calibration_picture = At("calibration.png")
+
+    @property
+    def embeddings(self) -> EmbeddingLayout:
+        """The files of its embeddings."""
+        return EmbeddingLayout(self.root / "embeddings")
+
+    def scores(self, split: str) -> Path:
+        """Logits of the rows of a split."""
+        return self.all_scores / f"{split}.parquet"
+
+    def scored_embeddings(self, split: str) -> Path:
+        """Embeddings of the same rows."""
+        return self.all_scores / f"{split}.embeddings.npy"
+
+    def class_report(self, split: str, test_set: str) -> Path:
+        """Figures of each class on a test set."""
+        return self.all_scores / f"{split}_{test_set}.txt"
+
+
+class OpensetLayout(FolderLayout):
+    """What `sourcetracing.openset` makes of one run."""
+
+    record = At("detectors.json")
+    figures = At("figures.csv")
+    curves = At("curves.png")
+    histograms = At("histograms.png")
+    oscr = At("oscr.png")
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """All of them."""
+        return self.curves, self.histograms, self.oscr
+
+    def scores(self, split: str) -> Path:
+        """Parquet: utt_id, variant, split, language, source, label, prediction, then one column for each detector."""
+        return self.root / f"scores_{split}.parquet"
+
+
+class Layout(FolderLayout):
+    """exp/<name>/."""
+
+    utterances = At("utterances.csv")
+    protocol = At("protocol.csv")
+    protocol_record = At("protocol.json")
+    bad_audio = At("bad_audio.csv")
+    missing_files = At("missing_files.txt")
+    speaker_groups = At("speaker_groups.csv")
+    label_assignment = At("label_assignment.txt")
+    report = At("report.html")
+
+    features = At("features")
+    runs = At("runs")
+    openset = At("openset")
+
+    speakers = At("speakers")
+    speakers_lock = At("speakers/.lock")
+    pseudo_speakers = At("speakers/pseudo_speakers.csv")
+    speakers_record = At("speakers/speakers.json")
+    speaker_objective = At("speakers/objective.csv")
+    speaker_objective_figure = At("speakers/objective.png")
+
+    shortcuts = At("shortcuts")
+    cues = At("shortcuts/cues.parquet")
+    shortcut_scores = At("shortcuts/scores.parquet")
+
+    tables = At("tables")
+    counts = At("tables/table1_counts.csv")
+    speaker_counts = At("tables/table2.csv")
+    leakage = At("tables/leakage.csv")
+    planned_leakage = At("tables/leakage_planned.csv")
+    openset_table = At("tables/openset.csv")
+    openset_text = At("tables/openset.md")
+    openset_by_language = At("tables/openset_by_language.csv")
+    shortcut_table = At("tables/shortcuts.csv")
+    shortcut_means = At("tables/shortcuts_means.csv")
+    shortcut_text = At("tables/shortcuts.md")
+    metric_learning = At("tables/metric_learning.csv")
+    embedding_table = At("tables/embeddings.csv")
+
     @classmethod
     def of(cls, settings: Settings) -> Layout:
+        """The layout of an experiment."""
         return cls(Path(settings.paths.exp) / settings.name)
 
-    @property
-    def utterances(self) -> Path:
-        return self.root / "utterances.csv"
+    def store(self, front_end: str, digest: str) -> StoreLayout:
+        """The feature store of a front-end."""
+        return StoreLayout(self.features / f"{front_end}-{digest}")
 
-    @property
-    def protocol(self) -> Path:
-        return self.root / "protocol.csv"
+    def run(self, system: str, name: str) -> RunLayout:
+        """A run of a system."""
+        return RunLayout(self.runs / system / name)
 
-    @property
-    def protocol_record(self) -> Path:
-        return self.root / "protocol.json"
-
-    @property
-    def bad_audio(self) -> Path:
-        return self.root / "bad_audio.csv"
-
-    @property
-    def missing_files(self) -> Path:
-        return self.root / "missing_files.txt"
-
-    @property
-    def speaker_groups(self) -> Path:
-        return self.root / "speaker_groups.csv"
-
-    @property
-    def label_assignment(self) -> Path:
-        return self.root / "label_assignment.txt"
-
-    @property
-    def leakage(self) -> Path:
-        return self.tables / "leakage.csv"
-
-    @property
-    def planned_leakage(self) -> Path:
-        return self.tables / "leakage_planned.csv"
-
-    @property
-    def counts(self) -> Path:
-        return self.root / "tables" / "table1_counts.csv"
-
-    @property
-    def features(self) -> Path:
-        return self.root / "features"
-
-    @property
-    def runs(self) -> Path:
-        return self.root / "runs"
-
-    @property
-    def openset(self) -> Path:
-        return self.root / "openset"
-
-    @property
-    def openset_table(self) -> Path:
-        return self.tables / "openset.csv"
-
-    @property
-    def openset_text(self) -> Path:
-        return self.tables / "openset.md"
-
-    @property
-    def openset_by_language(self) -> Path:
-        return self.tables / "openset_by_language.csv"
-
-    @property
-    def shortcuts(self) -> Path:
-        return self.root / "shortcuts"
-
-    @property
-    def cues(self) -> Path:
-        return self.shortcuts / "cues.parquet"
-
-    @property
-    def shortcut_scores(self) -> Path:
-        return self.shortcuts / "scores.parquet"
-
-    @property
-    def shortcut_table(self) -> Path:
-        return self.tables / "shortcuts.csv"
-
-    @property
-    def shortcut_means(self) -> Path:
-        return self.tables / "shortcuts_means.csv"
-
-    @property
-    def shortcut_text(self) -> Path:
-        return self.tables / "shortcuts.md"
-
-    @property
-    def speakers(self) -> Path:
-        return self.root / "speakers"
+    def openset_of(self, system: str, run_name: str) -> OpensetLayout:
+        """The detectors of unknown sources that are fitted on a run."""
+        return OpensetLayout(self.openset / system / run_name)
 
     def speaker_embeddings(self, embedder: str) -> Path:
+        """The array; whose its rows are says the .csv of the same name."""
         return self.speakers / f"embeddings-{embedder}.npy"
 
-    @property
-    def pseudo_speakers(self) -> Path:
-        return self.speakers / "pseudo_speakers.csv"
 
-    @property
-    def speakers_record(self) -> Path:
-        return self.speakers / "speakers.json"
-
-    @property
-    def speaker_objective(self) -> Path:
-        return self.speakers / "objective.csv"
-
-    @property
-    def speaker_objective_figure(self) -> Path:
-        return self.speakers / "objective.png"
-
-    @property
-    def speaker_counts(self) -> Path:
-        return self.tables / "table2.csv"
-
-    @property
-    def tables(self) -> Path:
-        return self.root / "tables"
-
-    @property
-    def metric_learning(self) -> Path:
-        return self.tables / "metric_learning.csv"
-
-    @property
-    def embedding_table(self) -> Path:
-        return self.tables / "embeddings.csv"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.html"
+def noise_bank(settings: Settings, kind: str, digest: str) -> Path:
+    """The record of a bank of noises, which all experiments share; its samples are the .npy of the same name."""
+    return Path(settings.paths.exp) / "noise_bank" / f"{kind}-{digest}.json"

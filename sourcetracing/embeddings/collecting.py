@@ -1,4 +1,4 @@
-"""From scored runs to one array of embeddings for each run (script 10).
+"""From scored runs to one array of embeddings for each run (script 08).
 
 What `scoring` stored for the weights on disk is taken as it is; only splits that were not scored yet need the network.
 """
@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, starmap
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sourcetracing.embeddings.stored import EmbeddingFolder
+from sourcetracing.embeddings.stored import read_record
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import UNKNOWN_LABEL
 from sourcetracing.layout import Layout
@@ -22,10 +21,9 @@ from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_j
 from sourcetracing.runtime.npy import create_array, write_at
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.matrix import score_runs
-from sourcetracing.scoring.scores import is_scored, read_scores, scores_path, variants_of
+from sourcetracing.scoring.scores import is_scored, read_scores, variants_of
 from sourcetracing.settings.training import SPLITS
 from sourcetracing.speakers.groups import LABEL_COMMAND
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
 BLOCK_ROWS = 8192  # copied at a time
@@ -37,7 +35,7 @@ def collect_embeddings(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
     Embeddings that belong to the weights and tables on disk are kept. Raises `UserError`.
     """
     digests = {run.folder: _digest_of_inputs(run) for run in runs}
-    missing = [run for run in runs if EmbeddingFolder(run.folder).read_record().get("inputs") != digests[run.folder]]
+    missing = [run for run in runs if read_record(run.files.embeddings).get("inputs") != digests[run.folder]]
     to_do = [_on_all_splits(run) for run in missing]
     for run in to_do:
         _forget_scores_without_embeddings(run)
@@ -50,49 +48,44 @@ def collect_embeddings(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
 def _digest_of_inputs(run: TrainingRun) -> str:
     layout, corpus = Layout.of(run.settings), run.settings.corpus
     tables = [layout.utterances, layout.protocol, layout.pseudo_speakers]
-    digests = [digest_of_file(path) if path.is_file() else "" for path in [RunFolder(run.folder).weights, *tables]]
+    digests = [digest_of_file(path) if path.is_file() else "" for path in [run.files.weights, *tables]]
     variants = [variants_of(run.settings, split) for split in SPLITS]
     return digest_of_json([digests, corpus.languages, corpus.sources, corpus.unknown_sources, variants])
 
 
 def _on_all_splits(run: TrainingRun) -> TrainingRun:
     """The same run, to be scored with embeddings on every split in which its corpus has anything."""
-    layout = Layout.of(run.settings)
-    utterances, protocol = load_protocol(run.settings, layout.root, unknown=True)
+    utterances, protocol = load_protocol(run.settings, unknown=True)
     there = set(protocol["split"][protocol["utt_id"].isin(utterances["utt_id"])])
     evaluation = replace(run.settings.evaluation, splits=[split for split in SPLITS if split in there], embeddings=True)
     return replace(run, settings=replace(run.settings, evaluation=evaluation))
 
 
-def _embeddings_path(run: TrainingRun, split: str) -> Path:
-    return scores_path(run, split).with_suffix(".embeddings.npy")
-
-
 def _forget_scores_without_embeddings(run: TrainingRun) -> None:
     """Scores of a time when evaluation.embeddings was false look complete to `score_runs`, so they have to go."""
     for split in run.settings.evaluation.splits:
-        if is_scored(run, split) and not _embeddings_path(run, split).is_file():
-            scores_path(run, split).unlink()
+        if is_scored(run, split) and not run.files.scored_embeddings(split).is_file():
+            run.files.scores(split).unlink()
 
 
 def _collect(run: TrainingRun, inputs: str) -> None:
-    folder, splits = EmbeddingFolder(run.folder), run.settings.evaluation.splits
+    files, splits = run.files.embeddings, run.settings.evaluation.splits
     index = _index_of(run, pd.concat([read_scores(run, split, unknown=True) for split in splits], ignore_index=True))
     assert not index.duplicated(["utt_id", "variant"]).any()
     parts = [_stored_part(run, split) for split in splits]
     width, dtype = parts[0][0].shape[1], parts[0][0].dtype
-    folder.record.unlink(missing_ok=True)
-    with atomic_path(folder.array) as partial:
+    files.record.unlink(missing_ok=True)
+    with atomic_path(files.array) as partial:
         first = create_array(partial, (len(index), width), dtype)
         write_at(partial, first, chain.from_iterable(starmap(_blocks, parts)))
-    with atomic_path(folder.index) as partial:
+    with atomic_path(files.index) as partial:
         index.to_parquet(partial, index=False)
-    write_json(folder.record, _record(run, index, {"width": width, "dtype": str(dtype)}, inputs))
+    write_json(files.record, _record(run, index, {"width": width, "dtype": str(dtype)}, inputs))
 
 
 def _stored_part(run: TrainingRun, split: str) -> tuple[np.ndarray, np.ndarray]:
     """The embeddings that lie beside the scores of a split, memory-mapped, and which of them are of the wanted variants, (N,) bool."""
-    path, scores = _embeddings_path(run, split), pd.read_parquet(scores_path(run, split), columns=["variant"])
+    path, scores = run.files.scored_embeddings(split), pd.read_parquet(run.files.scores(split), columns=["variant"])
     array = np.load(path, mmap_mode="r")
     if len(array) != len(scores):
         raise UserError(f"{path} has {len(array)} rows, its scores have {len(scores)}. Delete both and run this again")
@@ -108,7 +101,7 @@ def _blocks(array: np.ndarray, is_kept: np.ndarray) -> Iterator[np.ndarray]:
 def _index_of(run: TrainingRun, scores: pd.DataFrame) -> pd.DataFrame:
     """row, utt_id, split, variant, language, source, speaker, pseudo_speaker, known; one line for each row of scores."""
     layout = Layout.of(run.settings)
-    utterances, _ = load_protocol(run.settings, layout.root, unknown=True)
+    utterances, _ = load_protocol(run.settings, unknown=True)
     index = scores[["utt_id", "split", "variant", "language", "source"]].copy()
     index.insert(0, "row", range(len(index)))
     index["speaker"] = _looked_up(index["utt_id"], utterances, "speaker")
@@ -127,7 +120,7 @@ def _looked_up(utt_ids: pd.Series, table: pd.DataFrame, column: str) -> pd.Serie
 
 def _record(run: TrainingRun, index: pd.DataFrame, form: dict, inputs: str) -> dict:
     return {
-        "weights": digest_of_file(RunFolder(run.folder).weights),
+        "weights": digest_of_file(run.files.weights),
         "inputs": inputs,
         "system": run.system,
         "train_set": run.train_set,

@@ -36,7 +36,7 @@ def export_tree(runs: Sequence[TrainingRun], folder: Path) -> int:
 
 
 def _export(run: TrainingRun, folder: Path) -> int:
-    embeddings = load_embeddings(run.folder)
+    embeddings = load_embeddings(run.files)
     index = embeddings.index[embeddings.index["variant"] == "original"]
     if index.empty:
         raise UserError("--export-npy writes clean speech, but augment.variants of these features have no original")

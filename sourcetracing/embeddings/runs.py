@@ -1,4 +1,4 @@
-"""Which runs scripts 10 and 11 mean: the trained runs of the experiment, or one run folder, whatever experiment it is of."""
+"""Which runs scripts 08 and 09 mean: the trained runs of the experiment, or one run folder, whatever experiment it is of."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ def run_in_folder(folder: Path, settings: Settings) -> TrainingRun:
     How to compute and to draw it is up to `settings`, but for the precision, which the run learned with. Raises `UserError`: no such
     folder, no run in it, not trained to its end.
     """
-    if not (folder / "config.yaml").is_file():
-        there = [str(path.parent) for path in Layout.of(settings).runs.glob("*/*/config.yaml")]
+    files = RunFolder(folder)
+    if not files.config.is_file():
+        there = [str(path) for path in Layout.of(settings).runs.glob("*/*") if RunFolder(path).config.is_file()]
         what = "holds no run (it has no config.yaml)" if folder.is_dir() else "does not exist"
         raise UserError(f"--run {folder} {what}{did_you_mean(str(folder), there) if there else f'. Run: {TRAIN_COMMAND}'}")
-    if not RunFolder(folder).is_finished:
+    if not files.is_finished:
         raise UserError(f"--run {folder} is not trained to its end. Run: {TRAIN_COMMAND}")
-    own = load_settings([str(folder / "config.yaml")])
+    own = load_settings([str(files.config)])
     own.compute = replace(settings.compute, precision=own.compute.precision)
     own.evaluation.batch_size = settings.evaluation.batch_size
     own.executor, own.embedding_pictures = settings.executor, settings.embedding_pictures

@@ -1,4 +1,4 @@
-"""From the embeddings of runs to pictures, a page and numbers (script 11)."""
+"""From the embeddings of runs to pictures, a page and numbers (script 09)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from sourcetracing.embeddings.pictures import write_picture
 from sourcetracing.embeddings.projections import Projection, prepared, project
 from sourcetracing.embeddings.quality import label_quality
 from sourcetracing.embeddings.sampling import stratified_rows
-from sourcetracing.embeddings.stored import EmbeddingFolder, load_embeddings
+from sourcetracing.embeddings.stored import load_embeddings, read_pictures_record, read_record
 from sourcetracing.errors import UserError
+from sourcetracing.layout import EmbeddingLayout
 from sourcetracing.report.embeddings_tab import numbers_table
 from sourcetracing.runtime.compute import prepare_cpu
 from sourcetracing.runtime.files import atomic_path, digest_of_json, write_frame, write_json
@@ -32,7 +33,7 @@ def visualize_runs(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
 
     Raises `UserError`: a run has no embeddings, or too few; no such variant.
     """
-    to_do = [run for run in runs if EmbeddingFolder(run.folder).read_pictures_record().get("inputs") != digest_of_inputs(run)]
+    to_do = [run for run in runs if read_pictures_record(run.files.embeddings).get("inputs") != digest_of_inputs(run)]
     if to_do:
         workers = min(resolve_workers(to_do[0].settings.compute.workers), len(to_do))
         setup = {"num_workers": workers, "initializer": prepare_cpu, "initargs": (1,), "queued_per_worker": 1}
@@ -44,14 +45,14 @@ def visualize_runs(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
 
 def digest_of_inputs(run: TrainingRun) -> str:
     """What the pictures of a run depend on. Raises `UserError` when its embeddings are missing or older than its weights."""
-    record = load_embeddings(run.folder).record
+    record = load_embeddings(run.files).record
     options, versions = asdict(run.settings.embedding_pictures), [version(name) for name in LIBRARIES]
     return digest_of_json([record, options, run.settings.seed, versions])
 
 
 def visualize_run(run: TrainingRun) -> None:
     """Numbers, pictures and page of one run; its record last."""
-    folder, options, seed = EmbeddingFolder(run.folder), run.settings.embedding_pictures, run.settings.seed
+    files, options, seed = run.files.embeddings, run.settings.embedding_pictures, run.settings.seed
     inputs = digest_of_inputs(run)
     vectors, index, num_rows = _chosen_rows(run)
     numbers = label_quality(vectors, index, options, seed)
@@ -64,11 +65,11 @@ def visualize_run(run: TrainingRun) -> None:
         is_fit = (shown["split"] != "eval").to_numpy()
     projections = [project(name, vectors[drawn], is_fit, options, seed) for name in dict.fromkeys(options.projections)]
     colourings = [colouring_of(shown, label, run.settings.corpus.sources) for label in LABELS]
-    folder.pictures_record.unlink(missing_ok=True)
-    _write_tables(folder, shown, projections, numbers)
-    files = [folder.points.name, folder.numbers.name, folder.page.name, *_write_pictures(run, projections, colourings, num_rows)]
-    facts = {"weights": folder.read_record()["weights"], "points": len(shown), "rows": num_rows, "seed": seed}
-    write_json(folder.pictures_record, {"inputs": inputs, **facts, "files": files})
+    files.pictures_record.unlink(missing_ok=True)
+    _write_tables(files, shown, projections, numbers)
+    names = [files.points.name, files.numbers.name, files.page.name, *_write_pictures(run, projections, colourings, num_rows)]
+    facts = {"weights": read_record(files)["weights"], "points": len(shown), "rows": num_rows, "seed": seed}
+    write_json(files.pictures_record, {"inputs": inputs, **facts, "files": names})
 
 
 def _chosen_rows(run: TrainingRun) -> tuple[np.ndarray, pd.DataFrame, int]:
@@ -76,7 +77,7 @@ def _chosen_rows(run: TrainingRun) -> tuple[np.ndarray, pd.DataFrame, int]:
 
     Of more rows than any number or picture takes only a draw is read: all of a large corpus need not fit into memory.
     """
-    embeddings, options = load_embeddings(run.folder), run.settings.embedding_pictures
+    embeddings, options = load_embeddings(run.files), run.settings.embedding_pictures
     there = list(dict.fromkeys(embeddings.index["variant"]))
     if strange := [variant for variant in options.variants if variant not in there]:
         raise UserError(f"embedding_pictures.variants: {strange[0]!r} was not embedded; there are: {', '.join(there)}")
@@ -86,33 +87,33 @@ def _chosen_rows(run: TrainingRun) -> tuple[np.ndarray, pd.DataFrame, int]:
     return prepared(embeddings.array[index["row"].to_numpy()], options.metric), index, num_rows
 
 
-def _write_tables(folder: EmbeddingFolder, shown: pd.DataFrame, projections: Sequence[Projection], numbers: pd.DataFrame) -> None:
+def _write_tables(files: EmbeddingLayout, shown: pd.DataFrame, projections: Sequence[Projection], numbers: pd.DataFrame) -> None:
     points = shown[["row", "utt_id", "variant"]].reset_index(drop=True)
     for projection in projections:
         points[f"{projection.name}_x"], points[f"{projection.name}_y"] = projection.points.T
-    with atomic_path(folder.points) as partial:
+    with atomic_path(files.points) as partial:
         points.to_parquet(partial, index=False)
-    write_frame(numbers, folder.numbers)
+    write_frame(numbers, files.numbers)
 
 
 def _write_pictures(run: TrainingRun, projections: Sequence[Projection], colourings: Sequence[Colouring], num_rows: int) -> list[str]:
     """A PNG file for each label that tells something, and the page; returns the names of the PNG files."""
-    folder, num_points = EmbeddingFolder(run.folder), len(projections[0].points)
+    files, num_points = run.files.embeddings, len(projections[0].points)
     amount = f"{num_points} of {num_rows} rows" if num_points < num_rows else f"all {num_rows} rows"
     title = f"{run.system} trained on {run.train_set}, seed {run.seed}"
     distance = "cosine" if run.settings.embedding_pictures.metric == "cosine" else "Euclidean distance"
     pictures = []
     for colouring in colourings:
-        path = folder.picture(colouring.label)
+        path = files.picture(colouring.label)
         if colouring.tells:
             write_picture(path, projections, colouring, f"{title}: {amount}, {distance}")
             pictures.append(path.name)
         else:
             path.unlink(missing_ok=True)
-    points, numbers = pd.read_parquet(folder.points), pd.read_csv(folder.numbers)
+    points, numbers = pd.read_parquet(files.points), pd.read_csv(files.numbers)
     text = f"Each mark is the embedding of one utterance in one acoustic variant: {amount}. Like is what is near by {distance}."
     write_page(
-        folder.page,
+        files.page,
         points["utt_id"],
         projections,
         colourings,
@@ -125,7 +126,7 @@ def _write_pictures(run: TrainingRun, projections: Sequence[Projection], colouri
 
 def numbers_of(runs: Sequence[TrainingRun]) -> pd.DataFrame:
     """numbers.csv of several runs, one below the other."""
-    return pd.concat([pd.read_csv(EmbeddingFolder(run.folder).numbers) for run in runs], ignore_index=True)
+    return pd.concat([pd.read_csv(run.files.embeddings.numbers) for run in runs], ignore_index=True)
 
 
 def numbers_text(numbers: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Acoustic variants of an utterance: reverberation, babble, music, noise (spec 2.2; discrepancies D5-D8).
+"""Acoustic variants of an utterance: reverberation, babble, music, noise (MCL-MLAAD paper, section 2.1; D5 to D8).
 
 The recipe is that of REFD (Xie et al., the source that the published code took it from): each variant starts from the clean signal; noise
 clips begin at a random place; babble sums several talkers, each at its own SNR against the clean level. What a variant sounds like depends
@@ -22,7 +22,7 @@ LEVEL_FLOOR = 1e-4  # part of the published level formula; quiet clips come out 
 
 
 def level_db(signal: np.ndarray) -> float:
-    """10 log10(mean square + 1e-4) of (samples,), in dB: the level that SNRs refer to (spec 2.2)."""
+    """10 log10(mean square + 1e-4) of (samples,), in dB: the level that SNRs refer to in the published code."""
     return 10 * np.log10(np.square(signal).mean(dtype=np.float64) + LEVEL_FLOOR)
 
 
@@ -31,14 +31,8 @@ def noise_gain(clean_level_db: float, clip: np.ndarray, snr_db: float) -> np.flo
     return np.float32(10 ** ((clean_level_db - level_db(clip) - snr_db) / 20))
 
 
-def add_noise(clean: np.ndarray, clip: np.ndarray, snr_db: float) -> np.ndarray:
-    """(samples,) float32 plus a clip at an SNR in dB; a longer clip is cut, a shorter one repeated. Never rescaled or clipped."""
-    clip = clip[: len(clean)] if len(clip) >= len(clean) else np.resize(clip, len(clean))
-    return clean + noise_gain(level_db(clean), clip, snr_db) * clip
-
-
 def add_reverb(clean: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """(samples,) float32 convolved with a room response of unit energy, cut to its length; the delay stays in (spec 2.2)."""
+    """(samples,) float32 convolved with a room response of unit energy, cut to its length; the delay stays in, as published."""
     energy = np.square(response).sum(dtype=np.float64)
     if not energy > 0:
         raise UserError("a room response without any sound")
@@ -78,6 +72,7 @@ class Augmenter:
         return self._with_noise(clean, "speech" if self.augment.force_speech else variant, generator)
 
     def _with_noise(self, clean: np.ndarray, kind: str, generator: np.random.Generator) -> np.ndarray:
+        """The sum is neither rescaled nor clipped."""
         bank = self.banks[kind]
         low_db, high_db = getattr(self.augment, f"{kind}_snr_db")
         clean_level_db = level_db(clean)

@@ -23,7 +23,6 @@ from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepar
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import (
     INDEX_COLUMNS,
-    MANIFEST,
     STORE_FORMAT,
     FeatureStore,
     StoreWriter,
@@ -31,7 +30,7 @@ from sourcetracing.features.store import (
     library_versions,
     only_writer,
 )
-from sourcetracing.layout import Layout
+from sourcetracing.layout import Layout, StoreLayout
 from sourcetracing.runtime.compute import one_thread_each
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.parallel import resolve_workers
@@ -89,7 +88,7 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
     recipe = store_recipe(settings, items)
     banks = open_banks(manifests)
     noises = {kind: bank.digest for kind, bank in banks.items()}
-    folder = Layout.of(settings).features / f"{stored_front_end(settings)}-{digest_of_json([recipe, noises])[:8]}"
+    folder = Layout.of(settings).store(stored_front_end(settings), digest_of_json([recipe, noises])[:8]).root
     if is_finished(folder):
         FeatureStore.open(folder)
         return folder
@@ -107,10 +106,11 @@ def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFr
     """
     recipe, folder = store_recipe(settings, list_items(utterances, protocol)), Layout.of(settings).features
     noises = _known_noises(settings)
-    for manifest in sorted(folder.glob(f"{stored_front_end(settings)}-*/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True):
-        facts = json.loads(manifest.read_text(encoding="utf-8"))
+    records = [StoreLayout(path).record for path in folder.glob(f"{stored_front_end(settings)}-*") if is_finished(path)]
+    for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
+        facts = json.loads(record.read_text(encoding="utf-8"))
         if facts.get("recipe") == recipe and (noises is None or facts.get("noises") == noises):
-            return FeatureStore.open(manifest.parent)
+            return FeatureStore.open(record.parent)
     raise UserError(f"{folder} holds no features for these settings. Run: python scripts/04_preprocess_dataset.py CONFIG.yaml")
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from sourcetracing.audio.reading import BadAudio, decode, resample
 from sourcetracing.errors import UserError
+from sourcetracing.layout import noise_bank
 from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
 from sourcetracing.runtime.npy import create_array, write_at
 from sourcetracing.runtime.parallel import resolve_workers
@@ -49,13 +50,6 @@ class ClipBank:
 
     def __len__(self) -> int:
         return len(self.starts)
-
-    @classmethod
-    def from_clips(cls, clips: Sequence[np.ndarray]) -> ClipBank:
-        """A bank in memory, from float32 clips (samples,)."""
-        lengths = [len(clip) for clip in clips]
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(int).tolist()
-        return cls(np.concatenate(clips).astype(np.float32), starts, lengths, [1.0] * len(clips), "memory")
 
     @classmethod
     def open(cls, manifest: Path) -> ClipBank:
@@ -150,7 +144,7 @@ def open_banks(manifests: dict[str, Path]) -> dict[str, ClipBank]:
 def _manifest(kind: str, files: list[Path], settings: Settings) -> Path:
     facts = [(str(file), stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
     key = digest_of_json([BANK_FORMAT, settings.audio.sample_rate, facts])[:8]
-    return Path(settings.paths.exp) / "noise_bank" / f"{kind}-{key}.json"
+    return noise_bank(settings, kind, key)
 
 
 def _build_bank(kind: str, files: list[Path], manifest: Path, settings: Settings) -> None:

@@ -10,14 +10,13 @@ import torch
 from sourcetracing.errors import UserError
 from sourcetracing.features.extracting import find_store
 from sourcetracing.features.store import FeatureStore
-from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol, select
 from sourcetracing.settings.schema import Settings
 
 
 def open_store(settings: Settings) -> FeatureStore:
     """The finished feature store of an experiment's settings. Raises `UserError` naming the script that makes what is missing."""
-    return find_store(settings, *load_protocol(settings, Layout.of(settings).root, unknown=True))
+    return find_store(settings, *load_protocol(settings, unknown=True))
 
 
 class FeatureRows:

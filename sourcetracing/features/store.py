@@ -23,14 +23,12 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.errors import UserError
-from sourcetracing.protocols.table import select
+from sourcetracing.layout import StoreLayout
 from sourcetracing.runtime.files import atomic_path, digest_of_file, write_json
 from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.npy import create_array, read_from, write_at
 
 STORE_FORMAT = 1  # raise it when features change for the same settings and audio
-FEATURES, INDEX, MANIFEST = "features.npy", "index.csv", "store.json"
-PARTIAL, PROGRESS, LOCK = "features.partial.npy", "progress.jsonl", ".lock"
 INDEX_COLUMNS = ["row", "utt_id", "variant", "split", "language", "source"]
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "torchaudio", "transformers")
 
@@ -48,34 +46,25 @@ class FeatureStore:
     @classmethod
     def open(cls, folder: str | Path) -> Self:
         """Opens a store in milliseconds. Raises `UserError` when it is missing, unfinished or damaged."""
-        folder = Path(folder)
+        folder, files = Path(folder), StoreLayout(Path(folder))
         if not is_finished(folder):
             raise UserError(f"the {cls.what} {folder} is {'not finished' if folder.is_dir() else 'missing'}. Run: {cls.command}")
         try:
-            facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            index = pd.read_csv(folder / INDEX, dtype=dict.fromkeys(cls.text_columns, str), keep_default_na=False)
-            header_bytes = np.load(folder / FEATURES, mmap_mode="r").offset  # also refuses a file that is too short for its shape
+            facts = json.loads(files.record.read_text(encoding="utf-8"))
+            index = pd.read_csv(files.index, dtype=dict.fromkeys(cls.text_columns, str), keep_default_na=False)
+            header_bytes = np.load(files.features, mmap_mode="r").offset  # also refuses a file that is too short for its shape
             expected_bytes = header_bytes + int(np.prod(facts["shape"])) * np.dtype(facts["dtype"]).itemsize
             store = cls(folder, facts, index, header_bytes)
-            intact = (folder / FEATURES).stat().st_size == expected_bytes and len(index) == facts["shape"][0]
+            intact = files.features.stat().st_size == expected_bytes and len(index) == facts["shape"][0]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise cls._damaged(folder, str(error)) from None
         if not intact:
-            raise cls._damaged(folder, f"its files do not have the {facts['shape'][0]} rows that {MANIFEST} tells of")
+            raise cls._damaged(folder, f"its files do not have the {facts['shape'][0]} rows that {files.record.name} tells of")
         return store
 
     @classmethod
     def _damaged(cls, folder: Path, reason: str) -> UserError:
         return UserError(f"the {cls.what} {folder} is damaged ({reason}). Delete that folder, then run: {cls.command}")
-
-    @property
-    def features(self) -> np.memmap:
-        """All rows, memory-mapped, read-only: (rows, ...feature shape)."""
-        return np.load(self.folder / FEATURES, mmap_mode="r")
-
-    def rows(self, *, splits: Sequence[str] = (), languages: Sequence[str] = (), variants: Sequence[str] = ()) -> np.ndarray:
-        """The row numbers of a selection, ascending; an empty list means all."""
-        return np.flatnonzero(select(self.index, splits=splits, languages=languages, variants=variants))
 
     def load(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """(len(rows), ...feature shape) in memory, in the order of `rows`, in the store's number type; runs of rows are read at once."""
@@ -84,7 +73,7 @@ class FeatureStore:
             raise IndexError(f"row {rows.max()} of a store of {self.shape[0]} rows")
         loaded = np.empty((len(rows), *self.shape[1:]), self.dtype)
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        with open(self.folder / FEATURES, "rb", buffering=0) as file:
+        with open(StoreLayout(self.folder).features, "rb", buffering=0) as file:
             for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
                 if start < stop:
                     read_from(file, self._header_bytes + int(rows[start]) * loaded[0].nbytes, loaded[start:stop])
@@ -93,12 +82,12 @@ class FeatureStore:
 
 def only_writer(folder: Path) -> AbstractContextManager[None]:
     """Holds a store's lock. Raises `UserError` when another process has it."""
-    return held(folder / LOCK, f"another process is writing {folder}")
+    return held(StoreLayout(folder).lock, f"another process is writing {folder}")
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a store is complete (its last file is there)."""
-    return (folder / MANIFEST).is_file()
+    return StoreLayout(folder).record.is_file()
 
 
 def library_versions() -> dict[str, str]:
@@ -112,7 +101,8 @@ class StoreWriter:
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype, rows_per_block: int):
         """Starts or resumes. shape: (rows, ...feature shape). A resumed store keeps the block size that it began with."""
         self.folder, self.shape, self.dtype = folder, shape, np.dtype(dtype)
-        self.path = folder / PARTIAL
+        self.files = StoreLayout(folder)
+        self.path = self.files.partial
         self.rows_per_block = rows_per_block
         self.finished: dict[int, int] = {}
         if not self._resume():
@@ -142,33 +132,33 @@ class StoreWriter:
     def finish(self, index: pd.DataFrame, facts: dict, columns: Sequence[str] = INDEX_COLUMNS) -> None:
         """Turns the finished array into a store. facts: what store.json shall hold beside shape, dtype, checksum and bytes."""
         assert not self.remaining() and len(index) == self.shape[0]
-        with atomic_path(self.folder / INDEX) as partial:
+        with atomic_path(self.files.index) as partial:
             index[list(columns)].to_csv(partial, index=False)
         checksum, num_bytes = digest_of_file(self.path), self.path.stat().st_size
-        os.replace(self.path, self.folder / FEATURES)
+        os.replace(self.path, self.files.features)
         shape = {"shape": list(self.shape), "dtype": self.dtype.name, "bytes": num_bytes, "checksum": checksum}
-        write_json(self.folder / MANIFEST, {"format": STORE_FORMAT, **shape, **facts})
-        (self.folder / PROGRESS).unlink()
+        write_json(self.files.record, {"format": STORE_FORMAT, **shape, **facts})
+        self.files.progress.unlink()
 
     def _start(self) -> None:
         needed, free = self.shape[0] * self.row_bytes, disk_usage(self.folder).free
         if needed > free:
             raise UserError(f"{self.folder}: features need {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there")
-        (self.folder / PROGRESS).unlink(missing_ok=True)
+        self.files.progress.unlink(missing_ok=True)
         self.header_bytes = create_array(self.path, self.shape, self.dtype)
         self._append({"rows_per_block": self.rows_per_block, "header_bytes": self.header_bytes})
 
     def _append(self, line: dict) -> None:
-        with open(self.folder / PROGRESS, "a", encoding="utf-8") as file:
+        with open(self.files.progress, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def _resume(self) -> bool:
         """Takes over what an earlier run left, if it fits; each block is compared with its CRC-32."""
-        if (self.folder / FEATURES).exists() and not self.path.exists():  # killed between the last two steps of `finish`
-            os.replace(self.folder / FEATURES, self.path)
-        lines = _read_lines(self.folder / PROGRESS)
+        if self.files.features.exists() and not self.path.exists():  # killed between the last two steps of `finish`
+            os.replace(self.files.features, self.path)
+        lines = _read_lines(self.files.progress)
         if not lines or "rows_per_block" not in lines[0] or not self.path.exists():
             return False
         self.rows_per_block, self.header_bytes = lines[0]["rows_per_block"], lines[0]["header_bytes"]
@@ -177,7 +167,7 @@ class StoreWriter:
         with open(self.path, "rb", buffering=0) as file:
             self.finished = {line["block"]: line["crc32"] for line in lines[1:] if self._holds(file, line["block"], line["crc32"])}
         # A line that the kill cut short would spoil the next one: write the good ones anew.
-        with atomic_path(self.folder / PROGRESS) as partial:
+        with atomic_path(self.files.progress) as partial:
             kept = [lines[0], *({"block": block, "crc32": crc} for block, crc in self.finished.items())]
             partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         return True

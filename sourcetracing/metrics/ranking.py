@@ -85,7 +85,7 @@ def threshold_at_eer(is_unknown: np.ndarray, scores: np.ndarray, eer_point: str)
     """(EER, threshold above which a row is called unknown) of labels (N,) 0 or 1 and scores (N,), 1 = unknown = high.
 
     crossing: tie-safe and interpolated. nearest: the corner of the ROC where false alarms and misses differ least and its false-alarm rate,
-    as the published evaluation has it (spec 3.4). Raises `UserError` for NaN or a set with one kind of row only.
+    as the published evaluation has it (D34). Raises `UserError` for NaN or a set with one kind of row only.
     """
     crossing = equal_error_rate(is_unknown.astype(np.int64), scores)
     if eer_point == "crossing":

@@ -32,7 +32,7 @@ class Detector(Protocol):
 
 
 class Nsd:
-    """Novel similarity detection (REFD, Xie et al. 2024; spec 3.4), in its mean-vector form.
+    """Novel similarity detection (REFD, Xie et al. 2024; D33, D35), in its mean-vector form.
 
     Published: the mean over training rows i of <f/|f|, f_i/|f_i|> * E_i, times E, with E = logsumexp(logits). The mean can move inside
     the inner product, which makes it <f/|f|, g> * E with one vector g: the same numbers for N * D operations instead of N * M * D. It is

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from sourcetracing.errors import UserError
-from sourcetracing.layout import Layout
+from sourcetracing.layout import Layout, OpensetLayout
 from sourcetracing.metrics.ranking import threshold_at_eer
 from sourcetracing.openset.detectors import make_detectors
 from sourcetracing.openset.evaluation import evaluate
@@ -27,35 +26,14 @@ from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_frame, write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.matrix import score_runs
-from sourcetracing.scoring.scores import scores_path, with_transcripts_as_units
+from sourcetracing.scoring.scores import with_transcripts_as_units
 from sourcetracing.settings.as_published import overlays_of
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.training import SPLITS
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
 JUDGED = ("dev", "eval")
 METHOD_VERSION = 1  # goes up when the same scores give other figures
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The open-set files of one run."""
-
-    run: TrainingRun
-    folder: Path
-
-    @property
-    def story(self) -> Path:
-        return self.folder / "detectors.json"
-
-    @property
-    def figures(self) -> Path:
-        return self.folder / "figures.csv"
-
-    def scores(self, split: str) -> Path:
-        """Parquet: utt_id, variant, split, language, source, label, prediction, then one column for each detector."""
-        return self.folder / f"scores_{split}.parquet"
 
 
 def run_openset(runs: Sequence[TrainingRun]) -> str:
@@ -65,15 +43,14 @@ def run_openset(runs: Sequence[TrainingRun]) -> str:
     """
     if not runs:
         raise UserError("experiment.systems and experiment.train_sets name no run")
-    trained = [_with_all_splits(run) for run in runs if RunFolder(run.folder).is_finished]
+    trained = [_with_all_splits(run) for run in runs if run.files.is_finished]
     if not trained:
         raise UserError(f"none of {len(runs)} runs is trained. Run: python scripts/05_train_matrix.py CONFIG.yaml")
     score_runs(trained)
-    outcomes = [outcome_of(run) for run in trained]
-    to_do = [outcome for outcome in outcomes if not is_up_to_date(outcome)]
-    for outcome in bar(to_do, total=len(to_do), desc="detectors", unit="run", disable=not to_do):
-        judge(outcome)
-    text = write_tables([_figures_of(outcome) for outcome in outcomes], trained[0].settings)
+    to_do = [run for run in trained if not is_up_to_date(run)]
+    for run in bar(to_do, total=len(to_do), desc="detectors", unit="run", disable=not to_do):
+        judge(run)
+    text = write_tables([_figures_of(run) for run in trained], trained[0].settings)
     lack = len(runs) - len(trained)
     return text + (f"\n{lack} of {len(runs)} runs are not trained and stand in no table" if lack else "")
 
@@ -83,9 +60,9 @@ def _with_all_splits(run: TrainingRun) -> TrainingRun:
     return replace(run, settings=replace(run.settings, evaluation=evaluation))
 
 
-def outcome_of(run: TrainingRun) -> Outcome:
-    """Where the files of a run lie."""
-    return Outcome(run, Layout.of(run.settings).openset / run.system / run.folder.name)
+def openset_files(run: TrainingRun) -> OpensetLayout:
+    """Where the detectors of a run lie."""
+    return Layout.of(run.settings).openset_of(run.system, run.folder.name)
 
 
 def recipe_of(run: TrainingRun) -> str:
@@ -93,7 +70,7 @@ def recipe_of(run: TrainingRun) -> str:
     settings = run.settings
     parts = {
         "method": METHOD_VERSION,
-        "scores": {split: digest_of_file(scores_path(run, split)) for split in SPLITS},
+        "scores": {split: digest_of_file(run.files.scores(split)) for split in SPLITS},
         "openset": to_dict(settings.openset),
         "evaluation": to_dict(settings.evaluation),
         "train_variants": settings.train.variants,
@@ -102,32 +79,31 @@ def recipe_of(run: TrainingRun) -> str:
     return digest_of_json(parts)
 
 
-def is_up_to_date(outcome: Outcome) -> bool:
+def is_up_to_date(run: TrainingRun) -> bool:
     """Whether the files are whole and were made from the scores and settings at hand."""
     try:
-        return json.loads(outcome.story.read_text(encoding="utf-8"))["recipe"] == recipe_of(outcome.run)
+        return json.loads(openset_files(run).record.read_text(encoding="utf-8"))["recipe"] == recipe_of(run)
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return False
 
 
-def judge(outcome: Outcome) -> None:
+def judge(run: TrainingRun) -> None:
     """Fits the detectors of a run, sets their thresholds on dev, and writes scores, figures and pictures of dev and eval."""
-    run, openset = outcome.run, outcome.run.settings.openset
+    files, openset = openset_files(run), run.settings.openset
     train, *judged = (padded(load_trials(run, split), openset.padded_batch) for split in SPLITS)
     trials = dict(zip(JUDGED, judged, strict=True))
     scores = detector_scores(train, trials, run)
     points = {name: threshold_at_eer(trials["dev"].is_unknown, values, openset.eer_point) for name, values in scores["dev"].items()}
     thresholds = {name: threshold for name, (_, threshold) in points.items()}
-    outcome.folder.mkdir(parents=True, exist_ok=True)
-    outcome.story.unlink(missing_ok=True)
+    files.record.unlink(missing_ok=True)
     for split in JUDGED:
-        with atomic_path(outcome.scores(split)) as partial:
+        with atomic_path(files.scores(split)) as partial:
             trials[split].table.assign(**scores[split]).to_parquet(partial, index=False)
     figures = pd.concat([_figures(run, trials[split], scores[split], thresholds).assign(split=split) for split in JUDGED])
     figures["dev_eer_at_threshold"] = figures["detector"].map({name: eer for name, (eer, _) in points.items()})
-    write_frame(figures, outcome.figures)
-    draw_pictures(trials["eval"], scores["eval"], thresholds, f"{run.system}, {run.train_set}, eval", outcome.folder)
-    write_json(outcome.story, {"recipe": recipe_of(run), "positive": "unknown source", "threshold_from": "dev", "thresholds": thresholds})
+    write_frame(figures, files.figures)
+    draw_pictures(trials["eval"], scores["eval"], thresholds, f"{run.system}, {run.train_set}, eval", files)
+    write_json(files.record, {"recipe": recipe_of(run), "positive": "unknown source", "threshold_from": "dev", "thresholds": thresholds})
 
 
 def detector_scores(train: Trials, trials: dict[str, Trials], run: TrainingRun) -> dict[str, dict[str, np.ndarray]]:
@@ -147,13 +123,12 @@ def _figures(run: TrainingRun, trials: Trials, scores: dict[str, np.ndarray], th
     settings = run.settings
     table = trials.table.assign(unit=trials.table["utt_id"])
     if settings.evaluation.bootstrap_by == "transcript":
-        table = with_transcripts_as_units(table, load_protocol(settings, Layout.of(settings).root, unknown=True)[0])
+        table = with_transcripts_as_units(table, load_protocol(settings, unknown=True)[0])
     figures = evaluate(table, scores, thresholds, len(settings.corpus.sources), settings.evaluation.bootstrap_samples, settings.seed)
     return figures.assign(threshold=figures["detector"].map(thresholds))
 
 
-def _figures_of(outcome: Outcome) -> pd.DataFrame:
-    run = outcome.run
-    table = pd.read_csv(outcome.figures, keep_default_na=False, na_values=[""])
+def _figures_of(run: TrainingRun) -> pd.DataFrame:
+    table = pd.read_csv(openset_files(run).figures, keep_default_na=False, na_values=[""])
     what = {"system": run.system, "train_set": run.train_set, "seed": run.seed, "run": run.folder.name}
     return table.assign(**what, compat=overlays_of(run.settings))

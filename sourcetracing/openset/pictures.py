@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,11 +12,11 @@ from scipy.stats import norm
 
 from sourcetracing.drawing import colours
 from sourcetracing.drawing.pictures import STYLE, save_png
+from sourcetracing.layout import OpensetLayout
 from sourcetracing.metrics.ranking import Curve, Ranking
 from sourcetracing.openset.trials import Trials
 from sourcetracing.settings.openset import DETECTORS
 
-NAMES = ("curves.png", "histograms.png", "oscr.png")
 # Okabe and Ito's colours, apart in every common colour blindness, and dashes for those who print without colour.
 LOOKS = (
     ("#000000", "-"),
@@ -33,15 +32,17 @@ DET_LEAST = 0.005  # where its axes begin
 SHOWN_PERCENTILES = (0.25, 98.5)  # between which a histogram is drawn; distances have long tails, which end up in the last bar
 
 
-def draw_pictures(trials: Trials, scores: Mapping[str, np.ndarray], thresholds: Mapping[str, float], title: str, folder: Path) -> None:
-    """Writes NAMES into a folder. scores: (N,) by detector, high = unknown; thresholds: those of dev."""
+def draw_pictures(
+    trials: Trials, scores: Mapping[str, np.ndarray], thresholds: Mapping[str, float], title: str, files: OpensetLayout
+) -> None:
+    """Writes them into the folder of a run. scores: (N,) by detector, high = unknown; thresholds: those of dev."""
     is_right = trials.table["prediction"].to_numpy() == trials.labels
     everything = np.ones(len(is_right))
     curves = {name: Ranking(values, trials.is_unknown, is_right).curve(everything) for name, values in scores.items()}
     with plt.rc_context(STYLE):
-        figures = (_curves(curves, title), _histograms(trials.is_unknown, scores, thresholds, title), _oscr(curves, title))
-        for name, figure in zip(NAMES, figures, strict=True):
-            save_png(figure, folder / name)
+        save_png(_curves(curves, title), files.curves)
+        save_png(_histograms(trials.is_unknown, scores, thresholds, title), files.histograms)
+        save_png(_oscr(curves, title), files.oscr)
 
 
 def look_of(detector: str) -> tuple[str, str]:

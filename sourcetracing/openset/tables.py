@@ -61,7 +61,7 @@ def headline(table: pd.DataFrame, split: str = "eval") -> pd.DataFrame:
     """The pooled rows of a split, best AUROC first within each run."""
     rows = table[_is_pooled(table) & (table["split"] == split)]
     order = rows.groupby(["system", "train_set", "seed"], sort=False).ngroup()
-    return rows.assign(_cell=order).sort_values(["_cell", "auroc"], ascending=[True, False], kind="stable").drop(columns="_cell")
+    return rows.assign(_run=order).sort_values(["_run", "auroc"], ascending=[True, False], kind="stable").drop(columns="_run")
 
 
 def terminal(table: pd.DataFrame) -> str:
@@ -70,7 +70,7 @@ def terminal(table: pd.DataFrame) -> str:
     for (system, train, seed), rows in headline(table).groupby(["system", "train_set", "seed"], sort=False):
         first = rows.iloc[0]
         counts = f"eval: {first.known} rows of {first.classes} known sources, {first.unknown} of unknown ones"
-        lines += ["", f"{system} trained on {train}, seed {seed}; {counts}{_compat_note(first)}"]
+        lines += ["", f"{system} trained on {train}, seed {seed}; {counts}{_as_published_note(first)}"]
         lines.append(f"  {'detector':<20}" + "".join(f"{name:>22}" for name in COLUMNS))
         lines += [
             f"  {row['detector']:<20}" + "".join(f"{100 * row[figure]:22.1f}" for figure in COLUMNS.values()) for _, row in rows.iterrows()
@@ -79,7 +79,7 @@ def terminal(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _compat_note(row: pd.Series) -> str:
+def _as_published_note(row: pd.Series) -> str:
     return f"; as published: {row['compat']}" if isinstance(row["compat"], str) and row["compat"] else ""
 
 
@@ -100,7 +100,10 @@ def markdown(table: pd.DataFrame, settings: Settings) -> str:
     for (system, train, seed), rows in headline(table).groupby(["system", "train_set", "seed"], sort=False):
         first = rows.iloc[0]
         lines += ["", f"## {system} trained on {train}, seed {seed}", ""]
-        lines += [f"{first.known} rows of {first.classes} known sources, {first.unknown} of unknown sources{_compat_note(first)}.", ""]
+        lines += [
+            f"{first.known} rows of {first.classes} known sources, {first.unknown} of unknown sources{_as_published_note(first)}.",
+            "",
+        ]
         lines += [_row(["detector", *COLUMNS]), _row(["---", *["---:"] * len(COLUMNS)])]
         lines += [_row([row["detector"], *(_with_interval(row, figure) for figure in COLUMNS.values())]) for _, row in rows.iterrows()]
         lines += ["", *published_notes(rows)]
@@ -125,8 +128,8 @@ def _with_interval(row: pd.Series, figure: str) -> str:
     return f"{100 * row[figure]:.1f}{spread}"
 
 
-def _row(runs: Sequence[str]) -> str:
-    return f"| {' | '.join(runs)} |"
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 assert set(COLUMNS.values()) <= set(FIGURES)

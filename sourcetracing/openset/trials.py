@@ -57,8 +57,8 @@ def _refuse_one_sided(trials: Trials, split: str, run: TrainingRun) -> None:
     if not trials.is_unknown.any():
         raise UserError(
             f"{split} of {run.settings.name} has no row of an unknown source (corpus.unknown_sources="
-            f"[{','.join(run.settings.corpus.unknown_sources)}]). Set it, for example to [all], then run 01, 02, 04 and 07 again; "
-            f"scores from before are in {run.folder / 'scores'}: delete that folder"
+            f"[{','.join(run.settings.corpus.unknown_sources)}]). Set it, for example to [all], then run scripts 01, 02, 04, 05 and 07 "
+            f"again; scores from before are in {run.files.all_scores}: delete that folder"
         )
     if trials.is_unknown.all():
         raise UserError(f"{split} of {run.settings.name} has no row of a known source: nothing to tell unknown sources from")

@@ -1,4 +1,4 @@
-"""Which number a source has: label_assignment.txt as the special session's baselines write it (spec 3.1)."""
+"""Which number a source has: label_assignment.txt as the special session's baselines write it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One protocol per corpus: which split each utterance belongs to. Every experiment is a selection over it, never a copy.
 
-Split 60/20/20 at utterance level (MCL-MLAAD paper, section 2.1; spec 1.3). By default within each language x source; the paper's lists
+Split 60/20/20 at utterance level (MCL-MLAAD paper, section 2.1). By default within each language x source; the paper's lists
 are split within each language only, which leaves the classes of a test set unequal (D78): `split.stratify=false`. How splits are drawn is
 in `sourcetracing.protocols.splitting`.
 """
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from sourcetracing.errors import UserError
+from sourcetracing.layout import Layout
 from sourcetracing.protocols.splitting import draw_groups, draw_utterances, fractions_of, strata_of
 from sourcetracing.settings.corpora import Split
 from sourcetracing.settings.schema import Settings
@@ -160,14 +161,14 @@ def read_table(path: Path, columns: Sequence[str], next_command: str) -> pd.Data
     return table
 
 
-def load_protocol(settings: Settings, root: Path, *, unknown: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+def load_protocol(settings: Settings, *, unknown: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The utterances of the corpus' languages and sources, and the whole protocol, as script 02 wrote them.
 
     unknown: also those of corpus.unknown_sources, which are no class.
     """
-    command = "python scripts/02_build_protocols.py CONFIG.yaml"
-    utterances = read_table(root / "utterances.csv", ["utt_id", "path", "language", "source", "duration_s", "digest"], command)
-    protocol = read_table(root / "protocol.csv", ["utt_id", "split"], command)
+    layout, command = Layout.of(settings), "python scripts/02_build_protocols.py CONFIG.yaml"
+    utterances = read_table(layout.utterances, ["utt_id", "path", "language", "source", "duration_s", "digest"], command)
+    protocol = read_table(layout.protocol, ["utt_id", "split"], command)
     check_protocol(protocol, utterances)
     corpus = settings.corpus
     kept = utterances["source"].isin(corpus.sources)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.embeddings.stored import EmbeddingFolder
+from sourcetracing.embeddings.stored import read_pictures_record
+from sourcetracing.layout import RunLayout
 from sourcetracing.report import charts
 from sourcetracing.runtime.files import digest_of_file
-from sourcetracing.training.run_folder import RunFolder
 
 SHOWN_LABELS = ("source", "language", "known")  # in the report; the others' pictures stay beside their run
 
@@ -23,7 +23,7 @@ def embeddings_tab(numbers: pd.DataFrame | None, pictures: Mapping[str, Mapping[
     if numbers is None:
         return ""
     text = (
-        "How utterances lie by what a system makes of them (scripts 10 and 11). Silhouette: from −1 to 1, above 0 where a value keeps to "
+        "How utterances lie by what a system makes of them (scripts 08 and 09). Silhouette: from −1 to 1, above 0 where a value keeps to "
         "itself. Purity: the share of a row's nearest neighbours, other utterances' rows, that have its value; chance: of rows drawn at "
         "random. Both are computed in all dimensions of the embedding. A system that traces sources gathers by source, on eval too, and "
         "not by language or speaker. Pictures of every run, and a page to explore it, lie in its folder embeddings/."
@@ -66,19 +66,19 @@ def read_runs(runs: Sequence[tuple[str, str, int, Path]]) -> tuple[pd.DataFrame 
 
     runs: (system, train set, seed, run folder).
     """
-    there = [(run, folder) for run in runs if _is_fresh(folder := EmbeddingFolder(run[-1]))]
+    there = [(run, files.embeddings) for run in runs if _is_fresh(files := RunLayout(run[-1]))]
     if not there:
         return None, {}
-    first_of_system = {run[0]: (run, folder) for run, folder in reversed(there)}
+    first_of_system = {run[0]: (run, files) for run, files in reversed(there)}
     pictures = {
         f"{system} trained on {run[1]}, seed {run[2]}": {
-            label: path.read_bytes() for label in SHOWN_LABELS if (path := folder.picture(label)).is_file()
+            label: path.read_bytes() for label in SHOWN_LABELS if (path := files.picture(label)).is_file()
         }
-        for system, (run, folder) in reversed(first_of_system.items())
+        for system, (run, files) in reversed(first_of_system.items())
     }
-    return pd.concat([pd.read_csv(folder.numbers) for _, folder in there], ignore_index=True), pictures
+    return pd.concat([pd.read_csv(files.numbers) for _, files in there], ignore_index=True), pictures
 
 
-def _is_fresh(folder: EmbeddingFolder) -> bool:
-    record, weights = folder.read_pictures_record(), RunFolder(folder.path.parent).weights
-    return bool(record) and weights.is_file() and record["weights"] == digest_of_file(weights)
+def _is_fresh(run: RunLayout) -> bool:
+    record = read_pictures_record(run.embeddings)
+    return bool(record) and run.weights.is_file() and record["weights"] == digest_of_file(run.weights)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.layout import Layout
-from sourcetracing.openset.pictures import NAMES as OPENSET_PICTURES
+from sourcetracing.layout import Layout, OpensetLayout
 from sourcetracing.protocols.leakage import read_audit
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
@@ -39,7 +38,7 @@ def report_experiment(config: ConfigSources) -> str:
     settings, trained = config.resolve(), load_runs(config)
     layout, runs = Layout.of(settings), scored_runs(trained)
     if settings.evaluation.bootstrap_by == "transcript":
-        utterances, _ = load_protocol(settings, layout.root)
+        utterances, _ = load_protocol(settings)
         runs = [replace(run, scores=with_transcripts_as_units(run.scores, utterances)) for run in runs]
     made = [table_of(plan, trained, runs, settings) for plan in plans_of(settings)]
     for tables in made:
@@ -50,7 +49,7 @@ def report_experiment(config: ConfigSources) -> str:
     statistics = compare(made)
     for name, frame in statistics.items():
         write_frame(frame, layout.tables / f"{name}.csv")
-    write_story(made, runs, statistics, settings)
+    write_page(made, runs, statistics, settings)
     return "\n".join(["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"])
 
 
@@ -76,12 +75,12 @@ def _speakers(plan: TablePlan, settings: Settings) -> dict[str, pd.DataFrame]:
     """The groups of speakers for each training set, where the plan asks for them. Raises `UserError` naming script 03."""
     if not plan.needs_speakers:
         return {}
-    utterances, protocol = load_protocol(settings, Layout.of(settings).root)
+    utterances, protocol = load_protocol(settings)
     languages = settings.corpus.languages
     return {train: load_groups(settings, held_out_of(train, languages), utterances, protocol) for train in plan.train_sets}
 
 
-def write_story(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: dict[str, pd.DataFrame], settings: Settings) -> None:
+def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: dict[str, pd.DataFrame], settings: Settings) -> None:
     """Writes report.html."""
     layout = Layout.of(settings)
     more_tabs = {
@@ -92,9 +91,9 @@ def write_story(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: d
         "Speakers": speakers_tab(_read(layout.speaker_counts), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
         "Shortcuts": shortcuts_tab(_read(layout.shortcut_means), 1 / len(settings.corpus.sources)),
     }
-    story = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
+    context = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
     leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None
-    write_report(made[0], runs, layout.report, corpus=_read(layout.counts), leakage=leakage, more_tabs=more_tabs, **story)
+    write_report(made[0], runs, layout.report, corpus=_read(layout.counts), leakage=leakage, more_tabs=more_tabs, **context)
 
 
 def _read(path: Path) -> pd.DataFrame | None:
@@ -103,8 +102,8 @@ def _read(path: Path) -> pd.DataFrame | None:
 
 def _openset_pictures(layout: Layout) -> dict[str, dict[str, bytes]]:
     """Run folder's name -> file name -> PNG bytes."""
-    folders = [path.parent for path in sorted(layout.openset.glob("*/*/detectors.json"))]
-    return {folder.name: {name: found for name in OPENSET_PICTURES if (found := _bytes(folder / name))} for folder in folders}
+    found = [files for path in sorted(layout.openset.glob("*/*")) if (files := OpensetLayout(path)).record.is_file()]
+    return {files.root.name: {path.name: image for path in files.pictures if (image := _bytes(path))} for files in found}
 
 
 def _facts(path: Path) -> dict | None:

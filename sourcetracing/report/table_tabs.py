@@ -143,7 +143,7 @@ def speakers_tab(groups: pd.DataFrame | None, facts: dict | None, picture: bytes
 
 
 def shortcuts_tab(means: pd.DataFrame | None, chance: float) -> str:
-    """How far trivial cues alone get (script 09); means: columns system, kind, variant, macro_f1, ci_low, ci_high."""
+    """How far trivial cues alone get (script 11); means: columns system, kind, variant, macro_f1, ci_low, ci_high."""
     if means is None:
         return ""
     pooled = means[means["variant"] == POOLED]

@@ -1,4 +1,4 @@
-"""Per-class reports of scored runs, one text file for each test set, in the layout of the published result files (spec 2.9)."""
+"""Per-class reports of scored runs, one text file for each test set, in the layout of the published result files (D49, D52)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from sourcetracing.metrics.classification import accuracy, class_figures, confusion_matrix, macro_f1, macro_f1_harmonic, report_text
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.files import write_text
-from sourcetracing.scoring.scores import read_scores, scores_path
+from sourcetracing.scoring.scores import read_scores
 from sourcetracing.training.runs import TrainingRun, test_sets
 
 
@@ -48,7 +48,7 @@ def _write_report(run: TrainingRun, split: str, test_set: str, scores: pd.DataFr
     variants = ", ".join(dict.fromkeys(part["variant"]))
     head = f"{what}: {split}, {len(part)} rows of {num_present} of {len(classes)} known classes, variants pooled: {variants}\n"
     tail = "".join(f"{name}: {float(figure):.6f}\n" for name, figure in figures.items())
-    path = scores_path(run, split).with_name(f"{split}_{test_set}.txt")
+    path = run.files.class_report(split, test_set)
     write_text(path, f"{head}\n{report_text(confusion, classes, zero_division)}\n{tail}")
     text = f"{test_set} {100 * declared:5.1f}"
     if num_present == len(classes):

@@ -19,23 +19,19 @@ from sourcetracing.runtime.files import atomic_path, digest_of_file
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.checkpoints import load_checkpoint, load_weights
 from sourcetracing.training.networks import build_model, forward
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
-
-def scores_path(run: TrainingRun, split: str) -> Path:
-    """Where the scores of a run on a split lie."""
-    return RunFolder(run.folder).scores / f"{split}.parquet"
+_KEY = b"story"  # of the metadata in the file; another name would make all scores of before look out of date
 
 
 def is_scored(run: TrainingRun, split: str) -> bool:
     """Whether the scores on disk belong to the weights on disk and hold the wanted variants."""
-    path, weights = scores_path(run, split), RunFolder(run.folder).weights
+    path, weights = run.files.scores(split), run.files.weights
     if not path.is_file() or not weights.is_file():
         return False
-    story, wanted = _story_of(path), variants_of(run.settings, split)
-    there = story.get("variants", [])  # empty = all
-    return story.get("weights") == digest_of_file(weights) and (not there or (bool(wanted) and set(wanted) <= set(there)))
+    metadata, wanted = _metadata_of(path), variants_of(run.settings, split)
+    there = metadata.get("variants", [])  # empty = all
+    return metadata.get("weights") == digest_of_file(weights) and (not there or (bool(wanted) and set(wanted) <= set(there)))
 
 
 def variants_of(settings: Settings, split: str) -> list[str]:
@@ -48,7 +44,7 @@ def score_run(run: TrainingRun, store: FeatureStore, device: torch.device) -> No
 
     Stores logits and embeddings.
     """
-    folder, settings = RunFolder(run.folder), run.settings
+    settings = run.settings
     model = load_model(run, store).to(device)
     for split in settings.evaluation.splits:
         if is_scored(run, split):
@@ -60,15 +56,15 @@ def score_run(run: TrainingRun, store: FeatureStore, device: torch.device) -> No
             raise UserError(f"evaluation.splits: there are no {kind} in {store.folder}")
         rows = FeatureRows(store, index["row"].to_numpy(), label_ids(index["source"], settings.corpus.sources), device)
         embeddings, logits = forward(model, rows, settings)
-        _write(run, split, index, rows, embeddings, logits, digest_of_file(folder.weights))
+        _write(run, split, index, rows, embeddings, logits, digest_of_file(run.files.weights))
 
 
 def load_model(run: TrainingRun, store: FeatureStore) -> torch.nn.Module:
     """The trained network of a run, in evaluation mode. Raises `UserError` when it is missing, damaged or of another shape."""
-    folder = RunFolder(run.folder)
-    tensors, _ = load_checkpoint(folder.weights)
+    weights = run.files.weights
+    tensors, _ = load_checkpoint(weights)
     model = build_model(run.settings, store.shape[1:])
-    load_weights(model, tensors, str(folder.weights))
+    load_weights(model, tensors, str(weights))
     return model.eval()
 
 
@@ -79,20 +75,19 @@ def _write(
     table["label"], table["prediction"] = rows.labels.cpu().numpy(), logits.argmax(axis=1)
     for number in range(logits.shape[1]):
         table[f"logit_{number}"] = logits[:, number]
-    path = scores_path(run, split)
     if run.settings.evaluation.embeddings:
-        with atomic_path(path.with_suffix(".embeddings.npy")) as partial:
+        with atomic_path(run.files.scored_embeddings(split)) as partial:
             np.save(partial, embeddings.astype(np.float16))
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    story = {"weights": weights, "system": run.system, "train_set": run.train_set, "seed": run.seed}
-    story["variants"] = variants_of(run.settings, split)
-    with atomic_path(path) as partial:
-        pq.write_table(arrow.replace_schema_metadata({**arrow.schema.metadata, b"story": json.dumps(story).encode()}), partial)
+    metadata = {"weights": weights, "system": run.system, "train_set": run.train_set, "seed": run.seed}
+    metadata["variants"] = variants_of(run.settings, split)
+    with atomic_path(run.files.scores(split)) as partial:
+        pq.write_table(arrow.replace_schema_metadata({**arrow.schema.metadata, _KEY: json.dumps(metadata).encode()}), partial)
 
 
-def _story_of(path: Path) -> dict:
+def _metadata_of(path: Path) -> dict:
     try:
-        return json.loads((pq.read_schema(path).metadata or {}).get(b"story", b"{}"))
+        return json.loads((pq.read_schema(path).metadata or {}).get(_KEY, b"{}"))
     except (pa.ArrowInvalid, OSError, json.JSONDecodeError):
         return {}
 
@@ -103,9 +98,9 @@ def read_scores(run: TrainingRun, split: str, *, unknown: bool = False) -> pd.Da
     Raises `UserError` when it is missing, damaged or older than the weights.
     """
     if not is_scored(run, split):
-        path = scores_path(run, split)
+        path = run.files.scores(split)
         raise UserError(f"{path} is missing or older than its weights. Run: python scripts/06_get_classification_metrics.py CONFIG.yaml")
-    scores = pd.read_parquet(scores_path(run, split))
+    scores = pd.read_parquet(run.files.scores(split))
     kept = _wanted(scores, run, split) & (unknown | (scores["label"] != UNKNOWN_LABEL))
     return scores[kept].reset_index(drop=True)
 
@@ -117,10 +112,10 @@ def _wanted(scores: pd.DataFrame, run: TrainingRun, split: str) -> pd.Series:
 
 def read_embeddings(run: TrainingRun, split: str) -> np.ndarray:
     """Embeddings (N, E) float32, one for each row of `read_scores(..., unknown=True)`. Raises `UserError` when they were not stored."""
-    path = scores_path(run, split).with_suffix(".embeddings.npy")
+    path = run.files.scored_embeddings(split)
     if not path.is_file():
-        raise UserError(f"{path} is missing. Delete {scores_path(run, split)} and run script 06 with evaluation.embeddings=true")
-    scores = pd.read_parquet(scores_path(run, split), columns=["variant"])
+        raise UserError(f"{path} is missing. Delete {run.files.scores(split)} and run script 06 with evaluation.embeddings=true")
+    scores = pd.read_parquet(run.files.scores(split), columns=["variant"])
     return np.load(path)[_wanted(scores, run, split).to_numpy()].astype(np.float32)
 
 

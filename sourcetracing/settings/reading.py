@@ -95,6 +95,8 @@ def read_yaml(path: Path) -> dict:
     if path.suffix not in {".yaml", ".yml"}:
         raise UserError(f"{path}: settings are read from .yaml files or given as key=value")
     if not path.is_file():
+        if path.parent.name == "compat" and (renamed := path.parent.with_name("as_published") / path.name).is_file():
+            raise UserError(f"{path} is called {renamed} now")
         there = sorted(str(file) for file in path.parent.glob("*.yaml"))
         raise UserError(f"{path} does not exist{did_you_mean(str(path), there) if there else ''}")
     try:

@@ -1,4 +1,4 @@
-"""The verdict on a corpus: the cue baselines beside the best trained system, in tables and in plain words (script 09)."""
+"""The verdict on a corpus: the cue baselines beside the best trained system, in tables and in plain words (script 11)."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def _write(audit: Audit, layout: Layout) -> None:
     for frame, path in ((audit.tables.cells, layout.shortcut_table), (means_table(audit), layout.shortcut_means)):
         write_frame(frame, path)
     cues = [f"* `{PREFIX}{group}`: {', '.join(names)}" for group, names in GROUPS.items()]
-    story = ["# Shortcut audit: how far trivial cues alone get", "", *(f"* {line}" for line in audit.verdict), ""]
+    lines = ["# Shortcut audit: how far trivial cues alone get", "", *(f"* {line}" for line in audit.verdict), ""]
     legend = ["", "## Cues", "", *cues, f"* `{HEARD}`: all that begin with crop_; `{ALL}`: all", ""]
-    write_text(layout.shortcut_text, "\n".join(story) + "\n#" + markdown(audit.tables) + "\n".join(legend))
+    write_text(layout.shortcut_text, "\n".join(lines) + "\n#" + markdown(audit.tables) + "\n".join(legend))
 
 
 def _trained_runs(config: ConfigSources) -> list[ScoredRun]:

@@ -19,7 +19,7 @@ from sourcetracing.metrics import classification as metrics
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
-from sourcetracing.shortcuts.cue_table import cue_table, stored_cues
+from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import ALL_CUES, GROUPS, HEARD_CUES
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun
@@ -45,14 +45,6 @@ def shortcut_runs(settings: Settings) -> list[ScoredRun]:
     path, made_from = Layout.of(settings).shortcut_scores, _made_from(settings, read_stamp(Layout.of(settings).cues))
     if read_stamp(path) != made_from:
         write_stamped(_score_all(cues, settings), path, made_from)
-    return _runs(settings)
-
-
-def stored_shortcut_runs(settings: Settings) -> list[ScoredRun]:
-    """The runs that script 09 has stored for these settings and utterances, without touching audio; empty when there are none."""
-    cues = stored_cues(settings)
-    if cues is None or read_stamp(Layout.of(settings).shortcut_scores) != _made_from(settings, cues):
-        return []
     return _runs(settings)
 
 
@@ -94,7 +86,7 @@ def _score_all(cues: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """The score tables of all systems and training sets, one below the other, with columns system, train_set before SCORE_COLUMNS."""
     cues = cues.assign(label=label_ids(cues["source"], settings.corpus.sources))
     jobs = [(system, train_set) for system in SYSTEMS for train_set in _train_sets(settings)]
-    tables = [_score_one(cues, system, train_set, settings) for system, train_set in bar(jobs, desc="baselines", unit="cell")]
+    tables = [_score_one(cues, system, train_set, settings) for system, train_set in bar(jobs, desc="baselines", unit="run")]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -125,9 +117,9 @@ def _rows_of(cues: pd.DataFrame, split: str, languages: Sequence[str], settings:
 
 def _runs(settings: Settings) -> list[ScoredRun]:
     layout = Layout.of(settings)
-    by_cell = dict(iter(pd.read_parquet(layout.shortcut_scores).groupby(["system", "train_set"], sort=False)))
-    tables = {cell: table.drop(columns=["system", "train_set"]).reset_index(drop=True) for cell, table in by_cell.items()}
-    return [ScoredRun(*cell, seed, layout.shortcuts, table) for cell, table in tables.items() for seed in settings.experiment.seeds]
+    by_run = dict(iter(pd.read_parquet(layout.shortcut_scores).groupby(["system", "train_set"], sort=False)))
+    tables = {run: table.drop(columns=["system", "train_set"]).reset_index(drop=True) for run, table in by_run.items()}
+    return [ScoredRun(*run, seed, layout.shortcuts, table) for run, table in tables.items() for seed in settings.experiment.seeds]
 
 
 def _made_from(settings: Settings, cues: dict | None) -> dict:

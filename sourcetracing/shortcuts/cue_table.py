@@ -14,7 +14,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.augment import Augmenter
 from sourcetracing.features.blocks import cropped_utterance
 from sourcetracing.features.extracting import list_items
-from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepare_banks
+from sourcetracing.features.noise_bank import open_banks, prepare_banks
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import digest_of_json
@@ -42,18 +42,6 @@ def cue_table(settings: Settings) -> pd.DataFrame:
         maker = CueMaker(settings, Augmenter(settings.augment, banks, settings.seed))
         write_stamped(pd.DataFrame(_all_rows(maker, items, settings)), path, made_from)
     return pd.read_parquet(path)
-
-
-def stored_cues(settings: Settings) -> dict | None:
-    """What the table on disk was made from; None when there is none of these settings and utterances.
-
-    Where the noises are at hand they must be the same too; a machine that only reports need not have them.
-    """
-    stamp = read_stamp(Layout.of(settings).cues)
-    if stamp is None or stamp["recipe"] != _recipe(settings, _items(settings)):
-        return None
-    noises = _known_noises(settings)
-    return stamp if noises is None or noises == stamp["noises"] else None
 
 
 class CueMaker:
@@ -84,7 +72,7 @@ def _all_rows(maker: CueMaker, items: pd.DataFrame, settings: Settings) -> Itera
 
 
 def _items(settings: Settings) -> pd.DataFrame:
-    return list_items(*load_protocol(settings, Layout.of(settings).root))
+    return list_items(*load_protocol(settings))
 
 
 def _recipe(settings: Settings, items: pd.DataFrame) -> dict:
@@ -93,13 +81,3 @@ def _recipe(settings: Settings, items: pd.DataFrame) -> dict:
     rows = items[[*ITEM_COLUMNS, "digest"]].to_numpy().tolist()
     shared = {"audio": audio, "augment": asdict(settings.augment), "seed": settings.seed}
     return {"format": CUES_FORMAT, **shared, "utterances": digest_of_json(rows)}
-
-
-def _known_noises(settings: Settings) -> dict[str, str] | None:
-    try:
-        manifests = bank_manifests(settings)
-    except UserError:  # no noises on this machine
-        return None
-    if not all(path.exists() for path in manifests.values()):
-        return None
-    return {kind: bank.digest for kind, bank in open_banks(manifests).items()}

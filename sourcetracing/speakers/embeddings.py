@@ -40,7 +40,7 @@ def embed_utterances(settings: Settings, utterances: pd.DataFrame) -> np.ndarray
     """
     layout, key = Layout.of(settings), embedder_key(settings)
     wanted = utterances[["utt_id", "path", "digest"]].assign(embedder=key)
-    with held(layout.speakers / ".lock", f"another process is writing {layout.speakers}"):
+    with held(layout.speakers_lock, f"another process is writing {layout.speakers}"):
         kept = _Kept(layout.speaker_embeddings(settings.speakers.embedder), wanted)
         missing = wanted[~wanted["utt_id"].isin(kept.index["utt_id"])]
         if len(missing):

@@ -1,4 +1,4 @@
-"""Which test utterances come from speakers that a training set has seen (paper 2.2.4, spec 2.8; discrepancies D10, D11).
+"""Which test utterances come from speakers that a training set has seen (MCL-MLAAD paper, section 2.2.4; D10, D11).
 
 For a held-out language h the training data are train and dev of all other languages. P = the share of it that a pseudo-speaker has.
 published_group  seen: P > theta; unseen: all others, so also speakers with up to theta of the training data

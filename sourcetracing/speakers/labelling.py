@@ -44,7 +44,7 @@ def label_speakers(settings: Settings) -> Labelling:
     """
     layout = Layout.of(settings)
     check_thresholds(settings)
-    utterances, protocol = load_protocol(settings, layout.root)
+    utterances, protocol = load_protocol(settings)
     if settings.speakers.k > len(utterances):
         raise UserError(f"speakers.k={settings.speakers.k}, but there are only {len(utterances)} utterances")
     embeddings = embed_utterances(settings, utterances)

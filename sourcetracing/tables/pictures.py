@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sourcetracing.drawing import colours
 from sourcetracing.drawing.pictures import STYLE, save_png
+from sourcetracing.layout import RunLayout
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, kind_of_cell
 from sourcetracing.tables.making import Tables, matrix_of, mean_of
 from sourcetracing.tables.scored_runs import ScoredRun
@@ -52,9 +53,11 @@ def read_histories(runs: list[ScoredRun]) -> dict[tuple[str, str, int], pd.DataF
     """history.csv of each run that has one, by (system, train set, seed); its attrs hold the `best_epoch` of model.json."""
     found = {}
     for run in runs:
-        path, outcome = Path(run.folder) / "history.csv", Path(run.folder) / "model.json"
-        if path.is_file() and len(history := pd.read_csv(path)):
-            history.attrs["best_epoch"] = json.loads(outcome.read_text(encoding="utf-8"))["best_epoch"] if outcome.is_file() else None
+        files = RunLayout(Path(run.folder))
+        if files.history.is_file() and len(history := pd.read_csv(files.history)):
+            history.attrs["best_epoch"] = (
+                json.loads(files.outcome.read_text(encoding="utf-8"))["best_epoch"] if files.outcome.is_file() else None
+            )
             found[run.system, run.train_set, run.seed] = history
     return found
 

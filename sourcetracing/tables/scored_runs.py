@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from sourcetracing.layout import RunLayout
 from sourcetracing.scoring.scores import is_scored, read_scores
 from sourcetracing.settings.as_published import overlays_of
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
 REPORTED_SPLIT = "eval"  # dev chooses, eval only reports
@@ -47,13 +47,13 @@ def scored_runs(trained: Sequence[TrainingRun]) -> list[ScoredRun]:
             overlays_of(run.settings),
         )
         for run in trained
-        if RunFolder(run.folder).is_finished and is_scored(run, REPORTED_SPLIT)
+        if run.files.is_finished and is_scored(run, REPORTED_SPLIT)
     ]
 
 
 def environment_of(runs: Sequence[ScoredRun]) -> dict[str, Any]:
     """environment.json of the runs: each entry that all share, and every value of an entry in which they differ."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for run in runs if (path := Path(run.folder) / "environment.json").is_file()]
+    found = [json.loads(path.read_text(encoding="utf-8")) for run in runs if (path := RunLayout(Path(run.folder)).environment).is_file()]
     keys = list(dict.fromkeys(key for one in found for key in one))
     values = {key: list({json.dumps(one.get(key)): one.get(key) for one in found}.values()) for key in keys}
     return {key: several[0] if len(several) == 1 else " | ".join(map(str, several)) for key, several in values.items()}

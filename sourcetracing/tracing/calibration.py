@@ -20,10 +20,7 @@ from sourcetracing.runtime.files import digest_of_file, write_json
 from sourcetracing.scoring.scores import read_scores
 from sourcetracing.tracing.pictures import draw_reliability
 from sourcetracing.tracing.system import score_splits
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
-
-FILE_NAME = "calibration.json"
 
 
 def logits_of(scores: pd.DataFrame) -> np.ndarray:
@@ -36,8 +33,8 @@ def calibrate(run: TrainingRun, device: torch.device) -> Calibration:
 
     Only rows in the languages of training are used; those in others are a set of their own. Raises `UserError`.
     """
-    path, num_bins = run.folder / FILE_NAME, run.settings.trace.calibration_bins
-    if known := _read(path, digest_of_file(RunFolder(run.folder).weights), num_bins):
+    files, num_bins = run.files, run.settings.trace.calibration_bins
+    if known := _read(files.calibration, digest_of_file(files.weights), num_bins):
         return known
     score_splits(run, ["dev", "eval"], device)
     sets = calibration_sets(run)
@@ -46,9 +43,9 @@ def calibrate(run: TrainingRun, device: torch.device) -> Calibration:
         {name: reliability(log_softmax(logits_of(rows) / t, axis=1), rows["label"].to_numpy(), num_bins) for name, rows in sets.items()}
         for t in (1.0, temperature)
     )
-    made = Calibration(digest_of_file(RunFolder(run.folder).weights), temperature, train_languages(run), num_bins, before, after)
-    draw_reliability({name: _bins_of(rows, made) for name, rows in sets.items()}, made, path.with_suffix(".png"))
-    write_json(path, asdict(made))
+    made = Calibration(digest_of_file(files.weights), temperature, train_languages(run), num_bins, before, after)
+    draw_reliability({name: _bins_of(rows, made) for name, rows in sets.items()}, made, files.calibration_picture)
+    write_json(files.calibration, asdict(made))
     return made
 
 

@@ -1,4 +1,4 @@
-"""Script 13's work: a trained system as one ONNX file, and as a folder that others can trace with and the Hub can hold."""
+"""The work of export_model.py: a trained system as one ONNX file, and as a folder that others can trace with and the Hub can hold."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from sourcetracing.errors import UserError
+from sourcetracing.layout import RunLayout
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.runtime.files import atomic_path, write_json, write_text
 from sourcetracing.settings.paths import Paths
 from sourcetracing.settings.reading import to_yaml
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tracing.calibration import FILE_NAME, calibrate
+from sourcetracing.tracing.calibration import calibrate
 from sourcetracing.tracing.model_card import UNDECIDED, model_card
 from sourcetracing.tracing.onnx_export import export_onnx
 from sourcetracing.tracing.system import TracingSystem, run_in_folder, score_splits
@@ -22,17 +23,18 @@ from sourcetracing.tracing.unknown import UnknownRule, fit_rule
 
 CPU = torch.device("cpu")
 CARD = "README.md"
+_RELATIVE = RunLayout(Path())
 COPIED = {
-    "model.safetensors": "the weights",
-    FILE_NAME: "the temperature and how far probabilities are off",
-    "calibration.png": "the same as a reliability diagram",
-    "scores/train.parquet": "logits of the training rows, which the detector of unknown sources is fitted on",
-    "scores/train.embeddings.npy": "their embeddings",
-    "scores/dev.parquet": "logits of the dev rows, which set the threshold and the temperature",
-    "scores/dev.embeddings.npy": "their embeddings",
-    "scores/eval.parquet": "logits of the eval rows, which the figures above are from",
+    _RELATIVE.weights: "the weights",
+    _RELATIVE.calibration: "the temperature and how far probabilities are off",
+    _RELATIVE.calibration_picture: "the same as a reliability diagram",
+    _RELATIVE.scores("train"): "logits of the training rows, which the detector of unknown sources is fitted on",
+    _RELATIVE.scored_embeddings("train"): "their embeddings",
+    _RELATIVE.scores("dev"): "logits of the dev rows, which set the threshold and the temperature",
+    _RELATIVE.scored_embeddings("dev"): "their embeddings",
+    _RELATIVE.scores("eval"): "logits of the eval rows, which the figures above are from",
 }
-WRITTEN = {"config.yaml": "every setting", "classes.json": "the sources in the order of the logits"}
+WRITTEN = {_RELATIVE.config: "every setting", _RELATIVE.classes: "the sources in the order of the logits"}
 
 
 def export_system(run_folder: str, changes: list[str], *, onnx: Path | None, folder: Path | None, licence: str = UNDECIDED) -> None:
@@ -60,7 +62,7 @@ def _refuse_strangers(folder: Path, run_folder: Path) -> None:
     """Only an empty folder, or an earlier export, is written to; what else lies there would be uploaded along."""
     if folder.resolve() == run_folder.resolve():
         raise UserError(f"--folder {folder} is the run itself; name another folder")
-    ours = {CARD, "scores", *COPIED, *WRITTEN}
+    ours = {CARD, *(path.parts[0] for path in (*COPIED, *WRITTEN))}
     strangers = [path.name for path in sorted(folder.iterdir()) if path.name not in ours] if folder.is_dir() else []
     if strangers or folder.is_file():
         raise UserError(f"--folder {folder} holds other things ({', '.join(strangers[:3]) or 'it is a file'}); name a new or empty folder")
@@ -69,14 +71,14 @@ def _refuse_strangers(folder: Path, run_folder: Path) -> None:
 def write_folder(
     system: TracingSystem, calibration: Calibration, rule: UnknownRule | None, settings: Settings, folder: Path, licence: str
 ) -> None:
-    """Weights, settings, classes, calibration, scores and, last, the card. The folder is a run folder: script 12 takes it."""
+    """Weights, settings, classes, calibration, scores and, last, the card. The folder is a run folder: trace_audio.py takes it."""
     run = system.run
     score_splits(run, ["train", "dev", "eval"], CPU)
     there = {name: meaning for name, meaning in COPIED.items() if (run.folder / name).is_file()}
     for name in there:
         with atomic_path(folder / name) as partial:
             shutil.copyfile(run.folder / name, partial)
-    write_text(folder / "config.yaml", to_yaml(settings))
-    write_json(folder / "classes.json", system.classes)
+    write_text(folder / _RELATIVE.config, to_yaml(settings))
+    write_json(folder / _RELATIVE.classes, system.classes)
     card = model_card(system, calibration, rule, {**WRITTEN, **there}, licence)
     write_text(folder / CARD, str(card))

@@ -1,4 +1,4 @@
-"""Script 12's work: many files, one after the other; broken ones are named, the others go on; what is done need not be done again."""
+"""The work of trace_audio.py: many files, one after the other; broken ones are named, the others go on; what is done is kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NUM_NAMED = 3  # files that the last line names
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Outputs:
     """Where the answers go besides the terminal."""
 
     json: Path | None = None
@@ -32,7 +32,7 @@ class Wishes:
     timeline: Path | None = None
 
 
-def trace_files(words: Sequence[str], run_folder: str, changes: list[str], wishes: Wishes) -> None:
+def trace_files(words: Sequence[str], run_folder: str, changes: list[str], outputs: Outputs) -> None:
     """Traces what the words name and prints each answer. Raises `UserError` at the end when some files could not be traced.
 
     Answers that the JSON file holds for the same files, system and settings are kept; it is written every 20 s, so a run can be killed.
@@ -43,7 +43,7 @@ def trace_files(words: Sequence[str], run_folder: str, changes: list[str], wishe
     if num_left_out:
         print(f"{num_left_out} files in these folders were left out: their names are not those of audio")
     header = header_of(tracer)
-    answers = Answers(wishes, tracer, header)
+    answers = Answers(outputs, tracer, header)
     with bar(total=len(files), desc="trace", unit="file", disable=len(files) == 1) as progress:
         for path in files:
             if line := answers.add(path):
@@ -60,11 +60,11 @@ def trace_files(words: Sequence[str], run_folder: str, changes: list[str], wishe
 class Answers:
     """The entries of the JSON, in the order in which files were added; those of an earlier run that still hold are taken over."""
 
-    def __init__(self, wishes: Wishes, tracer: Tracer, header: dict[str, Any]):
-        self.wishes, self.tracer, self.header = wishes, tracer, header
+    def __init__(self, outputs: Outputs, tracer: Tracer, header: dict[str, Any]):
+        self.outputs, self.tracer, self.header = outputs, tracer, header
         self.entries: list[dict[str, Any]] = []
         self.names: dict[str, str] = {}
-        self.known = _read_known(wishes.json, header)
+        self.known = _read_known(outputs.json, header)
         self.saved_at = time.monotonic()
 
     def add(self, path: Path) -> str:
@@ -74,7 +74,7 @@ class Answers:
         known = self.known.get(str(path))
         if known and known["facts"] == facts and (timeline is None or timeline.is_file()):
             self.entries.append(known)
-            return f"{path}: traced before, kept ({self.wishes.json})"
+            return f"{path}: traced before, kept ({self.outputs.json})"
         result = self._trace(path)
         self.entries.append({**entry_of(result, self.tracer), "facts": facts})
         if timeline and isinstance(result, FileTrace):
@@ -91,19 +91,19 @@ class Answers:
 
     def _timeline(self, path: Path) -> Path | None:
         """One picture per file; two files of the same name get two, told apart by a digest of the path."""
-        if self.wishes.timeline is None:
+        if self.outputs.timeline is None:
             return None
         name = path.name
         if self.names.setdefault(name, str(path)) != str(path):
             name = f"{path.name}-{digest_of_json(str(path))[:8]}"
-        return self.wishes.timeline / f"{name}.png"
+        return self.outputs.timeline / f"{name}.png"
 
     def save(self) -> None:
         """Writes JSON and CSV."""
-        if self.wishes.json:
-            write_results_json(self.wishes.json, self.header, self.entries)
-        if self.wishes.csv:
-            write_results_csv(self.wishes.csv, self.tracer, self.entries)
+        if self.outputs.json:
+            write_results_json(self.outputs.json, self.header, self.entries)
+        if self.outputs.csv:
+            write_results_csv(self.outputs.csv, self.tracer, self.entries)
         self.saved_at = time.monotonic()
 
 

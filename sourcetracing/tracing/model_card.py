@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -95,7 +96,9 @@ def figures_of(system: TracingSystem, calibration: Calibration) -> list[SetFigur
     return found
 
 
-def model_card(system: TracingSystem, calibration: Calibration, rule: UnknownRule | None, files: dict[str, str], licence: str) -> ModelCard:
+def model_card(
+    system: TracingSystem, calibration: Calibration, rule: UnknownRule | None, files: dict[Path, str], licence: str
+) -> ModelCard:
     """The card. files: name -> what it is. licence: an id of the Hub's list; "other" says that nobody has decided yet."""
     figures, settings = figures_of(system, calibration), system.settings
     name = f"{system.run.system}-{system.run.train_set}"

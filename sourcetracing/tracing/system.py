@@ -15,6 +15,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.blocks import crop_samples
 from sourcetracing.features.front_end import build_front_end
 from sourcetracing.features.rows import open_store
+from sourcetracing.layout import RunLayout
 from sourcetracing.runtime.compute import autocast
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.scoring.scores import is_scored, score_run
@@ -22,7 +23,6 @@ from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.checkpoints import load_checkpoint, load_weights
 from sourcetracing.training.networks import build_model
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, set_name, system_label
 
 NUM_NAMED = 3
@@ -38,7 +38,7 @@ class TracingSystem:
         self.run, self.settings, self.device = run, run.settings, device
         self.classes: list[str] = run.settings.corpus.sources
         self.window_samples = crop_samples(run.settings)
-        weights = RunFolder(run.folder).weights
+        weights = run.files.weights
         tensors, _ = load_checkpoint(weights)
         self.front_end = build_front_end(run.settings)
         self.feature_shape = self.front_end.output_shape(self.window_samples)
@@ -60,17 +60,15 @@ class TracingSystem:
         return embedding.float().cpu().numpy(), logits.float().cpu().numpy()
 
 
-def load_system(run_folder: str | Path, device: torch.device, changes: Sequence[str] = ()) -> TracingSystem:
-    """The system of a run folder. changes: key=value words that differ from its config.yaml. Raises `UserError`."""
-    return TracingSystem(run_in_folder(run_folder, changes), device)
-
-
 def run_in_folder(run_folder: str | Path, changes: Sequence[str] = ()) -> TrainingRun:
-    """The run of a run folder, from the config.yaml in it. Raises `UserError` for a folder that holds no run or one of other classes."""
-    folder = Path(run_folder)
-    if not (folder / "config.yaml").is_file():
+    """The run of a run folder, by the config.yaml in it and then `changes`, key=value words.
+
+    Raises `UserError` for a folder that holds no run or one of other classes.
+    """
+    folder, config = Path(run_folder), RunLayout(Path(run_folder)).config
+    if not config.is_file():
         raise UserError(f"--run {folder} {_what_is_wrong(folder)}")
-    settings = read_config([str(folder / "config.yaml"), *changes]).resolve()
+    settings = read_config([str(config), *changes]).resolve()
     _check_classes(folder, settings)
     train_set = set_name(settings.train.languages or settings.corpus.languages)
     return TrainingRun(system_label(settings), train_set, settings.train.seed, settings, folder)
@@ -79,9 +77,8 @@ def run_in_folder(run_folder: str | Path, changes: Sequence[str] = ()) -> Traini
 def _what_is_wrong(folder: Path) -> str:
     if not folder.is_dir():
         return "is no folder. Runs lie in exp/<name>/runs/<system>/; train one: python scripts/05_train_matrix.py CONFIG.yaml"
-    runs = sorted(
-        path.parent for path in [*folder.glob("*/config.yaml"), *folder.glob("*/*/config.yaml"), *folder.glob("*/*/*/config.yaml")]
-    )
+    below = [path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern)]
+    runs = sorted(path for path in below if RunLayout(path).config.is_file())
     if not runs:
         return "is no run folder: there is no config.yaml in it. Train one: python scripts/05_train_matrix.py CONFIG.yaml"
     more = f" and {len(runs) - NUM_NAMED} more" if len(runs) > NUM_NAMED else ""
@@ -89,7 +86,7 @@ def _what_is_wrong(folder: Path) -> str:
 
 
 def _check_classes(folder: Path, settings: Settings) -> None:
-    path = folder / "classes.json"
+    path = RunLayout(folder).classes
     if not path.is_file():
         return
     try:

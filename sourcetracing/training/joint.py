@@ -22,7 +22,7 @@ def train_in_turn(runs: Sequence[TrainingRun]) -> None:
     compute = runs[0].settings.compute
     with joined_group(compute.device) as (group, device):
         prepare_cpu(max(1, resolve_workers(compute.workers) // group.size))
-        folders = [RunFolder(run.folder) for run in runs]
+        folders = [run.files for run in runs]
         total = sum(run.settings.train.epochs for run in runs)
         done = sum(folder.num_epochs_done() for folder in folders)
         with bar(total=total, initial=done, desc="train", unit="epoch", disable=not group.is_first) as progress:

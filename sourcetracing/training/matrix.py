@@ -18,7 +18,6 @@ from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import train_run
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, load_runs
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
@@ -28,7 +27,7 @@ TRAIN_COMMAND = "python scripts/05_train_matrix.py CONFIG.yaml"
 def trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], str]:
     """The experiment's runs that are trained, and a line on those that are not ("" where all are). Raises `UserError` for none."""
     runs = load_runs(config)
-    trained = [run for run in runs if RunFolder(run.folder).is_finished]
+    trained = [run for run in runs if run.files.is_finished]
     missing = [f"{run.system} on {run.train_set}, seed {run.seed}" for run in runs if run not in trained]
     lack = f"{len(missing)} of {len(runs)} runs are not trained (first: {missing[0]})" if missing else ""
     if not trained:
@@ -42,26 +41,26 @@ def train_runs(runs: Sequence[TrainingRun]) -> None:
     In a group of processes (torchrun) they train one run after the other together; otherwise several runs are trained at a time.
     Runs that another process is training come last; by the time it is their turn they are mostly done, otherwise they are waited for.
     """
-    to_do = [run for run in runs if not RunFolder(run.folder).is_finished]
+    to_do = [run for run in runs if not run.files.is_finished]
     if not to_do:
         return
     if size_of_group() > 1:
         train_in_turn(to_do)
         return
-    elsewhere = [run for run in to_do if RunFolder(run.folder).is_being_trained]
+    elsewhere = [run for run in to_do if run.files.is_being_trained]
     if elsewhere:
         print(f"another process is training {len(elsewhere)} of them: this one starts with the others", flush=True)
     to_do.sort(key=elsewhere.__contains__)
     total = sum(run.settings.train.epochs for run in to_do)
     with bar(total=total, initial=_epochs_done(to_do), desc="train", unit="epoch") as progress, _following(to_do, progress):
         for run in each_run(_train_one, to_do):
-            outcome = RunFolder(run.folder).read_outcome()
+            outcome = run.files.read_outcome()
             figure = f"dev macro-F1 {100 * outcome['dev_macro_f1']:.1f} %" if "dev_macro_f1" in outcome else "kept its initial weights"
             progress.set_postfix_str(f"{run.system} {run.train_set}: {figure}")
 
 
 def _epochs_done(runs: Sequence[TrainingRun]) -> int:
-    return sum(RunFolder(run.folder).num_epochs_done() for run in runs)
+    return sum(run.files.num_epochs_done() for run in runs)
 
 
 @contextmanager
@@ -98,5 +97,5 @@ def each_run(function: Callable[[TrainingRun], None], runs: Sequence[TrainingRun
 
 
 def _train_one(run: TrainingRun) -> None:
-    with RunFolder(run.folder).only_trainer(wait=True):
+    with run.files.only_trainer(wait=True):
         train_run(run, open_store(run.settings), pick_device(run.settings.compute.device))

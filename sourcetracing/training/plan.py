@@ -56,7 +56,7 @@ def make_plan(runs: Sequence[TrainingRun], utterances: pd.DataFrame) -> list[Sys
 
 
 def _plan_of(system: str, runs: Sequence[TrainingRun], utterances: pd.DataFrame) -> SystemPlan:
-    own = [(run, RunFolder(run.folder)) for run in runs if run.system == system]
+    own = [(run, run.files) for run in runs if run.system == system]
     unfinished = [(run, run.settings.train.epochs - folder.num_epochs_done()) for run, folder in own if not folder.is_finished]
     rate = _seconds_per_row(own, utterances)
     seconds = sum(epochs * rows_of(run, utterances) * rate for run, epochs in unfinished if epochs)

@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from sourcetracing.layout import RunLayout
 from sourcetracing.runtime.files import atomic_path, write_json, write_text
 from sourcetracing.runtime.locks import held, is_held
 from sourcetracing.settings.reading import PROJECT_ROOT, to_yaml
@@ -31,21 +32,12 @@ HISTORY_COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "dev_loss", "d
 PACKAGES = ("torch", "torchaudio", "torchvision", "numpy", "scikit-learn", "soundfile", "soxr", "safetensors")
 
 
-class RunFolder:
-    """The files of one run."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.weights = path / "model.safetensors"
-        self.last = path / "last.safetensors"
-        self.outcome = path / "model.json"
-        self.history = path / "history.csv"
-        self.tensorboard = path / "tensorboard"
-        self.scores = path / "scores"
-        self.lock = path / ".lock"
+class RunFolder(RunLayout):
+    """The files of one run, and how they are written."""
 
     @property
     def is_finished(self) -> bool:
+        """Whether the run is trained to its end."""
         return self.outcome.is_file() and self.weights.is_file()
 
     def num_epochs_done(self) -> int:
@@ -57,7 +49,7 @@ class RunFolder:
 
     def only_trainer(self, *, wait: bool) -> AbstractContextManager[None]:
         """Holds the run's lock, so that no two processes train it at once. wait: for another one; otherwise a `UserError` says so."""
-        return held(self.lock, f"another process is training {self.path}", wait=wait)
+        return held(self.lock, f"another process is training {self.root}", wait=wait)
 
     @property
     def is_being_trained(self) -> bool:
@@ -66,9 +58,9 @@ class RunFolder:
 
     def open(self, settings: Settings, device: torch.device) -> None:
         """Writes down what is about to run, and on what."""
-        write_text(self.path / "config.yaml", to_yaml(settings))
-        write_json(self.path / "classes.json", settings.corpus.sources)
-        write_json(self.path / "environment.json", environment(device))
+        write_text(self.config, to_yaml(settings))
+        write_json(self.classes, settings.corpus.sources)
+        write_json(self.environment, environment(device))
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Replaces history.csv."""

@@ -15,6 +15,7 @@ from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.frontends import is_fine_tuned, stored_front_end
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.schema import Settings
+from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
 
 
@@ -27,6 +28,11 @@ class TrainingRun:
     seed: int
     settings: Settings
     folder: Path
+
+    @property
+    def files(self) -> RunFolder:
+        """What lies in its folder."""
+        return RunFolder(self.folder)
 
 
 def set_name(languages: Sequence[str]) -> str:
@@ -42,8 +48,8 @@ def run_of(settings: Settings, store_name: str) -> TrainingRun:
     train_set = set_name(settings.train.languages or settings.corpus.languages)
     system = system_label(settings)
     digest = digest_of_json([store_name, run_recipe(settings)])[:8]
-    folder = Layout.of(settings).runs / system / f"{train_set}-seed{settings.train.seed}-{digest}"
-    return TrainingRun(system, train_set, settings.train.seed, settings, folder)
+    files = Layout.of(settings).run(system, f"{train_set}-seed{settings.train.seed}-{digest}")
+    return TrainingRun(system, train_set, settings.train.seed, settings, files.root)
 
 
 def system_label(settings: Settings) -> str:

@@ -150,7 +150,7 @@ def test_unknown_sources_are_in_dev_and_eval_and_in_no_class(corpus, tmp_path):
     table = pd.read_csv(root / "utterances.csv").merge(pd.read_csv(root / "protocol.csv"), on="utt_id")
     assert set(table["split"][table["source"] == "sinusoidal"]) == {"dev", "eval"}
     assert (root / "label_assignment.txt").read_text().splitlines()[-1] == f"{'sinusoidal':<50}|{len(SOURCES):<3}|OOD"
-    assert set(load_protocol(settings, root)[0]["source"]) == set(SOURCES)
+    assert set(load_protocol(settings)[0]["source"]) == set(SOURCES)
 
 
 @pytest.mark.parametrize(("change", "folder"), [({"speakers_per_language": 3}, "."), ({"noise_seconds": 6.0}, "musan")])

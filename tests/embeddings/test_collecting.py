@@ -15,14 +15,13 @@ from sourcetracing.embeddings import collecting
 from sourcetracing.embeddings.collecting import collect_embeddings
 from sourcetracing.embeddings.export import export_tree, file_name
 from sourcetracing.embeddings.runs import chosen_runs, run_in_folder
-from sourcetracing.embeddings.stored import EmbeddingFolder, load_embeddings
+from sourcetracing.embeddings.stored import load_embeddings
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import open_store
 from sourcetracing.layout import Layout
-from sourcetracing.scoring.scores import load_model, scores_path
+from sourcetracing.scoring.scores import load_model
 from sourcetracing.settings.reading import read_config
 from sourcetracing.training.loop import train_run
-from sourcetracing.training.run_folder import RunFolder
 from tests.support.embedded_run import CPU, modification_times, score_here, write_trained_run
 
 
@@ -42,7 +41,7 @@ def copied(embedded, tmp_path):
 
 
 def test_every_row_is_what_the_model_makes_of_its_features(embedded):
-    found, store = load_embeddings(embedded.folder), open_store(embedded.settings)
+    found, store = load_embeddings(embedded.files), open_store(embedded.settings)
     model = load_model(embedded, store)
     row_of = store.index.set_index(["utt_id", "variant"])["row"]
     rows = np.array([row_of[key] for key in zip(found.index["utt_id"], found.index["variant"], strict=True)])
@@ -53,7 +52,7 @@ def test_every_row_is_what_the_model_makes_of_its_features(embedded):
 
 
 def test_index_says_what_each_row_is(embedded):
-    index = load_embeddings(embedded.folder).index
+    index = load_embeddings(embedded.files).index
     assert list(index["row"]) == list(range(24 * 5))
     assert not index.duplicated(["utt_id", "variant"]).any()
     assert list(dict.fromkeys(index["split"])) == ["train", "dev", "eval"]
@@ -72,35 +71,35 @@ def test_a_second_run_does_nothing(embedded):
 
 
 def test_pseudo_speakers_that_come_later_get_into_the_index(embedded, copied):
-    path, array = Layout.of(embedded.settings).pseudo_speakers, EmbeddingFolder(copied.folder).array.read_bytes()
-    ids = load_embeddings(copied.folder).index["utt_id"].unique()[2:]
+    path, array = Layout.of(embedded.settings).pseudo_speakers, copied.files.embeddings.array.read_bytes()
+    ids = load_embeddings(copied.files).index["utt_id"].unique()[2:]
     path.parent.mkdir()
     pd.DataFrame({"utt_id": ids, "pseudo_speaker": range(len(ids))}).to_csv(path, index=False)
     try:
         assert collect_embeddings([copied]) == [copied]
     finally:
         shutil.rmtree(path.parent)
-    index = load_embeddings(copied.folder).index
+    index = load_embeddings(copied.files).index
     assert dict(zip(index["utt_id"], index["pseudo_speaker"], strict=True)) == {
         **dict.fromkeys(index["utt_id"], ""),
         **{utt_id: str(n) for n, utt_id in enumerate(ids)},
     }
-    assert EmbeddingFolder(copied.folder).array.read_bytes() == array
+    assert copied.files.embeddings.array.read_bytes() == array
 
 
 def test_changed_weights_make_the_embeddings_again(copied):
-    before = np.array(load_embeddings(copied.folder).array)
+    before = np.array(load_embeddings(copied.files).array)
     settings = copied.settings
     other = replace(settings, train=replace(settings.train, seed=settings.train.seed + 1))
-    weights = RunFolder(copied.folder)
+    weights = copied.files
     for path in (weights.weights, weights.outcome):
         path.unlink()
     train_run(replace(copied, settings=other), open_store(settings), CPU)
     with pytest.raises(UserError, match=r"older than the weights .* Run: python scripts/08_generate_embeddings\.py"):
-        load_embeddings(copied.folder)
+        load_embeddings(copied.files)
     score_here(copied)
     assert collect_embeddings([copied]) == [copied]
-    after = load_embeddings(copied.folder).array
+    after = load_embeddings(copied.files).array
     assert after.shape == before.shape
     assert not np.allclose(after, before, atol=1e-2)
 
@@ -108,9 +107,9 @@ def test_changed_weights_make_the_embeddings_again(copied):
 def test_only_the_variants_that_are_evaluated(copied):
     settings = copied.settings
     settings = replace(settings, evaluation=replace(settings.evaluation, variants=["original"]))
-    everything = load_embeddings(copied.folder)
+    everything = load_embeddings(copied.files)
     assert collect_embeddings([replace(copied, settings=settings)])
-    found = load_embeddings(copied.folder)
+    found = load_embeddings(copied.files)
     assert found.index.groupby("split")["variant"].nunique().to_dict() == {"dev": 1, "eval": 1, "train": 5}
     key = ["utt_id", "variant"]
     rows = everything.index.set_index(key).loc[list(found.index[key].itertuples(index=False, name=None)), "row"]
@@ -119,8 +118,8 @@ def test_only_the_variants_that_are_evaluated(copied):
 
 @pytest.mark.parametrize("at", ["write_at", "write_json"])
 def test_killed_in_the_middle_leaves_nothing_that_looks_complete(copied, monkeypatch, at):
-    complete = EmbeddingFolder(copied.folder).array.read_bytes()
-    EmbeddingFolder(copied.folder).record.unlink()
+    complete = copied.files.embeddings.array.read_bytes()
+    copied.files.embeddings.record.unlink()
 
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
@@ -131,27 +130,27 @@ def test_killed_in_the_middle_leaves_nothing_that_looks_complete(copied, monkeyp
             collect_embeddings([copied])
     assert not list(copied.folder.rglob("*.partial*"))
     with pytest.raises(UserError, match=r"holds no embeddings\. Run: python scripts/08_generate_embeddings\.py"):
-        load_embeddings(copied.folder)
+        load_embeddings(copied.files)
     assert collect_embeddings([copied]) == [copied]
-    assert EmbeddingFolder(copied.folder).array.read_bytes() == complete
+    assert copied.files.embeddings.array.read_bytes() == complete
 
 
 def test_scores_that_do_not_fit_their_embeddings_are_refused(copied):
-    path = scores_path(copied, "dev").with_suffix(".embeddings.npy")
+    path = copied.files.scored_embeddings("dev")
     np.save(path, np.load(path)[1:])
-    EmbeddingFolder(copied.folder).record.unlink()
+    copied.files.embeddings.record.unlink()
     with pytest.raises(UserError, match=r"dev\.embeddings\.npy has 39 rows, its scores have 40"):
         collect_embeddings([copied])
 
 
 def test_tree_has_a_file_for_each_clean_utterance(embedded, tmp_path):
     assert export_tree([embedded], tmp_path / "tree") == 24  # stems repeat in the two languages (D45)
-    found, index = sorted(tmp_path.rglob("*.npy")), load_embeddings(embedded.folder).index
+    found, index = sorted(tmp_path.rglob("*.npy")), load_embeddings(embedded.files).index
     assert {path.parts[-3] for path in found} == {"train", "dev", "test"}
     assert {path.parts[-2] for path in found} == {"0", "1", "2"}
     one = index[(index["utt_id"] == "de/source2/2") & (index["variant"] == "original")].iloc[0]
     stored = np.load(tmp_path / "tree" / one["split"].replace("eval", "test") / "2" / "de__source2__2.npy")
-    np.testing.assert_array_equal(stored, load_embeddings(embedded.folder).array[one["row"]].astype(np.float32))
+    np.testing.assert_array_equal(stored, load_embeddings(embedded.files).array[one["row"]].astype(np.float32))
 
 
 def test_tree_goes_on_and_belongs_to_one_run(embedded, copied, tmp_path):
@@ -161,11 +160,11 @@ def test_tree_goes_on_and_belongs_to_one_run(embedded, copied, tmp_path):
         path.unlink()
     assert export_tree([embedded], tree) == 5
     assert export_tree([embedded], tree) == 0
-    with RunFolder(copied.folder).weights.open("ab") as file:
+    with copied.files.weights.open("ab") as file:
         file.write(b"\0")
-    record = EmbeddingFolder(copied.folder).record
-    weights = load_embeddings(embedded.folder).record["weights"]
-    record.write_text(record.read_text().replace(weights, collecting.digest_of_file(RunFolder(copied.folder).weights)))
+    record = copied.files.embeddings.record
+    weights = load_embeddings(embedded.files).record["weights"]
+    record.write_text(record.read_text().replace(weights, collecting.digest_of_file(copied.files.weights)))
     with pytest.raises(UserError, match="holds embeddings of other weights"):
         export_tree([copied], tree)
     assert export_tree([embedded, copied], tmp_path / "both") == 48

@@ -16,7 +16,6 @@ from sourcetracing.embeddings.pictures import draw_picture, write_picture
 from sourcetracing.embeddings.projections import Projection, prepared, project
 from sourcetracing.embeddings.quality import chance_purity, label_quality, nearest_others, purity, silhouette
 from sourcetracing.embeddings.sampling import stratified_rows
-from sourcetracing.embeddings.stored import EmbeddingFolder
 from sourcetracing.embeddings.visualizing import digest_of_inputs, numbers_of, visualize_run, visualize_runs
 from sourcetracing.errors import UserError
 from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
@@ -299,8 +298,8 @@ def drawn(tmp_path_factory):
 
 
 def test_a_run_gets_its_pictures_numbers_and_page(drawn):
-    folder = EmbeddingFolder(drawn.folder)
-    names = {path.name for path in folder.path.glob("by_*.png")}
+    folder = drawn.files.embeddings
+    names = {path.name for path in folder.root.glob("by_*.png")}
     assert names == {f"by_{label}.png" for label in ("source", "language", "speaker", "split", "known", "variant")}
     assert {"pca_x", "pca_y", "tsne_x", "tsne_y"} <= set(pd.read_parquet(folder.points))
     assert "source2" in folder.page.read_text(encoding="utf-8")

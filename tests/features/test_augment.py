@@ -7,10 +7,11 @@ import pytest
 import scipy.signal
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.augment import Augmenter, add_noise, add_reverb, level_db
+from sourcetracing.features.augment import Augmenter, add_reverb, level_db
 from sourcetracing.features.noise_bank import ClipBank
 from sourcetracing.settings.frontends import VARIANTS, Augment
 from sourcetracing.settings.reading import load_settings
+from tests.support.audio_files import bank_of
 from tests.support.places import GOLDEN, ROOT
 
 GOLDEN = GOLDEN / "augment"
@@ -23,10 +24,16 @@ def golden_input(name: str) -> np.ndarray:
     return np.zeros_like(ARRAYS["audio"]) if name == "silence" else ARRAYS[name]
 
 
+def with_noise(clean: np.ndarray, clip: np.ndarray, snr_db: float) -> np.ndarray:
+    """The noise variant that can only draw this clip, from its beginning, at this SNR."""
+    augment = Augment(variants=["noise"], noise_snr_db=[snr_db, snr_db], random_offset=False)
+    return Augmenter(augment, {"noise": bank_of([clip])}, seed=1).variants(clean, "u")[0]
+
+
 @pytest.mark.parametrize("case", CASES["pinned"], ids=lambda case: case["key"])
 def test_parity_with_the_published_formulas(case):
     clean, clip = golden_input(case["input"]), ARRAYS[case["clip"]]
-    made = add_reverb(clean, clip) if case["op"] == "add_reverb" else add_noise(clean, clip, case["snr_db"])
+    made = add_reverb(clean, clip) if case["op"] == "add_reverb" else with_noise(clean, clip, case["snr_db"])
     assert made.dtype == np.float32
     np.testing.assert_allclose(made, ARRAYS[case["key"]], atol=1e-5, rtol=0)
 
@@ -41,7 +48,7 @@ def test_parity_of_the_published_overlay(case):
     clip = ARRAYS[f"rir/{chosen[-1]}" if chosen.startswith("rir") else f"noise/{chosen}"]
     snr_db = case.get("snr_db", 0.0)
     augment.speech_snr_db = [snr_db, snr_db]
-    augmenter = Augmenter(augment, {"rir": ClipBank.from_clips([clip]), "speech": ClipBank.from_clips([clip])}, seed=1)
+    augmenter = Augmenter(augment, {"rir": bank_of([clip]), "speech": bank_of([clip])}, seed=1)
     made = augmenter.variants(ARRAYS["audio"], "u")[0]
     np.testing.assert_allclose(made, ARRAYS[case["key"]], atol=1e-5, rtol=0)
 
@@ -51,8 +58,8 @@ def banks(num_clips: int = 9, num_samples: int = 20000, levels=(0.1, 0.1, 0.1)) 
     made = {}
     for number, (kind, level) in enumerate(zip(("music", "noise", "speech"), levels, strict=True)):
         generator = np.random.default_rng(number)
-        made[kind] = ClipBank.from_clips([generator.normal(0, level, num_samples).astype(np.float32) for _ in range(num_clips)])
-    return made | {"rir": ClipBank.from_clips([np.exp(-np.arange(800) / decay).astype(np.float32) for decay in range(20, 220, 10)])}
+        made[kind] = bank_of([generator.normal(0, level, num_samples).astype(np.float32) for _ in range(num_clips)])
+    return made | {"rir": bank_of([np.exp(-np.arange(800) / decay).astype(np.float32) for decay in range(20, 220, 10)])}
 
 
 def only(variant: str, **changes) -> Augment:
@@ -99,7 +106,7 @@ def test_snr_lies_in_the_range_of_its_category(kind, limits):
 def test_babble_sums_three_to_eight_different_talkers_each_at_its_own_snr():
     """D7. Talkers are constants of different value, so their sum tells who spoke."""
     num_talkers = 9
-    bank = banks() | {"speech": ClipBank.from_clips([np.eye(num_talkers, dtype=np.float32)[i].repeat(100) for i in range(num_talkers)])}
+    bank = banks() | {"speech": bank_of([np.eye(num_talkers, dtype=np.float32)[i].repeat(100) for i in range(num_talkers)])}
     augmenter = Augmenter(only("speech", random_offset=False), bank, seed=1)
     clean = np.full(num_talkers * 100, 0.1, np.float32)
     seen, gains = [], set()
@@ -115,7 +122,7 @@ def test_babble_sums_three_to_eight_different_talkers_each_at_its_own_snr():
 
 
 def test_offsets_are_random_unless_switched_off():
-    ramp = {"noise": ClipBank.from_clips([np.linspace(0.1, 1, 20000, dtype=np.float32)])}
+    ramp = {"noise": bank_of([np.linspace(0.1, 1, 20000, dtype=np.float32)])}
     firsts = {only_offset: set() for only_offset in (True, False)}
     for random_offset, found in firsts.items():
         augmenter = Augmenter(only("noise", random_offset=random_offset, noise_snr_db=[0, 0]), ramp, seed=1)
@@ -126,7 +133,7 @@ def test_offsets_are_random_unless_switched_off():
 
 
 def test_a_short_clip_goes_round():
-    bank = ClipBank.from_clips([np.zeros(4, np.float32), np.arange(1, 6, dtype=np.float32)])
+    bank = bank_of([np.zeros(4, np.float32), np.arange(1, 6, dtype=np.float32)])
     assert bank.read(1, 3, 9).tolist() == [4, 5, 1, 2, 3, 4, 5, 1, 2]
     assert bank.read(1, 0, 3).tolist() == [1, 2, 3]
     assert bank.read(1, 2, 3).tolist() == [3, 4, 5]
@@ -143,8 +150,8 @@ def test_reverb_is_the_full_convolution_cut_to_length(num_response):
 
 def test_edge_cases_stay_finite():
     silence = np.zeros(8000, np.float32)
-    np.testing.assert_array_equal(add_noise(CLEAN, silence, 10.0), CLEAN)
-    assert np.isfinite(add_noise(silence, CLEAN, 0.0)).all()
+    np.testing.assert_array_equal(with_noise(CLEAN, silence, 10.0), CLEAN)
+    assert np.isfinite(with_noise(silence, CLEAN, 0.0)).all()
     assert level_db(silence) == pytest.approx(-40)
     made = Augmenter(Augment(), banks(levels=(0, 0, 0)), seed=1).variants(silence, "u")
     np.testing.assert_array_equal(made, 0)

@@ -18,7 +18,7 @@ from sourcetracing.features import blocks as extraction
 from sourcetracing.features import extracting as features
 from sourcetracing.features.blocks import cropped_utterance
 from sourcetracing.features.extracting import extract_features, find_store
-from sourcetracing.features.store import PROGRESS, FeatureStore
+from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.settings.frontends import VARIANTS
@@ -46,7 +46,7 @@ def test_rows_follow_the_protocol_utterance_by_utterance(corpus):
     assert store.index["utt_id"].tolist() == [utt_id for utt_id in protocol["utt_id"] for _ in VARIANTS]
     assert store.index["variant"].tolist() == list(VARIANTS) * 7
     assert store.index["split"].tolist() == [split for split in protocol["split"] for _ in VARIANTS]
-    assert np.isfinite(store.features).all()
+    assert np.isfinite(store.load(range(store.shape[0]))).all()
     assert digest_of_file(store.folder / "features.npy") == store.facts["checksum"]
 
 
@@ -216,7 +216,7 @@ def test_a_killed_script_goes_on_and_ends_with_the_same_bytes(corpus, tmp_path, 
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
-        if any(len(path.read_text().splitlines()) > 1 for path in root.glob(f"features/*/{PROGRESS}")):
+        if any(len(path.read_text().splitlines()) > 1 for path in root.glob("features/*/progress.jsonl")):
             break
         time.sleep(0.02)
     os.kill(process.pid, how)
@@ -224,7 +224,7 @@ def test_a_killed_script_goes_on_and_ends_with_the_same_bytes(corpus, tmp_path, 
     if how == signal.SIGINT:
         assert process.returncode == 130 and "Traceback" not in errors and "interrupted" in errors
     folder = next(root.glob("features/*"))
-    assert not (folder / "store.json").exists() and len((folder / PROGRESS).read_text().splitlines()) > 1
+    assert not (folder / "store.json").exists() and len((folder / "progress.jsonl").read_text().splitlines()) > 1
     settings.compute.workers = 1
     assert extract_features(settings, utterances, protocol) == folder
     assert digest_of_file(folder / "features.npy") == expected

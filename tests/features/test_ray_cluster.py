@@ -20,8 +20,8 @@ from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.rows import open_store
-from sourcetracing.features.store import PROGRESS, StoreWriter, write_block
-from sourcetracing.layout import Layout
+from sourcetracing.features.store import StoreWriter, write_block
+from sourcetracing.layout import Layout, StoreLayout
 from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import score_run
 from sourcetracing.settings.paths import Executor
@@ -186,7 +186,7 @@ def test_a_machine_that_dies_while_features_are_made(machines, experiment, alone
             machines.kill_the_one_of(killed[0])
 
     def read_then_finish(self, *args):
-        journal.extend(json.loads(line) for line in (self.folder / PROGRESS).read_text().splitlines()[1:])
+        journal.extend(json.loads(line) for line in StoreLayout(self.folder).progress.read_text().splitlines()[1:])
         finish(self, *args)
 
     monkeypatch.setattr(StoreWriter, "commit", commit_then_kill)

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.store import INDEX_COLUMNS, PARTIAL, PROGRESS, FeatureStore, StoreWriter, is_finished, only_writer, write_block
+from sourcetracing.features.store import INDEX_COLUMNS, FeatureStore, StoreWriter, is_finished, only_writer, write_block
+from sourcetracing.layout import StoreLayout
 from sourcetracing.runtime.files import digest_of_file
 
 ROWS = np.random.default_rng(0).normal(size=(22, 3, 4)).astype(np.float16)
@@ -47,12 +48,12 @@ def folder(tmp_path):
 
 def test_what_was_written_is_what_is_read(folder):
     store = FeatureStore.open(folder)
-    np.testing.assert_array_equal(store.features, ROWS)
+    np.testing.assert_array_equal(store.load(range(22)), ROWS)
     np.testing.assert_array_equal(np.load(folder / "features.npy"), ROWS)
     pd.testing.assert_frame_equal(store.index, INDEX, check_dtype=False)
     assert list(store.index.columns) == INDEX_COLUMNS
     assert store.facts["recipe"] == {"seed": 1} and store.shape == (22, 3, 4)
-    assert not (folder / PARTIAL).exists() and not (folder / PROGRESS).exists()
+    assert not StoreLayout(folder).partial.exists() and not StoreLayout(folder).progress.exists()
     assert digest_of_file(store.folder / "features.npy") == store.facts["checksum"]
 
 
@@ -67,12 +68,6 @@ def test_any_rows_can_be_loaded_in_any_order(folder, rows):
 def test_a_row_that_is_not_there_is_refused(folder, rows):
     with pytest.raises(IndexError):
         FeatureStore.open(folder).load(rows)
-
-
-def test_rows_are_selected_by_split_language_and_variant(folder):
-    store = FeatureStore.open(folder)
-    assert store.rows().tolist() == list(range(22))
-    assert store.rows(splits=["dev"], languages=["de"], variants=["noise"]).tolist() == [15, 19]
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(folder, tmp_path):
@@ -90,11 +85,11 @@ def test_blocks_whose_bytes_or_record_were_torn_are_made_again(tmp_path):
     killed = tmp_path / "killed"
     writer = start(killed)
     fill(writer, [0, 1, 2])
-    with open(killed / PARTIAL, "r+b") as file:  # block 1 was noted but did not survive
+    with open(StoreLayout(killed).partial, "r+b") as file:  # block 1 was noted but did not survive
         file.seek(writer.header_bytes + 7 * writer.row_bytes)
         file.write(b"\xff\xff")
-    with open(killed / PROGRESS, "r+") as file:
-        file.truncate((killed / PROGRESS).stat().st_size - 4)  # the last line is cut short
+    with open(StoreLayout(killed).progress, "r+") as file:
+        file.truncate(StoreLayout(killed).progress.stat().st_size - 4)  # the last line is cut short
     again = start(killed)
     assert again.remaining() == [1, 2, 3, 4]
     fill(again, [1])
@@ -104,10 +99,10 @@ def test_blocks_whose_bytes_or_record_were_torn_are_made_again(tmp_path):
 def test_a_partial_file_without_a_record_is_begun_anew(tmp_path):
     killed = tmp_path / "killed"
     fill(start(killed), [0])
-    (killed / PROGRESS).unlink()
+    StoreLayout(killed).progress.unlink()
     assert start(killed).remaining() == [0, 1, 2, 3, 4]
     fill(start(killed), [0])
-    (killed / PARTIAL).unlink()
+    StoreLayout(killed).partial.unlink()
     assert start(killed).remaining() == [0, 1, 2, 3, 4]
 
 
@@ -120,7 +115,7 @@ def test_a_kill_between_the_last_two_steps_is_mended(tmp_path):
     again = start(killed)
     assert again.remaining() == []
     again.finish(INDEX, {})
-    np.testing.assert_array_equal(FeatureStore.open(killed).features, ROWS)
+    np.testing.assert_array_equal(FeatureStore.open(killed).load(range(22)), ROWS)
 
 
 def damage_size(folder):

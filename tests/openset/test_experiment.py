@@ -16,11 +16,11 @@ from sourcetracing.layout import Layout
 from sourcetracing.metrics.ranking import threshold_at_eer
 from sourcetracing.openset import experiment
 from sourcetracing.openset.evaluation import FIGURES, decided, evaluate
-from sourcetracing.openset.experiment import detector_scores, outcome_of, run_openset
+from sourcetracing.openset.experiment import detector_scores, openset_files, run_openset
 from sourcetracing.openset.trials import load_trials, padded
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.scoring.reports import write_reports
-from sourcetracing.scoring.scores import read_embeddings, read_scores, score_run, scores_path
+from sourcetracing.scoring.scores import read_embeddings, read_scores, score_run
 from sourcetracing.settings.as_published import overlays_of
 from sourcetracing.settings.training import SPLITS
 from sourcetracing.training.loop import train_run
@@ -73,7 +73,7 @@ def test_the_whole_of_it_and_a_second_run_that_does_nothing(run, monkeypatch):
     text = run_openset([run])
     assert "mahalanobis" in text
     table, by_language = tables_of(run)
-    outcome = outcome_of(run)
+    files = openset_files(run)
     assert set(table["split"]) == {"dev", "eval"}
     assert set(table["variant"]) == {"pooled", "original", "noise"}
     assert set(by_language["language"]) == {"en", "de"}
@@ -83,24 +83,24 @@ def test_the_whole_of_it_and_a_second_run_that_does_nothing(run, monkeypatch):
     assert ((figures >= 0) & (figures <= 1)).all()
     assert (best["auroc_low"] <= best["auroc"]).all()
     assert (best["auroc"] <= best["auroc_high"]).all()
-    scored = pd.read_parquet(outcome.scores("eval"))
+    scored = pd.read_parquet(files.scores("eval"))
     assert set(run.settings.openset.detectors) <= set(scored.columns)
     assert len(scored) == len(read_scores(run, "eval", unknown=True))
     for name in ("curves.png", "histograms.png", "oscr.png"):
-        assert (outcome.folder / name).read_bytes().startswith(b"\x89PNG")
-    before = {path: path.stat().st_mtime_ns for path in outcome.folder.iterdir()}
+        assert (files.root / name).read_bytes().startswith(b"\x89PNG")
+    before = {path: path.stat().st_mtime_ns for path in files.root.iterdir()}
     csv = Layout.of(run.settings).openset_table.read_bytes()
-    monkeypatch.setattr(experiment, "judge", lambda outcome: pytest.fail("made again"))
+    monkeypatch.setattr(experiment, "judge", lambda run: pytest.fail("made again"))
     run_openset([run])
-    assert before == {path: path.stat().st_mtime_ns for path in outcome.folder.iterdir()}
+    assert before == {path: path.stat().st_mtime_ns for path in files.root.iterdir()}
     assert Layout.of(run.settings).openset_table.read_bytes() == csv
 
 
 def test_other_settings_and_an_interrupted_run_are_made_again(run, monkeypatch):
     run = changed(run, "openset", detectors=["nearest_neighbours"])
     run_openset([run])
-    outcome = outcome_of(run)
-    figures = outcome.figures.read_bytes()
+    files = openset_files(run)
+    figures = files.figures.read_bytes()
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
@@ -110,11 +110,11 @@ def test_other_settings_and_an_interrupted_run_are_made_again(run, monkeypatch):
         patch.setattr(experiment, "draw_pictures", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run_openset([other])
-    assert not experiment.is_up_to_date(outcome_of(other))
+    assert not experiment.is_up_to_date(other)
     run_openset([other])
-    assert outcome.figures.read_bytes() != figures
+    assert files.figures.read_bytes() != figures
     run_openset([run])
-    assert outcome.figures.read_bytes() == figures
+    assert files.figures.read_bytes() == figures
 
 
 def test_the_threshold_is_that_of_dev(run):
@@ -203,7 +203,7 @@ def test_intervals_widen_with_fewer_utterances_not_with_fewer_variants():
 
 
 def test_missing_unknown_sources_get_a_clear_line(run, tmp_path):
-    path = scores_path(run, "dev")
+    path = run.files.scores("dev")
     kept = path.read_bytes(), path.with_suffix(".embeddings.npy").read_bytes()
     scores = pd.read_parquet(path)
     known = scores["label"] != UNKNOWN_LABEL
@@ -239,7 +239,7 @@ def test_published_figures_stand_beside_the_baseline_only(run):
 def test_the_tab_shows_every_detector_and_picture(run):
     run_openset([run])
     table, by_language = tables_of(run)
-    html = openset_tab(table, by_language, {outcome_of(run).folder.name: {"curves.png": b"png"}})
+    html = openset_tab(table, by_language, {run.folder.name: {"curves.png": b"png"}})
     assert all(name.replace("_", " ") in html for name in run.settings.openset.detectors)
     assert html.count("<img") == 1
     assert openset_tab(None, None, {}) == ""
@@ -255,7 +255,7 @@ def test_only_wanted_variants_are_scored_and_read(made, tmp_path):
     assert set(read_scores(clean, "dev")["variant"]) == {"original"}
     assert len(read_embeddings(clean, "dev")) == len(read_scores(clean, "dev", unknown=True)) == len(everything) // 2
     assert len(read_scores(clean, "train")) == len(read_scores(run, "train"))
-    path = scores_path(run, "dev")
+    path = run.files.scores("dev")
     kept = path.read_bytes(), path.with_suffix(".embeddings.npy").read_bytes()
     path.unlink()
     score_run(clean, store, CPU)
@@ -279,6 +279,6 @@ def test_reports_name_the_classes_present(run):
     settings = changed(run, "corpus", sources=["a", "b"]).settings
     text = write_reports([replace(run, settings=replace(settings, evaluation=replace(settings.evaluation, splits=["eval"])))])
     assert "present" not in text
-    report = scores_path(run, "eval").with_name("eval_en.txt").read_text()
+    report = run.files.class_report("eval", "en").read_text()
     assert "2 of 2 known classes" in report
     assert "Macro F1 over the 2 classes present" in report

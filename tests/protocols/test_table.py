@@ -13,6 +13,7 @@ from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances, utterance
 from sourcetracing.errors import UserError
 from sourcetracing.protocols.table import check_protocol, count_utterances, load_protocol, read_table, select, split_utterances
 from sourcetracing.settings.corpora import Split
+from sourcetracing.settings.paths import Paths
 from sourcetracing.settings.schema import Settings
 
 
@@ -138,9 +139,9 @@ def test_an_experiment_reads_its_own_languages_and_sources_back(tmp_path):
     protocol = split_utterances(utterances, Split(), 688, ["bark"])
     utterances.to_csv(tmp_path / "utterances.csv", index=False)
     protocol.to_csv(tmp_path / "protocol.csv", index=False)
-    settings = Settings()
+    settings = Settings(name=tmp_path.name, paths=Paths(exp=str(tmp_path.parent)))
     settings.corpus.languages, settings.corpus.sources, settings.corpus.unknown_sources = ["en", "ru"], ["griffin_lim", "xtts"], ["bark"]
-    kept, whole = load_protocol(settings, tmp_path)
+    kept, whole = load_protocol(settings)
     assert kept["utt_id"].tolist() == utterances.query("language != 'de' and source != 'bark'")["utt_id"].tolist()
     pd.testing.assert_frame_equal(whole, protocol)
 

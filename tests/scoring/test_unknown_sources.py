@@ -9,7 +9,7 @@ import torch
 
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import UNKNOWN_LABEL, label_ids, open_store, select_rows
-from sourcetracing.scoring.scores import read_embeddings, read_scores, score_run, scores_path
+from sourcetracing.scoring.scores import read_embeddings, read_scores, score_run
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.loop import train_run
 from sourcetracing.training.runs import TrainingRun, load_run
@@ -65,7 +65,7 @@ def test_scores_have_them_and_tables_do_not_see_them(run, split):
 
 
 def test_a_missing_embeddings_file_is_named(run, settings):
-    path = scores_path(run, "eval").with_suffix(".embeddings.npy")
+    path = run.files.scored_embeddings("eval")
     hidden = path.rename(path.with_suffix(".gone"))
     try:
         with pytest.raises(UserError, match=r"eval\.embeddings\.npy is missing.*script 06"):

@@ -120,6 +120,11 @@ def test_missing_file_names_a_near_one():
         load_settings([DEMO.replace("demo", "dmeo")])
 
 
+def test_the_old_path_of_an_overlay_names_the_new_one():
+    with pytest.raises(UserError, match=r"configs/compat/published_ssl\.yaml is called .*configs/as_published/published_ssl\.yaml now$"):
+        load_settings([DEMO, str(ROOT / "configs/compat/published_ssl.yaml")])
+
+
 def run(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, timeout=100, check=False)
 

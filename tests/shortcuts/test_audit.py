@@ -24,7 +24,7 @@ from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts import cue_table as cue_table_module
 from sourcetracing.shortcuts.audit import Audit, audit_shortcuts, best_system, means_table, summary, verdict
-from sourcetracing.shortcuts.baselines import SYSTEMS, score_cues, shortcut_runs, stored_shortcut_runs, train_cues
+from sourcetracing.shortcuts.baselines import SYSTEMS, score_cues, shortcut_runs, train_cues
 from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import ALL_CUES
 from sourcetracing.tables.making import CELL_COLUMNS, MEAN_COLUMNS, make_tables, mean_of
@@ -163,7 +163,7 @@ def test_an_interrupted_table_is_absent(root, monkeypatch):
 
 def test_there_is_a_run_for_each_group_training_set_and_seed(settings):
     settings.experiment.seeds = [1, 2]
-    runs = stored_shortcut_runs(settings)
+    runs = shortcut_runs(settings)
     settings.experiment.seeds = [688]
     assert [(run.system, run.train_set, run.seed) for run in runs] == [
         (system, train_set, seed) for system in SYSTEMS for train_set in LANGUAGES for seed in (1, 2)
@@ -213,18 +213,6 @@ def test_a_source_that_only_dev_has_is_no_obstacle():
     assert score_cues(model, rows, 3).argmax(axis=1).tolist() == [0, 0, 1, 1]
 
 
-def test_stored_runs_need_no_audio_and_no_other_settings(settings):
-    where, settings.paths.corpus = settings.paths.corpus, "/nowhere"
-    assert len(stored_shortcut_runs(settings)) == 2 * len(SYSTEMS)
-    settings.paths.corpus = where
-    settings.train.variants = ["original"]
-    assert stored_shortcut_runs(settings) == []
-    settings.train.variants, settings.seed = [], 1
-    assert stored_shortcut_runs(settings) == []
-    settings.seed = 688
-    assert len(stored_shortcut_runs(settings)) == 2 * len(SYSTEMS)
-
-
 def test_other_tables_of_an_experiment_get_their_training_sets(root):
     settings = new_experiment(root, "families", "experiment.tables=[figure4,table4]")
     runs = shortcut_runs(settings)
@@ -250,13 +238,13 @@ def test_a_training_set_with_one_source_is_refused(root, tmp_path):
 def test_runs_are_rows_of_the_same_tables(root, settings):
     """A network that really was trained and scored, and the baselines, in one table."""
     config = read_config(words(root, "leaky"))
-    utterances, protocol = load_protocol(settings, Layout.of(settings).root)
+    utterances, protocol = load_protocol(settings)
     extract_features(settings, utterances, protocol)
     cells = load_runs(config)
     for cell in cells:
         train_run(cell, open_store(cell.settings), torch.device("cpu"))
         score_run(cell, open_store(cell.settings), torch.device("cpu"))
-    trained, baseline = read_scores(cells[0], "eval"), stored_shortcut_runs(settings)[0].scores
+    trained, baseline = read_scores(cells[0], "eval"), shortcut_runs(settings)[0].scores
     assert list(baseline.columns) == list(trained.columns)
     shared = ["utt_id", "variant", "split", "language", "source", "label"]
     pd.testing.assert_frame_equal(baseline[shared], trained[shared], check_dtype=False)
@@ -317,7 +305,7 @@ def test_cues_that_tell_nothing(tmp_path):
     assert "of the way from chance to 100" in lines[0]
 
 
-# ------------------------------------------------------------------------------------------------ script 09
+# ------------------------------------------------------------------------------------------------ script 11
 
 
 def test_the_script(root, settings):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+from sourcetracing.features.noise_bank import ClipBank
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.settings.schema import Settings
 
@@ -59,3 +60,10 @@ def small_audio_settings(root: Path) -> Settings:
     settings.paths.musan, settings.paths.rirs = str(root / "musan"), str(root / "RIRS_NOISES")
     settings.audio.crop_seconds, settings.compute.workers = 0.5, 1
     return settings
+
+
+def bank_of(clips: list[np.ndarray]) -> ClipBank:
+    """A bank in memory, from float32 clips (samples,)."""
+    lengths = [len(clip) for clip in clips]
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(int).tolist()
+    return ClipBank(np.concatenate(clips).astype(np.float32), starts, lengths, [1.0] * len(clips), "memory")

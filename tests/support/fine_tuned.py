@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from sourcetracing.features.extracting import extract_features
-from sourcetracing.layout import Layout
 from sourcetracing.protocols.building import build_protocols
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.settings.reading import load_settings
@@ -40,5 +39,5 @@ def prepared(root: Path, exp: Path, *more: str) -> TrainingRun:
     """The run that the words describe, with the store it is trained on."""
     settings = load_settings(words(root, exp, "train.languages=[en]", *more))
     build_protocols(settings)
-    extract_features(settings, *load_protocol(settings, Layout.of(settings).root))
+    extract_features(settings, *load_protocol(settings))
     return load_run(settings)

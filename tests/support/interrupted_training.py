@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from sourcetracing.training.checkpoints import load_checkpoint
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
 CPU = torch.device("cpu")
@@ -24,4 +23,4 @@ def die_after(epoch: int):
 
 
 def weights_of(run: TrainingRun) -> dict[str, torch.Tensor]:
-    return load_checkpoint(RunFolder(run.folder).weights)[0]
+    return load_checkpoint(run.files.weights)[0]

@@ -13,7 +13,7 @@ import torch
 from sourcetracing.errors import UserError
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.tracing.onnx_export import export_onnx
-from sourcetracing.tracing.system import TracingSystem, load_system
+from sourcetracing.tracing.system import TracingSystem, run_in_folder
 from tests.support.tiny_ssl import save_tiny
 from tests.support.traced_runs import CPU, random_run
 
@@ -52,7 +52,7 @@ def same(system: TracingSystem, path: Path) -> None:
 @pytest.mark.parametrize("name", [name if name == "ecapa_tdnn" else pytest.param(name, marks=pytest.mark.slow) for name in SYSTEMS])
 def test_waveform_to_logits(tmp_path, name):
     checkpoint = [f"ssl.model={save_tiny('wav2vec2', tmp_path / 'checkpoint')}"] if name == "frozen" else []
-    system = load_system(random_run(tmp_path / "run", *SYSTEMS[name], *checkpoint), CPU)
+    system = TracingSystem(run_in_folder(random_run(tmp_path / "run", *SYSTEMS[name], *checkpoint)), CPU)
     (tmp_path / "out").mkdir()
     assert export_onnx(system, CALIBRATION, tmp_path / "out" / "a.onnx") < 1e-3
     same(system, tmp_path / "out" / "a.onnx")
@@ -61,17 +61,17 @@ def test_waveform_to_logits(tmp_path, name):
 
 def test_what_cannot_be_exported_says_why(tmp_path):
     model = save_tiny("whisper", tmp_path / "checkpoint")
-    system = load_system(random_run(tmp_path / "run", "system=xlsr_frozen_aasist", f"ssl.model={model}"), CPU)
+    system = TracingSystem(run_in_folder(random_run(tmp_path / "run", "system=xlsr_frozen_aasist", f"ssl.model={model}")), CPU)
     with pytest.raises(UserError, match="cannot be exported to ONNX.*--folder"):
         export_onnx(system, CALIBRATION, tmp_path / "a.onnx")
-    moody = load_system(random_run(tmp_path / "moody", "system=lfcc_aasist", "aasist.random_pos_s=true"), CPU)
+    moody = TracingSystem(run_in_folder(random_run(tmp_path / "moody", "system=lfcc_aasist", "aasist.random_pos_s=true")), CPU)
     with pytest.raises(UserError, match="aasist.random_pos_s"):
         export_onnx(moody, CALIBRATION, tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
 
 
 def test_a_file_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
-    system = load_system(random_run(tmp_path / "run"), CPU)
+    system = TracingSystem(run_in_folder(random_run(tmp_path / "run")), CPU)
 
     class Other(torch.nn.Module):
         def forward(self, waveform):

@@ -26,7 +26,7 @@ from sourcetracing.scoring.scores import is_scored, read_scores
 from sourcetracing.tracing.calibration import calibrate, logits_of
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.job import Wishes, trace_files
-from sourcetracing.tracing.system import load_system, run_in_folder
+from sourcetracing.tracing.system import TracingSystem, run_in_folder
 from sourcetracing.tracing.tracer import Tracer, combine
 from sourcetracing.tracing.unknown import fit_rule
 from sourcetracing.training.runs import TrainingRun
@@ -58,7 +58,7 @@ def run_script(name: str, *words: str | Path) -> int:
 
 
 def test_logits_are_those_of_the_scores(run):
-    system = load_system(run.folder, CPU)
+    system = TracingSystem(run_in_folder(run.folder), CPU)
     scores = read_scores(run, "eval", unknown=True).query("variant == 'original'")
     utterances = pd.read_csv(Path(run.settings.paths.exp) / run.settings.name / "utterances.csv").set_index("utt_id")
     for row in scores.itertuples():
@@ -73,7 +73,7 @@ def test_ssl_and_raw_systems_load_alike(tmp_path, mode):
     model = save_tiny("xls-r", tmp_path / "checkpoint")
     more = ["store.dtype=float32"] if mode == "finetune" else []
     for number, words in enumerate((["system=xlsr_frozen_aasist", f"ssl.model={model}", f"ssl.mode={mode}", *more], ["system=raw_aasist"])):
-        system = load_system(random_run(tmp_path / str(number), *words), CPU)
+        system = TracingSystem(run_in_folder(random_run(tmp_path / str(number), *words)), CPU)
         waveforms = np.random.default_rng(0).normal(0, 0.1, (3, system.window_samples)).astype(np.float32)
         embeddings, logits = system(waveforms)
         assert (logits.shape, len(embeddings)) == ((3, 3), 3)
@@ -356,18 +356,18 @@ def test_damaged_runs_are_refused(run, tmp_path):
     damaged = copy("damaged")
     (damaged / "model.safetensors").write_bytes((damaged / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(UserError, match="model.safetensors is damaged"):
-        load_system(damaged, CPU)
+        TracingSystem(run_in_folder(damaged), CPU)
     bare = copy("bare")
     (bare / "model.safetensors").unlink()
     with pytest.raises(UserError, match="model.safetensors is missing"):
-        load_system(bare, CPU)
+        TracingSystem(run_in_folder(bare), CPU)
     other = copy("other")
     (other / "classes.json").write_text('["source1", "source0"]')
     with pytest.raises(UserError, match="was trained on the classes"):
         run_in_folder(other)
     with pytest.raises(UserError, match="has shape"):
         (other / "classes.json").unlink()
-        load_system(other, CPU, ["corpus.sources=[source0,source1,source2]"])
+        TracingSystem(run_in_folder(other, ["corpus.sources=[source0,source1,source2]"]), CPU)
 
 
 def test_the_script(run, tmp_path, capsys, monkeypatch):

@@ -15,7 +15,6 @@ from torch import distributed, nn
 from sourcetracing.models.backends.synced_batch_norm import SyncedBatchNorm, synced
 from sourcetracing.training.checkpoints import load_checkpoint
 from sourcetracing.training.joint import train_in_turn
-from sourcetracing.training.run_folder import RunFolder
 from tests.support.fine_tuned import prepared, words, write_stand_ins
 from tests.support.places import ROOT
 
@@ -77,8 +76,8 @@ def test_two_processes_learn_what_one_learns(root, tmp_path):
         result = launch(*command, processes=processes)
         assert result.returncode == 0, result.stderr
         assert result.stdout.count("wrote ") == 1  # the second process does not talk
-        histories.append(pd.read_csv(RunFolder(run.folder).history).drop(columns="seconds"))
-        weights.append(load_checkpoint(RunFolder(run.folder).weights)[0])
+        histories.append(pd.read_csv(run.files.history).drop(columns="seconds"))
+        weights.append(load_checkpoint(run.files.weights)[0])
     pd.testing.assert_frame_equal(*histories, rtol=1e-4)
     assert histories[0]["train_loss"].nunique() == 3
     assert set(weights[0]) == set(weights[1])
@@ -93,7 +92,7 @@ def test_killed_and_run_again_by_another_number_of_processes_it_ends(root, tmp_p
     crash = tmp_path / "crash.py"
     crash.write_text(CRASH_AFTER_TWO_EPOCHS)
     assert launch(str(crash), *words(root, tmp_path, *options)).returncode != 0
-    folder = RunFolder(run.folder)
+    folder = run.files
     assert folder.num_epochs_done() == 2 and not folder.is_finished
     train_in_turn([run])
     assert folder.is_finished and folder.num_epochs_done() == 3

@@ -14,14 +14,14 @@ import torch
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import select_rows
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.scoring.scores import is_scored, read_scores, score_run, scores_path
+from sourcetracing.scoring.scores import is_scored, read_scores, score_run
 from sourcetracing.training.batches import cut, mixed
 from sourcetracing.training.checkpoints import load_checkpoint, load_initial_weights, save_checkpoint
 from sourcetracing.training.loop import train_run, train_step
 from sourcetracing.training.networks import build_model
 from sourcetracing.training.objectives import CrossEntropy
 from sourcetracing.training.optimization import decay
-from sourcetracing.training.run_folder import HISTORY_COLUMNS, RunFolder
+from sourcetracing.training.run_folder import HISTORY_COLUMNS
 from sourcetracing.training.runs import run_of
 from sourcetracing.training.state import is_better, start_or_resume
 from tests.support.golden_weights import fill, read_names
@@ -52,7 +52,7 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(run, store, tmp_pat
     other = replace(run, folder=tmp_path / "interrupted")
     with pytest.raises(Killed):
         train_run(other, store, CPU, on_epoch=die_after(moment))
-    assert not RunFolder(other.folder).is_finished
+    assert not other.files.is_finished
     train_run(other, store, CPU)
     expected, found = weights_of(run), weights_of(other)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -80,9 +80,9 @@ def test_killed_between_best_weights_and_resume_state_repeats_the_epoch(run, sto
 
 def test_a_finished_run_is_left_alone(run, store):
     train_run(run, store, CPU)
-    before = RunFolder(run.folder).weights.stat().st_mtime_ns
+    before = run.files.weights.stat().st_mtime_ns
     train_run(run, store, CPU, on_epoch=die_after(1))
-    assert RunFolder(run.folder).weights.stat().st_mtime_ns == before
+    assert run.files.weights.stat().st_mtime_ns == before
 
 
 def test_another_seed_learns_something_else(run, store, tmp_path):
@@ -96,7 +96,7 @@ def test_another_seed_learns_something_else(run, store, tmp_path):
 def test_corrupt_checkpoint_is_one_clear_line(run, store):
     with pytest.raises(Killed):
         train_run(run, store, CPU, on_epoch=die_after(2))
-    last = RunFolder(run.folder).last
+    last = run.files.last
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"last\.safetensors is damaged .* Delete it"):
         train_run(run, store, CPU)
@@ -109,20 +109,20 @@ def test_checkpoint_of_another_width_is_refused_by_name(run, store, tmp_path):
     wider = small_settings(tmp_path, "ecapa_tdnn.channels=16")
     model = build_model(wider, store.shape[1:])
     with pytest.raises(UserError, match="has shape .* but the settings ask for"):
-        load_initial_weights(model, "ecapa_tdnn", RunFolder(run.folder).weights)
+        load_initial_weights(model, "ecapa_tdnn", run.files.weights)
     resnet = build_model(small_settings(tmp_path, "backend=resnet18", "resnet18.width=8"), store.shape[1:])
     with pytest.raises(UserError, match="belongs to another back-end"):
-        load_initial_weights(resnet, "resnet18", RunFolder(run.folder).weights)
+        load_initial_weights(resnet, "resnet18", run.files.weights)
 
 
 def test_zero_epochs_keeps_the_initial_weights(run, store, tmp_path):
     train_run(run, store, CPU)
-    weights = RunFolder(run.folder).weights
+    weights = run.files.weights
     words = ["train.languages=[en]", "train.epochs=0", f"train.initial_weights={weights}"]
     copy = run_of(small_settings(tmp_path, *words), "some-store")
     train_run(copy, store, CPU)
     assert all(torch.equal(tensor, weights_of(run)[name]) for name, tensor in weights_of(copy).items())
-    assert RunFolder(copy.folder).read_outcome()["best_epoch"] == 0
+    assert copy.files.read_outcome()["best_epoch"] == 0
 
 
 def test_a_pickle_that_is_no_checkpoint_is_refused(run, store, tmp_path):
@@ -193,7 +193,7 @@ def test_scores_have_one_row_per_evaluated_row_and_follow_the_weights(run, store
     logits = scores[["logit_0", "logit_1", "logit_2"]].to_numpy()
     assert (logits.argmax(axis=1) == scores["prediction"]).all()
     assert (scores["source"] == np.array(["a", "b", "c"])[scores["label"]]).all()
-    embeddings = np.load(scores_path(run, "eval").with_suffix(".embeddings.npy"))
+    embeddings = np.load(run.files.scored_embeddings("eval"))
     assert embeddings.dtype == np.float16
     assert len(embeddings) == len(scores)
     tensors, metadata = load_checkpoint(folder.weights)
@@ -216,7 +216,7 @@ def test_rows_left_on_disk_train_like_rows_in_memory(run, store, tmp_path, monke
 def test_train_step_reports_the_sum_over_rows(run, store):
     settings = run.settings
     rows = select_rows(store, settings, "train", ["en"], CPU)
-    state = start_or_resume(settings, store.shape[1:], RunFolder(run.folder), CrossEntropy, rows)
+    state = start_or_resume(settings, store.shape[1:], run.files, CrossEntropy, rows)
     loss, correct, count = train_step(state, rows, mixed(np.arange(10), settings.train, rng(0)), settings)
     assert count == 10
     assert 0 <= correct <= 10

@@ -16,7 +16,6 @@ from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources, read_config, to_yaml
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.plan import read_shard
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import load_runs
 from tests.support.places import ROOT
 from tests.support.small_experiment import SmallExperiment
@@ -65,7 +64,7 @@ def test_until_all_shards_are_trained_the_scripts_say_what_is_missing(config, sc
     with pytest.raises(UserError, match=r"^3 of 3 runs are not trained \(first: lfcc_ecapa_tdnn on en, seed 1\)\. Run: .*05_train"):
         metrics(config)
     train(config, {"--shard": "2/2"})
-    assert [RunFolder(run.folder).is_finished for run in runs] == [False, True, False]
+    assert [run.files.is_finished for run in runs] == [False, True, False]
     shown = capsys.readouterr().out
     assert "05 training: 1 of 3 runs" in shown
     assert "2 of all 3 runs are not trained yet" in shown
@@ -79,7 +78,7 @@ def test_until_all_shards_are_trained_the_scripts_say_what_is_missing(config, sc
 
 def test_cells_that_another_process_trains_come_last_and_are_waited_for(config, capsys):
     runs = load_runs(config)[:2]
-    folders = [RunFolder(run.folder) for run in runs]
+    folders = [run.files for run in runs]
     training = threading.Thread(target=train_runs, args=[runs], daemon=True)
     with folders[0].only_trainer(wait=False):
         assert [folder.is_being_trained for folder in folders] == [True, False]

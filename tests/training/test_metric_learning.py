@@ -22,7 +22,6 @@ from sourcetracing.training.checkpoints import load_checkpoint
 from sourcetracing.training.loop import train_run
 from sourcetracing.training.metric_loss import build_loss, head_of, select_train_rows
 from sourcetracing.training.networks import build_model
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, run_of
 from tests.support.small_store import small_settings
 from tests.support.tiny_ssl import save_tiny
@@ -102,10 +101,10 @@ def test_every_loss_trains_and_resumes_to_the_same_bits(tmp_path, store, loss):
     with pytest.raises(Killed):
         train_run(killed, store, CPU, on_epoch=die_after(1))
     train_run(killed, store, CPU)
-    first, second = (load_checkpoint(RunFolder(run.folder).weights)[0] for run in (whole, killed))
+    first, second = (load_checkpoint(run.files.weights)[0] for run in (whole, killed))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    figures = [pd.read_csv(RunFolder(run.folder).history).drop(columns="seconds") for run in (whole, killed)]
+    figures = [pd.read_csv(run.files.history).drop(columns="seconds") for run in (whole, killed)]
     pd.testing.assert_frame_equal(*figures)
 
 
@@ -157,7 +156,7 @@ def test_published_training_takes_dev_with_its_unknown_sources_and_picks_by_trai
     counts = [np.bincount(select_train_rows(store, run.settings, ["en"], CPU).labels).tolist() for run in (corrected, published)]
     assert counts == [[12, 12, 12], [16, 16, 12, 4]]
     history = pd.read_csv(train_run(published, store, CPU).history)
-    outcome = RunFolder(published.folder).read_outcome()
+    outcome = published.files.read_outcome()
     assert outcome["best_epoch"] == history.loc[history["train_loss"].idxmin(), "epoch"]
     assert outcome["selected_by"] == "train_loss"
     assert len(load_model(published, store).centroids) == 3

@@ -12,7 +12,6 @@ import torch
 from sourcetracing.errors import UserError
 from sourcetracing.training.loop import train_run
 from sourcetracing.training.plan import describe_plan, make_plan, name_of, only, rows_of
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import run_of
 from tests.support.interrupted_training import CPU, Killed, die_after, weights_of
 from tests.support.small_store import small_settings
@@ -37,7 +36,7 @@ def test_it_counts_cells_epochs_and_time_by_the_rates_measured(store, tmp_path):
         train_run(runs[1], store, CPU, on_epoch=die_after(1))
     (line,) = make_plan(runs, utterances)
     assert (line.num_done, line.epochs_left) == (1, 3 + 4)
-    histories = [pd.read_csv(RunFolder(run.folder).history)["seconds"] for run in runs[:2]]
+    histories = [pd.read_csv(run.files.history)["seconds"] for run in runs[:2]]
     rate = pd.concat(histories).median() / 36  # rows of an epoch in one language: 3 sources x 6 utterances x 2 variants
     assert line.seconds == pytest.approx(rate * (3 * 36 + 4 * 72))
     assert "about" in describe_plan([line], runs)
@@ -68,5 +67,5 @@ def test_an_epoch_of_fewer_rows(store, tmp_path):
         train_run(other, store, CPU, on_epoch=die_after(1))
     train_run(other, store, CPU)
     assert all(torch.equal(tensor, weights_of(other)[name]) for name, tensor in weights_of(run).items())
-    accuracies = pd.read_csv(RunFolder(run.folder).history)["train_accuracy"] * 20
+    accuracies = pd.read_csv(run.files.history)["train_accuracy"] * 20
     assert (accuracies - accuracies.round()).abs().max() < 1e-4  # twentieths: twenty rows were seen

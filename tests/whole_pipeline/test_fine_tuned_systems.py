@@ -14,7 +14,6 @@ from torch import nn
 from sourcetracing.errors import UserError
 from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.rows import open_store
-from sourcetracing.layout import Layout
 from sourcetracing.protocols.building import build_protocols
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.experiment import report_experiment, scored_runs, table_of
@@ -31,7 +30,6 @@ from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.networks import build_model
 from sourcetracing.training.objectives import CrossEntropy
 from sourcetracing.training.optimization import learning_rates, make_optimizer
-from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, front_ends, load_run, load_runs
 from sourcetracing.training.state import TrainingState
 from sourcetracing.training.table_plans import plans_of
@@ -54,7 +52,7 @@ def no_synthesizer(monkeypatch):
 
 
 def tensors_of(run: TrainingRun) -> dict[str, torch.Tensor]:
-    return load_checkpoint(RunFolder(run.folder).weights)[0]
+    return load_checkpoint(run.files.weights)[0]
 
 
 @pytest.mark.slow
@@ -62,7 +60,7 @@ def test_the_ssl_rows_of_table_4_from_one_store_of_waveforms(root, tmp_path):
     config = read_config(words(root, tmp_path, f"experiment.systems=[{','.join(TABLE_4)}]", "train.epochs=1", "compute.workers=2"))
     build_protocols(config.resolve())
     (store_settings,) = front_ends(config)
-    store = extract_features(store_settings, *load_protocol(store_settings, Layout.of(store_settings).root))
+    store = extract_features(store_settings, *load_protocol(store_settings))
     assert store.name.startswith("waveform-")
     runs = load_runs(config)
     train_runs(runs)
@@ -141,10 +139,10 @@ def test_a_lora_checkpoint_is_small_and_scores(root, tmp_path):
     store = open_store(run.settings)
     train_run(run, store, CPU)
     assert all("lora_" in name for name in tensors_of(run) if name.startswith("encoder."))
-    outcome = RunFolder(run.folder).read_outcome()
+    outcome = run.files.read_outcome()
     assert 0 < outcome["num_trained_parameters"] < outcome["num_parameters"]
     score_run(run, store, CPU)
-    assert (RunFolder(run.folder).scores / "eval.parquet").is_file()
+    assert (run.files.scores("eval")).is_file()
 
 
 @pytest.mark.parametrize("mode", ["frozen", "finetune"])
@@ -173,7 +171,7 @@ def test_the_published_way_trains_all_weights_at_one_rate(root, tmp_path):
     base = words(root, tmp_path, "train.languages=[en]", "system=xlsr_aasist")
     settings = load_settings([base[0], "configs/as_published/published_ssl.yaml", *base[1:]])
     build_protocols(settings)
-    extract_features(settings, *load_protocol(settings, Layout.of(settings).root))
+    extract_features(settings, *load_protocol(settings))
     run = load_run(settings)
     store = open_store(settings)
     model = build_model(settings, store.shape[1:])

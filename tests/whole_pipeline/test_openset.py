@@ -42,7 +42,7 @@ def config(tmp_path_factory) -> ConfigSources:
 def test_the_whole_street(config):
     settings = config.resolve()
     build_protocols(settings)
-    extract_features(settings, *load_protocol(settings, Layout.of(settings).root, unknown=True))
+    extract_features(settings, *load_protocol(settings, unknown=True))
     runs = load_runs(config)
     train_runs(runs)
     text = run_openset(runs)

@@ -57,7 +57,7 @@ def no_synthesizer(monkeypatch):
 def run_all(config: ConfigSources) -> None:
     settings = config.resolve()
     build_protocols(settings)
-    extract_features(settings, *load_protocol(settings, Layout.of(settings).root))
+    extract_features(settings, *load_protocol(settings))
     runs = load_runs(config)
     train_runs(runs)
     score_runs(runs)
@@ -131,8 +131,8 @@ def test_interrupted_at_each_station_ends_with_the_same_table(finished, corpus, 
 def test_changed_settings_make_a_run_of_their_own(finished, corpus):
     runs = load_runs(finished)
     other = load_runs(read_config([*words(corpus, "uninterrupted"), "train.mixup=none"]))
-    assert all(RunFolder(run.folder).is_finished for run in runs)
-    assert not any(RunFolder(run.folder).is_finished for run in other)
+    assert all(run.files.is_finished for run in runs)
+    assert not any(run.files.is_finished for run in other)
     with pytest.raises(UserError, match=r"04_preprocess_dataset\.py"):
         load_runs(read_config([*words(corpus, "uninterrupted"), "seed=1"]))
 

@@ -15,7 +15,6 @@ from sourcetracing.features.augment import Augmenter
 from sourcetracing.features.blocks import cropped_utterance
 from sourcetracing.features.extracting import extract_features, find_store
 from sourcetracing.features.noise_bank import bank_manifests, open_banks
-from sourcetracing.layout import Layout
 from sourcetracing.models.frontends.ssl import SslEncoder
 from sourcetracing.protocols.building import build_protocols
 from sourcetracing.protocols.table import load_protocol
@@ -85,13 +84,13 @@ def test_a_system_named_in_a_file_does_not_hide_those_of_the_experiment(root, tm
 
 
 def make_store(settings) -> Path:
-    return extract_features(settings, *load_protocol(settings, Layout.of(settings).root))
+    return extract_features(settings, *load_protocol(settings))
 
 
 def test_a_row_is_the_encoder_applied_to_the_variant(root, tmp_path):
     settings = load_settings(words(root, tmp_path, "system=w2v2_base_aasist", "store.dtype=float32"))
     build_protocols(settings)
-    utterances, protocol = load_protocol(settings, Layout.of(settings).root)
+    utterances, protocol = load_protocol(settings)
     make_store(settings)
     store = find_store(settings, utterances, protocol)
     assert store.shape == (len(utterances) * len(VARIANTS), WIDTH, 24)
@@ -102,7 +101,7 @@ def test_a_row_is_the_encoder_applied_to_the_variant(root, tmp_path):
     expected = encoder(torch.from_numpy(augmenter.variants(clean, item.utt_id)))
     rows = store.index.query("utt_id == @item.utt_id")
     assert list(rows["variant"]) == list(VARIANTS)
-    np.testing.assert_allclose(np.asarray(store.features[rows["row"]]), expected.numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(store.load(rows["row"]), expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_workers_and_blocks_do_not_change_a_byte(root, tmp_path):

@@ -31,7 +31,7 @@ from sourcetracing.detection.experiments.text_tables import markdown_table
 from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets
 from sourcetracing.detection.features.file_pool import FilePool, open_pool
 from sourcetracing.errors import UserError
-from sourcetracing.features.store import MANIFEST
+from sourcetracing.layout import StoreLayout
 from sourcetracing.runtime.files import digest_of_file, digest_of_json, write_csv, write_frame, write_json, write_text
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
@@ -191,7 +191,7 @@ def score_tests(place: ListFolder, model: LinearModel, tests: FilePool, recipe: 
 
 def identities(one: FeatureSet) -> dict[str, list[str]]:
     """Subset -> what changes when its store's content does."""
-    return {subset: [store.folder.name, digest_of_file(store.folder / MANIFEST)] for subset, store in one.stores.items()}
+    return {subset: [store.folder.name, digest_of_file(StoreLayout(store.folder).record)] for subset, store in one.stores.items()}
 
 
 def _none() -> np.ndarray:

@@ -21,7 +21,7 @@ from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BONAFIDE
 from sourcetracing.errors import UserError
 from sourcetracing.features.ssl_front_end import checkpoint_digest
-from sourcetracing.features.store import MANIFEST, FeatureStore, is_finished
+from sourcetracing.features.store import FeatureStore, is_finished
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.settings.schema import Settings
 
@@ -92,7 +92,7 @@ def find_layers(settings: Settings, corpus: str, copy: str = "clean") -> LayerSt
     folder = layer_folder(settings, corpus, copy, _listed_files(settings, corpus))
     if is_finished(folder):
         return LayerStore.open(folder)
-    others = [path.parent.name for path in folder.parent.glob(f"{corpus}-{copy}-*/{MANIFEST}")]
+    others = [path.name for path in folder.parent.glob(f"{corpus}-{copy}-*") if is_finished(path)]
     reason = f" (of other settings or files there is {others[0]})" if others else ""
     command = LayerStore.command if copy == "clean" else f"{LayerStore.command} layer_features.copies=[clean,{copy}]"
     raise UserError(f"{folder.parent} holds no features of {corpus}, {copy}, for these settings{reason}. Run: {command}")
