@@ -17,7 +17,6 @@ from sourcetracing.embeddings.sampling import stratified_rows
 from sourcetracing.embeddings.stored import load_embeddings, read_pictures_record, read_record
 from sourcetracing.errors import UserError
 from sourcetracing.layout import EmbeddingLayout
-from sourcetracing.report.embeddings_tab import numbers_table
 from sourcetracing.runtime.compute import prepare_cpu
 from sourcetracing.runtime.extras import version_of
 from sourcetracing.runtime.files import atomic_path, digest_of_json, write_frame, write_json
@@ -110,17 +109,9 @@ def _write_pictures(run: TrainingRun, projections: Sequence[Projection], colouri
             pictures.append(path.name)
         else:
             path.unlink(missing_ok=True)
-    points, numbers = pd.read_parquet(files.points), pd.read_csv(files.numbers)
     text = f"Each mark is the embedding of one utterance in one acoustic variant: {amount}. Like is what is near by {distance}."
-    write_page(
-        files.page,
-        points["utt_id"],
-        projections,
-        colourings,
-        title=f"Embeddings of {title}",
-        text=text,
-        table=f"<h2>Numbers</h2>{numbers_table(numbers)}",
-    )
+    utt_ids, numbers = pd.read_parquet(files.points)["utt_id"], pd.read_csv(files.numbers)
+    write_page(files.page, utt_ids, projections, colourings, title=f"Embeddings of {title}", text=text, numbers=numbers)
     return pictures
 
 
