@@ -101,7 +101,7 @@ class OpensetLayout(FolderLayout):
 
     @property
     def pictures(self) -> tuple[Path, ...]:
-        """All of them."""
+        """In the order in which the report shows them."""
         return self.curves, self.histograms, self.oscr
 
     def scores(self, split: str) -> Path:
@@ -109,8 +109,28 @@ class OpensetLayout(FolderLayout):
         return self.root / f"scores_{split}.parquet"
 
 
+class TablesLayout(FolderLayout):
+    """Tables and their pictures, which are named after what they show."""
+
+    def csv(self, name: str) -> Path:
+        """For programs."""
+        return self.root / f"{name}.csv"
+
+    def markdown(self, name: str) -> Path:
+        """For people."""
+        return self.root / f"{name}.md"
+
+    def latex(self, name: str) -> Path:
+        """For papers."""
+        return self.root / f"{name}.tex"
+
+    def picture(self, name: str) -> Path:
+        """A PNG file."""
+        return self.root / f"{name}.png"
+
+
 class Layout(FolderLayout):
-    """exp/<name>/."""
+    """One experiment, exp/<name>/."""
 
     utterances = At("utterances.csv")
     protocol = At("protocol.csv")
@@ -152,7 +172,7 @@ class Layout(FolderLayout):
 
     @classmethod
     def of(cls, settings: Settings) -> Layout:
-        """The layout of an experiment."""
+        """The folder named after `name` below paths.exp."""
         return cls(Path(settings.paths.exp) / settings.name)
 
     def store(self, front_end: str, digest: str) -> StoreLayout:
@@ -160,7 +180,7 @@ class Layout(FolderLayout):
         return StoreLayout(self.features / f"{front_end}-{digest}")
 
     def run(self, system: str, name: str) -> RunLayout:
-        """A run of a system."""
+        """A run by its folder's name, which ends in the digest of what decides it."""
         return RunLayout(self.runs / system / name)
 
     def openset_of(self, system: str, run_name: str) -> OpensetLayout:

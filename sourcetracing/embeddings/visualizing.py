@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.layout import EmbeddingLayout
 from sourcetracing.report.embeddings_tab import numbers_table
 from sourcetracing.runtime.compute import prepare_cpu
+from sourcetracing.runtime.extras import version_of
 from sourcetracing.runtime.files import atomic_path, digest_of_json, write_frame, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
@@ -46,7 +46,7 @@ def visualize_runs(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
 def digest_of_inputs(run: TrainingRun) -> str:
     """What the pictures of a run depend on. Raises `UserError` when its embeddings are missing or older than its weights."""
     record = load_embeddings(run.files).record
-    options, versions = asdict(run.settings.embedding_pictures), [version(name) for name in LIBRARIES]
+    options, versions = asdict(run.settings.embedding_pictures), [version_of(name) for name in LIBRARIES]
     return digest_of_json([record, options, run.settings.seed, versions])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.layout import Layout, OpensetLayout
+from sourcetracing.layout import Layout, OpensetLayout, TablesLayout
 from sourcetracing.protocols.leakage import read_audit
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
@@ -48,7 +48,7 @@ def report_experiment(config: ConfigSources) -> str:
     write_curves(runs, layout.tables)
     statistics = compare(made)
     for name, frame in statistics.items():
-        write_frame(frame, layout.tables / f"{name}.csv")
+        write_frame(frame, TablesLayout(layout.tables).csv(name))
     write_page(made, runs, statistics, settings)
     return "\n".join(["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"])
 

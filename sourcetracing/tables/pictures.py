@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sourcetracing.drawing import colours
 from sourcetracing.drawing.pictures import STYLE, save_png
-from sourcetracing.layout import RunLayout
+from sourcetracing.layout import RunLayout, TablesLayout
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, kind_of_cell
 from sourcetracing.tables.making import Tables, matrix_of, mean_of
 from sourcetracing.tables.scored_runs import ScoredRun
@@ -29,7 +29,8 @@ KIND_COLOURS = {MONO: colours.MONO, CROSS: colours.CROSS}
 def write_pictures(tables: Tables, out_folder: Path) -> list[Path]:
     """Draws a matrix for each system, for a plan with details also its confusions and all systems by variant; returns the paths."""
     with plt.rc_context(STYLE):
-        return [save_png(figure, Path(out_folder) / f"{tables.plan.file_prefix}{name}.png") for name, figure in _pictures(tables)]
+        files, prefix = TablesLayout(out_folder), tables.plan.file_prefix
+        return [save_png(figure, files.picture(f"{prefix}{name}")) for name, figure in _pictures(tables)]
 
 
 def _pictures(tables: Tables) -> Iterator[tuple[str, Figure]]:
@@ -46,7 +47,7 @@ def write_curves(runs: list[ScoredRun], out_folder: Path) -> list[Path]:
     histories = read_histories(runs)
     with plt.rc_context(STYLE):
         systems = dict.fromkeys(system for system, _, _ in histories)
-        return [save_png(draw_curves(histories, system), Path(out_folder) / f"{system}_curves.png") for system in systems]
+        return [save_png(draw_curves(histories, system), TablesLayout(out_folder).picture(f"{system}_curves")) for system in systems]
 
 
 def read_histories(runs: list[ScoredRun]) -> dict[tuple[str, str, int], pd.DataFrame]:

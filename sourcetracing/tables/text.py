@@ -6,6 +6,7 @@ import math
 import textwrap
 from pathlib import Path
 
+from sourcetracing.layout import TablesLayout
 from sourcetracing.runtime.files import write_text
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.comparison import has_published, is_same_corpus, published_matrix, published_variant
@@ -16,8 +17,8 @@ ABSENT = "–"
 
 def write_text_tables(tables: Tables, out_folder: Path) -> None:
     """Writes <table>.md and <table>.tex."""
-    write_text(Path(out_folder) / f"{tables.plan.name}.md", markdown(tables))
-    write_text(Path(out_folder) / f"{tables.plan.name}.tex", latex(tables))
+    write_text(TablesLayout(out_folder).markdown(tables.plan.name), markdown(tables))
+    write_text(TablesLayout(out_folder).latex(tables.plan.name), latex(tables))
 
 
 def percent(value: float, digits: int = 1) -> str:

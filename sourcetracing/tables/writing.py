@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sourcetracing.layout import TablesLayout
 from sourcetracing.runtime.files import write_frame
 from sourcetracing.tables.making import KEY, Tables, ordered
 
@@ -19,7 +20,7 @@ def write_csv(tables: Tables, out_folder: Path) -> None:
     if tables.plan.has_details:
         frames |= {f"{prefix}per_class": tables.per_class, f"{prefix}confusion": _confusion_frame(tables)}
     for name, frame in frames.items():
-        write_frame(frame, Path(out_folder) / f"{name}.csv")
+        write_frame(frame, TablesLayout(out_folder).csv(name))
 
 
 def _confusion_frame(tables: Tables) -> pd.DataFrame:

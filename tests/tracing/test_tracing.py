@@ -25,7 +25,7 @@ from sourcetracing.runtime.cli import run_tool
 from sourcetracing.scoring.scores import is_scored, read_scores
 from sourcetracing.tracing.calibration import calibrate, logits_of
 from sourcetracing.tracing.inputs import list_files
-from sourcetracing.tracing.job import Wishes, trace_files
+from sourcetracing.tracing.job import Outputs, trace_files
 from sourcetracing.tracing.system import TracingSystem, run_in_folder
 from sourcetracing.tracing.tracer import Tracer, combine
 from sourcetracing.tracing.unknown import fit_rule
@@ -286,8 +286,8 @@ def test_a_broken_file_is_named_and_the_others_go_on(run, tmp_path, capsys):
     for name in ("1.wav", "2.wav"):
         write_wav(tmp_path / "in" / name, 2, 1)
     write_text(tmp_path / "in" / "broken.wav")
-    wishes = Wishes(tmp_path / "o.json", tmp_path / "o.csv", tmp_path / "pictures")
-    arguments = ([str(tmp_path / "in")], str(run.folder), ["trace.overlap=0"], wishes)
+    outputs = Outputs(tmp_path / "o.json", tmp_path / "o.csv", tmp_path / "pictures")
+    arguments = ([str(tmp_path / "in")], str(run.folder), ["trace.overlap=0"], outputs)
     with pytest.raises(UserError, match=r"1 of 3 files could not be traced.*broken\.wav"):
         trace_files(*arguments)
     shown = capsys.readouterr().out
@@ -330,7 +330,7 @@ def test_another_file_is_not_overwritten(run, tmp_path):
     write_wav(tmp_path / "a.wav", 1, 1)
     (tmp_path / "o.json").write_text('{"mine": 1, "files": 3}\n')
     with pytest.raises(UserError, match="is not a result of this script"):
-        trace_files([str(tmp_path / "a.wav")], str(run.folder), ["trace.overlap=0"], Wishes(json=tmp_path / "o.json"))
+        trace_files([str(tmp_path / "a.wav")], str(run.folder), ["trace.overlap=0"], Outputs(json=tmp_path / "o.json"))
     assert (tmp_path / "o.json").read_text() == '{"mine": 1, "files": 3}\n'
 
 
