@@ -1,6 +1,6 @@
 """01 - Get the corpus, the noises and the room responses. For the demo corpus: synthesize them.
 
-Reads   nothing (demo: an espeak-ng library that comes with `pip install espeakng-loader`)
+Reads   nothing (demo: an espeak-ng library that the extra `demo` brings)
 Writes  paths.corpus, paths.protocols, paths.musan, paths.rirs; with --check exp/<name>/missing_files.txt
 Costs   demo: about 20 s on 2 cores, 192 MB; MCL-MLAAD: about 4 GB, MUSAN 11 GB, RIRS_NOISES 1.3 GB. What is there and complete is kept;
         an interrupted download goes on where it was

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
 from sourcetracing.models.frontends.ssl import LAST, SslEncoder
@@ -81,6 +80,8 @@ class TrainableSslEncoder(SslEncoder):
             module._requires_grad = False  # transformers: else it asks for gradients of the waveform
 
     def _add_lora(self, rank: int, alpha: float) -> None:
+        from peft import LoraConfig, inject_adapter_in_model  # the one thing that needs it
+
         targets = LORA_TARGETS.get(self.model_type, _ATTENTION)
         inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets), self.network)
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from sourcetracing.audio.reading import BadAudio, resample_blocks
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.extras import needs
 
 _QUIET = ("-hide_banner", "-nostdin", "-loglevel", "error")
 _AU_HEADER = struct.Struct(">4s5I")  # ".snd", where the samples begin, their bytes, encoding, Hz, channels
@@ -34,12 +35,12 @@ def ffmpeg_program() -> str:
     program = shutil.which("ffmpeg")
     if program:
         return program
-    try:
+    with needs("ffmpeg", "without an ffmpeg program on the PATH this"):
         import imageio_ffmpeg
-
+    try:
         return imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError):
-        raise UserError("there is no ffmpeg program on the PATH. Run: pip install imageio-ffmpeg (it carries one)") from None
+    except RuntimeError:
+        raise UserError("there is no ffmpeg program on the PATH, and the package imageio-ffmpeg has none for this machine") from None
 
 
 def run_pipe(arguments: Sequence[str], content: bytes = b"") -> bytes:

@@ -187,39 +187,45 @@ def _unpack_tar(file: BinaryIO, archive: Path, target: Path, wanted: Wanted | No
     file.seek(0)
     stream = gzip.GzipFile(fileobj=file) if is_gzip else file
     seen: set[str] = set()
-    num_bytes, most_bytes = 0, allowed_bytes(archive_bytes)
+    num_bytes = 0
     with (
         byte_bar(f"unpack {archive.name}", archive_bytes) as progress,
         tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_StrictTarInfo) as opened,
     ):
-        for number, member in enumerate(opened, start=1):
+
+        def show(_: int = 0) -> None:
             progress.update(file.tell() - progress.n)
+
+        for number, member in enumerate(opened, start=1):
             name = safe_name(archive, member.name)
             is_wanted = not member.isdir() and _is_wanted(name, wanted)
-            if is_wanted and (kind := _special_kind(member)):
-                raise _refusal(archive, name, f"is {kind}")
             num_bytes += member.size
-            if num_bytes > most_bytes:
-                raise _refusal(archive, name, f"takes the archive past the {most_bytes:,} bytes that it may become")
-            if number > MAX_FILES:
-                raise _refusal(archive, name, f"is one of more than {MAX_FILES:,}")
+            if fault := (is_wanted and _special_kind(member)) or _excess(number, num_bytes, allowed_bytes(archive_bytes)):
+                raise _refusal(archive, name, fault)
             if is_wanted:
                 with opened.extractfile(member) as content:
-                    is_new = _write(content, member.size, target / name, lambda _: progress.update(file.tell() - progress.n), name in seen)
-                if name in seen and is_new:
+                    is_new = _write(content, member.size, target / name, show, keep=name in seen)
+                if is_new and name in seen:
                     raise _refusal(archive, name, "is there twice with different content")
                 seen.add(name)
+            show()
         while stream.read(CHUNK_BYTES):  # to the end, where gzip has its checksum
-            pass
+            show()
     return len(seen)
+
+
+def _excess(num_files: int, num_bytes: int, most_bytes: int) -> str:
+    if num_bytes > most_bytes:
+        return f"takes the archive past the {most_bytes:,} bytes that it may become"
+    return f"is one of more than {MAX_FILES:,}" if num_files > MAX_FILES else ""
 
 
 def _special_kind(member: tarfile.TarInfo) -> str:
     if member.issym() or member.islnk():
-        return f"a link to {member.linkname!r}"
+        return f"is a link to {member.linkname!r}"
     if member.issparse():
-        return "a sparse file"
-    return "" if member.isreg() else "a device or another special file"
+        return "is a sparse file"
+    return "" if member.isreg() else "is a device or another special file"
 
 
 class _StrictTarInfo(tarfile.TarInfo):

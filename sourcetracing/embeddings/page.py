@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
-from string import Template
 
 import numpy as np
 import pandas as pd
 
 from sourcetracing.drawing.colours import CATEGORIES
+from sourcetracing.drawing.templates import render
+from sourcetracing.drawing.text import ABSENT, percent
 from sourcetracing.embeddings.colouring import NUM_MARKERS, Colouring
 from sourcetracing.embeddings.pictures import NAMES_OF_LABELS
 from sourcetracing.embeddings.projections import NAMES, Projection
 from sourcetracing.runtime.files import write_text
 from sourcetracing.runtime.seeding import rng
 
-TEMPLATE = Path(__file__).with_name("templates") / "explore.html"
 STEPS = 20000  # of the longer side of a picture; coordinates are whole numbers of them
 
 
@@ -30,9 +29,9 @@ def write_page(
     *,
     title: str,
     text: str,
-    table: str,
+    numbers: pd.DataFrame,
 ) -> None:
-    """Writes the page. utt_ids: of the N points; table: HTML that stands below the picture."""
+    """Writes the page. utt_ids: of the N points; numbers: of the run."""
     order = rng("drawing order").permutation(len(utt_ids))  # so that no value covers the others
     points = {
         "ids": utt_ids.iloc[order].tolist(),
@@ -52,10 +51,20 @@ def write_page(
             for each in colourings
         ],
     }
-    # Within a script element only "</" could end it, and "<!--" could hide its end; "\u003c" is "<" to JSON.
-    data = json.dumps(points, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    page = Template(TEMPLATE.read_text(encoding="utf-8"))
-    write_text(path, page.substitute(title=escape(title), text=escape(text), table=table, data=data))
+    values = {"title": title, "text": text, "numbers": shown_numbers(numbers), "points": points}
+    write_text(path, render(__file__, "explore.html", **values))
+
+
+def shown_numbers(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of one or several runs as texts for a page."""
+    shown = pd.DataFrame({"label": numbers["label"].str.replace("_", "-"), "of": numbers["rows_of"]})
+    if len(numbers.drop_duplicates(["system", "train", "seed"])) > 1:
+        shown.insert(0, "run", [f"{row.system}, {row.train}, seed {row.seed}" for row in numbers.itertuples()])
+    shown["values"], shown["rows"] = numbers["values"], numbers["rows"]
+    shown["silhouette"] = [ABSENT if math.isnan(value) else f"{value:+.2f}" for value in numbers["silhouette"]]
+    for name, column in (("purity, %", "knn_purity"), ("chance, %", "chance_purity")):
+        shown[name] = [percent(value) for value in numbers[column]]
+    return shown
 
 
 def _coordinates(points: np.ndarray) -> dict[str, list[int]]:

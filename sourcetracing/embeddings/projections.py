@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.extras import needs
 from sourcetracing.settings.embeddings import EmbeddingPictures
 
 NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
@@ -71,7 +72,8 @@ def _tsne(vectors: np.ndarray, is_fit: np.ndarray, options: EmbeddingPictures, s
 
 
 def _umap(vectors: np.ndarray, is_fit: np.ndarray, options: EmbeddingPictures, seed: int) -> tuple[np.ndarray, str]:
-    from umap import UMAP  # here, because importing it takes seconds
+    with needs("pictures", "embedding_pictures.projections=[umap]"):
+        from umap import UMAP  # takes seconds to import
 
     neighbors = min(options.umap_neighbors, int(is_fit.sum()) - 1)
     umap = UMAP(n_neighbors=neighbors, min_dist=options.umap_min_dist, random_state=seed % 2**32, n_jobs=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,8 @@ from sourcetracing.embeddings.sampling import stratified_rows
 from sourcetracing.embeddings.stored import load_embeddings, read_pictures_record, read_record
 from sourcetracing.errors import UserError
 from sourcetracing.layout import EmbeddingLayout
-from sourcetracing.report.embeddings_tab import numbers_table
 from sourcetracing.runtime.compute import prepare_cpu
+from sourcetracing.runtime.extras import version_of
 from sourcetracing.runtime.files import atomic_path, digest_of_json, write_frame, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
@@ -46,7 +45,7 @@ def visualize_runs(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
 def digest_of_inputs(run: TrainingRun) -> str:
     """What the pictures of a run depend on. Raises `UserError` when its embeddings are missing or older than its weights."""
     record = load_embeddings(run.files).record
-    options, versions = asdict(run.settings.embedding_pictures), [version(name) for name in LIBRARIES]
+    options, versions = asdict(run.settings.embedding_pictures), [version_of(name) for name in LIBRARIES]
     return digest_of_json([record, options, run.settings.seed, versions])
 
 
@@ -110,17 +109,9 @@ def _write_pictures(run: TrainingRun, projections: Sequence[Projection], colouri
             pictures.append(path.name)
         else:
             path.unlink(missing_ok=True)
-    points, numbers = pd.read_parquet(files.points), pd.read_csv(files.numbers)
     text = f"Each mark is the embedding of one utterance in one acoustic variant: {amount}. Like is what is near by {distance}."
-    write_page(
-        files.page,
-        points["utt_id"],
-        projections,
-        colourings,
-        title=f"Embeddings of {title}",
-        text=text,
-        table=f"<h2>Numbers</h2>{numbers_table(numbers)}",
-    )
+    utt_ids, numbers = pd.read_parquet(files.points)["utt_id"], pd.read_csv(files.numbers)
+    write_page(files.page, utt_ids, projections, colourings, title=f"Embeddings of {title}", text=text, numbers=numbers)
     return pictures
 
 

@@ -27,10 +27,11 @@ from sourcetracing.features import making
 from sourcetracing.features.blocks import StoreJob
 from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.runtime.compute import prepare_cpu
+from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.npy import read_from
 from sourcetracing.runtime.parallel import THREAD_VARIABLES
 from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
-from sourcetracing.settings.reading import PROJECT_ROOT
+from sourcetracing.settings.places import PROJECT_ROOT
 from sourcetracing.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ _HOW_TO_START = "Start one: `ray start --head` here, `ray start --address=<this 
 
 def connect(settings: Settings) -> ModuleType:
     """The module `ray`, connected to the cluster at executor.address. Raises `UserError` when there is none."""
-    import ray
+    with needs("cluster", "executor=ray"):
+        import ray
 
     if ray.is_initialized():
         return ray

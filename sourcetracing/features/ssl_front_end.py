@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.files import digest_of_file, digest_of_json
 from sourcetracing.settings.schema import Settings
 
@@ -33,6 +34,9 @@ def load_trainable_ssl(settings: Settings) -> TrainableSslEncoder:
     """The encoder with what `finetune` says of it. Raises `UserError`: no such model, not here and no network, wrong weights or layer."""
     from sourcetracing.models.frontends.ssl_finetune import TrainableSslEncoder
 
+    if settings.finetune.lora_rank:
+        with needs("finetune", f"finetune.lora_rank={settings.finetune.lora_rank}"):
+            import peft  # noqa: F401 (which the encoder imports for its LoRA matrices)
     options = {name: value for name, value in asdict(settings.finetune).items() if name not in _SCHEDULE}
     return _load(settings, TrainableSslEncoder, **options)
 

@@ -97,6 +97,12 @@ def report_text(confusion: np.ndarray, names: Sequence[str], zero_division: floa
     )
 
 
+def row_shares(confusion: np.ndarray) -> np.ndarray:
+    """Each row of counts (C, C) as fractions of its sum; nan for a class without items."""
+    support = confusion.sum(axis=1, keepdims=True)
+    return np.where(support == 0, np.nan, confusion / np.maximum(support, 1))
+
+
 def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     """EER (fraction) and its threshold, of labels (N,) in {0, 1} and scores (N,) where higher means class 1.
 

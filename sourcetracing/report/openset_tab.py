@@ -1,19 +1,20 @@
-"""The report's tab on open-set detection. Text, no files."""
+"""The report's tab on open-set detection. No files."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from html import escape
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
+from sourcetracing.drawing.charts import HeatTable, heat_table
+from sourcetracing.drawing.templates import macros
+from sourcetracing.drawing.text import percent, readable
 from sourcetracing.openset.evaluation import ALL_LANGUAGES, POOLED
 from sourcetracing.openset.tables import COLUMNS, LEGEND, headline, published_notes
-from sourcetracing.report import charts
-from sourcetracing.tables.text import percent
 
+TAB = macros(__file__, "openset.html")
 CAPTIONS = {
     "curves.png": "Every threshold: how many unknown rows are found at the price of how many known ones (left), and both errors (right).",
     "histograms.png": "Scores of eval rows. The less the two colours overlap, the better; the dashed line is where dev has equal errors.",
@@ -21,70 +22,49 @@ CAPTIONS = {
 }
 
 
-def openset_tab(table: pd.DataFrame | None, by_language: pd.DataFrame | None, pictures: Mapping[str, Mapping[str, bytes]]) -> str:
-    """Figures of all detectors for each cell, AUROC by variant and language, and the pictures; "" without a table.
+def openset_tab(table: pd.DataFrame | None, by_language: pd.DataFrame | None, pictures: Mapping[str, Mapping[str, bytes]]) -> Markup:
+    """Figures of all detectors for each run, AUROC by variant and language, and the pictures; nothing without a table.
 
     table, by_language: tables/openset.csv and openset_by_language.csv; pictures: run folder's name -> file name -> PNG bytes.
     """
     if table is None or table.empty:
-        return ""
-    text = (
-        "Can one tell that a source is none of the known ones? Detectors are fitted on the training rows of known sources; the threshold "
-        f"is where dev has equal errors; the figures are of eval. {escape(LEGEND)}"
-    )
-    cells = [
-        _cell_part(rows, _rows_of(table, rows.iloc[0]), None if by_language is None else _rows_of(by_language, rows.iloc[0]), pictures)
-        for _, rows in headline(table).groupby(["system", "train_set", "seed"], sort=False)
-    ]
-    return f"<h2>Known or unknown source</h2><p>{text}</p>{''.join(cells)}"
+        return Markup()
+    runs = headline(table).groupby(["system", "train_set", "seed"], sort=False)
+    return TAB.openset(LEGEND, [_facts(rows, table, by_language, pictures) for _, rows in runs])
 
 
-def _rows_of(table: pd.DataFrame, cell: pd.Series) -> pd.DataFrame:
-    return table[(table["run"] == cell["run"]) & (table["system"] == cell["system"]) & (table["split"] == "eval")]
-
-
-def _cell_part(
-    rows: pd.DataFrame, variants: pd.DataFrame, languages: pd.DataFrame | None, pictures: Mapping[str, Mapping[str, bytes]]
-) -> str:
-    first = rows.iloc[0]
-    title = f"<h3>{escape(first['system'])}, trained on {escape(first['train_set'])}, seed {first['seed']}</h3>"
-    counts = f"<p>{first['known']:,} rows of {first['classes']} known sources, {first['unknown']:,} rows of unknown sources.</p>"
-    notes = "".join(f"<p>{escape(note)}.</p>" for note in published_notes(rows))
-    shown = pd.DataFrame({"detector": rows["detector"].str.replace("_", " ")})
+def _facts(rows: pd.DataFrame, table: pd.DataFrame, by_language: pd.DataFrame | None, pictures: Mapping[str, Mapping[str, bytes]]) -> dict:
+    """What the template shows of one run; rows: of `table`, its pooled ones."""
+    first, heats = rows.iloc[0], {}
+    figures = pd.DataFrame({"detector": [readable(name) for name in rows["detector"]]})
     for name, figure in COLUMNS.items():
-        shown[name] = [f"{percent(value)}{_spread(low, high)}" for value, low, high in _with_ends(rows, figure)]
-    figures = charts.plain_table(shown, sortable=True)
-    parts = _heat(variants, "variant", "AUROC for each acoustic variant")
-    if languages is not None:
-        parts += _heat(languages, "language", "AUROC for each language (–: only known or only unknown sources)")
-    images = "".join(
-        f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{base64.b64encode(pictures[first["run"]][name]).decode()}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for name, caption in CAPTIONS.items()
-        if name in pictures.get(first["run"], {})
-    )
-    return f"{title}{counts}{notes}{figures}{parts}{images}"
+        ends = zip(rows[figure], rows[f"{figure}_low"], rows[f"{figure}_high"], strict=True)
+        figures[name] = [f"{percent(value)}{_spread(low, high)}" for value, low, high in ends]
+    heats["AUROC for each acoustic variant"] = _heat(_rows_of(table, first), "variant")
+    if by_language is not None:
+        heats["AUROC for each language (–: only known or only unknown sources)"] = _heat(_rows_of(by_language, first), "language")
+    own = pictures.get(first["run"], {})
+    return {
+        **first[["system", "train_set", "seed", "known", "classes", "unknown"]],
+        "notes": published_notes(rows),
+        "figures": figures,
+        "heats": {caption: heat for caption, heat in heats.items() if heat},
+        "pictures": {caption: own[name] for name, caption in CAPTIONS.items() if name in own},
+    }
 
 
-def _with_ends(rows: pd.DataFrame, figure: str):
-    return zip(rows[figure], rows[f"{figure}_low"], rows[f"{figure}_high"], strict=True)
+def _rows_of(table: pd.DataFrame, run: pd.Series) -> pd.DataFrame:
+    return table[(table["run"] == run["run"]) & (table["system"] == run["system"]) & (table["split"] == "eval")]
 
 
 def _spread(low: float, high: float) -> str:
     return "" if np.isnan(low) else f" ({percent(low)}–{percent(high)})"
 
 
-def _heat(rows: pd.DataFrame, column: str, caption: str) -> str:
-    """Detectors x variants or languages; nothing where there is one of them only."""
+def _heat(rows: pd.DataFrame, column: str) -> HeatTable | None:
+    """Detectors x variants or languages; None where there is one of them only."""
     chosen = rows[rows["language" if column == "variant" else "variant"] == (ALL_LANGUAGES if column == "variant" else POOLED)]
     names = list(dict.fromkeys(chosen[column]))
     if len(names) < 2:
-        return ""
-    wide = chosen.pivot(index="detector", columns=column, values="auroc").loc[list(dict.fromkeys(chosen["detector"])), names]
-    head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in names)
-    body = "".join(
-        f'<tr><th scope="row">{escape(charts.readable(str(name)))}</th>{"".join(charts.heat_cell(value) for value in values)}</tr>'
-        for name, values in zip(wide.index, wide.to_numpy(), strict=True)
-    )
-    table = f'<table class="heat"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<figure><figcaption>{escape(caption)}</figcaption><div class="scroll" tabindex="0">{table}</div></figure>'
+        return None
+    return heat_table(chosen.pivot(index="detector", columns=column, values="auroc").loc[list(dict.fromkeys(chosen["detector"])), names])

@@ -6,10 +6,10 @@ from functools import cache
 
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned
-from sourcetracing.settings.reading import PROJECT_ROOT, read_yaml
+from sourcetracing.settings.places import config_files
+from sourcetracing.settings.reading import read_yaml
 from sourcetracing.settings.schema import Settings
 
-FOLDER = PROJECT_ROOT / "configs" / "as_published"
 COMBINED = "as_published"
 PARTS = (*FRONTENDS, *BACKENDS, "finetune", "metric_learning")  # groups of settings that only some systems have
 
@@ -26,7 +26,7 @@ def overlays_of(settings: Settings) -> str:
 @cache
 def overlays() -> dict[str, dict]:
     """The overlays of configs/as_published/ by name, as nested settings."""
-    return {path.stem: read_yaml(path) for path in sorted(FOLDER.glob("*.yaml"))}
+    return {name: read_yaml(path) for name, path in config_files("as_published").items()}
 
 
 def _part_for(piece: dict, settings: Settings) -> dict:

@@ -19,10 +19,8 @@ from sourcetracing.settings.checking import check_piece, check_values, did_you_m
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.settings.declaring import admitted
 from sourcetracing.settings.frontends import stored_front_end
+from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
-
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-SYSTEMS_FOLDER = PROJECT_ROOT / "configs" / "systems"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +70,7 @@ def read_config(words: Sequence[str]) -> ConfigSources:
         if "=" in word:
             overrides.append((word, parse_override(word)))
         else:
-            piece = read_yaml(Path(word))
+            piece = read_yaml(config_path(word))
             _check_file(piece, word)
             files.append((word, piece))
     return ConfigSources(tuple(files), tuple(overrides))
@@ -97,7 +95,7 @@ def read_yaml(path: Path) -> dict:
     if not path.is_file():
         if path.parent.name == "compat" and (renamed := path.parent.with_name("as_published") / path.name).is_file():
             raise UserError(f"{path} is called {renamed} now")
-        there = sorted(str(file) for file in path.parent.glob("*.yaml"))
+        there = [str(path.parent / file.name) for file in config_path(path.parent).glob("*.yaml")]
         raise UserError(f"{path} does not exist{did_you_mean(str(path), there) if there else ''}")
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
@@ -113,11 +111,10 @@ def read_yaml(path: Path) -> dict:
 
 def system_file(name: str) -> Path:
     """The YAML file of a system, or a `UserError` with the nearest name."""
-    path = SYSTEMS_FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        there = sorted(file.stem for file in SYSTEMS_FOLDER.glob("*.yaml"))
-        raise UserError(f"system {name!r} has no file configs/systems/{name}.yaml{did_you_mean(str(name), there)}")
-    return path
+    files = config_files("systems")
+    if name not in files:
+        raise UserError(f"system {name!r} has no file configs/systems/{name}.yaml{did_you_mean(str(name), files)}")
+    return files[name]
 
 
 def system_parts(name: str) -> tuple[str, str]:

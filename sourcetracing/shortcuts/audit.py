@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from sourcetracing.drawing.text import percent
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import write_frame, write_text
@@ -18,7 +19,7 @@ from sourcetracing.shortcuts.cues import GROUPS
 from sourcetracing.tables.axes import CROSS, MONO
 from sourcetracing.tables.making import Tables, make_tables, mean_of
 from sourcetracing.tables.scored_runs import ScoredRun, scored_runs
-from sourcetracing.tables.text import interval_text, markdown, mean_text, percent
+from sourcetracing.tables.text import interval_text, markdown, mean_text
 from sourcetracing.training.runs import load_runs
 
 ALL, HEARD = f"{PREFIX}all", f"{PREFIX}heard"

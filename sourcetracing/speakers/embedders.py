@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,11 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from sourcetracing.downloads.records import normal_checksum
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.extras import needs
 from sourcetracing.settings.schema import Settings
 
 SAMPLE_RATE = 16000  # of both
 ECAPA2_FILE = "ecapa2.pt"
-INSTALL_RESEMBLYZER = "pip install -r requirements.txt && pip install --no-deps resemblyzer==0.1.4"
 Embedder = Callable[[np.ndarray], np.ndarray]  # (samples,) float32 at SAMPLE_RATE -> (D,) float32 of length one; for any number of threads
 
 
@@ -33,10 +33,8 @@ def embedder_key(settings: Settings) -> str:
     """Names the network exactly, without loading it: embeddings with another key are other embeddings. Raises `UserError`."""
     if settings.speakers.embedder == "ecapa2":
         return f"ecapa2 {_pinned_checksum(settings) or _refuse_unpinned(settings)}"
-    try:
+    with needs("speakers", "speakers.embedder=resemblyzer"):
         return f"resemblyzer {version('resemblyzer')}"
-    except PackageNotFoundError:
-        raise _not_installed("resemblyzer") from None
 
 
 def load_embedder(settings: Settings) -> Embedder:
@@ -56,10 +54,8 @@ def load_embedder(settings: Settings) -> Embedder:
 
 
 def _load_resemblyzer(settings: Settings) -> Embedder:
-    try:
+    with needs("speakers", "speakers.embedder=resemblyzer"):
         from resemblyzer import VoiceEncoder, preprocess_wav  # takes seconds to import
-    except ImportError as error:
-        raise _not_installed(error.name) from None
     encoder = VoiceEncoder(pick_device(settings.compute.device), verbose=False)
 
     def embed(waveform: np.ndarray) -> np.ndarray:
@@ -67,10 +63,6 @@ def _load_resemblyzer(settings: Settings) -> Embedder:
         return encoder.embed_utterance(voiced if len(voiced) else waveform)
 
     return embed
-
-
-def _not_installed(name: str | None) -> UserError:
-    return UserError(f"speakers.embedder=resemblyzer: package {name} is not installed. Run: {INSTALL_RESEMBLYZER}")
 
 
 # --- ecapa2

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sourcetracing.errors import UserError
+from sourcetracing.runtime.extras import needs
 
 SAMPLE_RATE = 22050  # Hz, fixed by espeak-ng's phoneme data
 VOICE_NAMES = {"en": "en-us", "de": "de", "fr": "fr", "it": "it", "pl": "pl", "ru": "ru"}
@@ -29,15 +29,13 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 def _loader():
-    try:
+    with needs("demo", "speech of the demo corpus"):
         import espeakng_loader
-    except ImportError as error:
-        raise UserError("The demo corpus needs espeak-ng. Run: python -m pip install espeakng-loader") from error
     return espeakng_loader
 
 
 def require_espeak() -> None:
-    """Raises UserError with the pip command where `espeakng-loader` is not installed."""
+    """Raises `UserError` where `espeakng-loader` is not installed."""
     _loader()
 
 

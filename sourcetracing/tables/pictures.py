@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from sourcetracing.drawing import colours
 from sourcetracing.drawing.pictures import STYLE, save_png
 from sourcetracing.layout import RunLayout, TablesLayout
+from sourcetracing.metrics.classification import row_shares
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, kind_of_cell
 from sourcetracing.tables.making import Tables, matrix_of, mean_of
 from sourcetracing.tables.scored_runs import ScoredRun
@@ -71,12 +72,6 @@ def summed_confusion(tables: Tables, system: str, kind: str, variant: str = POOL
         if name == system and of_variant == variant and kind_of_cell(train, test) == kind:
             total += matrix
     return total
-
-
-def row_shares(confusion: np.ndarray) -> np.ndarray:
-    """Each row of counts (C, C) as fractions of its sum; nan for a class without items."""
-    support = confusion.sum(axis=1, keepdims=True)
-    return np.where(support == 0, np.nan, confusion / np.maximum(support, 1))
 
 
 def draw_matrix(tables: Tables, system: str, variant: str = POOLED) -> Figure:

@@ -6,29 +6,18 @@ import math
 import textwrap
 from pathlib import Path
 
+from sourcetracing.drawing.text import ABSENT, percent, spread_text
 from sourcetracing.layout import TablesLayout
 from sourcetracing.runtime.files import write_text
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.comparison import has_published, is_same_corpus, published_matrix, published_variant
 from sourcetracing.tables.making import NEXT_COMMAND, Tables, matrix_of, mean_of
 
-ABSENT = "–"
-
 
 def write_text_tables(tables: Tables, out_folder: Path) -> None:
     """Writes <table>.md and <table>.tex."""
     write_text(TablesLayout(out_folder).markdown(tables.plan.name), markdown(tables))
     write_text(TablesLayout(out_folder).latex(tables.plan.name), latex(tables))
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """A fraction as percent, the sign left out; – for nan."""
-    return ABSENT if math.isnan(value) else f"{100 * value:.{digits}f}"
-
-
-def spread_text(sd: float) -> str:
-    """` ± 1.2` for a standard deviation (fraction); nothing for nan."""
-    return "" if math.isnan(sd) else f" ± {percent(sd)}"
 
 
 def mean_text(tables: Tables, system: str, kind: str, variant: str = POOLED) -> str:

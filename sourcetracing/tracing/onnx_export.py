@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from sourcetracing.errors import UserError
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.models.frontends.lfcc import LfccFrontEnd
+from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.tracing.system import TracingSystem
 
@@ -81,8 +82,10 @@ def export_onnx(system: TracingSystem, calibration: Calibration, path: Path) -> 
 
     Raises `UserError` when the system cannot be exported, or computes something else in ONNX.
     """
-    import onnx
-
+    with needs("export", "an ONNX file"):
+        import onnx
+        import onnxruntime  # noqa: F401 (for _check, which comes last)
+        import onnxscript  # noqa: F401 (torch looks for it)
     _refuse_what_cannot(system)
     whole = WholeSystem(system).eval().requires_grad_(False).cpu()
     with atomic_path(path) as partial:

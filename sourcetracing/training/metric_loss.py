@@ -15,6 +15,7 @@ from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.backends.embedding_head import EmbeddingHead
 from sourcetracing.models.losses.ge2e import cosines_to_centroids
 from sourcetracing.protocols.table import select
+from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.process_group import ProcessGroup, size_of_group
 from sourcetracing.settings.metric_learning import LOSSES
 from sourcetracing.settings.schema import Settings
@@ -98,9 +99,10 @@ def _refuse_small(num_rows: dict[str, int], settings: Settings, where: str) -> N
 
 
 def build_loss(name: str, **offered: Any) -> torch.nn.Module:
-    """A loss by its name, with what it takes of all that is offered. Raises `UserError` for an unknown name."""
+    """A loss by its name, with what it takes of all that is offered. Raises `UserError`: unknown, its package is not installed."""
     entry = LOSSES[name]
-    return entry.load()(**{argument: offered[argument] for argument in entry.takes if argument in offered})
+    with needs("losses", f"metric_learning.loss={name}"):
+        return entry.load()(**{argument: offered[argument] for argument in entry.takes if argument in offered})
 
 
 def head_of(model: torch.nn.Module) -> EmbeddingHead:

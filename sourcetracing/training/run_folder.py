@@ -14,7 +14,6 @@ import platform
 import subprocess
 from contextlib import AbstractContextManager
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,11 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from sourcetracing.layout import RunLayout
+from sourcetracing.runtime.extras import version_of
 from sourcetracing.runtime.files import atomic_path, write_json, write_text
 from sourcetracing.runtime.locks import held, is_held
-from sourcetracing.settings.reading import PROJECT_ROOT, to_yaml
+from sourcetracing.settings.places import IS_CHECKOUT, PROJECT_ROOT
+from sourcetracing.settings.reading import to_yaml
 from sourcetracing.settings.schema import Settings
 
 HISTORY_COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "dev_loss", "dev_accuracy", "dev_macro_f1", "seconds")
@@ -104,20 +105,15 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": str(device),
         "device_name": name,
         "num_threads": torch.get_num_threads(),
-        "packages": {package: _version(package) for package in PACKAGES},
+        "packages": {package: version_of(package) for package in PACKAGES},
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
 
 
 @cache
 def git_commit() -> str:
     """The commit of this checkout, with +changes when files differ from it; "unknown" outside a checkout."""
+    if not IS_CHECKOUT:  # the folder of an installed package may lie within somebody else's repository
+        return "unknown"
     command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty=+changes", "--abbrev=12", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

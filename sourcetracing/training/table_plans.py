@@ -12,11 +12,10 @@ from pathlib import Path
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.checking import did_you_mean
-from sourcetracing.settings.reading import PROJECT_ROOT, read_yaml
+from sourcetracing.settings.places import config_files, config_path
+from sourcetracing.settings.reading import read_yaml
 from sourcetracing.settings.schema import Settings
 
-EXPERIMENTS_FOLDER = PROJECT_ROOT / "configs" / "experiments"
-FAMILIES_FILE = EXPERIMENTS_FOLDER.parent / "families.yaml"
 # Rule for the training sets -> rules for the test sets that go with it.
 SHAPES = {
     "languages": ("languages", "families"),
@@ -93,10 +92,10 @@ def read_plan(name: str, settings: Settings) -> TablePlan:
 
     Raises `UserError`: no such file, an unknown rule, a corpus with too few languages.
     """
-    path = Path(name) if name.endswith(".yaml") else EXPERIMENTS_FOLDER / f"{name}.yaml"
-    if path.parent == EXPERIMENTS_FOLDER and not path.is_file():
-        there = sorted(file.stem for file in EXPERIMENTS_FOLDER.glob("*.yaml"))
-        raise UserError(f"experiment.tables: {name!r} has no file configs/experiments/{name}.yaml{did_you_mean(name, there)}")
+    files = config_files("experiments")
+    if not name.endswith(".yaml") and name not in files:
+        raise UserError(f"experiment.tables: {name!r} has no file configs/experiments/{name}.yaml{did_you_mean(name, files)}")
+    path = Path(name) if name.endswith(".yaml") else files[name]
     words, name = read_yaml(path), path.stem
     _check(words, path)
     shape, languages = (words["train_sets"], words["test_sets"]), settings.corpus.languages
@@ -153,7 +152,7 @@ def held_out_of(train_set: str, languages: Sequence[str]) -> str:
 
 def family_of_languages(settings: Settings) -> dict[str, str]:
     """Language -> its family, family by family: of `experiment.families`, else of configs/families.yaml. Raises `UserError`."""
-    families = settings.experiment.families or read_yaml(FAMILIES_FILE)["experiment"]["families"]
+    families = settings.experiment.families or read_yaml(config_path("configs/families.yaml"))["experiment"]["families"]
     found: dict[str, str] = {}
     for family, members in families.items():
         for language in members:

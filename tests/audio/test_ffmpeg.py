@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from sourcetracing.audio.ffmpeg import FfmpegError, decode_with_ffmpeg, ffmpeg_program, run_pipe
+from sourcetracing.audio.ffmpeg import FfmpegError, decode_with_ffmpeg, run_pipe
 from sourcetracing.audio.reading import BadAudio, load_utterance
-from sourcetracing.errors import UserError
 
 RATE = 16000
 
@@ -77,12 +75,3 @@ def test_a_reader_that_stops_early_leaves_no_process(tmp_path):
 def test_run_pipe_speaks_ffmpegs_words():
     with pytest.raises(FfmpegError, match="ffmpeg: .*nonsense"):
         run_pipe(["-f", "nonsense", "-i", "pipe:0"])
-
-
-def test_no_ffmpeg_at_all_says_what_to_install(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    ffmpeg_program.cache_clear()
-    with pytest.raises(UserError, match="pip install imageio-ffmpeg"):
-        ffmpeg_program()
-    ffmpeg_program.cache_clear()

@@ -197,12 +197,6 @@ def test_an_unknown_language_or_source_is_named(tmp_path, key, value):
         demo.DemoCorpus(settings).download()
 
 
-def test_without_espeak_the_pip_command_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "espeakng_loader", None)
-    with pytest.raises(UserError, match="pip install espeakng-loader"):
-        demo.DemoCorpus(settings_for(tmp_path)).download()
-
-
 def test_interrupted_making_ends_complete_or_absent(corpus, tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
         for number, made in enumerate(map_unordered(*args, **kwargs)):

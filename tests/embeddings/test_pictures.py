@@ -194,7 +194,8 @@ def page(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     projections = [Projection(name, vectors[:, first : first + 2], "a note") for name, first in (("pca", 0), ("umap", 2))]
     colourings = [colouring_of(index, label, []) for label in LABELS]
-    write_page(path, index["utt_id"], projections, colourings, title="a </script> & b", text="<b>", table="<h2>Numbers</h2>")
+    numbers = label_quality(vectors, index, EmbeddingPictures(), 1).assign(system="lfcc", train="en", seed=1)
+    write_page(path, index["utt_id"], projections, colourings, title="a </script> & b", text="<b>", numbers=numbers)
     return path, index, vectors
 
 

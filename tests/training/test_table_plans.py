@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 
 from sourcetracing.errors import UserError
+from sourcetracing.settings.places import config_files
 from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.schema import Settings
 from sourcetracing.tables import text as table_text
 from sourcetracing.tables.making import make_tables, matrix_of, mean_of
 from sourcetracing.tables.pictures import write_pictures
 from sourcetracing.tables.writing import write_csv
-from sourcetracing.training import table_plans
 from sourcetracing.training.runs import settings_of_runs
 from sourcetracing.training.runs import test_sets as sets_tested
-from sourcetracing.training.table_plans import EXPERIMENTS_FOLDER, plans_of, read_plan
+from sourcetracing.training.table_plans import plans_of, read_plan
 from tests.support.fake_scores import SIX, fake_settings, runs_of
 
 ALL_TABLES = "experiment.tables=[table4,figure4,table5,table6]"
@@ -31,7 +31,6 @@ def test_the_papers_tables_have_the_papers_cells():
     assert len(plans["table5"].cells) == 12
     assert plans["table6"].cells[:2] == (("de+fr+it+pl+ru", "de+fr+it+pl+ru:seen"), ("de+fr+it+pl+ru", "de+fr+it+pl+ru:unseen"))
     assert [plan.needs_speakers for plan in plans.values()] == [False, False, False, True]
-    assert all((EXPERIMENTS_FOLDER / f"{name}.yaml").is_file() for name in plans)
 
 
 def test_table_6_on_the_held_out_language_when_asked():
@@ -69,7 +68,7 @@ def test_a_path_names_a_table_and_its_files(tmp_path):
 
 def test_tables_that_would_overwrite_each_other_are_refused(tmp_path):
     settings, path = Settings(), tmp_path / "copy.yaml"
-    path.write_text((EXPERIMENTS_FOLDER / "table4.yaml").read_text())
+    path.write_text(config_files("experiments")["table4"].read_text())
     settings.experiment.tables = ["table4", str(path)]
     with pytest.raises(UserError, match="table4 and copy have the same tab 'Table 4'. Give one of them another"):
         plans_of(settings)
@@ -106,8 +105,10 @@ def test_what_a_cell_is_tested_on_in_any_table():
     ],
 )
 def test_a_broken_plan_is_one_clear_line(tmp_path, monkeypatch, text, message):
-    (tmp_path / "mine.yaml").write_text(text)
-    monkeypatch.setattr(table_plans, "EXPERIMENTS_FOLDER", tmp_path)
+    folder = tmp_path / "configs" / "experiments"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         read_plan("mine", Settings())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from sourcetracing.detection.data.demo_speech import make_file
 from sourcetracing.detection.data.groups import used_subsets
 from sourcetracing.detection.data.manifest import root_of
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.extras import ABSENT, version_of
 from sourcetracing.runtime.files import write_csv, write_json, write_text
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.settings.schema import Settings
@@ -35,7 +35,6 @@ def make_demo(settings: Settings) -> int:
     """
     folder = Path(settings.detection.demo_folder)
     plans = {subset: plan_files(settings, subset) for subset in used_subsets(settings)}
-    _claim(folder, settings)
     jobs = [
         make.Job(make_file, file, str(root_of(settings, subset)), settings.seed)
         for subset, files in plans.items()
@@ -44,6 +43,8 @@ def make_demo(settings: Settings) -> int:
     ]
     if jobs:
         require_espeak()
+    _claim(folder, settings)
+    if jobs:
         make.make_all(jobs, resolve_workers(settings.compute.workers))
     for subset, files in plans.items():
         _write_list(demo_list(root_of(settings, subset), subset), [*files, *repeated(files)])
@@ -61,14 +62,14 @@ def _claim(folder: Path, settings: Settings) -> None:
         "seed": settings.seed,
         "detection.demo_files": detection.demo_files,
         "detection.demo_test_files": detection.demo_test_files,
-        "espeakng-loader": version("espeakng-loader"),
+        "espeakng-loader": version_of("espeakng-loader"),
     }
     if not path.exists():
         write_text(folder / "README.txt", READ_ME)
         write_json(path, recipe)
         return
     found = json.loads(path.read_text(encoding="utf-8"))
-    if differing := [key for key in recipe if found.get(key) != recipe[key]]:
+    if differing := [key for key in recipe if recipe[key] not in (found.get(key), ABSENT)]:
         was, now = (", ".join(f"{key}={each.get(key)}" for key in differing) for each in (found, recipe))
         raise UserError(f"{folder} was made with {was}, the settings say {now}. Delete that folder or give another detection.demo_folder")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from markupsafe import Markup
 
 from sourcetracing.detection.data.groups import test_sets
 from sourcetracing.detection.data.layout import DetectionLayout, ListFolder
@@ -19,8 +20,8 @@ from sourcetracing.detection.experiments.published import ORIGIN_NOTE
 from sourcetracing.detection.experiments.scoring import ALL, MEAN, REPORT, SELECTION, eers_by_part, masks_of, part_masks
 from sourcetracing.detection.experiments.text_tables import percent
 from sourcetracing.detection.report import sections
+from sourcetracing.drawing.page import settings_section, write_page
 from sourcetracing.errors import UserError
-from sourcetracing.report.page import commit_of, notes_box, settings_section, write_page
 from sourcetracing.settings.reading import to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.run_folder import environment
@@ -65,16 +66,16 @@ def write_detection_report(settings: Settings) -> str:
     """Writes the page; returns what was chosen and where the page is, as text. Raises `UserError`."""
     manifest, results = load_manifest(settings), Results.read(settings)
     choices, made_with = choices_table(results), environment(torch.device("cpu"))
-    footer = "Made from stored results by scripts/detection/07_report.py; its numbers are in detection/results/. "
     write_page(
         DetectionLayout(settings).report,
         title=f"{settings.name}: detection",
         eyebrow=f"Deepfake detection · experiment {settings.name}",
         headline="Is it a real voice, and which data teaches a machine to tell?",
-        lead=f'<p class="lead">{_lead(choices, settings)}</p>',
-        notes=notes_box(_notes(settings, results)),
+        lead=_lead(choices, settings),
+        notes=_notes(settings, results),
         tabs={**_tabs(results, choices, manifest), "Settings": [settings_section(to_yaml(settings), made_with)]},
-        footer=f"{footer}Commit {commit_of(made_with)}.",
+        made_by="Made from stored results by scripts/detection/07_report.py; its numbers are in detection/results/.",
+        environment=made_with,
     )
     lines = [f"  {row.decision}: {row.chosen}" for row in choices.itertuples()]
     return "\n".join([*lines, *(f"  not there yet: {name}" for name in results.missing), f"report: {DetectionLayout(settings).report}"])
@@ -113,7 +114,7 @@ def _chosen(means: pd.DataFrame) -> tuple:
     return means.index[ours], *means.iloc[ours][[SELECTION, REPORT]], means.index[theirs], means.iloc[theirs][ALL]
 
 
-def _tabs(results: Results, choices: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, list[str]]:
+def _tabs(results: Results, choices: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, list[Markup]]:
     tables, tested = results.tables, list(test_sets(results.settings))
     tabs = {"Choices": [sections.choices_section(choices)]}
     if tables["layer_sweep"] is not None and results.layer_choice is not None:
@@ -126,11 +127,11 @@ def _tabs(results: Results, choices: pd.DataFrame, manifest: pd.DataFrame) -> di
     tabs["Augmentation"] = [sections.augmentation_section(tables["augmented_baseline"], tables["augment_pruned"])]
     tabs["Scores"] = [_scores_tab(results, tested)]
     tabs["Corpora"] = [sections.corpora_section(manifest, _part_counts(results.settings, manifest))]
-    tabs["How to read"] = [sections.reading_section()]
+    tabs["How to read"] = [sections.SECTIONS.reading()]
     return tabs
 
 
-def _scores_tab(results: Results, tested: list[str]) -> str:
+def _scores_tab(results: Results, tested: list[str]) -> Markup:
     systems, thresholds, reported = scored_systems(results), {}, {}
     for name, path in systems.items():
         scores = pd.read_parquet(path)

@@ -5,10 +5,8 @@ Each function takes numbers (EERs and shares as fractions) and gives a figure of
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
-from html import escape
 
 import matplotlib
 
@@ -17,12 +15,14 @@ matplotlib.use("Agg")  # before pyplot: no display is needed anywhere
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm
 
 from sourcetracing.drawing import colours
+from sourcetracing.drawing.templates import macros
 
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "axes.titlelocation": "left"}
 STYLE |= {"svg.hashsalt": "detection", "svg.fonttype": "path", "legend.frameon": False, "legend.fontsize": 8}
@@ -32,13 +32,13 @@ DET_TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 MOST_POINTS = 300  # of a DET curve
 
 
-def as_image(figure: Figure, description: str) -> str:
-    """The figure as an <img> that holds its own SVG; the same bytes for the same numbers."""
+def as_image(figure: Figure, description: str) -> Markup:
+    """The figure as an element of a page that holds its own SVG; the same bytes for the same numbers."""
     buffer = io.BytesIO()
     with plt.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
-    return f'<img class="chart" alt="{escape(description)}" src="data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    return macros(__file__, "parts.html").picture(buffer.getvalue(), description, "svg+xml")
 
 
 def draw_layers(curves: Mapping[str, pd.Series], published: Mapping[str, pd.Series], chosen: Mapping[str, int], title: str) -> Figure:
