@@ -67,6 +67,7 @@ def map_unordered(
     num_workers: int,
     initializer: Callable | None = None,
     initargs: tuple = (),
+    queued_per_worker: int = QUEUED_PER_WORKER,
 ) -> Iterator[tuple[Any, Any]]:
     """Yields (item, function(item)) as they finish. Never holds more than a few items in flight, so memory stays flat.
 
@@ -76,7 +77,7 @@ def map_unordered(
     saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     pool = _start_pool(num_workers, initializer, initargs)
     try:
-        yield from _as_finished(pool, function, items, QUEUED_PER_WORKER * num_workers)
+        yield from _as_finished(pool, function, items, queued_per_worker * num_workers)
         pool.shutdown()
     except BrokenProcessPool:
         _kill(pool)
