@@ -17,6 +17,7 @@ from sourcetracing.settings.backends import BACKENDS  # noqa: E402
 from sourcetracing.settings.checking import fields_of, type_name  # noqa: E402
 from sourcetracing.settings.corpora import READERS  # noqa: E402
 from sourcetracing.settings.declaring import admitted  # noqa: E402
+from sourcetracing.settings.detection import CORPORA  # noqa: E402
 from sourcetracing.settings.frontends import FRONTENDS  # noqa: E402
 from sourcetracing.settings.metric_learning import LOSSES  # noqa: E402
 from sourcetracing.settings.openset import DETECTORS  # noqa: E402
@@ -40,6 +41,7 @@ REGISTRIES = {
     "metric_learning.loss": (LOSSES, "sourcetracing/settings/metric_learning.py"),
     "openset.detectors, trace.detector": (DETECTORS, "sourcetracing/settings/openset.py"),
     "corpus.reader": (READERS, "sourcetracing/settings/corpora.py"),
+    "detection.roots": (CORPORA, "sourcetracing/settings/detection.py"),
 }
 COLUMNS = ("setting", "default", "type", "meaning", "may be")
 

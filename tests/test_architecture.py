@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from sourcetracing.settings.parts import Registry
 from tests.support.places import ROOT
 
 # Each package imports those before it alone. The networks know nothing of files, settings or errors.
@@ -129,13 +131,15 @@ def plant(root: Path, files: dict[str, str]) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def test_every_module_is_reached_from_the_tests():
-    """By imports, or by the name of a part in a registry: a module that nobody reaches is dead, or has no test."""
+def test_every_module_is_reached_from_tests_and_scripts():
+    """By imports, or by the name of a part in a registry: a module that nobody reaches is dead."""
     modules, graph = modules_below(ROOT), graph_of(ROOT)
-    texts = [file.read_text(encoding="utf-8") for file in modules.values()]
-    parts = {module for module in modules if any(f".{module.rpartition('.')[2]}:" in text for text in texts)}
-    waiting = {name for file in (ROOT / "tests").rglob("*.py") for name in imports_of("tests", file)}
-    waiting = parts | {known for name in waiting for known in (name, name.rpartition(".")[0]) if known in modules}
+    settings = [import_module(name) for name in modules if package_of(name) == "settings"]
+    registries = [value for module in settings for value in vars(module).values() if isinstance(value, Registry)]
+    names = {entry.target.partition(":")[0] for registry in registries for entry in registry.values()}
+    outside = [file for folder in ("tests", "scripts") for file in (ROOT / folder).rglob("*.py")] + [*ROOT.glob("train_*.py")]
+    names |= {name for file in outside for name in imports_of("outside", file)}
+    waiting = {known for name in names for known in (name, name.rpartition(".")[0]) if known in modules}
     reached: set[str] = set()
     while waiting:
         module = waiting.pop()

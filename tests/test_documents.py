@@ -16,7 +16,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *(ROOT / f"{nam
 DOCUMENTS += [ROOT / "benchmarks" / "README.md", *ROOT.glob("sourcetracing/published/**/README.md")]
 CONFIGS = sorted(ROOT.glob("configs/**/*.yaml"))
 FOLDERS = ("sourcetracing", "models", "scripts", "configs", "docs", "tests", "benchmarks")
-EXAMPLES = {"CONFIG.yaml", "MORE.yaml", "mine.yaml", "my_parts.py", "config.yaml"}  # a user's own, and what a run folder holds
+# A user's own files, and what a run folder holds.
+EXAMPLES = {"CONFIG.yaml", "MORE.yaml", "mine.yaml", "my_parts.py", "my_reader.py", "my_corpus.py", "config.yaml"}
 MOST_WORDS, MOST_WORDS_IN_A_SENTENCE = 1300, 30
 CODE = re.compile(r"```.*?```|``?[^`]+``?|^ {4}\S.*$", re.DOTALL | re.MULTILINE)
 FILE_NAME = re.compile(r"(?<![\w./$<*>-])[\w./-]*[\w-]+\.(?:py|yaml|toml)\b")

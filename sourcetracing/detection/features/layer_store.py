@@ -22,6 +22,7 @@ from sourcetracing.detection.data.manifest import BONAFIDE
 from sourcetracing.errors import UserError
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import FeatureStore, is_finished
+from sourcetracing.layout import StoreLayout
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.settings.schema import Settings
 
@@ -45,7 +46,7 @@ class LayerStore(FeatureStore):
         if number not in self.layers:
             held = _ranges(self.layers)
             raise UserError(f"{self.folder.name} holds the layers {held}, not {number}. Run: {self.command} layer_features.layers=[...]")
-        return self.features[:, self.layers.index(number)]
+        return np.load(StoreLayout(self.folder).features, mmap_mode="r")[:, self.layers.index(number)]
 
     @property
     def labels(self) -> np.ndarray:
