@@ -151,5 +151,5 @@ def test_every_module_is_reached_from_tests_and_scripts():
 def test_tests_mirror_the_packages():
     """Each folder of tests is a package or one of the named extras, and each package but the small ones has tests of its own."""
     folders = {str(path.parent.relative_to(ROOT / "tests")).replace("/", ".") for path in (ROOT / "tests").rglob("test_*.py")} - {"."}
-    packages = {package for package in ORDER if package not in {"errors", "layout", "drawing"}}
+    packages = {package for package in ORDER if package not in {"errors", "layout"}}
     assert folders - TESTS_OF_NO_PACKAGE == packages
