@@ -92,7 +92,7 @@ def test_the_wheel_holds_the_code_the_networks_the_settings_and_the_data(wheel_f
     def below(folder: str, pattern: str, place: str) -> set[str]:
         return {f"{place}/{file.relative_to(ROOT / folder).as_posix()}" for file in (ROOT / folder).rglob(pattern)}
 
-    patterns = ("*.py", "*.csv", "*.html")
+    patterns = ("*.py", "*.csv", "*.html", "*.yaml")
     expected = {name for pattern in patterns for name in below("sourcetracing", pattern, "sourcetracing")}
     expected |= below("models", "*.py", "sourcetracing/models") | below("configs", "*.yaml", "sourcetracing/configs")
     assert expected <= wheel_files

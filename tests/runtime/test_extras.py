@@ -78,7 +78,7 @@ def trainable_with_lora(folder: Path) -> None:
 
 
 def speak(folder: Path) -> None:
-    demo.download(load_settings([f"paths.{name}={folder / name}" for name in ("corpus", "musan", "rirs")]))
+    demo.DemoCorpus(load_settings([f"paths.{name}={folder / name}" for name in ("corpus", "musan", "rirs")])).download()
 
 
 def ffmpeg(folder: Path) -> None:
