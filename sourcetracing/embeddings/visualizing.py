@@ -35,7 +35,7 @@ def visualize_runs(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
     to_do = [run for run in runs if read_pictures_record(run.files.embeddings).get("inputs") != digest_of_inputs(run)]
     if to_do:
         workers = min(resolve_workers(to_do[0].settings.compute.workers), len(to_do))
-        setup = {"num_workers": workers, "initializer": prepare_cpu, "initargs": (1,), "queued_per_worker": 1}
+        setup = {"num_workers": workers, "initializer": prepare_cpu, "initargs": (1,)}
         with bar(total=len(to_do), desc="picture", unit="run") as progress:
             for _ in map_unordered(visualize_run, to_do, **setup):
                 progress.update(1)

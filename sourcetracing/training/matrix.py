@@ -91,7 +91,7 @@ def each_run(function: Callable[[TrainingRun], None], runs: Sequence[TrainingRun
     else:
         on_cpu = pick_device(settings.compute.device).type == "cpu"
         num_workers = min(resolve_workers(settings.compute.workers), len(runs)) if on_cpu else 1
-        setup = {"initializer": prepare_cpu, "initargs": (1,), "queued_per_worker": 1}
+        setup = {"initializer": prepare_cpu, "initargs": (1,)}
         results = map_unordered(function, runs, num_workers=num_workers, **setup)
     return (run for run, _ in results)
 

@@ -13,8 +13,8 @@ import pytest
 
 from sourcetracing.corpora.corpus import UTTERANCE_COLUMNS, Corpus, is_present
 from sourcetracing.settings.corpora import READERS
-from sourcetracing.settings.reading import PROJECT_ROOT
 from sourcetracing.settings.schema import Settings
+from tests.support.places import ROOT
 
 VERBS = [name for name, verb in vars(Corpus).items() if inspect.isfunction(verb) and not name.startswith("_")]
 OUTSIDE = """
@@ -55,7 +55,7 @@ def test_every_corpus_has_the_declared_verbs(reader):
 
 def run(script: str, *words: str, folder: Path, status: int = 0) -> str:
     variables = {**os.environ, "SOURCETRACING_PARTS": "my_parts", "PYTHONPATH": str(folder)}
-    done = subprocess.run([sys.executable, script, *words], cwd=PROJECT_ROOT, capture_output=True, text=True, env=variables)
+    done = subprocess.run([sys.executable, script, *words], cwd=ROOT, capture_output=True, text=True, env=variables)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 

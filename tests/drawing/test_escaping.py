@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from markupsafe import escape
 
+from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.experiments.layer_sweep import run_sweep
-from sourcetracing.detection.report.page import report_path, write_detection_report
+from sourcetracing.detection.report.page import write_detection_report
 from sourcetracing.embeddings.colouring import LABELS, colouring_of
 from sourcetracing.embeddings.page import write_page
 from sourcetracing.embeddings.projections import Projection
@@ -89,7 +90,7 @@ def detection_report(folder):
     make_detection(settings, 30)
     run_sweep(settings)
     write_detection_report(settings)
-    return report_path(settings)
+    return DetectionLayout(settings).report
 
 
 def explore_page(folder):

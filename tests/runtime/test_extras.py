@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from sourcetracing.audio.ffmpeg import ffmpeg_program
-from sourcetracing.corpora import demo
 from sourcetracing.embeddings.projections import project
 from sourcetracing.errors import UserError
 from sourcetracing.features.ray_cluster import connect
@@ -21,6 +20,7 @@ from sourcetracing.features.ssl_front_end import load_trainable_ssl
 from sourcetracing.runtime.extras import version_of
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.speakers.embedders import load_embedder
+from sourcetracing.synthesis.espeak import Espeak
 from sourcetracing.tracing.onnx_export import export_onnx
 from sourcetracing.training.metric_loss import build_loss
 from tests.support.places import ROOT
@@ -77,17 +77,13 @@ def trainable_with_lora(folder: Path) -> None:
     load_trainable_ssl(load_settings(["frontend=ssl", "finetune.lora_rank=4", f"ssl.model={folder}"]))
 
 
-def speak(folder: Path) -> None:
-    demo.DemoCorpus(load_settings([f"paths.{name}={folder / name}" for name in ("corpus", "musan", "rirs")])).download()
-
-
 def ffmpeg(folder: Path) -> None:
     ffmpeg_program.cache_clear()
     ffmpeg_program()
 
 
 WORK = {
-    "demo": speak,
+    "demo": Espeak,
     "speakers": lambda folder: load_embedder(load_settings(["speakers.embedder=resemblyzer"])),
     "cluster": lambda folder: connect(load_settings(["executor=ray"])),
     "finetune": trainable_with_lora,

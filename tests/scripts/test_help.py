@@ -63,7 +63,7 @@ def _is_above_the_settings(module: str) -> bool:
     return module == "__main__" or (module.startswith("sourcetracing.") and not module.startswith("sourcetracing.settings."))
 
 
-def _in_this_process(function, items, **_):
+def _in_this_process(function, items, *, num_workers, initializer=None, initargs=()):
     """`map_unordered`, where what is read can be noted."""
     return ((item, function(item)) for item in items)
 

@@ -82,7 +82,7 @@ def test_cells_that_another_process_trains_come_last_and_are_waited_for(config, 
     training = threading.Thread(target=train_runs, args=[runs], daemon=True)
     with folders[0].only_trainer(wait=False):
         assert [folder.is_being_trained for folder in folders] == [True, False]
-        with pytest.raises(UserError, match=f"another process is training {folders[0].path}"), folders[0].only_trainer(wait=False):
+        with pytest.raises(UserError, match=f"another process is training {folders[0].root}"), folders[0].only_trainer(wait=False):
             pass
         training.start()
         deadline = time.monotonic() + 60

@@ -79,6 +79,7 @@ def test_manifest_says_who_plays_bona_fide(demo):
     assert built.notes[0] == STAND_IN_NOTE
     rows = load_manifest(settings)
     assert len(rows) == 18
+    assert rows["file_id"].str.count("/").eq(1).all()  # <subset>/<name>
     assert rows["source"].str.endswith("(plays bona fide)").equals(rows["label"] == "bonafide")
     assert (rows["speaker"] != "").all()
     for row in rows.itertuples():

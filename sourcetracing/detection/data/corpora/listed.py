@@ -25,7 +25,8 @@ def read_ai4trust(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
 
 def read_demo(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
     """The demo's stand-in for any subset: `source` says what made a file, also where its label is wrong on purpose. Nobody's real voice."""
-    return _read(demo_list(root, subset), "path", *DEMO_COLUMNS[2:])
+    rows = _read(demo_list(root, subset), "path", *DEMO_COLUMNS[2:])
+    return rows.assign(id=[Path(name).stem for name in rows["path"]])
 
 
 def demo_list(root: Path, subset: str) -> Path:
