@@ -28,7 +28,7 @@ BLOCK_ELEMENTS = 1 << 22  # weights handled at a time: 32 MB of draws
 
 
 class Draws:
-    """Resamples of units (utterances, or what else is drawn together): `counts` (num_samples, U) and `scale` (U,); a weight is their product.
+    """Resamples of units (utterances, or what else is drawn together): `counts` (num_samples, U) times `scale` (U,) is their weight.
 
     strata (U,): the number of the stratum of each unit, which is drawn within its members; generator_of: stratum -> its random state,
     so that a stratum is drawn the same whatever other strata there are.
@@ -113,7 +113,7 @@ def two_sided_p(difference: float, samples: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Holm's corrected p-values: each may be held against the level as it is, and the chance of any false one stays below that. nan stays."""
+    """Holm's corrected p-values: held against a level as they are, the chance of any false one stays below it. nan stays nan."""
     values = np.asarray(p_values, dtype=float)
     corrected = np.full(len(values), np.nan)
     order = [place for place in np.argsort(values, kind="stable") if not np.isnan(values[place])]

@@ -82,7 +82,7 @@ def mean_over_present(figures: np.ndarray) -> np.ndarray:
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
     """Mean of F1 (...) over the classes *with test items*: the headline figure. nan without items.
 
-    Perfect predictions give 1 whatever the test set lacks. Where every declared class has items this is what the published tables hold (D1).
+    Perfect predictions give 1 whatever the test set lacks. Where no declared class is absent, this is what the published tables hold (D1).
     """
     return mean_over_present(f1_of_present(confusion))
 
