@@ -1,82 +1,220 @@
-"""Do the 95 % intervals hold the truth in 95 % of cases? Ours against the plain bootstrap, on simulated test sets.
+"""Do the 95 % intervals hold the truth in 95 % of cases? On simulated test sets: disjoint, overlapping, groups of speakers.
 
-Six systems tested on six languages, four classes, five variants of each utterance whose errors go together. The truth of a cell is its
-macro-F1 on 20,000 simulated utterances; the interval is made from a test set of the size asked for.
+Six languages, four sources, three variants of each utterance whose errors go together; one network for each training set. The truth is the
+macro-F1 on so many simulated utterances that it is known. Each world is drawn anew.
 
-Run     python benchmarks/bootstrap_coverage.py [utterances=32] [repeats=100]      (about half a minute)
-Prints  how often each interval of the mean over the 36 cells held the truth
+disjoint    Table 4: six networks, each tested on each language; the mean over the 36 cells
+overlapping Table 5: six networks, each tested on the five languages of its training together and on the sixth; the means of both. Five test
+            sets of six hold a given utterance. And a world in which the sixth is as easy as the five: how often a difference is found.
+grouped     Table 6: each network's five languages, split into two groups of speakers, which are others for each network and differ in
+            nothing
+seeds       two ways of training, each with several seeds, which differ by about as much as the demo's cells did between processors; the
+            truth is the mean over very many seeds
+
+Three ways to make the interval: `shared`, the one of the tables (one draw of all utterances, within language x source), `apart` (a draw for
+each test set, within the source), and for seeds `shared` without drawing seeds.
+
+Run     python benchmarks/bootstrap_coverage.py [repeats=200] [utterances=40]      (about a minute and a half; utterances: of each language)
+Prints  the table of docs/tables.md
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sourcetracing.metrics.bootstrap import Resampler, percentile_interval
+from sourcetracing.metrics.bootstrap import Draws, over_seeds, percentile_interval
 from sourcetracing.metrics.classification import macro_f1
 
-CLASSES, SYSTEMS, LANGUAGES, VARIANTS, RESAMPLES, TRUTH_SIZE = 4, 6, 6, 5, 400, 20_000
+CLASSES, LANGUAGES, VARIANTS, RESAMPLES, TRUTH_SIZE = 4, 6, 3, 300, 2_000
+TRUE_SEEDS = 100
+SPEAKERS = 8  # of each language
+SEED_SD = 0.6  # of the ease of a source between seeds (log-odds): it moves a cell by about 6 points
+
+Figures = dict[str, tuple[float, np.ndarray]]  # name -> (truth, resamples (num_samples,))
 
 
-def draw_world(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """How easy each class is for each system (S, C), and what it is taken for otherwise (S, C, C)."""
-    preference = generator.dirichlet(np.full(CLASSES, 0.7), (SYSTEMS, CLASSES)) * (1 - np.eye(CLASSES))
-    return generator.normal(1.3, 0.8, (SYSTEMS, CLASSES)), preference / preference.sum(axis=-1, keepdims=True)
+class World:
+    """How easy each source is for each network in each language, and what utterances there are of each language."""
+
+    def __init__(self, generator: np.random.Generator, utterances: int, *, home_bonus: float = 1.0, networks: int = LANGUAGES):
+        self.generator, self.networks = generator, networks
+        preference = generator.dirichlet(np.full(CLASSES, 0.7), (networks, CLASSES)) * (1 - np.eye(CLASSES))
+        self.thresholds = (preference / preference.sum(axis=-1, keepdims=True)).cumsum(axis=-1)
+        self.ease = generator.normal(1.3, 0.6, (networks, 1, CLASSES)) + np.zeros((networks, LANGUAGES, 1))
+        self.ease += home_bonus * generator.normal(0, 0.5, self.ease.shape)
+        self.sample = self.draw(utterances)
+        self.truth = self.draw(TRUTH_SIZE)
+
+    def draw(self, utterances: int) -> dict[str, np.ndarray]:
+        """label, language, speaker (U,) and predictions (networks, U, V) of that many utterances of each language."""
+        label = np.tile(np.repeat(np.arange(CLASSES), utterances // CLASSES), LANGUAGES)
+        language = np.repeat(np.arange(LANGUAGES), utterances // CLASSES * CLASSES)
+        speaker = self.generator.integers(0, SPEAKERS, len(label))
+        shared = self.generator.normal(0, 0.8, len(label)) + self.generator.normal(0, 0.5, (self.networks, len(label)))
+        predictions = self.predict(self.ease, label, language, shared)
+        return {"label": label, "language": language, "speaker": speaker, "shared": shared, "predictions": predictions}
+
+    def predict(self, ease: np.ndarray, label: np.ndarray, language: np.ndarray, shared: np.ndarray) -> np.ndarray:
+        """(networks, U, V)."""
+        odds = ease[:, language, label] + shared
+        right = self.generator.random((*odds.shape, VARIANTS)) < 1 / (1 + np.exp(-odds))[..., None]
+        drawn = self.generator.random(right.shape)[..., None]
+        wrong = (drawn > self.thresholds[:, label, None, :]).sum(axis=-1).clip(max=CLASSES - 1)
+        return np.where(right, label[:, None], wrong)
 
 
-def draw_test_set(world: tuple, num_utterances: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """True classes (U,) and predictions (S, U, V); an utterance is as hard for all systems and variants, give or take."""
-    ease, preference = world
-    labels = np.repeat(np.arange(CLASSES), num_utterances // CLASSES)
-    shared = generator.normal(0, 0.8, len(labels)) + generator.normal(0, 0.5, (SYSTEMS, len(labels)))
-    right = generator.random((SYSTEMS, len(labels), VARIANTS)) < 1 / (1 + np.exp(-(ease[:, labels] + shared)))[..., None]
-    thresholds = preference.cumsum(axis=-1)[:, labels, None, :]
-    wrong = (generator.random(right.shape)[..., None] > thresholds).sum(axis=-1).clip(max=CLASSES - 1)
-    return labels, np.where(right, labels[:, None], wrong)
+def figure_of(data: dict[str, np.ndarray], network: int, rows: np.ndarray) -> float:
+    """Macro-F1 of a network on the utterances `rows`, counted from the definition."""
+    cells = np.repeat(data["label"][rows], VARIANTS) * CLASSES + data["predictions"][network, rows].ravel()
+    return float(macro_f1(np.bincount(cells, minlength=CLASSES**2).reshape(CLASSES, CLASSES)))
 
 
-def cell_figures(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Macro-F1 of each system (S,)."""
-    counts = np.stack([np.bincount(np.repeat(labels, VARIANTS) * CLASSES + row.ravel(), minlength=CLASSES**2) for row in predictions])
-    return macro_f1(counts.reshape(-1, CLASSES, CLASSES))
+class Shared:
+    """One draw of all utterances for all test sets, within language x source: what the tables do."""
+
+    def __init__(self, data: dict[str, np.ndarray], generator: np.random.Generator):
+        strata = data["language"] * CLASSES + data["label"]
+        self.draws = Draws(strata, RESAMPLES, lambda stratum: generator)
+
+    def samples(self, data: dict[str, np.ndarray], network: int, rows: np.ndarray) -> np.ndarray:
+        """Resampled macro-F1 (num_samples,)."""
+        units, truth = np.repeat(rows, VARIANTS), np.repeat(data["label"][rows], VARIANTS)
+        return macro_f1(self.draws.confusions(units, truth, data["predictions"][network, rows].ravel(), CLASSES))
 
 
-def ours(labels: np.ndarray, predictions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Resampled macro-F1 (S, resamples) as the tables have it."""
-    resampler = Resampler(labels, CLASSES, RESAMPLES, generator)
-    utterances, truth = np.repeat(np.arange(len(labels)), VARIANTS), np.repeat(labels, VARIANTS)
-    return np.stack([macro_f1(resampler.confusions(utterances, truth, row.ravel())) for row in predictions])
+class Apart:
+    """A draw for each test set, within the source: what the tables did."""
+
+    def __init__(self, data: dict[str, np.ndarray], generator: np.random.Generator):
+        self.generator, self.draws = generator, {}
+
+    def samples(self, data: dict[str, np.ndarray], network: int, rows: np.ndarray) -> np.ndarray:
+        """Resampled macro-F1 (num_samples,)."""
+        key = rows.tobytes()
+        if key not in self.draws:
+            self.draws[key] = Draws(data["label"][rows], RESAMPLES, lambda stratum: self.generator)
+        units, truth = np.repeat(np.arange(len(rows)), VARIANTS), np.repeat(data["label"][rows], VARIANTS)
+        return macro_f1(self.draws[key].confusions(units, truth, data["predictions"][network, rows].ravel(), CLASSES))
 
 
-def plain(labels: np.ndarray, predictions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Resampled macro-F1 (S, resamples) of utterances drawn with replacement, whatever their class."""
-    drawn = generator.integers(len(labels), size=(RESAMPLES, len(labels)))
-    return np.stack([cell_figures(labels[rows], predictions[:, rows]) for rows in drawn], axis=1)
+def mean_of(world: World, method: Shared | Apart, cells: list[tuple[int, Callable]]) -> tuple[float, np.ndarray]:
+    """Truth and resamples of the mean over cells: (network, chooser of a test set's utterances)."""
+    truth = float(np.mean([figure_of(world.truth, network, choose(world.truth)) for network, choose in cells]))
+    return truth, np.mean([method.samples(world.sample, network, choose(world.sample)) for network, choose in cells], axis=0)
+
+
+def in_languages(*languages: int) -> Callable:
+    """Chooses the utterances in some languages."""
+    return lambda data: np.flatnonzero(np.isin(data["language"], languages))
+
+
+def disjoint(world: World, method: Shared | Apart) -> Figures:
+    """Table 4."""
+    return {"mean of 36 cells": mean_of(world, method, [(n, in_languages(one)) for n in range(LANGUAGES) for one in range(LANGUAGES)])}
+
+
+def overlapping(world: World, method: Shared | Apart) -> Figures:
+    """Table 5. The two means are those of the same networks, as is their difference."""
+    others = [[one for one in range(LANGUAGES) if one != held_out] for held_out in range(LANGUAGES)]
+    seen = mean_of(world, method, [(n, in_languages(*others[n])) for n in range(LANGUAGES)])
+    unseen = mean_of(world, method, [(n, in_languages(n)) for n in range(LANGUAGES)])
+    return {"mean of the seen": seen, "mean of the unseen": unseen, "seen - unseen": (seen[0] - unseen[0], seen[1] - unseen[1])}
+
+
+def grouped(world: World, method: Shared | Apart) -> Figures:
+    """Table 6."""
+
+    def group(network: int, wanted: int) -> Callable:
+        members = np.random.default_rng(network).permutation(SPEAKERS) % 2
+        return lambda data: np.flatnonzero((data["language"] != network) & (members[data["speaker"]] == wanted))
+
+    first, second = (mean_of(world, method, [(n, group(n, wanted)) for n in range(LANGUAGES)]) for wanted in (0, 1))
+    return {"mean of a group": first, "group - group": (first[0] - second[0], first[1] - second[1])}
+
+
+def held(make: Callable, repeats: int, utterances: int, *, seed: int = 0, home_bonus: float = 1.0) -> dict[tuple[str, str], float]:
+    """(figure, method) -> how often its 95 % interval held the truth."""
+    counts: dict[tuple[str, str], int] = {}
+    for number in range(repeats):
+        world = World(np.random.default_rng([seed, number]), utterances, home_bonus=home_bonus)
+        for name, method in (("shared", Shared), ("apart", Apart)):
+            chosen = method(world.sample, np.random.default_rng([seed, number, 1]))
+            for figure, (truth, samples) in make(world, chosen).items():
+                low, high = percentile_interval(samples)
+                counts[figure, name] = counts.get((figure, name), 0) + int(low <= truth <= high)
+    return {key: count / repeats for key, count in counts.items()}
+
+
+def held_over_seeds(num_seeds: int, repeats: int, utterances: int, *, seed: int = 1) -> dict[tuple[str, str], float]:
+    """Two networks trained with several seeds, tested on one language: the mean of the first, and its difference to the second."""
+    counts: dict[tuple[str, str], int] = {}
+    rows = np.arange(utterances // CLASSES * CLASSES)
+    for number in range(repeats):
+        generator = np.random.default_rng([seed, num_seeds, number])
+        world = World(generator, utterances, networks=2)
+        truth = _mean_over_all_seeds(world, _first_language(world.truth))
+        runs = [_of_seed(world, _first_language(world.sample)) for _ in range(num_seeds)]
+        method = Shared(runs[0], generator)
+        samples = [{one: method.samples(run, network, rows) for one, run in enumerate(runs)} for network in (0, 1)]
+        for name in ("with seeds", "utterances only"):
+            first, second = (_combined(name, own, [seed, number]) for own in samples)
+            for figure, value, drawn in (("mean", truth[0], first), ("difference", truth[0] - truth[1], first - second)):
+                low, high = percentile_interval(drawn)
+                counts[figure, name] = counts.get((figure, name), 0) + int(low <= value <= high)
+    return {key: count / repeats for key, count in counts.items()}
+
+
+def _combined(name: str, samples: dict[int, np.ndarray], seed: list[int]) -> np.ndarray:
+    if name == "with seeds":
+        return over_seeds(samples, lambda seeds: np.random.default_rng([*seed, len(seeds)]))
+    return np.mean(list(samples.values()), axis=0)
+
+
+def _of_seed(world: World, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    ease = world.ease + world.generator.normal(0, SEED_SD, (world.networks, 1, CLASSES))
+    return {**data, "predictions": world.predict(ease, data["label"], data["language"], data["shared"])}
+
+
+def _first_language(data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: values[..., data["language"] == 0] for name, values in data.items() if name != "predictions"}
+
+
+def _mean_over_all_seeds(world: World, data: dict[str, np.ndarray]) -> np.ndarray:
+    """Macro-F1 of both networks, (2,)."""
+    runs = [_of_seed(world, data) for _ in range(TRUE_SEEDS)]
+    return np.array([np.mean([figure_of(run, network, np.arange(len(data["label"]))) for run in runs]) for network in (0, 1)])
 
 
 def main() -> None:
-    """Coverage of both ways."""
+    """The table of docs/tables.md."""
     options = dict(word.split("=") for word in sys.argv[1:])
-    num_utterances, repeats = int(options.get("utterances", 32)), int(options.get("repeats", 100))
-    generator, held = np.random.default_rng(0), {plain: 0, ours: 0}
-    for _ in range(repeats):
-        truth, samples = [], {plain: [], ours: []}
-        for _ in range(LANGUAGES):
-            world = draw_world(generator)
-            truth.append(cell_figures(*draw_test_set(world, TRUTH_SIZE, generator)).mean())
-            test_set = draw_test_set(world, num_utterances, generator)
-            for method, rows in samples.items():
-                rows.append(method(*test_set, generator).mean(axis=0))
-        for method, rows in samples.items():
-            low, high = percentile_interval(np.mean(rows, axis=0))
-            held[method] += low <= np.mean(truth) <= high
-    print(f"{num_utterances} utterances x {VARIANTS} variants, {repeats} repeats: how often a 95 % interval of the mean held the truth")
-    for method, count in held.items():
-        print(f"  {method.__name__:<6} {100 * count / repeats:5.1f} %")
+    utterances, repeats = int(options.get("utterances", 40)), int(options.get("repeats", 200))
+    print(f"{utterances} utterances of each language x {VARIANTS} variants, {repeats} repeats: % of 95 % intervals that held the truth\n")
+    print("| test sets | figure | as in the tables | drawn for each test set anew |\n| --- | --- | ---: | ---: |")
+    for name, make, bonus in (
+        ("disjoint (Table 4)", disjoint, 1.0),
+        ("overlapping (Table 5)", overlapping, 1.0),
+        ("overlapping, no effect", overlapping, 0.0),
+        ("groups (Table 6)", grouped, 1.0),
+    ):
+        found = held(make, repeats, utterances, home_bonus=bonus)
+        for figure in dict.fromkeys(figure for figure, _ in found):
+            if bonus or "-" in figure:
+                print(f"| {name} | {figure} | {100 * found[figure, 'shared']:.1f} | {100 * found[figure, 'apart']:.1f} |", flush=True)
+    print("\n| training seeds | figure | seeds drawn too, as in the tables | utterances only |\n| --- | --- | ---: | ---: |")
+    for num_seeds in (1, 3, 5):
+        found = held_over_seeds(num_seeds, repeats, utterances)
+        for figure in ("mean", "difference"):
+            print(
+                f"| {num_seeds} | {figure} | {100 * found[figure, 'with seeds']:.1f} | {100 * found[figure, 'utterances only']:.1f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def interval(low: float, high: float) -> str:
 
 @dataclass(frozen=True)
 class Point:
-    """One mean on a strip: its kind (mono or cross), its text, a remark, and value and interval as fractions."""
+    """One mean on a strip: its kind (mono or cross), its text, a remark, and value, interval and chance as fractions."""
 
     kind: str
     text: str
@@ -106,6 +106,7 @@ class Point:
     value: float
     low: float
     high: float
+    chance: float
 
     @property
     def has_interval(self) -> bool:

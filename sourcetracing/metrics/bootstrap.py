@@ -1,51 +1,127 @@
-"""Percentile bootstrap over utterances.
+"""Percentile bootstrap over utterances, and over training seeds where there are enough.
 
 The variants of an utterance are the same words in the same voice: their errors go together, so they are resampled together. A
 resample is a vector of weights (how often each utterance was drawn); its confusion matrix is the weighted sum of the utterances'
-own matrices, which makes a thousand resamples one matrix product. One `Resampler` serves every system and variant scored on the
-same utterances, so means over cells and differences between systems are paired.
+own matrices, which makes a thousand resamples one matrix product.
 
-Utterances are drawn within their true class, as the test sets are composed; n - 1 of n, weighted n / (n - 1), for drawing n of n
-gives intervals too narrow by that factor (McCarthy and Snowden 1985). With a few utterances for each class this matters: in the
-simulation of benchmarks/bootstrap_coverage.py, 32 utterances x 5 variants, 95 % intervals of a mean over 36 cells held the truth in
-93 of 100 cases, those of the plain bootstrap in 79, since resamples of unequal class sizes have lower macro-F1.
+`Draws` are the weights of *all* eval utterances of a corpus, drawn once. Every test set takes its slice: two test sets that share
+utterances share their weights, so means over cells and differences between systems, variants and test sets are computed inside each
+resample, with what goes together left together. Drawn for each test set anew, overlapping sets would count as independent evidence.
 
-The interval says how much a figure would move with other utterances of the same kind. It does not hold the variation between
-training runs: that is what several seeds are for.
+Utterances are drawn within language x class, as the corpora are composed; n - 1 of n, weighted n / (n - 1), for drawing n of n
+gives intervals too narrow by that factor (McCarthy and Snowden 1985). With a few utterances for each class this matters. How often
+the intervals hold the truth is simulated in benchmarks/bootstrap_coverage.py; docs/tables.md has its table.
+
+An interval over utterances says how much the figure of *these trained networks* would move with other utterances of the same kind.
+From LEAST_SEEDS seeds on, `over_seeds` resamples these too, and it speaks of the way of training.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+from scipy.stats import norm, t
+
+LEAST_SEEDS = 3  # fewer say next to nothing of the spread between training runs
 BLOCK_ELEMENTS = 1 << 22  # weights handled at a time: 32 MB of draws
 
 
+class Draws:
+    """Resamples of units (utterances, or what else is drawn together): `counts` (num_samples, U) times `scale` (U,) is their weight.
+
+    strata (U,): the number of the stratum of each unit, which is drawn within its members; generator_of: stratum -> its random state,
+    so that a stratum is drawn the same whatever other strata there are.
+    """
+
+    def __init__(self, strata: np.ndarray, num_samples: int, generator_of: Callable[[int], np.random.Generator]):
+        strata = np.asarray(strata)
+        self.counts = np.empty((num_samples, len(strata)), dtype=np.uint16)
+        self.scale = np.ones(len(strata))
+        for stratum in np.unique(strata):
+            members = np.flatnonzero(strata == stratum)
+            self.counts[:, members] = _draw_counts(len(members), num_samples, generator_of(int(stratum)))
+            if len(members) > 1:
+                self.scale[members] = len(members) / (len(members) - 1)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def confusions(self, units: np.ndarray, labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+        """Confusion matrices (num_samples, C, C) of the resamples, from scored rows (N,) of any units: unit number, label, prediction."""
+        members, inside = np.unique(units, return_inverse=True)
+        own = utterance_confusions(inside, labels, predictions, len(members), num_classes).reshape(len(members), -1)
+        total = np.zeros((len(self), own.shape[1]))
+        for scale in np.unique(self.scale[members]):  # units of one scale at once: their product is exact, whatever the order of summation
+            chosen = np.flatnonzero(self.scale[members] == scale)
+            total += scale * _product(self.counts, members[chosen], own[chosen])
+        return total.reshape(len(self), num_classes, num_classes)
+
+
 class Resampler:
-    """Resamples of `num_samples` x utterances; `classes` (U,) is the true class of each utterance, 0 to num_classes - 1."""
+    """Resamples of one set of utterances, drawn within their class; `classes` (U,) is that of each, 0 to num_classes - 1."""
 
     def __init__(self, classes: np.ndarray, num_classes: int, num_samples: int, generator: np.random.Generator):
         self.num_classes = num_classes
-        self.weights = np.empty((num_samples, len(classes)), dtype=np.uint16)
+        self.draws = Draws(classes, num_samples, lambda stratum: generator)
         self.row_scale = np.ones((num_classes, 1))  # a class is a row of the confusion matrix
-        for class_id in range(num_classes):
-            members = np.flatnonzero(np.asarray(classes) == class_id)
-            self.weights[:, members] = _draw_counts(len(members), num_samples, generator)
-            if len(members) > 1:
-                self.row_scale[class_id] = len(members) / (len(members) - 1)
+        self.row_scale[np.asarray(classes), 0] = self.draws.scale
+
+    @property
+    def weights(self) -> np.ndarray:
+        """How often each utterance was drawn, (num_samples, U); times `row_scale` of its class it is its weight."""
+        return self.draws.counts
 
     def __len__(self) -> int:
-        return len(self.weights)
+        return len(self.draws)
 
     def confusions(self, utterances: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
         """Confusion matrices (num_samples, C, C) of the resamples, from scored rows (N,): utterance index, label, prediction."""
-        num_samples, num_utterances = self.weights.shape
-        own = utterance_confusions(utterances, labels, predictions, num_utterances, self.num_classes)
-        flat = own.reshape(num_utterances, -1)
-        counts = np.empty((num_samples, flat.shape[1]), dtype=np.float32)  # exact, whatever the order of summation: below 2**24
-        for block in _blocks(num_samples, num_utterances):
-            np.matmul(self.weights[block].astype(np.float32), flat, out=counts[block])
-        return counts.reshape(num_samples, self.num_classes, self.num_classes) * self.row_scale
+        return self.draws.confusions(utterances, labels, predictions, self.num_classes)
+
+
+def over_seeds(samples: Mapping[int, np.ndarray], generator_of: Callable[[Sequence[int]], np.random.Generator]) -> np.ndarray:
+    """Resamples (num_samples,) of a mean over training seeds, from those of each seed, which share the draws of utterances.
+
+    From LEAST_SEEDS on the seeds are drawn too (seeds x utterances). Of a few seeds a bootstrap says too little: n - 1 of n are drawn,
+    and their deviation is stretched by Student's over the normal quantile, as it is in the interval of a mean of n numbers.
+    generator_of: the seeds -> random state; the same seeds are drawn alike everywhere, so differences stay paired.
+    """
+    seeds = sorted(samples)
+    stacked = np.stack([samples[seed] for seed in seeds], axis=1)
+    if len(seeds) < LEAST_SEEDS:
+        return stacked.mean(axis=1)
+    counts = _draw_counts(len(seeds), len(stacked), generator_of(seeds))
+    stretch = t.ppf(0.975, len(seeds) - 1) / norm.ppf(0.975)
+    weights = 1 / len(seeds) + stretch * (counts / (len(seeds) - 1) - 1 / len(seeds))
+    return (stacked * weights).sum(axis=1)
+
+
+def two_sided_p(difference: float, samples: np.ndarray) -> float:
+    """How often a difference as large would be seen if there were none: normal with the resamples' standard deviation.
+
+    A thousand resamples end at p = 0.002, which Holm's correction of a table of comparisons multiplies by their number; hence the normal
+    tail. nan without resamples; 1 where neither differs in any resample.
+    """
+    samples = samples[~np.isnan(samples)]
+    if len(samples) < 2 or np.isnan(difference):
+        return float("nan")
+    sd = samples.std(ddof=1)
+    if sd == 0:
+        return 1.0 if difference == 0 else 0.0
+    return float(2 * norm.sf(abs(difference) / sd))
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Holm's corrected p-values: held against a level as they are, the chance of any false one stays below it. nan stays nan."""
+    values = np.asarray(p_values, dtype=float)
+    corrected = np.full(len(values), np.nan)
+    order = [place for place in np.argsort(values, kind="stable") if not np.isnan(values[place])]
+    largest = 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * values[place]))
+        corrected[place] = largest
+    return corrected
 
 
 def utterance_confusions(
@@ -58,7 +134,8 @@ def utterance_confusions(
 
 
 def percentile_interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Lower and upper end of the central `level` of resampled figures (num_samples,); nan for no samples."""
+    """Lower and upper end of the central `level` of resampled figures (num_samples,), nan left out; nan for no samples."""
+    samples = samples[~np.isnan(samples)]
     if len(samples) == 0:
         return float("nan"), float("nan")
     tail = 50 * (1 - level)
@@ -76,6 +153,14 @@ def _draw_counts(size: int, num_samples: int, generator: np.random.Generator) ->
         draws = generator.integers(0, size, (rows, size - 1)) + np.arange(rows)[:, None] * size
         counts[block] = np.bincount(draws.ravel(), minlength=rows * size).reshape(rows, size)
     return counts
+
+
+def _product(counts: np.ndarray, members: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """counts[:, members] @ own, (num_samples, cells) float32: whole numbers below 2**24, hence exact."""
+    product = np.empty((len(counts), own.shape[1]), dtype=np.float32)
+    for block in _blocks(len(counts), len(members)):
+        np.matmul(counts[block][:, members].astype(np.float32), own, out=product[block])
+    return product
 
 
 def _blocks(num_samples: int, num_columns: int) -> list[slice]:

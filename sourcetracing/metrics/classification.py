@@ -3,6 +3,9 @@
 Every figure is a function of the confusion matrix alone, so pooled, per-variant and per-language figures come from sums of
 matrices, and leading axes (resamples of the bootstrap, say) are computed at once. A matrix has one row for each true class of
 the *declared* class list and one column for each predicted class, then optionally one for predictions outside the list.
+
+A test set need not have items of every declared class. The headline is over those that it has (`macro_f1`), so that perfect predictions
+are 100 % on any corpus; guessing evenly among K classes of equal size is 1 / K then, and a constant answer never more.
 """
 
 from __future__ import annotations
@@ -60,16 +63,54 @@ def class_figures(confusion: np.ndarray, zero_division: float = 0.0) -> ClassFig
     )
 
 
-def macro_f1(confusion: np.ndarray, zero_division: float = 0.0) -> np.ndarray:
-    """Mean of the per-class F1 (...): the headline figure, and what the published tables hold (D1)."""
+def f1_of_present(confusion: np.ndarray) -> np.ndarray:
+    """F1 (..., C) of each class of confusion matrices (..., C, K); nan for a class without items.
+
+    Where items are there its denominator is never 0, so no `zero_division` enters. Predictions of an absent class are not lost: they are
+    missing from the recall of the class whose items they were.
+    """
+    figures = class_figures(confusion)
+    return np.where(figures.support > 0, figures.f1, np.nan)
+
+
+def mean_over_present(figures: np.ndarray) -> np.ndarray:
+    """Mean (...) of figures by class (..., C) over the classes that are not nan; nan where all are."""
+    there = ~np.isnan(figures)
+    return _ratio(np.where(there, figures, 0.0).sum(axis=-1), there.sum(axis=-1), np.nan)
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Mean of F1 (...) over the classes *with test items*: the headline figure. nan without items.
+
+    Perfect predictions give 1 whatever the test set lacks. Where no declared class is absent, this is what the published tables hold (D1).
+    """
+    return mean_over_present(f1_of_present(confusion))
+
+
+def macro_f1_declared(confusion: np.ndarray, zero_division: float = 0.0) -> np.ndarray:
+    """Mean of F1 (...) over all declared classes; one that is absent and never predicted counts as `zero_division`.
+
+    Not a figure to compare by: it caps perfect predictions at the share of classes present, or with the published 1.0 (D49) pays for what
+    was not tested. It stands in a second column because scikit-learn's report over a declared list has it.
+    """
     return class_figures(confusion, zero_division).f1.mean(axis=-1)
 
 
-def macro_f1_harmonic(confusion: np.ndarray, zero_division: float = 0.0) -> np.ndarray:
-    """Harmonic mean (...) of mean precision and mean recall: the formula the paper prints (section 3.2.3, D1)."""
+def macro_f1_harmonic(confusion: np.ndarray, zero_division: float = 0.0, *, declared: bool = False) -> np.ndarray:
+    """Harmonic mean (...) of mean precision and mean recall: the formula the paper prints (section 3.2.3, D1).
+
+    Means over the classes with items, with `declared` over all. zero_division: the precision of a class never predicted.
+    """
     figures = class_figures(confusion, zero_division)
-    precision, recall = figures.precision.mean(axis=-1), figures.recall.mean(axis=-1)
+    counted = (figures.support > 0) | declared
+    means = (mean_over_present(np.where(counted, values, np.nan)) for values in (figures.precision, figures.recall))
+    precision, recall = means
     return _ratio(2 * precision * recall, precision + recall, 0.0)
+
+
+def num_present(confusion: np.ndarray) -> np.ndarray:
+    """How many classes (...) of confusion matrices (..., C, K) have items."""
+    return (confusion.sum(axis=-1) > 0).sum(axis=-1)
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:

@@ -89,7 +89,7 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
         "Open set": openset_tab(_read(layout.openset_table), _read(layout.openset_by_language), _openset_pictures(layout)),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_read(layout.speaker_counts), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
-        "Shortcuts": shortcuts_tab(_read(layout.shortcut_means), 1 / len(settings.corpus.sources)),
+        "Shortcuts": shortcuts_tab(_read(layout.shortcut_means)),
     }
     context = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
     leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None

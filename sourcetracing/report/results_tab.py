@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -22,9 +23,11 @@ from sourcetracing.metrics import classification as metrics
 from sourcetracing.protocols.leakage import overall_table, worst_cells
 from sourcetracing.report.table_tabs import heat_figure, published_part, table_tab
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
+from sourcetracing.tables.class_lists import chance_text, classes_text
 from sourcetracing.tables.making import Tables, mean_of
 from sourcetracing.tables.pictures import read_histories, summed_confusion
 from sourcetracing.tables.scored_runs import ScoredRun
+from sourcetracing.tables.text import classes_phrase, varies
 
 SECTIONS = macros(__file__, "results.html")
 VARIANT_NAMES = {"original": "clean", "reverb": "in a room", "speech": "babble"}  # those that are not their own name
@@ -83,9 +86,15 @@ def _lead(tables: Tables) -> str:
     variants = f", {len(axes.variants)} acoustic variants of each utterance" if len(axes.variants) > 1 else ""
     return (
         f"{systems} trained on each of {_sets(axes.train_sets)} and tested on {_sets(axes.test_sets)}, to name the one of "
-        f"{len(axes.classes)} sources that made an utterance{variants}. Scores are macro-F1 in percent on the {axes.split} split; "
-        f"guessing gives {percent(_chance(tables), 0)}."
+        f"{len(axes.classes)} sources that made an utterance{variants}. Scores are macro-F1 in percent on the {axes.split} split, over the "
+        f"{classes_text(tables.cells)} sources with test items; guessing gives {chance_text(tables.cells)}. {_seeds_phrase(tables)}"
     )
+
+
+def _seeds_phrase(tables: Tables) -> str:
+    if (number := len(tables.axes.seeds)) > 1:
+        return f"Means over {number} training seeds."
+    return "One seed: another training run, or another processor, may move a cell by many points."
 
 
 def _sets(sets: Sequence[str]) -> str:
@@ -98,12 +107,12 @@ def _matrix_section(tables: Tables) -> Markup:
     """One matrix for each system, behind one choice of variant."""
     systems, kinds = tables.axes.systems, (MONO, CROSS)
     panels = {variant: [heat_figure(tables, system, kinds, variant) for system in systems] for variant in _shown_variants(tables)}
-    return SECTIONS.matrices(tables.plan.name, tables.plan.file_prefix, panels, _chance(tables))
+    return SECTIONS.matrices(tables.plan.name, tables.plan.file_prefix, panels, _chances(tables), classes_phrase(tables))
 
 
 def _means_section(tables: Tables) -> Markup:
     rows = [(readable(system), "", _mean_points(tables, system, POOLED)) for system in tables.axes.systems]
-    return SECTIONS.means(rows, _chance(tables))
+    return SECTIONS.means(rows)
 
 
 def _variants_section(tables: Tables) -> Markup:
@@ -111,16 +120,17 @@ def _variants_section(tables: Tables) -> Markup:
     if len(variants) < 2:
         return Markup()
     rows = {s: [(v, VARIANT_NAMES.get(v, ""), _mean_points(tables, s, v)) for v in variants] for s in tables.axes.systems}
-    return SECTIONS.variants(rows, _chance(tables))
+    return SECTIONS.variants(rows)
 
 
 def _mean_points(tables: Tables, system: str, variant: str) -> list[Point]:
     points = []
     for kind in (MONO, CROSS):
         if (row := mean_of(tables, system, kind, variant)) is not None:
-            remark = "" if row.cells == row.expected_cells else f"{row.cells} of {row.expected_cells} cells"
+            remarks = [f"over {row.num_classes} classes"] if varies(tables) else []
+            remarks += [f"{row.cells} of {row.expected_cells} cells"] if row.cells != row.expected_cells else []
             text = f"{percent(row.macro_f1)}{spread_text(row.sd)}"
-            points.append(Point(kind, text, remark, row.macro_f1, row.ci_low, row.ci_high))
+            points.append(Point(kind, text, "; ".join(remarks), row.macro_f1, row.ci_low, row.ci_high, row.chance))
     return points
 
 
@@ -150,7 +160,9 @@ def _classes_section(tables: Tables) -> Markup:
         columns = [[readable(name) for name in tables.axes.classes]]
         for kind in (MONO, CROSS):
             figures_of = metrics.class_figures(summed_confusion(tables, system, kind))
-            columns += [[percent(value) for value in getattr(figures_of, name)] for name in ("precision", "recall", "f1")]
+            values = [getattr(figures_of, name) for name in ("precision", "recall", "f1")]
+            # A source without test items has no figure: –.
+            columns += [[percent(value) for value in np.where(figures_of.support > 0, column, np.nan)] for column in values]
         figures[system] = pd.DataFrame(columns).T.set_axis(["source", *2 * ["prec.", "rec.", "F1"]], axis=1)
     return SECTIONS.classes(figures, (MONO, CROSS))
 
@@ -200,15 +212,17 @@ def _worst_leakage(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _reading_section(tables: Tables) -> Markup:
     chosen_by = ", ".join(sorted(set(tables.cells["chosen_by"])))
-    return SECTIONS.reading(tables.plan.name, len(tables.axes.classes), _chance(tables), len(tables.axes.seeds), chosen_by)
+    classes, chance = classes_text(tables.cells), chance_text(tables.cells, 1)
+    return SECTIONS.reading(tables.plan.name, classes, chance, len(tables.axes.seeds), chosen_by)
 
 
 def _shown_variants(tables: Tables) -> list[str]:
     return tables.axes.all_variants if len(tables.axes.variants) > 1 else tables.axes.variants
 
 
-def _chance(tables: Tables) -> float:
-    return 1 / len(tables.axes.classes)
+def _chances(tables: Tables) -> list[float]:
+    """The lowest and the highest chance of the cells, or the one of all."""
+    return sorted({float(tables.cells["chance"].min()), float(tables.cells["chance"].max())})
 
 
 def _round_up(value: float) -> float:

@@ -13,9 +13,9 @@ from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import percent, points, readable
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
-from sourcetracing.tables.comparison import has_published, is_same_corpus, published_matrix, published_variant
+from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, is_same_corpus, published_matrix, published_variant
 from sourcetracing.tables.making import Tables, matrix_of
-from sourcetracing.tables.text import kinds_of, mean_text
+from sourcetracing.tables.text import classes_phrase, kinds_of, mean_text
 
 TABLES, MORE = macros(__file__, "tables.html"), macros(__file__, "more.html")
 SIGN_COLOURS = ("#b0500f", "#1b5e93")  # ours lower, ours higher
@@ -30,7 +30,7 @@ def table_tab(tables: Tables) -> Markup:
     elif tables.axes.columns != tables.axes.test_sets:
         where = "Rows: the language that was held out of training. Columns: tested on the others, or on it."
     figures = [heat_figure(tables, system, kinds_of(tables)) for system in tables.axes.systems]
-    return TABLES.table(tables.plan.title, where, figures, published_part(tables))
+    return TABLES.table(tables.plan.title, where, figures, published_part(tables), classes_phrase(tables, 1))
 
 
 def heat_figure(tables: Tables, system: str, kinds: Sequence[str], variant: str = POOLED) -> dict:
@@ -53,7 +53,7 @@ def published_part(tables: Tables) -> Markup:
     systems = [_three(tables, system) for system in tables.axes.systems if _is_comparable(tables, system)]
     marks = [(row.system, row.kind, row.note) for row in tables.means[tables.means["note"] != ""].itertuples()]
     marks += [(row.system, f"{row.train} → {row.test}", row.note) for row in tables.cells[tables.cells["note"] != ""].itertuples()]
-    return TABLES.published(systems, is_same_corpus(tables), pd.DataFrame(marks, columns=["system", "where", "note"]))
+    return TABLES.published(systems, is_same_corpus(tables), PUBLISHED_SPREAD, pd.DataFrame(marks, columns=["system", "where", "note"]))
 
 
 def _is_comparable(tables: Tables, system: str) -> bool:
@@ -83,17 +83,27 @@ def claims_tab(claims: pd.DataFrame, significance: pd.DataFrame, ranks: pd.DataF
         compared=claims["first"] + " − " + claims["second"],
         difference=[points(value) for value in claims["difference"]],
         interval=[_range(row.ci_low, row.ci_high) for row in claims.itertuples()],
+        p=[_p_text(value) for value in claims["p_holm"]],
+        outcome=[" ".join(filter(None, (row.outcome, row.scope))) for row in claims.itertuples()],
+        classes=claims["num_classes"],
+        about=[". ".join(filter(None, (row.about, row.reason))) for row in claims.itertuples()],
     )
-    shown = shown[["claim", "outcome", "difference", "interval", "compared", "table", "about"]]
-    return MORE.claims(shown, _wins(significance), ranks)
+    shown = shown[["claim", "outcome", "difference", "interval", "p", "classes", "compared", "table", "about"]]
+    return MORE.claims(shown, int(claims["comparisons"].max()), _wins(significance), ranks)
+
+
+def _p_text(value: float) -> str:
+    return "" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _wins(significance: pd.DataFrame) -> pd.DataFrame:
+    """For each table and two systems: in how many cells which of them scores more, what that speaks of, of how many comparisons."""
     rows = []
     for (table, system, other), cells in significance.groupby(["table", "system", "other"], sort=False):
         wins = [int((cells["better"] == name).sum()) for name in (system, other)]
-        rows.append([f"{system} and {other}", table, len(cells), *wins, len(cells) - sum(wins)])
-    return pd.DataFrame(rows, columns=["systems", "table", "cells", "first better", "second better", "open"])
+        about = [" | ".join(dict.fromkeys(cells["scope"])), int(cells["comparisons"].max())]
+        rows.append([f"{system} and {other}", table, len(cells), *wins, len(cells) - sum(wins), *about])
+    return pd.DataFrame(rows, columns=["systems", "table", "cells", "first more", "second more", "open", "scope", "comparisons"])
 
 
 def speakers_tab(groups: pd.DataFrame | None, facts: dict | None, picture: bytes | None) -> Markup:
@@ -104,17 +114,17 @@ def speakers_tab(groups: pd.DataFrame | None, facts: dict | None, picture: bytes
     return MORE.speakers(groups, {what: each[key] for what, each in agreement if (key := "adjusted_rand_index") in each}, picture)
 
 
-def shortcuts_tab(means: pd.DataFrame | None, chance: float) -> Markup:
-    """How far trivial cues alone get (script 11); means: columns system, kind, variant, macro_f1, ci_low, ci_high."""
+def shortcuts_tab(means: pd.DataFrame | None) -> Markup:
+    """How far trivial cues alone get (script 11); means: columns system, kind, variant, macro_f1, chance, ci_low, ci_high."""
     if means is None:
         return Markup()
     pooled = means[(means["variant"] == POOLED) & means["kind"].isin([MONO, CROSS])]
     rows = [(readable(system), "", [_point(row) for row in own.itertuples()]) for system, own in pooled.groupby("system", sort=False)]
-    return MORE.shortcuts(rows, chance)
+    return MORE.shortcuts(rows)
 
 
 def _point(row) -> Point:
-    return Point(row.kind, percent(row.macro_f1), "", row.macro_f1, row.ci_low, row.ci_high)
+    return Point(row.kind, percent(row.macro_f1), "", row.macro_f1, row.ci_low, row.ci_high, row.chance)
 
 
 def _range(low: float, high: float) -> str:

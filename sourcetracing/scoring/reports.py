@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sourcetracing.metrics.classification import accuracy, class_figures, confusion_matrix, macro_f1, macro_f1_harmonic, report_text
+from sourcetracing.metrics.classification import (
+    accuracy,
+    confusion_matrix,
+    macro_f1,
+    macro_f1_declared,
+    macro_f1_harmonic,
+    num_present,
+    report_text,
+)
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.files import write_text
 from sourcetracing.scoring.scores import read_scores
@@ -17,8 +25,8 @@ from sourcetracing.training.runs import TrainingRun, test_sets
 def write_reports(runs: Sequence[TrainingRun]) -> str:
     """Writes <split>_<test set>.txt beside the scores of every run; returns a line per run and split: macro-F1 on each test set, percent.
 
-    Where a test set lacks some of the declared classes, its line has two figures: over all declared classes, in which those count 0 (or
-    `evaluation.zero_division`), and over the classes present.
+    Macro-F1 is over the classes that have rows. Where a test set lacks some of the declared classes its line says so, and has the figure
+    over all declared classes too, in which those count 0 (or `evaluation.zero_division`).
     """
     lines = []
     for run in runs:
@@ -37,27 +45,36 @@ def _write_report(run: TrainingRun, split: str, test_set: str, scores: pd.DataFr
     classes = run.settings.corpus.sources
     confusion = confusion_matrix(part["label"].to_numpy(), part["prediction"].to_numpy(), range(len(classes)))
     zero_division = run.settings.evaluation.zero_division
-    declared, (present, num_present) = float(macro_f1(confusion, zero_division)), macro_f1_present(confusion)
+    headline, declared, found = float(macro_f1(confusion)), float(macro_f1_declared(confusion, zero_division)), int(num_present(confusion))
     figures = {
-        "Macro F1 (mean of per-class F1)": declared,
-        f"Macro F1 over the {num_present} classes present": present,
+        f"Macro F1 (mean of per-class F1) over the {found} classes with rows": headline,
+        f"Macro F1 over all {len(classes)} declared classes": declared,
         "Macro F1 (harmonic mean of mean precision and mean recall)": macro_f1_harmonic(confusion, zero_division),
         "Accuracy": accuracy(confusion),
     }
     what = f"{run.system} trained on {run.train_set} (seed {run.seed}), tested on {test_set}"
     variants = ", ".join(dict.fromkeys(part["variant"]))
-    head = f"{what}: {split}, {len(part)} rows of {num_present} of {len(classes)} known classes, variants pooled: {variants}\n"
+    head = f"{what}: {split}, {len(part)} rows of {found} of {len(classes)} known classes, variants pooled: {variants}\n"
     tail = "".join(f"{name}: {float(figure):.6f}\n" for name, figure in figures.items())
     path = run.files.class_report(split, test_set)
-    write_text(path, f"{head}\n{report_text(confusion, classes, zero_division)}\n{tail}")
-    text = f"{test_set} {100 * declared:5.1f}"
-    if num_present == len(classes):
-        return text
-    return f"{text} over {len(classes)} classes declared, {100 * present:.1f} over {num_present} present"
+    write_text(path, f"{head}{_absent(confusion, classes)}\n{_by_class(confusion, classes, zero_division)}\n{tail}")
+    text = f"{test_set} {100 * headline:5.1f}"
+    return text if found == len(classes) else f"{text} over {found} of {len(classes)} classes ({100 * declared:.1f} over all declared)"
 
 
-def macro_f1_present(confusion: np.ndarray) -> tuple[float, int]:
-    """Mean F1 over the classes of a confusion matrix (C, C) that have items, as the published reports take it, and how many these are."""
-    figures = class_figures(confusion)
-    present = figures.support > 0
-    return float(figures.f1[present].mean()) if present.any() else float("nan"), int(present.sum())
+def _by_class(confusion: np.ndarray, classes: Sequence[str], zero_division: float) -> str:
+    """The report over the classes that have rows; what is taken for another class is outside them, and an error."""
+    there = confusion.sum(axis=1) > 0
+    others = confusion[there][:, ~there].sum(axis=1, keepdims=True)
+    kept = np.concatenate([confusion[there][:, there], others], axis=1)
+    return report_text(
+        kept if others.any() else kept[:, :-1], [name for name, is_there in zip(classes, there, strict=True) if is_there], zero_division
+    )
+
+
+def _absent(confusion: np.ndarray, classes: Sequence[str]) -> str:
+    """A line that names the classes without rows and how often each was predicted; nothing where there are none."""
+    absent = np.flatnonzero(confusion.sum(axis=1) == 0)
+    predicted = confusion.sum(axis=0)
+    names = ", ".join(f"{classes[place]} (predicted {predicted[place]} times)" for place in absent)
+    return f"Without rows, and not in the figures below but as errors: {names}\n" if len(absent) else ""

@@ -59,7 +59,8 @@ def best_system(runs: Sequence[ScoredRun], settings: Settings) -> str | None:
 
 def verdict(tables: Tables, best_trained: str | None) -> list[str]:
     """What the tables say about shortcuts, in sentences."""
-    kind, chance = _kind_shown(tables), 1 / len(tables.axes.classes)
+    kind = _kind_shown(tables)
+    chance = _chance(tables, ALL, kind)
     everything = _f1(tables, ALL, kind)
     low, high = _interval(tables, ALL, kind)
     way = f"{_way(everything, chance)} of the way from chance to 100" if low > chance else "no better than chance"
@@ -90,9 +91,8 @@ def summary(audit: Audit) -> str:
 
 
 def means_table(audit: Audit) -> pd.DataFrame:
-    """Rows of `Tables.means` with columns chance and best_trained (the name and the figure of the same kind and variant)."""
+    """Rows of `Tables.means` with columns best_trained (the name) and best_trained_macro_f1 (of the same kind and variant)."""
     means, best = audit.tables.means.copy(), audit.best_trained
-    means["chance"] = 1 / len(audit.tables.axes.classes)
     means["best_trained"] = best or ""
     rows = [None if best is None else mean_of(audit.tables, best, row.kind, row.variant) for row in means.itertuples()]
     means["best_trained_macro_f1"] = [float("nan") if row is None else row.macro_f1 for row in rows]
@@ -131,6 +131,12 @@ def _f1(tables: Tables, system: str, kind: str) -> float:
     return float("nan") if row is None else float(row.macro_f1)
 
 
+def _chance(tables: Tables, system: str, kind: str) -> float:
+    """Of the classes with test items."""
+    row = mean_of(tables, system, kind)
+    return float("nan") if row is None else float(row.chance)
+
+
 def _interval(tables: Tables, system: str, kind: str) -> tuple[float, float]:
     """Of the pooled mean; the mean itself, twice, where nothing was resampled."""
     row = mean_of(tables, system, kind)
@@ -144,4 +150,4 @@ def _percent(tables: Tables, system: str, kind: str) -> str:
 
 
 def _way(value: float, chance: float) -> str:
-    return f"{100 * (value - chance) / (1 - chance):.0f} %"
+    return f"{100 * (value - chance) / (1 - chance):.0f} %" if chance < 1 else "all"

@@ -53,7 +53,7 @@ def audit_plan(settings: Settings) -> TablePlan:
     return next((plan for plan in plans_of(settings) if not plan.needs_speakers), None) or read_plan("table4", settings)
 
 
-def train_cues(rows: pd.DataFrame, labels: np.ndarray, dev_rows: pd.DataFrame, dev_labels: np.ndarray, zero_division: float) -> Pipeline:
+def train_cues(rows: pd.DataFrame, labels: np.ndarray, dev_rows: pd.DataFrame, dev_labels: np.ndarray) -> Pipeline:
     """Standardised on the training rows (N, cues); the penalty with the best dev macro-F1, of equals the strongest.
 
     Classes weigh the same, as they do in macro-F1. labels: (N,) class ids, of at least two classes.
@@ -69,7 +69,7 @@ def train_cues(rows: pd.DataFrame, labels: np.ndarray, dev_rows: pd.DataFrame, d
         regression = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cg")
         model = make_pipeline(StandardScaler(), regression).fit(rows.to_numpy(), labels)
         confusion = metrics.confusion_matrix(dev_labels, model.predict(dev_rows.to_numpy()), classes)
-        if (f1 := float(metrics.macro_f1(confusion, zero_division))) > best_f1:
+        if (f1 := float(metrics.macro_f1(confusion))) > best_f1:
             best, best_f1 = model, f1
     assert best is not None
     return best
@@ -95,8 +95,7 @@ def _score_one(cues: pd.DataFrame, system: str, train_set: str, settings: Settin
     train, dev = (_rows_of(cues, split, languages, settings) for split in ("train", "dev"))
     if train["label"].nunique() < 2:
         raise UserError(f"training set {train_set} has one source only; a classifier needs two")
-    zero_division = settings.evaluation.zero_division
-    model = train_cues(train[columns], train["label"].to_numpy(), dev[columns], dev["label"].to_numpy(), zero_division)
+    model = train_cues(train[columns], train["label"].to_numpy(), dev[columns], dev["label"].to_numpy())
     scored = cues[select(cues, languages=settings.corpus.languages, splits=[REPORTED_SPLIT])]
     if scored.empty:
         raise UserError(f"there are no {REPORTED_SPLIT} rows in {Layout.of(settings).protocol}")
@@ -123,7 +122,7 @@ def _runs(settings: Settings) -> list[ScoredRun]:
 
 
 def _made_from(settings: Settings, cues: dict | None) -> dict:
-    evaluation = {"zero_division": settings.evaluation.zero_division, "classes": settings.corpus.sources}
+    evaluation = {"classes": settings.corpus.sources}
     training = {"train_sets": _train_sets(settings), "variants": settings.train.variants, "languages": settings.corpus.languages}
     return {"format": BASELINES_FORMAT, "cues": cues, **training, **evaluation}
 

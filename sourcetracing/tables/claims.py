@@ -1,18 +1,25 @@
-"""What the paper concludes, held against our scores: each claim as a difference with its interval (`significance`)."""
+"""What the paper concludes, held against our scores: each claim as a difference with its interval (`significance`).
+
+The claims that can be tested are one family: their p-values are corrected for how many they are.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
+from sourcetracing.metrics.bootstrap import holm
 from sourcetracing.tables.axes import CROSS, MONO
 from sourcetracing.tables.comparison import paper_table, published_variant
 from sourcetracing.tables.making import Tables
-from sourcetracing.tables.significance import cells_of_kind, contrast
+from sourcetracing.tables.significance import FIGURE_COLUMNS, Contrast, cells_of_kind, contrast, verdict_of
 
-CLAIM_COLUMNS = ["claim", "about", "table", "first", "second", "macro_f1", "other_macro_f1", "difference", "ci_low", "ci_high", "outcome"]
+CLAIM_COLUMNS = ["claim", "about", "table", "first", "second", *FIGURE_COLUMNS, "outcome", "reason"]
+NOT_TESTED, NOT_COMPARABLE = "not tested", "not comparable"
 EACH = "each system"
 
 
@@ -59,34 +66,41 @@ CLAIMS = (
 
 
 def check_claims(made: Sequence[Tables]) -> pd.DataFrame:
-    """CLAIM_COLUMNS; `outcome`: holds, does not hold, undecided (the interval holds zero), no difference found, or not tested (a
-    table or system is missing).
+    """CLAIM_COLUMNS; `outcome`: holds, does not hold, undecided, no difference found, not tested (a table or system is missing), or not
+    comparable (`reason`: the sides have no class in common).
 
     A claim about a table of the paper is held against each table of its shape. Where a system is one of the paper's SSL systems, clean
-    speech is compared, as there; else all variants pooled.
+    speech is compared, as there; else all variants pooled. `scope` says what the outcome speaks of.
     """
-    return pd.DataFrame([row for claim in CLAIMS for row in _rows(claim, made)], columns=CLAIM_COLUMNS)
+    found = [comparison for claim in CLAIMS for comparison in _comparisons(claim, made)]
+    corrected = holm([math.nan if one is None else one.p for *_, one in found])
+    number = int(np.isfinite(corrected).sum())
+    rows = [_row(*comparison, p_holm, number) for comparison, p_holm in zip(found, corrected, strict=True)]
+    return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
 
 
-def _rows(claim: Claim, made: Sequence[Tables]) -> list[list]:
-    rows = [row for tables in made if paper_table(tables.plan) == claim.table for row in _rows_of_table(claim, tables)]
-    return rows or [_untested(claim, claim.table, claim.first[0], claim.second[0])]
+def _comparisons(claim: Claim, made: Sequence[Tables]) -> list[tuple[Claim, str, str, str, Contrast | None]]:
+    """(claim, table, first system, second system, what was found)."""
+    found = [one for tables in made if paper_table(tables.plan) == claim.table for one in _of_table(claim, tables)]
+    return found or [(claim, claim.table, claim.first[0], claim.second[0], None)]
 
 
-def _rows_of_table(claim: Claim, tables: Tables) -> list[list]:
-    systems = tables.axes.systems if EACH in (claim.first[0], claim.second[0]) else [""]
-    return [_row(claim, tables, *(system if name == EACH else name for name in (claim.first[0], claim.second[0]))) for system in systems]
+def _of_table(claim: Claim, tables: Tables) -> list[tuple[Claim, str, str, str, Contrast | None]]:
+    names, found = (claim.first[0], claim.second[0]), []
+    for system in tables.axes.systems if EACH in names else [""]:
+        first, second = (system if name == EACH else name for name in names)
+        sides = [(one, cells_of_kind(tables, kind)) for one, kind in ((first, claim.first[1]), (second, claim.second[1]))]
+        found.append((claim, tables.plan.name, first, second, contrast(tables, *sides, published_variant(first))))
+    return found
 
 
-def _row(claim: Claim, tables: Tables, first: str, second: str) -> list:
-    variant = published_variant(first)
-    sides = [(system, cells_of_kind(tables, kind)) for system, kind in ((first, claim.first[1]), (second, claim.second[1]))]
-    found = contrast(tables, *sides, variant)
+def _row(claim: Claim, table: str, first: str, second: str, found: Contrast | None, p_holm: float, comparisons: int) -> list:
+    names = [f"{first} {claim.first[1]}", f"{second} {claim.second[1]}"]
     if found is None:
-        return _untested(claim, tables.plan.name, first, second)
-    names = [f"{system} {kind}" for system, kind in ((first, claim.first[1]), (second, claim.second[1]))]
-    figures = [found.first, found.second, found.difference, found.low, found.high]
-    return [claim.text, claim.about, tables.plan.name, *names, *figures, _outcome(claim.expected, found.verdict)]
+        nothing = [math.nan] * 5 + ["", math.nan, math.nan, comparisons, 0, ""]
+        return [claim.text, claim.about, table, *names, *nothing, NOT_TESTED, "a table or a system is missing"]
+    outcome = NOT_COMPARABLE if found.reason else _outcome(claim.expected, verdict_of(found.difference, p_holm))
+    return [claim.text, claim.about, table, *names, *found.figures(p_holm, comparisons), outcome, found.reason]
 
 
 def _outcome(expected: str, verdict: str) -> str:
@@ -95,8 +109,3 @@ def _outcome(expected: str, verdict: str) -> str:
     if expected == verdict:
         return "holds"
     return "undecided" if verdict == "open" else "does not hold"
-
-
-def _untested(claim: Claim, table: str, first: str, second: str) -> list:
-    names = [f"{first} {claim.first[1]}", f"{second} {claim.second[1]}"]
-    return [claim.text, claim.about, table, *names, *[float("nan")] * 5, "not tested"]

@@ -1,7 +1,8 @@
-"""Our figures beside the published ones: columns published, difference and note in the tables of cells and of means."""
+"""Our figures beside the published ones: columns PUBLISHED_COLUMNS in the tables of cells and of means."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from sourcetracing.published import notes_of_cell, notes_of_mean, paper_system, published_cells, published_means
@@ -9,7 +10,8 @@ from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.making import Tables, matrix_of
 from sourcetracing.training.table_plans import TablePlan, group_of
 
-PUBLISHED_COLUMNS = ["published", "difference", "note"]
+PUBLISHED_COLUMNS = ["published", "published_spread", "difference", "note"]
+PUBLISHED_SPREAD = "The published figures are single numbers of unknown spread: no seeds, no intervals. Ours says nothing about theirs."
 # Rules of the training and test sets -> the paper's table of that shape.
 PAPER_TABLES = {
     ("languages", "languages"): "table4",
@@ -56,7 +58,10 @@ def published_matrix(tables: Tables, system: str) -> pd.DataFrame:
 
 def _beside(frame: pd.DataFrame, found: list[tuple[float, str]]) -> pd.DataFrame:
     published = pd.Series([value for value, _ in found], index=frame.index, dtype=float)
-    return frame.assign(published=published, difference=frame["macro_f1"] - published, note=[note for _, note in found])
+    spread = np.where(published.notna(), "unknown", "")
+    return frame.assign(
+        published=published, published_spread=spread, difference=frame["macro_f1"] - published, note=[note for _, note in found]
+    )
 
 
 def _of_cell(table: str, row) -> tuple[float, str]:

@@ -3,6 +3,9 @@
 A *cell* is one training run on one test set; a plan (`table_plans`) says which cells a table has. A test set counts as *mono* when all
 its languages were trained on, as *cross* when none was: with single languages that is the diagonal and the rest of the matrix.
 A group of speakers is a kind of its own. Figures are fractions, rows are sorted: the same scores give the same tables.
+
+macro_f1 is over the classes with test items, num_classes says how many these are (`class_lists`), macro_f1_declared is over the declared
+list. The bootstrap draws each eval utterance once for all test sets (`bootstrap.Draws`).
 """
 
 from __future__ import annotations
@@ -18,16 +21,20 @@ from sourcetracing.metrics import bootstrap
 from sourcetracing.metrics import classification as metrics
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
+from sourcetracing.tables import class_lists
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, Axes, axes_of, kind_of_cell, unique
 from sourcetracing.tables.scored_runs import ScoredRun
 from sourcetracing.training.table_plans import SPEAKER_GROUPS, TablePlan, group_of, languages_of, plans_of
 
 NEXT_COMMAND = "python scripts/06_get_classification_metrics.py CONFIG.yaml"
 KEY = ["system", "train", "test", "variant", "seed"]
-CELL_FIGURES = ["macro_f1", "macro_f1_harmonic", "accuracy", "balanced_accuracy", "ci_low", "ci_high"]
+CELL_FIGURES = ["macro_f1", "num_classes", "macro_f1_declared", "chance"]
+CELL_FIGURES += ["macro_f1_harmonic", "accuracy", "balanced_accuracy", "ci_low", "ci_high"]
 CELL_COLUMNS = [*KEY, *CELL_FIGURES, "n", "split", "chosen_by", "compat"]  # compat: the overlays as published
 CLASS_COLUMNS = [*KEY, "class", "precision", "recall", "f1", "support"]
-MEAN_COLUMNS = ["system", "kind", "variant", "macro_f1", "sd", "ci_low", "ci_high", "cells", "expected_cells", "seeds"]
+MEAN_COLUMNS = ["system", "kind", "variant", "macro_f1", "num_classes", "macro_f1_declared", "chance", "macro_f1_common", "common_classes"]
+MEAN_COLUMNS += ["sd", "ci_low", "ci_high", "cells", "expected_cells", "seeds"]
+COMPARED_VARIANTS = (POOLED, "original")  # those that cells with different classes are compared on
 
 
 @dataclass
@@ -35,6 +42,7 @@ class Tables:
     """A table's figures: frames with a row for each cell, mean, class of a cell; by KEY `confusions` (C, C) and `resampled` (num_samples,).
 
     `corpus`: its reader. `missing`: (system, train set, seed) of runs without scores. `resampled`: macro-F1 of the bootstrap.
+    `resampled_f1`: F1 (num_samples, C) by class, nan without items, for COMPARED_VARIANTS. `seed`: of the bootstrap.
     """
 
     plan: TablePlan
@@ -44,9 +52,11 @@ class Tables:
     per_class: pd.DataFrame
     confusions: dict[tuple, np.ndarray]
     resampled: dict[tuple, np.ndarray]
+    resampled_f1: dict[tuple, np.ndarray]
     missing: list[tuple[str, str, int]]
     notes: list[str]
     corpus: str
+    seed: int
 
 
 def make_tables(
@@ -70,23 +80,27 @@ def make_tables(
     found = {(run.system, run.train_set, run.seed) for run in runs}
     missing = [key for key in expected if key not in found]
     notes = [*_notes_on_runs(runs, missing, expected), *(note for run in runs for note in _notes_on_labels(run, axes))]
-    runs = [_selected(run, axes) for run in runs]
+    runs, draws = _with_draws([_selected(run, axes) for run in runs], settings)
     tests = ((test_set, [run for run in runs if (run.train_set, test_set) in axes.place_of]) for test_set in axes.test_sets)
-    counts = [count for test_set, own in tests for count in _counts_on(test_set, own, axes, settings, speakers or {})]
+    counts = [count for test_set, own in tests for count in _counts_on(test_set, own, axes, draws, speakers or {})]
     resampled, zero_division = {count.key: count.resampled for count in counts}, settings.evaluation.zero_division
+    confusions = {count.key: count.confusion for count in counts}
     cells = pd.DataFrame([_cell_row(count, axes.split, zero_division) for count in counts], columns=CELL_COLUMNS)
     class_rows = [row for count in counts for row in _class_rows(count, axes.classes, zero_division)]
+    means = _means(cells, resampled, confusions, axes, settings.seed)
     return Tables(
         plan=plan,
         axes=axes,
         cells=ordered(cells, axes),
-        means=_means(cells, resampled, axes),
+        means=means,
         per_class=ordered(pd.DataFrame(class_rows, columns=CLASS_COLUMNS), axes),
-        confusions={count.key: count.confusion for count in counts},
+        confusions=confusions,
         resampled=resampled,
+        resampled_f1={count.key: count.resampled_f1 for count in counts if count.resampled_f1 is not None},
         missing=missing,
-        notes=unique([*notes, *(note for count in counts for note in _notes_on_classes(count, axes))]),
+        notes=unique([*notes, *_notes_on_classes(counts, axes), *class_lists.notes_on_means(means)]),
         corpus=settings.corpus.reader,
+        seed=settings.seed,
     )
 
 
@@ -158,15 +172,32 @@ def _name(run: ScoredRun) -> str:
 # ------------------------------------------------------------------------------------------------ counts
 
 
+def _with_draws(runs: Sequence[ScoredRun], settings: Settings) -> tuple[list[ScoredRun], bootstrap.Draws]:
+    """The runs, their rows with a column `drawn` (the number of their unit), and one draw of all units, within language x class."""
+    rows = [run.scores[["unit", "language", "label"]].drop_duplicates() for run in runs]
+    units = pd.concat(rows).drop_duplicates().sort_values(["unit", "language"])
+    units = units.groupby("unit").agg({"language": "+".join, "label": "first"})  # a text may be spoken in several languages
+    numbers, strata = pd.factorize(pd.MultiIndex.from_frame(units[["language", "label"]]))
+
+    def generator_of(stratum: int) -> np.random.Generator:
+        language, label = strata[stratum]
+        return rng(settings.seed, "bootstrap", language, int(label))
+
+    draws = bootstrap.Draws(numbers, settings.evaluation.bootstrap_samples, generator_of)
+    return [replace(run, scores=run.scores.assign(drawn=units.index.get_indexer(run.scores["unit"]))) for run in runs], draws
+
+
 @dataclass(frozen=True)
 class _Count:
-    """What a run predicted for a test set in one variant: confusion (C, C); macro-F1 (num_samples,) of the bootstrap."""
+    """What a run predicted for a test set in one variant: confusion (C, C); of the bootstrap macro-F1 (num_samples,) and, for
+    COMPARED_VARIANTS, F1 by class (num_samples, C)."""
 
     run: ScoredRun
     test_set: str
     variant: str
     confusion: np.ndarray
     resampled: np.ndarray
+    resampled_f1: np.ndarray | None
 
     @property
     def key(self) -> tuple:
@@ -175,25 +206,25 @@ class _Count:
 
 
 def _counts_on(
-    test_set: str, runs: Sequence[ScoredRun], axes: Axes, settings: Settings, speakers: Mapping[str, pd.DataFrame]
+    test_set: str, runs: Sequence[ScoredRun], axes: Axes, draws: bootstrap.Draws, speakers: Mapping[str, pd.DataFrame]
 ) -> Iterator[_Count]:
-    """Each run on one test set; the utterances of the bootstrap are drawn once for all of them."""
-    resampler = utterances = None
+    """Each run on one test set. Raises UserError where they were scored on different utterances."""
+    units = None
     for run in runs:
         scores = _tested(run, test_set, speakers)
         if scores.empty:
             continue
-        classes = scores.groupby("unit")["label"].first()  # sorted by unit
-        if resampler is None:
-            utterances, generator = classes.index, rng(settings.seed, "bootstrap", test_set)
-            resampler = bootstrap.Resampler(classes.to_numpy(), len(axes.classes), settings.evaluation.bootstrap_samples, generator)
-        elif not classes.index.equals(utterances):
+        own = np.unique(scores["drawn"])
+        units = own if units is None else units
+        if not np.array_equal(own, units):
             raise UserError(
                 f"{run.folder}: scores of test set {test_set} are of other utterances than those of the first run "
-                f"({len(classes)} and {len(utterances)}). Run: {NEXT_COMMAND}"
+                f"({len(own)} and {len(units)}). Run: {NEXT_COMMAND}"
             )
-        for variant, confusion, samples in _by_variant(scores, axes, utterances, resampler):
-            yield _Count(run, test_set, variant, confusion, metrics.macro_f1(samples, settings.evaluation.zero_division))
+        for variant, confusion, samples in _by_variant(scores, axes, draws):
+            by_class = metrics.f1_of_present(samples)
+            kept = by_class.astype(np.float32) if variant in COMPARED_VARIANTS else None
+            yield _Count(run, test_set, variant, confusion, metrics.mean_over_present(by_class), kept)
 
 
 def _tested(run: ScoredRun, test_set: str, speakers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -206,19 +237,17 @@ def _tested(run: ScoredRun, test_set: str, speakers: Mapping[str, pd.DataFrame])
     return scores[scores["utt_id"].isin(members)]
 
 
-def _by_variant(
-    scores: pd.DataFrame, axes: Axes, utterances: pd.Index, resampler: bootstrap.Resampler
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _by_variant(scores: pd.DataFrame, axes: Axes, draws: bootstrap.Draws) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """(variant, confusion (C, C), resampled confusions (num_samples, C, C)) of each variant, then of all pooled."""
     num_classes = len(axes.classes)
-    pooled, pooled_samples = np.zeros((num_classes, num_classes), dtype=np.int64), np.zeros((len(resampler), num_classes, num_classes))
+    pooled, pooled_samples = np.zeros((num_classes, num_classes), dtype=np.int64), np.zeros((len(draws), num_classes, num_classes))
     for variant in axes.variants:
         rows = scores[scores["variant"] == variant]
         if rows.empty:
             continue
         labels, predictions = rows["label"].to_numpy(), rows["prediction"].to_numpy()
         confusion = metrics.confusion_matrix(labels, predictions, range(num_classes))
-        samples = resampler.confusions(utterances.get_indexer(rows["unit"]), labels, predictions)
+        samples = draws.confusions(rows["drawn"].to_numpy(), labels, predictions, num_classes)
         yield variant, confusion, samples
         pooled += confusion
         pooled_samples += samples
@@ -231,9 +260,11 @@ def _by_variant(
 def _cell_row(count: _Count, split: str, zero_division: float) -> list:
     """The values of CELL_COLUMNS."""
     confusion, run = count.confusion, count.run
-    figures = [metrics.macro_f1(confusion, zero_division), metrics.macro_f1_harmonic(confusion, zero_division)]
-    figures += [metrics.accuracy(confusion), metrics.balanced_accuracy(confusion), *bootstrap.percentile_interval(count.resampled)]
-    return [*count.key, *map(float, figures), int(confusion.sum()), split, run.chosen_by, run.as_published]
+    num_classes = int(metrics.num_present(confusion))
+    figures = [metrics.macro_f1_harmonic(confusion, zero_division), metrics.accuracy(confusion), metrics.balanced_accuracy(confusion)]
+    values = [float(metrics.macro_f1(confusion)), num_classes, float(metrics.macro_f1_declared(confusion, zero_division)), 1 / num_classes]
+    values += [*map(float, figures), *bootstrap.percentile_interval(count.resampled)]
+    return [*count.key, *values, int(confusion.sum()), split, run.chosen_by, run.as_published]
 
 
 def _class_rows(count: _Count, classes: Sequence[str], zero_division: float) -> Iterator[list]:
@@ -243,30 +274,48 @@ def _class_rows(count: _Count, classes: Sequence[str], zero_division: float) -> 
     return ([*count.key, *row] for row in zip(classes, *columns, strict=True))
 
 
-def _notes_on_classes(count: _Count, axes: Axes) -> Iterator[str]:
-    if count.variant == POOLED:
-        for position in np.flatnonzero(count.confusion.sum(axis=1) == 0):
-            yield f"Test set {count.test_set} has no item of class {axes.classes[position]}: its F1 counts as 0."
+def _notes_on_classes(counts: Sequence[_Count], axes: Axes) -> Iterator[str]:
+    """Which test sets lack which classes. Groups of speakers are other utterances for each training set, so they are told apart."""
+    for count in counts:
+        if count.variant == POOLED:
+            absent = [axes.classes[place] for place in np.flatnonzero(count.confusion.sum(axis=1) == 0)]
+            name = f"{count.test_set}, trained on {count.run.train_set}," if group_of(count.test_set) else count.test_set
+            if absent:
+                yield class_lists.note_on_test_set(name, absent, len(axes.classes))
 
 
-def _means(cells: pd.DataFrame, resampled: dict[tuple, np.ndarray], axes: Axes) -> pd.DataFrame:
+def _means(
+    cells: pd.DataFrame, resampled: dict[tuple, np.ndarray], confusions: dict[tuple, np.ndarray], axes: Axes, seed: int
+) -> pd.DataFrame:
     """Mono and cross mean of each system and variant: mean over cells, then mean and sample sd over seeds; paired bootstrap CI."""
     rows = []
+    by_key = cells.set_index(KEY)
     for system in axes.systems:
         for variant in axes.all_variants:
             for kind in (MONO, CROSS, *SPEAKER_GROUPS):
                 pairs = [cell for cell in axes.place_of if kind_of_cell(*cell) == kind]
                 keys = [key for key in resampled if key[0] == system and key[3] == variant and key[1:3] in pairs]
                 if keys:
-                    rows.append([system, kind, variant, *_mean_over_cells(cells, keys, resampled, expected=len(pairs) * len(axes.seeds))])
+                    lists = class_lists.of_cells([confusions[key] for key in keys])
+                    figures = _mean_over_cells(by_key, keys, resampled, lists, seed)
+                    rows.append([system, kind, variant, *figures, len(keys), len(pairs) * len(axes.seeds), len({key[4] for key in keys})])
     return pd.DataFrame(rows, columns=MEAN_COLUMNS)
 
 
-def _mean_over_cells(cells: pd.DataFrame, keys: list[tuple], resampled: dict[tuple, np.ndarray], expected: int) -> list:
-    value_of = cells.set_index(KEY)["macro_f1"]
-    by_seed = value_of.loc[keys].groupby(level="seed").mean()
-    # Seeds weigh the same, also when a cell of one of them is still missing.
-    samples = [np.mean([resampled[key] for key in keys if key[4] == seed], axis=0) for seed in by_seed.index]
-    low, high = bootstrap.percentile_interval(np.mean(samples, axis=0))
-    sd = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else float("nan")
-    return [float(by_seed.mean()), sd, low, high, len(keys), expected, len(by_seed)]
+def _mean_over_cells(
+    cells: pd.DataFrame, keys: list[tuple], resampled: dict[tuple, np.ndarray], lists: class_lists.ClassLists, seed: int
+) -> list:
+    """macro_f1 to ci_high of MEAN_COLUMNS. Seeds weigh the same, also when a cell of one of them is still missing."""
+    found = cells.loc[keys, ["macro_f1", "macro_f1_declared", "chance"]].assign(macro_f1_common=lists.common_f1)
+    by_seed = found.groupby(level="seed").mean()
+    value, declared, chance, common = map(float, by_seed.mean())
+    low, high = bootstrap.percentile_interval(resampled_mean({key: resampled[key] for key in keys}, seed))
+    sd = float(by_seed["macro_f1"].std(ddof=1)) if len(by_seed) > 1 else float("nan")
+    return [value, lists.text, declared, chance, common, lists.num_common, sd, low, high]
+
+
+def resampled_mean(samples: Mapping[tuple, np.ndarray], seed: int) -> np.ndarray:
+    """Resamples (num_samples,) of a mean over cells, then over seeds, from those of each cell by KEY."""
+    seeds = sorted({key[4] for key in samples})
+    of_seed = {one: np.mean([values for key, values in samples.items() if key[4] == one], axis=0) for one in seeds}
+    return bootstrap.over_seeds(of_seed, lambda drawn: rng(seed, "bootstrap of seeds", *drawn))

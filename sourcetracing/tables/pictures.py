@@ -92,7 +92,8 @@ def draw_matrix(tables: Tables, system: str, variant: str = POOLED) -> Figure:
     panel.set_title(f"{system}: macro-F1 in %\n{_means_phrase(tables, system, variant)}", loc="left")
     bar = figure.colorbar(image, ax=panel, shrink=0.85, ticks=[0, 25, 50, 75, 100])
     bar.outline.set_visible(False)
-    bar.ax.axhline(100 / len(tables.axes.classes), color=colours.CROSS, lw=1.5)
+    for chance in sorted({tables.cells["chance"].min(), tables.cells["chance"].max()}):
+        bar.ax.axhline(100 * chance, color=colours.CROSS, lw=1.5)
     bar.set_label("line: chance", fontsize=7)
     return figure
 
@@ -151,7 +152,10 @@ def draw_variants(tables: Tables) -> Figure:
             panel.bar(places, values[:, 0], 0.36, color=KIND_COLOURS[kind], label=kind)
             for width, colour in ((3, "white"), (1.2, "black")):
                 panel.vlines(places, values[:, 1], values[:, 2], color=colour, lw=width)
-        panel.axhline(100 / len(tables.axes.classes), color=colours.CHANCE, ls=":", lw=1)
+        chances = {kind: row.chance for kind in (MONO, CROSS) if (row := mean_of(tables, system, kind)) is not None}
+        same = len(set(chances.values())) == 1
+        for kind, chance in list(chances.items())[: 1 if same else None]:
+            panel.axhline(100 * chance, color=colours.CHANCE if same else KIND_COLOURS[kind], ls=":", lw=1)
         panel.set_xticks(range(len(variants)), variants, rotation=35, ha="right", rotation_mode="anchor")
         panel.set(title=system, ylim=(0, 102))
     panels[0, 0].set_ylabel("macro-F1, % (dotted: chance)")

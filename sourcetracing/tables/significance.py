@@ -1,8 +1,11 @@
-"""Is one system better than another, one kind of cell easier than another? Paired bootstrap over the utterances that both were tested on.
+"""Does one system score more than another, one kind of cell more than another? Paired bootstrap, corrected for how many are compared.
 
-Systems tested on the same utterances see the same resamples (`bootstrap.Resampler`), so their difference is computed inside each resample
-and what is hard for both drops out of it. Several seeds are averaged first. The intervals say what other utterances of the same kind would
-change; that of another training run is in the spread over seeds.
+Every test set takes its slice of one draw of all eval utterances (`bootstrap.Draws`), so a difference is computed inside each resample and
+what is hard for both sides drops out of it, also where two test sets share utterances. With one seed the answer is about these two trained
+networks and no more: another training run of either, or another processor, may turn it round. From `LEAST_SEEDS` seeds on these are
+resampled too. The p-values of a table are corrected by Holm's method; `comparisons` says how many they were.
+
+Sides whose cells have different classes are compared on the classes that all of them have, or not at all (`Contrast.reason`).
 """
 
 from __future__ import annotations
@@ -14,31 +17,68 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from sourcetracing.metrics.bootstrap import percentile_interval
+from sourcetracing.metrics.bootstrap import LEAST_SEEDS, holm, percentile_interval, two_sided_p
+from sourcetracing.metrics.classification import f1_of_present, mean_over_present
+from sourcetracing.tables import class_lists
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, kind_of_cell
-from sourcetracing.tables.making import KEY, Tables
+from sourcetracing.tables.making import KEY, Tables, resampled_mean
 
-CONTRAST_COLUMNS = ["system", "other", "train", "test", "macro_f1", "other_macro_f1", "difference", "ci_low", "ci_high", "better"]
+FIGURE_COLUMNS = [
+    "macro_f1",
+    "other_macro_f1",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "num_classes",
+    "p",
+    "p_holm",
+    "comparisons",
+    "seeds",
+    "scope",
+]
+CONTRAST_COLUMNS = ["system", "other", "train", "test", *FIGURE_COLUMNS, "better"]
 RANK_COLUMNS = ["kind", "seeds", "kendall_tau", "system", "mean_rank", "best_rank", "worst_rank"]
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Macro-F1 of two sides, their difference (first minus second) and its 95 % interval; all fractions."""
+    """Macro-F1 of two sides and the 95 % interval of their difference (first minus second), all fractions; p of no difference.
+
+    seeds: of the side that has fewer. num_classes: over how many classes. reason: why the sides cannot be compared, else "".
+    """
 
     first: float
     second: float
     low: float
     high: float
+    p: float
+    seeds: int
+    num_classes: str
+    reason: str = ""
 
     @property
     def difference(self) -> float:
         return self.first - self.second
 
-    @property
-    def verdict(self) -> str:
-        """`more`, `less`, or `open` where the interval holds zero (or there is none)."""
-        return "more" if self.low > 0 else "less" if self.high < 0 else "open"
+    def figures(self, p_holm: float, comparisons: int) -> list:
+        """The values of FIGURE_COLUMNS."""
+        own = [self.first, self.second, self.difference, self.low, self.high, self.num_classes, self.p]
+        return [*own, p_holm, comparisons, self.seeds, scope_of(self.seeds)]
+
+
+def verdict_of(difference: float, p_holm: float) -> str:
+    """`more`, `less`, or `open` where the corrected p-value is not below LEVEL (or there is none)."""
+    if not p_holm < LEVEL:
+        return "open"
+    return "more" if difference > 0 else "less"
+
+
+def scope_of(seeds: int) -> str:
+    """What a comparison speaks of, by how many training seeds it rests on."""
+    if seeds >= LEAST_SEEDS:
+        return f"{seeds} training seeds x utterances"
+    return "between these two trained networks" if seeds == 1 else f"between the networks of these {seeds} seeds"
 
 
 def contrast(
@@ -46,14 +86,28 @@ def contrast(
 ) -> Contrast | None:
     """Mean over some cells of one system against that of another (or of the same on other cells); None where one has no score.
 
-    first, second: (system, [(training set, test set), ...]).
+    first, second: (system, [(training set, test set), ...]). Where their cells have different classes, those that all have are compared.
     """
-    sides = [_mean_of(tables, system, cells, variant) for system, cells in (first, second)]
-    if any(side is None for side in sides):
+    sides = [_keys_of(tables, system, cells, variant) for system, cells in (first, second)]
+    if not all(sides):
         return None
-    (value_1, samples_1), (value_2, samples_2) = sides
+    lists = [[tables.confusions[key] for key in keys] for keys in sides]
+    seeds, common = min(len({key[4] for key in keys}) for keys in sides), None
+    num_classes = class_lists.range_text(int(class_lists.present(confusion).sum()) for confusion in [*lists[0], *lists[1]])
+    if not class_lists.are_alike(*lists):
+        common = class_lists.common_classes([*lists[0], *lists[1]])
+        if not common.any():
+            return _refused(seeds, num_classes)
+        num_classes = f"{common.sum()} in common"
+    (value_1, samples_1), (value_2, samples_2) = (_mean_of(tables, keys, common) for keys in sides)
     low, high = percentile_interval(samples_1 - samples_2)
-    return Contrast(value_1, value_2, low, high)
+    return Contrast(value_1, value_2, low, high, two_sided_p(value_1 - value_2, samples_1 - samples_2), seeds, num_classes)
+
+
+def _refused(seeds: int, num_classes: str) -> Contrast:
+    nothing = float("nan")
+    reason = f"its cells have {num_classes} classes each and none that all of them have"
+    return Contrast(nothing, nothing, nothing, nothing, nothing, seeds, num_classes, reason)
 
 
 def cells_of_kind(tables: Tables, kind: str) -> list[tuple[str, str]]:
@@ -61,24 +115,34 @@ def cells_of_kind(tables: Tables, kind: str) -> list[tuple[str, str]]:
     return [cell for cell in tables.axes.place_of if kind_of_cell(*cell) == kind]
 
 
-def _mean_of(tables: Tables, system: str, cells: list[tuple[str, str]], variant: str) -> tuple[float, np.ndarray] | None:
+def _keys_of(tables: Tables, system: str, cells: list[tuple[str, str]], variant: str) -> list[tuple]:
     wanted = {(system, *cell, variant) for cell in cells}
-    keys = [key for key in tables.resampled if key[:4] in wanted]
-    if not keys:
-        return None
-    figures = tables.cells.set_index(KEY)["macro_f1"]
-    return float(figures.loc[keys].mean()), np.mean([tables.resampled[key] for key in keys], axis=0)
+    return [key for key in tables.resampled if key[:4] in wanted]
+
+
+def _mean_of(tables: Tables, keys: list[tuple], common: np.ndarray | None) -> tuple[float, np.ndarray]:
+    """Mean over cells, then over seeds, and its resamples: of the cells' own macro-F1, or on the `common` classes (C,)."""
+    if common is None:
+        values, samples = tables.cells.set_index(KEY)["macro_f1"], {key: tables.resampled[key] for key in keys}
+    else:
+        by_class = {key: f1_of_present(tables.confusions[key])[common].mean() for key in keys}
+        values = pd.Series(by_class).rename_axis(KEY)
+        samples = {key: mean_over_present(tables.resampled_f1[key][:, common]) for key in keys}
+    return float(values.loc[keys].groupby(level="seed").mean().mean()), resampled_mean(samples, tables.seed)
 
 
 def compare_systems(tables: Tables, variant: str = POOLED) -> pd.DataFrame:
-    """Every two systems in every cell of a table: columns CONTRAST_COLUMNS; `better` is the better one, "" where it is open."""
-    rows = []
-    for system, other in combinations(tables.axes.systems, 2):
-        for cell in tables.axes.place_of:
-            if found := contrast(tables, (system, [cell]), (other, [cell]), variant):
-                better = {"more": system, "less": other, "open": ""}[found.verdict]
-                figures = [found.first, found.second, found.difference, found.low, found.high]
-                rows.append([system, other, *cell, *figures, better])
+    """Every two systems in every cell of a table: columns CONTRAST_COLUMNS; `better`: the one that scores more, "" where it is open."""
+    found = [
+        (system, other, cell, made)
+        for system, other in combinations(tables.axes.systems, 2)
+        for cell in tables.axes.place_of
+        if (made := contrast(tables, (system, [cell]), (other, [cell]), variant))
+    ]
+    corrected, rows = holm([made.p for *_, made in found]), []
+    for (system, other, cell, made), p_holm in zip(found, corrected, strict=True):
+        better = {"more": system, "less": other, "open": ""}[verdict_of(made.difference, p_holm)]
+        rows.append([system, other, *cell, *made.figures(p_holm, len(found)), better])
     return pd.DataFrame(rows, columns=CONTRAST_COLUMNS)
 
 

@@ -10,7 +10,8 @@ from sourcetracing.drawing.text import ABSENT, percent, spread_text
 from sourcetracing.layout import TablesLayout
 from sourcetracing.runtime.files import write_text
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
-from sourcetracing.tables.comparison import has_published, is_same_corpus, published_matrix, published_variant
+from sourcetracing.tables.class_lists import chance_text, classes_text, range_text
+from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, is_same_corpus, published_matrix, published_variant
 from sourcetracing.tables.making import NEXT_COMMAND, Tables, matrix_of, mean_of
 
 
@@ -21,11 +22,12 @@ def write_text_tables(tables: Tables, out_folder: Path) -> None:
 
 
 def mean_text(tables: Tables, system: str, kind: str, variant: str = POOLED) -> str:
-    """The mono or cross mean in percent; ± sd over several seeds; how many cells where some are missing."""
+    """The mono or cross mean in percent; ± sd over several seeds; over how many classes, where not all cells have the same number; how
+    many cells where some are missing."""
     row = mean_of(tables, system, kind, variant)
     if row is None:
         return ABSENT
-    text = percent(row.macro_f1) + spread_text(row.sd)
+    text = percent(row.macro_f1) + spread_text(row.sd) + (f" over {row.num_classes} classes" if varies(tables) else "")
     return text if row.cells == row.expected_cells else f"{text} ({row.cells} of {row.expected_cells} cells)"
 
 
@@ -45,16 +47,37 @@ def cell_text(tables: Tables, system: str, row: str, column: str, variant: str =
 def terminal(tables: Tables, variant: str = POOLED) -> str:
     """One matrix for each system, for a terminal of 100 columns (up to ten test sets of one language)."""
     axes = tables.axes
-    what = f"macro-F1 in %, split {axes.split}, {_variant_phrase(tables, variant)}; chance {100 / len(axes.classes):.0f}"
+    what = f"macro-F1 in %, split {axes.split}, {_variant_phrase(tables, variant)}; {classes_phrase(tables)}"
     blocks = [f"{tables.plan.name}: {tables.plan.title}\n{what}\n{_legend(tables)}"]
     headers = _stacked(axes.columns)
     for system in axes.systems:
         body = [[row, *(_bracketed(tables, system, row, column, variant) for column in axes.columns)] for row in axes.rows]
+        if varies(tables):
+            body.append(["classes", *(f"{text} " for text in column_classes(tables))])
         blocks.append("\n".join([system, *_aligned([*headers, *body]), _mean_lines(tables, system, variant)]))
     blocks += [textwrap.fill(f"note: {note}", 98, subsequent_indent="      ") for note in tables.notes]
     if tables.missing:
         blocks.append(f"next: {NEXT_COMMAND}")
     return "\n\n".join(blocks)
+
+
+def classes_phrase(tables: Tables, digits: int = 0) -> str:
+    """Over how many classes the figures are, and chance: `4 classes, chance 25`."""
+    classes, chance = classes_text(tables.cells), chance_text(tables.cells, digits)
+    return f"{classes} classes{' with test items' if varies(tables) else ''}, chance {chance}"
+
+
+def varies(tables: Tables) -> bool:
+    """Whether cells differ in how many classes have test items, or lack some of the declared ones."""
+    return bool((tables.cells["num_classes"] != len(tables.axes.classes)).any())
+
+
+def column_classes(tables: Tables) -> list[str]:
+    """Over how many classes the cells of each column of the display are."""
+    found: dict[str, list[int]] = {column: [] for column in tables.axes.columns}
+    for row in tables.cells.itertuples():
+        found[tables.axes.place_of[row.train, row.test][1]].append(row.num_classes)
+    return [range_text(numbers) if numbers else ABSENT for numbers in found.values()]
 
 
 def _legend(tables: Tables) -> str:
@@ -69,12 +92,15 @@ def markdown(tables: Tables) -> str:
     """The table (pooled), its means by kind of cell and variant, and the notes."""
     axes = tables.axes
     first = "train" if axes.columns == axes.test_sets else "held out"
-    lines = [f"# {tables.plan.title}: macro-F1 in %, split {axes.split}, {_variant_phrase(tables, POOLED)}", ""]
+    what = f"macro-F1 in %, split {axes.split}, {_variant_phrase(tables, POOLED)}; {classes_phrase(tables, 1)}"
+    lines = [f"# {tables.plan.title}: {what}", ""]
     lines += [_markdown_row(["system", first, *axes.columns]), _markdown_row(["---", "---", *["---:"] * len(axes.columns)])]
     for system in axes.systems:
         for row in axes.rows:
             cells = [(cell_text(tables, system, row, column), axes.is_mono(row, column)) for column in axes.columns]
             lines.append(_markdown_row([system, row, *(f"**{text}**" if is_mono else text for text, is_mono in cells)]))
+    if varies(tables):
+        lines.append(_markdown_row(["", "classes", *column_classes(tables)]))
     lines += ["", f"Bold: mono (the test languages were trained on). {_footnote(tables)}", ""]
     kinds = kinds_of(tables)
     head = [text for kind in kinds for text in (kind, "95 % CI")]
@@ -94,7 +120,7 @@ def _published_lines(tables: Tables, first: str) -> list[str]:
     axes = tables.axes
     if "published" not in tables.cells or not has_published(tables):
         return []
-    lines = ["", "## Published, in brackets ours minus published", ""]
+    lines = ["", "## Published, in brackets ours minus published", "", PUBLISHED_SPREAD, ""]
     if not is_same_corpus(tables):
         lines += ["The published figures are of MCL-MLAAD, ours of another corpus: the differences say nothing.", ""]
     lines += [_markdown_row(["system", "variants", first, *axes.columns]), _markdown_row(["---"] * 3 + ["---:"] * len(axes.columns))]
@@ -141,7 +167,9 @@ def _variant_phrase(tables: Tables, variant: str) -> str:
 def _footnote(tables: Tables) -> str:
     seeds = len(tables.axes.seeds)
     spread = f" Mean ± sample sd over {seeds} seeds." if seeds > 1 else ""
-    return f"Chance level {100 / len(tables.axes.classes):.1f}.{spread}"
+    seed_phrase = "" if seeds > 1 else " One seed: another training run, or another processor, may move a cell by many points."
+    classes = f"Macro-F1 over the {classes_text(tables.cells)} classes with test items"
+    return f"{classes}; chance level {chance_text(tables.cells, 1)}.{spread}{seed_phrase}"
 
 
 def _mean_lines(tables: Tables, system: str, variant: str) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sourcetracing.metrics.calibration import Calibration
-from sourcetracing.metrics.classification import class_figures, confusion_matrix
+from sourcetracing.metrics.classification import confusion_matrix, macro_f1, num_present
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.tracing.calibration import calibration_sets, train_languages
 from sourcetracing.tracing.phrases import about, limits
@@ -81,6 +80,7 @@ class SetFigures:
     name: str
     rows: int
     macro_f1: float
+    num_classes: int
     accuracy: float
     ece: float
 
@@ -91,8 +91,8 @@ def figures_of(system: TracingSystem, calibration: Calibration) -> list[SetFigur
     for name, rows in calibration_sets(system.run).items():
         labels, predictions = rows["label"].to_numpy(), rows["prediction"].to_numpy()
         confusion = confusion_matrix(labels, predictions, range(len(system.classes)))
-        macro_f1 = float(np.mean(class_figures(confusion, system.settings.evaluation.zero_division).f1))
-        found.append(SetFigures(name, len(rows), macro_f1, float((labels == predictions).mean()), calibration.after[name].ece))
+        figure, classes = float(macro_f1(confusion)), int(num_present(confusion))
+        found.append(SetFigures(name, len(rows), figure, classes, float((labels == predictions).mean()), calibration.after[name].ece))
     return found
 
 
@@ -165,6 +165,7 @@ def _table(figures: list[SetFigures]) -> str:
             "set": [SET_WORDS[row.name] for row in figures],
             "rows": [row.rows for row in figures],
             "macro-F1": [f"{row.macro_f1:.1%}" for row in figures],
+            "over classes": [row.num_classes for row in figures],
             "accuracy": [f"{row.accuracy:.1%}" for row in figures],
             "calibration error": [f"{row.ece:.1%}" for row in figures],
         }

@@ -57,7 +57,7 @@ def report(folder):
         "Open set": openset_tab(*openset_tables(), {"run": {"curves.png": b"png"}}),
         "Embeddings": embeddings_tab(NUMBERS, {NAME: {NAME: b"png"}}),
         "Speakers": speakers_tab(pd.DataFrame({NAME: [NAME]}), {"agreement": {NAME: {"adjusted_rand_index": 0.5}}}, b"png"),
-        "Shortcuts": shortcuts_tab(means, 0.25),
+        "Shortcuts": shortcuts_tab(means),
     }
     story = {"name": NAME, "settings_yaml": to_yaml(settings), "environment": {"git_commit": NAME, NAME: {NAME: NAME}}}
     return write_report(tables, runs, folder / "report.html", more_tabs=more, corpus=pd.DataFrame({"language": [NAME]}), **story)

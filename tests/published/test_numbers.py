@@ -257,7 +257,7 @@ def test_report_counts_give_figure_4_digit_for_digit(cell):
     for name in ("precision", "recall", "f1"):
         assert [f"{value:.6f}" for value in getattr(figures, name)] == [f"{value:.6f}" for value in report[name]]
     printed = published_cells("figure4").set_index(KEY).loc[(*cell, ""), "macro_f1"]
-    assert f"{metrics.macro_f1(confusion, PUBLISHED_ZERO_DIVISION):.2%}" == f"{printed:.2%}"
+    assert f"{metrics.macro_f1_declared(confusion, PUBLISHED_ZERO_DIVISION):.2%}" == f"{printed:.2%}"
 
 
 def test_tables_made_of_the_reported_predictions_are_figure_4(tmp_path):

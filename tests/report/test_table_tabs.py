@@ -42,15 +42,15 @@ def page(made, tmp_path_factory):
     settings, runs, tables = made
     groups = pd.DataFrame({"held_out": SIX, "seen": 10, "unseen": 12, "threshold": 0.08})
     means = pd.DataFrame(
-        [[name, kind, "pooled", 0.3, 0.25, 0.35] for name in ("cues_level", "lfcc_ecapa_tdnn") for kind in ("mono", "cross")],
-        columns=["system", "kind", "variant", "macro_f1", "ci_low", "ci_high"],
+        [[name, kind, "pooled", 0.3, 0.25, 0.25, 0.35] for name in ("cues_level", "lfcc_ecapa_tdnn") for kind in ("mono", "cross")],
+        columns=["system", "kind", "variant", "macro_f1", "chance", "ci_low", "ci_high"],
     )
     significance = compare_systems(tables[0]).assign(table="table4")
     tabs = {
         **tabs_of_tables(tables[1:]),
         "Claims": claims_tab(check_claims(tables), significance, rank_stability(tables[0]).assign(table="table4")),
         "Speakers": speakers_tab(groups, {"agreement": {"speaker": {"adjusted_rand_index": 0.512}}}, b"no real picture"),
-        "Shortcuts": shortcuts_tab(means, 0.25),
+        "Shortcuts": shortcuts_tab(means),
         "Nothing": speakers_tab(None, None, None),
     }
     path = tmp_path_factory.mktemp("page") / "report.html"
@@ -75,6 +75,7 @@ def test_published_ours_and_difference_stand_side_by_side(page):
     text = page.read_text(encoding="utf-8")
     assert text.count('<div class="three">') == 2 + 1 + 1 + 1  # the paper has no families or held-out languages of LFCC-AASIST
     assert "ours of another corpus" in text
+    assert "single numbers of unknown spread" in text
     assert "printed 97.78, the mean of its cells is 97.83" in text
     assert "0.51" in text and "no adjusted" not in text
 

@@ -186,7 +186,7 @@ def test_chance_without_a_cue_and_all_with_one(planted, low, high):
     rows = pd.DataFrame(generator.normal(size=(900, 20)), columns=[f"cue {number}" for number in range(20)])
     rows["cue 7"] += 2 * planted * labels
     train, dev, scored = (slice(start, start + 300) for start in (0, 300, 600))
-    model = train_cues(rows[train], labels[train], rows[dev], labels[dev], 0.0)
+    model = train_cues(rows[train], labels[train], rows[dev], labels[dev])
     assert low < np.mean(score_cues(model, rows[scored], 2).argmax(axis=1) == labels[scored]) <= high
 
 
@@ -194,13 +194,13 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one():
     generator = np.random.default_rng(1)
     labels = np.array([0] * 190 + [1] * 10)
     rows = pd.DataFrame({"cue": generator.normal(labels * 1.5, 1.0)})
-    model = train_cues(rows, labels, rows, labels, 0.0)
+    model = train_cues(rows, labels, rows, labels)
     assert np.mean(score_cues(model, rows, 2).argmax(axis=1)[labels == 1]) > 0.5
 
 
 def test_a_class_that_was_never_seen_is_never_predicted():
     rows, labels = pd.DataFrame({"cue": [0.0, 1.0, 4.0, 5.0]}), np.array([0, 0, 2, 2])
-    scores = score_cues(train_cues(rows, labels, rows, labels, 0.0), pd.DataFrame({"cue": [-100.0, 0.5, 4.5, 100.0]}), 4)
+    scores = score_cues(train_cues(rows, labels, rows, labels), pd.DataFrame({"cue": [-100.0, 0.5, 4.5, 100.0]}), 4)
     assert scores.shape == (4, 4)
     assert scores.argmax(axis=1).tolist() == [0, 0, 2, 2]
     assert np.isfinite(scores).all()
@@ -209,7 +209,7 @@ def test_a_class_that_was_never_seen_is_never_predicted():
 
 def test_a_source_that_only_dev_has_is_no_obstacle():
     rows, labels = pd.DataFrame({"cue": [0.0, 1.0, 4.0, 5.0]}), np.array([0, 0, 1, 1])
-    model = train_cues(rows, labels, rows, np.array([0, 0, 1, 2]), 0.0)
+    model = train_cues(rows, labels, rows, np.array([0, 0, 1, 2]))
     assert score_cues(model, rows, 3).argmax(axis=1).tolist() == [0, 0, 1, 1]
 
 
@@ -289,7 +289,7 @@ def test_the_verdict_compares_with_the_best_system(tmp_path, wrong, comparison):
     tables = make_tables(runs, settings)
     assert comparison in verdict(tables, "good")[-1]
     means = means_table(Audit(tables, "good", []))
-    assert list(means.columns) == [*MEAN_COLUMNS, "chance", "best_trained", "best_trained_macro_f1"]
+    assert list(means.columns) == [*MEAN_COLUMNS, "best_trained", "best_trained_macro_f1"]
     expected = mean_of(tables, "good", "cross", "noise").macro_f1
     assert set(means.loc[(means["kind"] == "cross") & (means["variant"] == "noise"), "best_trained_macro_f1"]) == {expected}
     assert set(means["chance"]) == {0.25}
