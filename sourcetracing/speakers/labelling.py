@@ -22,8 +22,8 @@ from sourcetracing.speakers.counts import count_groups
 from sourcetracing.speakers.embedders import embedder_key
 from sourcetracing.speakers.embeddings import embed_utterances
 from sourcetracing.speakers.groups import check_thresholds
-from sourcetracing.speakers.records import label_facts, note_grouping, note_settings_of_older_record
 from sourcetracing.speakers.picture import write_objective_figure
+from sourcetracing.speakers.records import label_facts, note_grouping, note_settings_of_older_record
 
 COMPARED = ("speaker", "language", "source")  # columns of utterances.csv that clusters may follow
 
