@@ -2,14 +2,23 @@
 
 A line such as `protocol = At("protocol.csv")` is a path below the folder that its class stands for: `Layout.of(settings).protocol` is
 exp/<name>/protocol.csv. The files of real-or-fake detection have a layout of their own, in `sourcetracing.detection`.
+
+A protocol, and speakers' labels, belong to the settings that made them (`sourcetracing.settings.recorded`). The first of an experiment lie
+at exp/<name>/ and exp/<name>/speakers/; those of other settings beside them, at exp/<name>/protocols/<digest>/ and
+exp/<name>/speakers/<digest>/. Which of them `Layout.of(settings).protocol` means is read off their records.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from sourcetracing.settings.recorded import differences, label_recipe, name_of_recipe, protocol_recipe
 from sourcetracing.settings.schema import Settings
+
+PROTOCOL_RECORD, LABELS_RECORD = "protocol.json", "speakers.json"
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,22 @@ class At:
 
     def __get__(self, layout: FolderLayout, owner: type) -> Path:
         return layout.root / self.name
+
+
+@dataclass(frozen=True)
+class OfProtocol(At):
+    """A file that each protocol of an experiment has of its own."""
+
+    def __get__(self, layout: Layout, owner: type) -> Path:
+        return layout.protocol_folder / self.name
+
+
+@dataclass(frozen=True)
+class OfLabels(At):
+    """A file that each labelling of an experiment's speakers has of its own."""
+
+    def __get__(self, layout: Layout, owner: type) -> Path:
+        return layout.labels_folder / self.name
 
 
 @dataclass(frozen=True)
@@ -63,6 +88,7 @@ class RunLayout(FolderLayout):
     config = At("config.yaml")
     environment = At("environment.json")
     classes = At("classes.json")
+    protocol = At("protocol.json")
     weights = At("model.safetensors")
     last = At("last.safetensors")
     outcome = At("model.json")
@@ -129,38 +155,42 @@ class TablesLayout(FolderLayout):
         return self.root / f"{name}.png"
 
 
+@dataclass(frozen=True)
 class Layout(FolderLayout):
-    """One experiment, exp/<name>/."""
+    """One experiment, exp/<name>/. settings: whose protocol and speakers' labels are meant; None: the first ones."""
 
-    utterances = At("utterances.csv")
-    protocol = At("protocol.csv")
-    protocol_record = At("protocol.json")
-    bad_audio = At("bad_audio.csv")
+    settings: Settings | None = None
+
+    utterances = OfProtocol("utterances.csv")
+    protocol = OfProtocol("protocol.csv")
+    protocol_record = OfProtocol(PROTOCOL_RECORD)
+    bad_audio = OfProtocol("bad_audio.csv")
+    speaker_groups = OfProtocol("speaker_groups.csv")
+    label_assignment = OfProtocol("label_assignment.txt")
+    counts = OfProtocol("tables/table1_counts.csv")
+    leakage = OfProtocol("tables/leakage.csv")
+    planned_leakage = OfProtocol("tables/leakage_planned.csv")
     missing_files = At("missing_files.txt")
-    speaker_groups = At("speaker_groups.csv")
-    label_assignment = At("label_assignment.txt")
     report = At("report.html")
 
+    protocols = At("protocols")
     features = At("features")
     runs = At("runs")
     openset = At("openset")
 
     speakers = At("speakers")
     speakers_lock = At("speakers/.lock")
-    pseudo_speakers = At("speakers/pseudo_speakers.csv")
-    speakers_record = At("speakers/speakers.json")
-    speaker_objective = At("speakers/objective.csv")
-    speaker_objective_figure = At("speakers/objective.png")
+    pseudo_speakers = OfLabels("pseudo_speakers.csv")
+    speakers_record = OfLabels(LABELS_RECORD)
+    speaker_objective = OfLabels("objective.csv")
+    speaker_objective_figure = OfLabels("objective.png")
 
     shortcuts = At("shortcuts")
     cues = At("shortcuts/cues.parquet")
     shortcut_scores = At("shortcuts/scores.parquet")
 
     tables = At("tables")
-    counts = At("tables/table1_counts.csv")
     speaker_counts = At("tables/table2.csv")
-    leakage = At("tables/leakage.csv")
-    planned_leakage = At("tables/leakage_planned.csv")
     openset_table = At("tables/openset.csv")
     openset_text = At("tables/openset.md")
     openset_by_language = At("tables/openset_by_language.csv")
@@ -173,7 +203,21 @@ class Layout(FolderLayout):
     @classmethod
     def of(cls, settings: Settings) -> Layout:
         """The folder named after `name` below paths.exp."""
-        return cls(Path(settings.paths.exp) / settings.name)
+        return cls(Path(settings.paths.exp) / settings.name, settings)
+
+    @property
+    def protocol_folder(self) -> Path:
+        """Where the protocol of the settings lies, or will."""
+        if self.settings is None:
+            return self.root
+        return _place(self.root, self.protocols, PROTOCOL_RECORD, protocol_recipe(self.settings))
+
+    @property
+    def labels_folder(self) -> Path:
+        """Where the speakers' labels of the settings lie, or will."""
+        if self.settings is None:
+            return self.speakers
+        return _place(self.speakers, self.speakers, LABELS_RECORD, label_recipe(self.settings))
 
     def store(self, front_end: str, digest: str) -> StoreLayout:
         """The feature store of a front-end."""
@@ -195,3 +239,17 @@ class Layout(FolderLayout):
 def noise_bank(settings: Settings, kind: str, digest: str) -> Path:
     """The record of a bank of noises, which all experiments share; its samples are the .npy of the same name."""
     return Path(settings.paths.exp) / "noise_bank" / f"{kind}-{digest}.json"
+
+
+def _place(first: Path, others: Path, record: str, recipe: dict[str, Any]) -> Path:
+    """`first` where nothing is finished there yet or what is there has this recipe; else a folder of its own below `others`."""
+    own = others / name_of_recipe(recipe)
+    if (own / record).is_file() or not (first / record).is_file():
+        return own if (own / record).is_file() else first
+    made = recipe_in(first / record)
+    return first if made is not None and not differences(made, recipe) else own
+
+
+def recipe_in(record: Path) -> dict[str, Any] | None:
+    """The settings that a protocol or labels were made with; None where the record is from before they were noted."""
+    return json.loads(record.read_text(encoding="utf-8")).get("settings")

@@ -23,7 +23,7 @@ from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import is_scored, read_scores, variants_of
 from sourcetracing.settings.training import SPLITS
-from sourcetracing.speakers.groups import LABEL_COMMAND
+from sourcetracing.speakers.records import LABEL_COMMAND, require_labels
 from sourcetracing.training.runs import TrainingRun
 
 BLOCK_ROWS = 8192  # copied at a time
@@ -46,6 +46,7 @@ def collect_embeddings(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
 
 
 def _digest_of_inputs(run: TrainingRun) -> str:
+    require_labels(run.settings)
     layout, corpus = Layout.of(run.settings), run.settings.corpus
     tables = [layout.utterances, layout.protocol, layout.pseudo_speakers]
     digests = [digest_of_file(path) if path.is_file() else "" for path in [run.files.weights, *tables]]

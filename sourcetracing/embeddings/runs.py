@@ -26,7 +26,8 @@ def chosen_runs(config: ConfigSources, folder: str | None = None) -> tuple[list[
 def run_in_folder(folder: Path, settings: Settings) -> TrainingRun:
     """The run that lies in a run folder, by the settings that lie there.
 
-    How to compute and to draw it is up to `settings`, but for the precision, which the run learned with. Raises `UserError`: no such
+    How to compute and to draw it, and whose labels of speakers to show, is up to `settings`, but for the precision, which the run learned
+    with. Raises `UserError`: no such
     folder, no run in it, not trained to its end.
     """
     files = RunFolder(folder)
@@ -39,6 +40,6 @@ def run_in_folder(folder: Path, settings: Settings) -> TrainingRun:
     own = load_settings([str(files.config)])
     own.compute = replace(settings.compute, precision=own.compute.precision)
     own.evaluation.batch_size = settings.evaluation.batch_size
-    own.executor, own.embedding_pictures = settings.executor, settings.embedding_pictures
+    own.executor, own.embedding_pictures, own.speakers = settings.executor, settings.embedding_pictures, settings.speakers
     train_set = set_name(own.train.languages or own.corpus.languages)
     return TrainingRun(system_label(own), train_set, own.train.seed, own, folder)

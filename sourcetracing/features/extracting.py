@@ -20,6 +20,7 @@ from sourcetracing.features.blocks import StoreJob, crop_samples
 from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.making import make_blocks
 from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepare_banks
+from sourcetracing.features.resolved import in_todays_terms, precision_of, resolved, revision_of
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import (
     INDEX_COLUMNS,
@@ -59,7 +60,9 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     options = asdict(getattr(settings, kind)) if FRONTENDS[kind].options else {}
     if FRONTENDS[kind].is_encoder:
         options.pop("mode", None)
-        options |= {"precision": settings.compute.precision, "checkpoint": checkpoint_digest(getattr(settings, kind).model)}
+        options |= {"precision": precision_of(settings), "checkpoint": checkpoint_digest(getattr(settings, kind).model)}
+        if kind == "ssl":
+            options["revision"] = revision_of(settings)
         if settings.compute.compile:
             options["compiled"] = True
     return {
@@ -85,6 +88,7 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
             "the protocol names no utterance of these languages and sources. Run: python scripts/02_build_protocols.py CONFIG.yaml"
         )
     manifests = prepare_banks(settings)
+    asked, settings = settings, resolved(settings, ask_hub=stored_front_end(settings) == "ssl")
     recipe = store_recipe(settings, items)
     banks = open_banks(manifests)
     noises = {kind: bank.digest for kind, bank in banks.items()}
@@ -92,10 +96,15 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
     if is_finished(folder):
         FeatureStore.open(folder)
         return folder
+    if made := _made_before(settings, recipe, noises):
+        return made.folder
     with only_writer(folder):
         if not is_finished(folder):
             num_noises = {kind: len(bank) for kind, bank in banks.items()}
-            _fill_store(settings, items, manifests, folder, {"recipe": recipe, "noises": noises, "num_noises": num_noises})
+            facts = {"recipe": recipe, "noises": noises, "num_noises": num_noises}
+            if stored_front_end(settings) == "ssl":
+                facts["checkpoint_revision"] = asked.ssl.revision
+            _fill_store(settings, items, manifests, folder, facts)
     return folder
 
 
@@ -104,14 +113,30 @@ def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFr
 
     Where the noises are at hand they must be the store's too; a machine that only trains need not have them.
     """
-    recipe, folder = store_recipe(settings, list_items(utterances, protocol)), Layout.of(settings).features
-    noises = _known_noises(settings)
+    if store := _made_before(settings, store_recipe(settings, list_items(utterances, protocol)), _known_noises(settings)):
+        return store
+    raise UserError(
+        f"{Layout.of(settings).features} holds no features for these settings. Run: python scripts/04_preprocess_dataset.py CONFIG.yaml"
+    )
+
+
+def _made_before(settings: Settings, recipe: dict, noises: dict[str, str] | None) -> FeatureStore | None:
+    """The newest finished store of a recipe, whatever its folder is called. noises: None = any."""
+    folder = Layout.of(settings).features
     records = [StoreLayout(path).record for path in folder.glob(f"{stored_front_end(settings)}-*") if is_finished(path)]
     for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
         facts = json.loads(record.read_text(encoding="utf-8"))
-        if facts.get("recipe") == recipe and (noises is None or facts.get("noises") == noises):
+        if _has_recipe(facts, recipe) and (noises is None or facts.get("noises") == noises):
             return FeatureStore.open(record.parent)
-    raise UserError(f"{folder} holds no features for these settings. Run: python scripts/04_preprocess_dataset.py CONFIG.yaml")
+    return None
+
+
+def _has_recipe(facts: dict, recipe: dict) -> bool:
+    made, (kind, ours) = facts.get("recipe", {}), next(iter(recipe["frontend"].items()))
+    theirs = made.get("frontend", {}).get(kind)
+    if theirs is None or "precision" not in ours:
+        return made == recipe
+    return {**made, "frontend": {kind: in_todays_terms(theirs, facts, ours)}} == recipe
 
 
 def _known_noises(settings: Settings) -> dict[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
@@ -49,7 +50,7 @@ def _load(settings: Settings, build: Callable[..., Encoder], **options: Any) -> 
         raise UserError(f"audio.sample_rate={settings.audio.sample_rate}: SSL encoders hear {SAMPLE_RATE} Hz")
     if "{language}" in ssl.model:
         raise UserError(f"ssl.model={ssl.model} follows the training language: name one, for example train.languages=[en]")
-    revision = None if Path(ssl.model).is_dir() else ssl.revision
+    revision = None if Path(ssl.model).is_dir() else commit_of(ssl.model, ssl.revision) or ssl.revision
     try:
         return build(ssl.model, layer=ssl.layer, normalize=ssl.normalize, revision=revision, **options)
     except ValueError as error:
@@ -64,6 +65,34 @@ def checkpoint_digest(model: str) -> str:
     return (
         digest_of_json([[file.name, _digest_once(file, file.stat().st_size, file.stat().st_mtime_ns)] for file in files]) if files else ""
     )
+
+
+def commit_of(model: str, revision: str) -> str:
+    """The commit that a revision of a Hub model means by the cache on this machine; "" for a folder, and where the cache does not tell."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    if Path(model).is_dir() or re.fullmatch(r"[0-9a-f]{40}", revision):
+        return "" if Path(model).is_dir() else revision
+    reference = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model, repo_type="model") / "refs" / revision
+    return reference.read_text(encoding="utf-8").strip() if reference.is_file() else ""
+
+
+def fetched_commit(model: str, revision: str) -> str:
+    """`commit_of`, after asking the Hub for the configuration where the cache does not tell; "" where that fails, which loading reports."""
+    return commit_of(model, revision) or (_ask_once(model, revision) if model.count("/") == 1 and not Path(model).exists() else "")
+
+
+@lru_cache(maxsize=64)
+def _ask_once(model: str, revision: str) -> str:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        hf_hub_download(model, "config.json", revision=revision)
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError):
+        return ""
+    return commit_of(model, revision)
 
 
 @lru_cache(maxsize=64)

@@ -27,9 +27,9 @@ from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_j
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import with_transcripts_as_units
-from sourcetracing.settings.as_published import overlays_of
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.training import SPLITS
+from sourcetracing.training.recorded import overlays_of_run, protocol_of_run
 from sourcetracing.training.runs import TrainingRun
 
 JUDGED = ("dev", "eval")
@@ -131,4 +131,4 @@ def _figures(run: TrainingRun, trials: Trials, scores: dict[str, np.ndarray], th
 def _figures_of(run: TrainingRun) -> pd.DataFrame:
     table = pd.read_csv(openset_files(run).figures, keep_default_na=False, na_values=[""])
     what = {"system": run.system, "train_set": run.train_set, "seed": run.seed, "run": run.folder.name}
-    return table.assign(**what, compat=overlays_of(run.settings))
+    return table.assign(**what, compat=overlays_of_run(run), protocol=protocol_of_run(run)["digest"][:8])

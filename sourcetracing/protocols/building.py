@@ -14,8 +14,9 @@ from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit, read_audit
+from sourcetracing.protocols.records import note_settings_of_older_record, write_record
 from sourcetracing.protocols.table import balance_lines, count_utterances, split_balance, split_utterances
-from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json, write_text
+from sourcetracing.runtime.files import atomic_path, digest_of_json, write_text
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.schema import Settings
 
@@ -37,14 +38,17 @@ class BuiltProtocol:
 def build_protocols(settings: Settings) -> BuiltProtocol:
     """Reads the corpus, checks every audio file, splits the utterances, looks for what the splits share.
 
-    Writes exp/<name>/utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, tables/leakage.csv and, last,
-    protocol.json: the digest of what they were made from. Nothing is done when that digest is still true. Raises `UserError` for a
-    missing corpus or bad audio.
+    Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, tables/leakage.csv and, last, protocol.json: the
+    settings and the digest of what they were made from. They lie at exp/<name>/, or, where a protocol of other settings lies there, at
+    exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true. Raises `UserError` for a missing corpus or
+    bad audio.
     """
-    layout, corpus = Layout.of(settings), corpus_of(settings)
+    corpus = corpus_of(settings)
     corpus.check()
     utterances = corpus.prepare()
     inputs = _digest_of_inputs(utterances, settings)
+    note_settings_of_older_record(settings, inputs)
+    layout = Layout.of(settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
         return BuiltProtocol(pd.read_csv(layout.counts), read_audit(layout.leakage), [], num_left_out, is_new=False)
     utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
@@ -57,7 +61,7 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
             table.to_csv(partial, index=False)
     _write_speaker_groups(corpus, layout)
     write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
-    write_json(layout.protocol_record, {"inputs": inputs, "num_left_out": len(problems)})
+    write_record(settings, inputs, protocol, len(problems))
     return BuiltProtocol(counts, leakage, _balance(utterances, protocol, settings), len(problems), is_new=True)
 
 
@@ -81,8 +85,7 @@ def _write_speaker_groups(corpus: Corpus, layout: Layout) -> None:
 
 def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
     """The leakage audit and where it lies: of the protocol on disk, or else of the one that would be built, without its audio."""
-    layout = Layout.of(settings)
-    utterances = corpus_of(settings).prepare()
+    layout, utterances = Layout.of(settings), corpus_of(settings).prepare()
     if _left_out_last_time(layout, _digest_of_inputs(utterances, settings)) is not None:
         return read_audit(layout.leakage), layout.leakage
     leakage = audit(utterances, _split(utterances, settings))

@@ -17,6 +17,7 @@ import pyarrow.csv
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
+from sourcetracing.protocols.records import PROTOCOL_COMMAND, require_protocol
 from sourcetracing.protocols.splitting import draw_groups, draw_utterances, fractions_of, strata_of
 from sourcetracing.settings.corpora import Split
 from sourcetracing.settings.schema import Settings
@@ -164,9 +165,11 @@ def read_table(path: Path, columns: Sequence[str], next_command: str) -> pd.Data
 def load_protocol(settings: Settings, *, unknown: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The utterances of the corpus' languages and sources, and the whole protocol, as script 02 wrote them.
 
-    unknown: also those of corpus.unknown_sources, which are no class.
+    unknown: also those of corpus.unknown_sources, which are no class. Raises `UserError` where the protocols there are were made with other
+    settings.
     """
-    layout, command = Layout.of(settings), "python scripts/02_build_protocols.py CONFIG.yaml"
+    require_protocol(settings)
+    layout, command = Layout.of(settings), PROTOCOL_COMMAND
     utterances = read_table(layout.utterances, ["utt_id", "path", "language", "source", "duration_s", "digest"], command)
     protocol = read_table(layout.protocol, ["utt_id", "split"], command)
     check_protocol(protocol, utterances)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sourcetracing.layout import Layout, OpensetLayout, TablesLayout
 from sourcetracing.protocols.leakage import read_audit
+from sourcetracing.protocols.records import protocol_facts
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
 from sourcetracing.report.openset_tab import openset_tab
@@ -20,7 +21,9 @@ from sourcetracing.runtime.files import write_frame
 from sourcetracing.scoring.scores import with_transcripts_as_units
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.schema import Settings
+from sourcetracing.speakers.counts import count_groups
 from sourcetracing.speakers.groups import load_groups
+from sourcetracing.speakers.records import labels_of
 from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.comparison import add_published
 from sourcetracing.tables.making import Tables, make_tables
@@ -88,7 +91,7 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
         "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
         "Open set": openset_tab(_read(layout.openset_table), _read(layout.openset_by_language), _openset_pictures(layout)),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
-        "Speakers": speakers_tab(_read(layout.speaker_counts), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
+        "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
         "Shortcuts": shortcuts_tab(_read(layout.shortcut_means)),
     }
     context = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
@@ -96,8 +99,17 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
     write_report(made[0], runs, layout.report, corpus=_read(layout.counts), leakage=leakage, more_tabs=more_tabs, **context)
 
 
+def _speaker_counts(settings: Settings) -> pd.DataFrame | None:
+    """Table 2 of the labels and the protocol that the settings mean; counted again where script 03 left that of others last."""
+    counts, labels, protocol = _read(Layout.of(settings).speaker_counts), labels_of(settings), protocol_facts(settings)
+    if counts is None or "labels" not in counts or not labels or not protocol:
+        return counts
+    is_ours = (counts["labels"] == labels).all() and (counts["protocol"].astype(str) == protocol["digest"][:8]).all()
+    return counts if is_ours else count_groups(settings, *load_protocol(settings))
+
+
 def _read(path: Path) -> pd.DataFrame | None:
-    return pd.read_csv(path) if path.is_file() else None
+    return pd.read_csv(path, dtype={"protocol": str, "labels": str}) if path.is_file() else None
 
 
 def _openset_pictures(layout: Layout) -> dict[str, dict[str, bytes]]:

@@ -29,9 +29,25 @@ def pick_device(name: str) -> torch.device:
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """bf16 autocast where `precision` asks for it (`auto`: on CUDA devices that have bf16), else plain float32."""
-    wanted = precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+    """bf16 autocast where `resolved_precision` says so, else plain float32."""
+    wanted = resolved_precision(device, precision) == "bf16"
     return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+def resolved_precision(device: torch.device, precision: str) -> str:
+    """float32 or bf16: what `compute.precision` means on a device (`auto`: bf16 on CUDA devices that have it)."""
+    if precision != "auto":
+        return precision
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+
+
+def precision_in_recipes(precision: str) -> str:
+    """How recipes, whose digests name folders, write a resolved precision.
+
+    float32 is written `auto`, bf16 as it is: before 2026-11 the setting itself was hashed, so this keeps the names of what a computer
+    without CUDA made with the default. What CUDA made with `auto`, and what was made with `float32` by name, has another name now.
+    """
+    return {"float32": "auto"}.get(precision, precision)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

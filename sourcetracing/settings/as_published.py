@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 
 from sourcetracing.settings.backends import BACKENDS
@@ -14,12 +15,14 @@ COMBINED = "as_published"
 PARTS = (*FRONTENDS, *BACKENDS, "finetune", "metric_learning")  # groups of settings that only some systems have
 
 
-def overlays_of(settings: Settings) -> str:
+def overlays_of(settings: Settings, unused: Collection[str] = ()) -> str:
     """Names of the overlays that are on, joined by +; "as_published" where that one is, which holds the others; "" for none.
 
-    An overlay about a part that the system does not have (`published_ecapa_tdnn` without an ECAPA-TDNN) is not named.
+    An overlay about a part that the system does not have (`published_ecapa_tdnn` without an ECAPA-TDNN) is not named. unused: groups of
+    settings that decided nothing, likewise.
     """
-    on = [name for name, piece in overlays().items() if _is_on(_part_for(piece, settings), settings)]
+    pieces = {name: _part_for(piece, settings) for name, piece in overlays().items()}
+    on = [name for name, piece in pieces.items() if _is_on({key: piece[key] for key in piece if key not in unused}, settings)]
     return COMBINED if COMBINED in on else "+".join(on)
 
 

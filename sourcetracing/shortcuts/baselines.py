@@ -16,12 +16,14 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.rows import label_ids
 from sourcetracing.layout import Layout
 from sourcetracing.metrics import classification as metrics
+from sourcetracing.protocols.records import protocol_facts
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import ALL_CUES, GROUPS, HEARD_CUES
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
+from sourcetracing.speakers.records import labels_of
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun
 from sourcetracing.training.table_plans import TablePlan, plans_of, read_plan
 
@@ -118,7 +120,11 @@ def _runs(settings: Settings) -> list[ScoredRun]:
     layout = Layout.of(settings)
     by_run = dict(iter(pd.read_parquet(layout.shortcut_scores).groupby(["system", "train_set"], sort=False)))
     tables = {run: table.drop(columns=["system", "train_set"]).reset_index(drop=True) for run, table in by_run.items()}
-    return [ScoredRun(*run, seed, layout.shortcuts, table) for run, table in tables.items() for seed in settings.experiment.seeds]
+    protocol = protocol_facts(settings) or {"digest": ""}
+    made_from = {"protocol": protocol["digest"][:8], "labels": labels_of(settings)}
+    return [
+        ScoredRun(*run, seed, layout.shortcuts, table, **made_from) for run, table in tables.items() for seed in settings.experiment.seeds
+    ]
 
 
 def _made_from(settings: Settings, cues: dict | None) -> dict:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from sourcetracing.layout import Layout
+from sourcetracing.protocols.records import protocol_facts
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.groups import FREQUENT, NEVER_SEEN, RARE, SEEN, UNSEEN, Grouping, group_speakers, published_counts
+from sourcetracing.speakers.records import labels_of
 
 
 def count_groups(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFrame:
@@ -16,13 +18,14 @@ def count_groups(settings: Settings, utterances: pd.DataFrame, protocol: pd.Data
 
     Columns held_out, language, test_set, threshold, p_min, p_max (smallest and largest share of the training data among the speakers of the
     test utterances), seen, unseen, never_seen, rare, frequent, total (utterances); published_seen, published_unseen, published_total,
-    published_threshold.
+    published_threshold; protocol, labels: which ones it was counted with.
     """
     rows = []
     for held_out in settings.corpus.languages:
         grouping = group_speakers(settings, held_out, utterances, protocol)
         rows.append({"held_out": held_out, "language": LANGUAGE_NAMES.get(held_out, held_out), **_counts(grouping), **_published(held_out)})
-    table = pd.DataFrame(rows)
+    protocol = protocol_facts(settings) or {"digest": ""}
+    table = pd.DataFrame(rows).assign(protocol=protocol["digest"][:8], labels=labels_of(settings))
     with atomic_path(Layout.of(settings).speaker_counts) as partial:
         table.to_csv(partial, index=False)
     return table

@@ -19,11 +19,11 @@ from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import read_table
 from sourcetracing.published import published_table
 from sourcetracing.settings.schema import Settings
+from sourcetracing.speakers.records import LABEL_COMMAND, require_grouping, require_labels
 
 SEEN, UNSEEN = "seen", "unseen"
 NEVER_SEEN, RARE, FREQUENT = "never_seen", "rare", "frequent"
 IMPORTED = "imported lists"
-LABEL_COMMAND = "python scripts/03_label_speakers.py CONFIG.yaml"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,11 @@ class Grouping:
 
 
 def load_groups(settings: Settings, held_out: str, utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFrame:
-    """utt_id, published_group (seen, unseen) and strict_group (never_seen, rare, frequent) of each test utterance; see `group_speakers`."""
+    """utt_id, published_group (seen, unseen) and strict_group (never_seen, rare, frequent) of each test utterance; see `group_speakers`.
+
+    Raises `UserError` where labels or groups were made with other settings.
+    """
+    require_grouping(settings)
     return group_speakers(settings, held_out, utterances, protocol).table[["utt_id", "published_group", "strict_group"]]
 
 
@@ -81,6 +85,7 @@ def _grouped(settings: Settings, held_out: str, rows: pd.DataFrame, tested: pd.D
 
 def load_pseudo_speakers(settings: Settings, utt_ids: pd.Series) -> pd.Series:
     """The pseudo-speaker of each utterance, by utt_id. Raises `UserError` when script 03 has not labelled all of them."""
+    require_labels(settings)
     path = Layout.of(settings).pseudo_speakers
     labelled = read_table(path, ["utt_id", "pseudo_speaker"], LABEL_COMMAND).set_index("utt_id")["pseudo_speaker"]
     if (missing := ~utt_ids.isin(labelled.index)).any():

@@ -23,6 +23,7 @@ from sourcetracing.speakers.embedders import embedder_key
 from sourcetracing.speakers.embeddings import embed_utterances
 from sourcetracing.speakers.groups import check_thresholds
 from sourcetracing.speakers.picture import write_objective_figure
+from sourcetracing.speakers.records import label_facts, note_grouping, note_settings_of_older_record
 
 COMPARED = ("speaker", "language", "source")  # columns of utterances.csv that clusters may follow
 
@@ -40,21 +41,25 @@ def label_speakers(settings: Settings) -> Labelling:
     """Embeds every clean utterance, clusters the embeddings, counts the groups of each held-out language.
 
     Writes exp/<name>/speakers/ (embeddings, objective.csv, objective.png, pseudo_speakers.csv and, last, speakers.json) and
-    tables/table2.csv. What is there and was made from the same things is kept. Raises `UserError`.
+    tables/table2.csv; labels of other settings than those there go to a folder of their own, speakers/<digest>/. What is there and was made
+    from the same things is kept. Raises `UserError`.
     """
-    layout = Layout.of(settings)
     check_thresholds(settings)
     utterances, protocol = load_protocol(settings)
     if settings.speakers.k > len(utterances):
         raise UserError(f"speakers.k={settings.speakers.k}, but there are only {len(utterances)} utterances")
     embeddings = embed_utterances(settings, utterances)
     inputs = _digest_of_inputs(settings, utterances)
+    note_settings_of_older_record(settings, inputs)
+    layout = Layout.of(settings)
     record = _record_of_last_time(layout, inputs)
     is_new = record is None
     if is_new:
         layout.speakers_record.unlink(missing_ok=True)
         record = _cluster(settings, utterances, embeddings, inputs)
-    return Labelling(record, count_groups(settings, utterances, protocol), is_new)
+    counts = count_groups(settings, utterances, protocol)
+    note_grouping(settings)
+    return Labelling(record, counts, is_new)
 
 
 def _digest_of_inputs(settings: Settings, utterances: pd.DataFrame) -> str:
@@ -82,8 +87,10 @@ def _cluster(settings: Settings, utterances: pd.DataFrame, embeddings: np.ndarra
     clustering = spherical_kmeans(embeddings, k, speakers.restarts, settings.seed)
     _write_table(pd.DataFrame({"k": range(1, k_max + 1), "objective": objectives}), layout.speaker_objective)
     write_objective_figure(layout.speaker_objective_figure, objectives, at_elbow, k, len(embeddings))
-    _write_table(pd.DataFrame({"utt_id": utterances["utt_id"], "pseudo_speaker": clustering.labels}), layout.pseudo_speakers)
-    record = {"inputs": inputs, "k": k, "elbow": at_elbow, **_facts(settings, clustering), "agreement": agreement(utterances, clustering)}
+    labels = pd.DataFrame({"utt_id": utterances["utt_id"], "pseudo_speaker": clustering.labels})
+    _write_table(labels, layout.pseudo_speakers)
+    facts = {"agreement": agreement(utterances, clustering), **label_facts(settings, labels)}
+    record = {"inputs": inputs, "k": k, "elbow": at_elbow, **_facts(settings, clustering), **facts}
     write_json(layout.speakers_record, record)
     return record
 

@@ -30,7 +30,8 @@ NEXT_COMMAND = "python scripts/06_get_classification_metrics.py CONFIG.yaml"
 KEY = ["system", "train", "test", "variant", "seed"]
 CELL_FIGURES = ["macro_f1", "num_classes", "macro_f1_declared", "chance"]
 CELL_FIGURES += ["macro_f1_harmonic", "accuracy", "balanced_accuracy", "ci_low", "ci_high"]
-CELL_COLUMNS = [*KEY, *CELL_FIGURES, "n", "split", "chosen_by", "compat"]  # compat: the overlays as published
+MADE_FROM = ["protocol", "labels"]  # digest of the protocol; of the labels of speakers, and what made groups of them
+CELL_COLUMNS = [*KEY, *CELL_FIGURES, "n", "split", "chosen_by", "compat", *MADE_FROM]  # compat: the overlays as published
 CLASS_COLUMNS = [*KEY, "class", "precision", "recall", "f1", "support"]
 MEAN_COLUMNS = ["system", "kind", "variant", "macro_f1", "num_classes", "macro_f1_declared", "chance", "macro_f1_common", "common_classes"]
 MEAN_COLUMNS += ["sd", "ci_low", "ci_high", "cells", "expected_cells", "seeds"]
@@ -264,7 +265,12 @@ def _cell_row(count: _Count, split: str, zero_division: float) -> list:
     figures = [metrics.macro_f1_harmonic(confusion, zero_division), metrics.accuracy(confusion), metrics.balanced_accuracy(confusion)]
     values = [float(metrics.macro_f1(confusion)), num_classes, float(metrics.macro_f1_declared(confusion, zero_division)), 1 / num_classes]
     values += [*map(float, figures), *bootstrap.percentile_interval(count.resampled)]
-    return [*count.key, *values, int(confusion.sum()), split, run.chosen_by, run.as_published]
+    return [*count.key, *values, int(confusion.sum()), split, run.chosen_by, run.as_published, *_made_from(count)]
+
+
+def _made_from(count: _Count) -> list[str]:
+    """The values of MADE_FROM; labels where the test set is a group of speakers."""
+    return [count.run.protocol, count.run.labels if group_of(count.test_set) else ""]
 
 
 def _class_rows(count: _Count, classes: Sequence[str], zero_division: float) -> Iterator[list]:

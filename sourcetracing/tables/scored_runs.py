@@ -12,7 +12,8 @@ import pandas as pd
 
 from sourcetracing.layout import RunLayout
 from sourcetracing.scoring.scores import is_scored, read_scores
-from sourcetracing.settings.as_published import overlays_of
+from sourcetracing.speakers.records import labels_of
+from sourcetracing.training.recorded import overlays_of_run, protocol_of_run
 from sourcetracing.training.runs import TrainingRun
 
 REPORTED_SPLIT = "eval"  # dev chooses, eval only reports
@@ -32,6 +33,8 @@ class ScoredRun:
     scores: pd.DataFrame
     chosen_by: str = "dev_macro_f1"
     as_published: str = ""  # the overlays of published behaviour that it was made with; column `compat` of the tables
+    protocol: str = ""  # 8 hex digits of the protocol that it was trained and is tested on
+    labels: str = ""  # of the speakers that groups of speakers are made of (`labels_of`)
 
 
 def scored_runs(trained: Sequence[TrainingRun]) -> list[ScoredRun]:
@@ -44,7 +47,9 @@ def scored_runs(trained: Sequence[TrainingRun]) -> list[ScoredRun]:
             run.folder,
             read_scores(run, REPORTED_SPLIT),
             run.settings.train.select,
-            overlays_of(run.settings),
+            overlays_of_run(run),
+            protocol_of_run(run)["digest"][:8],
+            labels_of(run.settings),
         )
         for run in trained
         if run.files.is_finished and is_scored(run, REPORTED_SPLIT)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import yaml
 from tqdm import tqdm
 
 from sourcetracing.errors import UserError
@@ -15,9 +16,11 @@ from sourcetracing.runtime.compute import pick_device, prepare_cpu
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.process_group import size_of_group
 from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.frontends import is_fine_tuned
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import train_run
+from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, load_runs
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
@@ -31,8 +34,23 @@ def trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], str]:
     missing = [f"{run.system} on {run.train_set}, seed {run.seed}" for run in runs if run not in trained]
     lack = f"{len(missing)} of {len(runs)} runs are not trained (first: {missing[0]})" if missing else ""
     if not trained:
-        raise UserError(f"{lack}. Run: {TRAIN_COMMAND}")
+        others = next(filter(None, map(trained_otherwise, runs)), "")
+        raise UserError(f"{lack}{others}. Run: {TRAIN_COMMAND}")
     return trained, lack
+
+
+def trained_otherwise(run: TrainingRun) -> str:
+    """`; with compute.precision=bf16 one is trained`, so that runs of a GPU are found on a computer without one; "" where there is none."""
+    for folder in sorted(run.folder.parent.glob(f"{run.train_set}-seed{run.seed}-*")):
+        if folder == run.folder or not (files := RunFolder(folder)).is_finished:
+            continue
+        own = yaml.safe_load(files.config.read_text(encoding="utf-8"))
+        pairs = [("compute.precision", own["compute"]["precision"], run.settings.compute.precision)]
+        if is_fine_tuned(run.settings):
+            pairs.append(("ssl.revision", own["ssl"]["revision"], run.settings.ssl.revision))
+        if words := [f"{name}={theirs}" for name, theirs, ours in pairs if theirs != ours and theirs != "auto"]:
+            return f"; with {' '.join(words)} there is {folder}"
+    return ""
 
 
 def train_runs(runs: Sequence[TrainingRun]) -> None:

@@ -1,7 +1,7 @@
 """What one trained system leaves behind, and in which order it is written.
 
 .lock  held by the process that trains it
-config.yaml, environment.json, classes.json  at the start
+config.yaml, environment.json, classes.json, protocol.json (which protocol, made with which settings)  at the start
 model.safetensors (best epoch), last.safetensors (to resume), history.csv, tensorboard/  after each epoch
 model.json  last: a run with a model.json is finished
 """
@@ -22,6 +22,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from sourcetracing.layout import RunLayout
+from sourcetracing.protocols.records import protocol_facts
 from sourcetracing.runtime.extras import version_of
 from sourcetracing.runtime.files import atomic_path, write_json, write_text
 from sourcetracing.runtime.locks import held, is_held
@@ -62,6 +63,8 @@ class RunFolder(RunLayout):
         write_text(self.config, to_yaml(settings))
         write_json(self.classes, settings.corpus.sources)
         write_json(self.environment, environment(device))
+        if protocol := protocol_facts(settings):
+            write_json(self.protocol, protocol)
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Replaces history.csv."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sourcetracing.errors import UserError
+from sourcetracing.features.resolved import precision_of, resolved, revision_of
 from sourcetracing.features.rows import open_store
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.layout import Layout
@@ -43,8 +44,10 @@ def set_name(languages: Sequence[str]) -> str:
 def run_of(settings: Settings, store_name: str) -> TrainingRun:
     """The run that settings describe: train.languages (empty = all of the corpus) and train.seed of their system.
 
-    store_name: the feature store's folder name, which stands for everything that shaped the features.
+    store_name: the feature store's folder name, which stands for everything that shaped the features. The settings of the run say float32
+    or bf16 for compute.precision=auto, and the commit for ssl.revision=main where this machine can tell: what is hashed, recorded and used.
     """
+    settings = resolved(settings, ask_hub=is_fine_tuned(settings))
     train_set = set_name(settings.train.languages or settings.corpus.languages)
     system = system_label(settings)
     digest = digest_of_json([store_name, run_recipe(settings)])[:8]
@@ -65,11 +68,11 @@ def run_recipe(settings: Settings) -> dict:
     recipe["train"]["languages"] = settings.train.languages or settings.corpus.languages
     if not settings.train.dev_variants:  # says nothing, and shall not rename the runs from before it was a setting
         del recipe["train"]["dev_variants"]
-    recipe["precision"] = settings.compute.precision
+    recipe["precision"] = precision_of(settings)
     if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
     if is_fine_tuned(settings):
-        recipe["ssl"] = {**to_dict(settings.ssl), "checkpoint": checkpoint_digest(settings.ssl.model)}
+        recipe["ssl"] = {**to_dict(settings.ssl), "revision": revision_of(settings), "checkpoint": checkpoint_digest(settings.ssl.model)}
         recipe["finetune"] = to_dict(settings.finetune)
     if settings.train.initial_weights:
         recipe["train"]["initial_weights"] = _digest_of_weights(Path(settings.train.initial_weights))

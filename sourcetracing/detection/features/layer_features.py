@@ -32,6 +32,7 @@ from sourcetracing.detection.features.layer_store import LayerStore, files_diges
 from sourcetracing.detection.features.rawboost import rawboost
 from sourcetracing.errors import UserError
 from sourcetracing.features.front_end import convert_once
+from sourcetracing.features.resolved import revision_of
 from sourcetracing.features.ssl_front_end import load_ssl
 from sourcetracing.features.store import StoreWriter, is_finished, library_versions, only_writer, write_block
 from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory, one_thread_each
@@ -58,6 +59,8 @@ def wanted_stores(settings: Settings) -> list[tuple[str, str]]:
 def extract_layers(settings: Settings) -> list[Path]:
     """Makes every wanted store, or goes on with it, or finds it done; returns their folders. Raises `UserError`."""
     manifest, extractors, folders = load_manifest(settings), {}, []
+    if settings.layer_features.kind == "ssl":
+        revision_of(settings, ask_hub=True)  # which fills the cache, so that folders are named after the commit from the start
     for subset, copy in wanted_stores(settings):
         rows = manifest[manifest["corpus"] == subset].reset_index(drop=True)
         if rows.empty:
@@ -280,7 +283,7 @@ def _facts(extractor: Extractor, rows: pd.DataFrame, copy: str, hours: float, se
         "copy": copy,
         "recipe": layer_recipe(settings, copy),
         "files": files_digest(rows),
-        **({"checkpoint_commit": commit} if commit else {}),
+        **({"checkpoint_commit": commit, "checkpoint_revision": settings.ssl.revision} if commit else {}),
         "versions": library_versions(),
         "extraction": extraction,
     }

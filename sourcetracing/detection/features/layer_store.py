@@ -9,6 +9,7 @@ Files   features.npy  float32; rows in the order of the manifest
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -20,6 +21,7 @@ import pandas as pd
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BONAFIDE
 from sourcetracing.errors import UserError
+from sourcetracing.features.resolved import in_todays_terms, precision_of, revision_of
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import FeatureStore, is_finished
 from sourcetracing.layout import StoreLayout
@@ -67,9 +69,14 @@ def layer_recipe(settings: Settings, copy: str) -> dict:
     recipe["sample_rate"] = settings.audio.sample_rate
     if wanted.kind == "ssl":
         ssl = settings.ssl
-        recipe |= {"model": ssl.model, "revision": ssl.revision, "normalize": ssl.normalize, "checkpoint": checkpoint_digest(ssl.model)}
+        recipe |= {
+            "model": ssl.model,
+            "revision": revision_of(settings),
+            "normalize": ssl.normalize,
+            "checkpoint": checkpoint_digest(ssl.model),
+        }
         recipe |= {"layers": layers_of(settings, copy), "published_norm": wanted.published_norm}
-        recipe["precision"] = settings.compute.precision
+        recipe["precision"] = precision_of(settings)
     else:
         recipe |= {"lfcc": asdict(settings.lfcc), "deviation": wanted.lfcc_deviation}
     if copy != "clean":
@@ -78,9 +85,20 @@ def layer_recipe(settings: Settings, copy: str) -> dict:
 
 
 def layer_folder(settings: Settings, corpus: str, copy: str, files: str) -> Path:
-    """The folder of a store. files: `files_digest` of its rows."""
-    name = f"{corpus}-{copy}-{digest_of_json(layer_recipe(settings, copy))[:8]}"
-    return DetectionLayout(settings).features / (name + files[:8])
+    """The folder of a store, which need not be there yet. files: `files_digest` of its rows."""
+    recipe, features = layer_recipe(settings, copy), DetectionLayout(settings).features
+    folder = features / f"{corpus}-{copy}-{digest_of_json(recipe)[:8]}{files[:8]}"
+    if is_finished(folder):
+        return folder
+    others = (path for path in sorted(features.glob(f"{corpus}-{copy}-????????{files[:8]}")) if is_finished(path))
+    return next((path for path in others if _has_recipe(path, recipe)), folder)
+
+
+def _has_recipe(folder: Path, recipe: dict) -> bool:
+    """Whether a store of another name is of this recipe: one that was named before precision and revision were resolved."""
+    facts = json.loads(StoreLayout(folder).record.read_text(encoding="utf-8"))
+    theirs = facts.get("recipe", {})
+    return (in_todays_terms(theirs, facts, recipe) if "precision" in recipe else theirs) == recipe
 
 
 def files_digest(rows: pd.DataFrame) -> str:

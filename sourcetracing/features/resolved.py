@@ -1,0 +1,60 @@
+"""What two settings mean on this machine, so that recipes hash that and not the words: compute.precision=auto, ssl.revision=main.
+
+Recipes written before 2026-11 hold the words. `in_todays_terms` reads them by what else their store says, so that such stores are found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sourcetracing.features.ssl_front_end import commit_of, fetched_commit
+from sourcetracing.runtime.compute import pick_device, precision_in_recipes, resolved_precision
+from sourcetracing.settings.schema import Settings
+
+
+def resolved(settings: Settings, *, ask_hub: bool = False) -> Settings:
+    """The settings with float32 or bf16 for `auto`, and the commit for the revision of a Hub model where the cache tells it.
+
+    ask_hub: the Hub is asked where the cache does not tell; a model that cannot be had is reported when it is loaded.
+    """
+    precision = resolved_precision(pick_device(settings.compute.device), settings.compute.precision)
+    found = replace(settings, compute=replace(settings.compute, precision=precision))
+    if settings.frontend == "ssl":
+        found.ssl = replace(settings.ssl, revision=revision_of(settings, ask_hub=ask_hub))
+    return found
+
+
+def revision_of(settings: Settings, *, ask_hub: bool = False) -> str:
+    """The commit of ssl.revision where the cache tells it, else what the setting says."""
+    find = fetched_commit if ask_hub else commit_of
+    return find(settings.ssl.model, settings.ssl.revision) or settings.ssl.revision
+
+
+def precision_of(settings: Settings) -> str:
+    """The resolved precision as recipes write it."""
+    return precision_in_recipes(resolved(settings).compute.precision)
+
+
+def in_todays_terms(theirs: Mapping[str, Any], facts: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """What a store's recipe says of its encoder (model, revision, precision, ...), in the terms of the recipe that we look for.
+
+    facts: of its store.json. Where this machine cannot tell the commit of our revision, a store that asked for the same revision will do.
+    """
+    found, device = dict(theirs), facts.get("extraction", {}).get("device")
+    if found.get("precision") == "auto" and device == "cuda" and "checkpoint_revision" not in facts:
+        found["precision"] = "bf16"
+    if found.get("precision") == "float32":
+        found["precision"] = precision_in_recipes("float32")
+    if "revision" in found and (commit := facts.get("checkpoint_commit")):
+        asked = facts.get("checkpoint_revision", found["revision"])
+        is_open = not is_commit(ours.get("revision", ""))
+        found["revision"] = ours["revision"] if is_open and asked == ours.get("revision") else commit
+    return found
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a commit, not the name of a branch or a tag."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None

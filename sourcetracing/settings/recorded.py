@@ -1,0 +1,71 @@
+"""The settings that make a protocol or speakers' labels: recorded with them, and compared by what reads them later.
+
+Two recipes (name of a setting -> value) that differ make two things side by side, never one in the place of the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import reduce
+from typing import Any
+
+from sourcetracing.settings.corpora import Split
+from sourcetracing.settings.schema import Settings
+
+_CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources")
+_OF_READER = {  # besides the files themselves, whose digests stand in utterances.csv
+    "mlaad_source_tracing": ("mlaad.keep_duplicates",),
+    "mcl_mlaad": ("mlaad.keep_duplicates", "mcl_mlaad.lists"),
+    "folder": ("folder.table",),
+}
+_AUDIO_RULES = ("audio.min_seconds", "audio.silence_peak_dbfs", "audio.on_bad_audio")
+_CLUSTERS = ("speakers.embedder", "speakers.k", "speakers.k_max", "speakers.k_restarts", "speakers.restarts")
+_GROUPING = ("speakers.thresholds", "speakers.test_set")
+
+
+def protocol_recipe(settings: Settings) -> dict[str, Any]:
+    """What script 02 goes by: corpus, splits, seed, and which audio is too bad."""
+    splits = tuple(f"split.{field.name}" for field in fields(Split))
+    reader = _OF_READER.get(settings.corpus.reader, ())
+    return _values(settings, (*_CORPUS, "corpus.unknown_sources", *reader, *splits, *_AUDIO_RULES, "seed"))
+
+
+def label_recipe(settings: Settings) -> dict[str, Any]:
+    """What script 03 clusters by: the embedder, how many clusters and how they are sought, the seed, the corpus."""
+    checksum = ("speakers.ecapa2_checksum",) if settings.speakers.embedder == "ecapa2" else ()
+    return _values(settings, (*_CLUSTERS, *checksum, "seed", *_CORPUS))
+
+
+def grouping_recipe(settings: Settings) -> dict[str, Any]:
+    """What divides labelled speakers into seen and unseen ones: the rule for theta, and what is tested."""
+    return _values(settings, _GROUPING)
+
+
+def name_of_recipe(recipe: Mapping[str, Any]) -> str:
+    """8 hex digits that depend on a recipe alone: the folder of what it makes."""
+    return hashlib.blake2b(json.dumps(recipe, sort_keys=True, ensure_ascii=False).encode(), digest_size=4).hexdigest()
+
+
+def differences(made: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
+    """Names of settings in which two recipes differ; one that an older recipe does not have yet counts as its default."""
+    return [name for name, value in said.items() if made.get(name, _value(Settings(), name)) != value]
+
+
+def in_words(recipe: Mapping[str, Any], names: list[str]) -> str:
+    """`split.stratify=false, seed=688`, as on a command line."""
+    return ", ".join(f"{name}={_word(recipe.get(name, _value(Settings(), name)))}" for name in names)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _values(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: _value(settings, name) for name in names}
+
+
+def _value(settings: Settings, name: str) -> Any:
+    return reduce(getattr, name.split("."), settings)
