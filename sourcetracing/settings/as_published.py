@@ -11,15 +11,17 @@ from sourcetracing.settings.reading import read_yaml
 from sourcetracing.settings.schema import Settings
 
 COMBINED = "as_published"
+UNNAMED = ("published_precision",)  # what every run on a CPU has; a run's precision is recorded for itself
 PARTS = (*FRONTENDS, *BACKENDS, "finetune", "metric_learning")  # groups of settings that only some systems have
 
 
 def overlays_of(settings: Settings) -> str:
     """Names of the overlays that are on, joined by +; "as_published" where that one is, which holds the others; "" for none.
 
-    An overlay about a part that the system does not have (`published_ecapa_tdnn` without an ECAPA-TDNN) is not named.
+    An overlay about a part or a system that this one is not (`published_ecapa_tdnn` without an ECAPA-TDNN) is not named.
     """
-    on = [name for name, piece in overlays().items() if _is_on(_part_for(piece, settings), settings)]
+    named = {name: piece for name, piece in overlays().items() if name not in UNNAMED}
+    on = [name for name, piece in named.items() if _is_on(_part_for(piece, settings), settings)]
     return COMBINED if COMBINED in on else "+".join(on)
 
 

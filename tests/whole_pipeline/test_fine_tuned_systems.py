@@ -72,8 +72,8 @@ def test_the_ssl_rows_of_table_4_from_one_store_of_waveforms(root, tmp_path):
     assert models == {
         ("xlsr_aasist", "en"): f"{root}/xls-r",
         ("xlsr_aasist", "de"): f"{root}/xls-r",
-        ("w2v2_en_aasist", "en"): f"{root}/large-lv60",
-        ("w2v2_en_aasist", "de"): f"{root}/large-lv60",
+        ("w2v2_en_self_aasist", "en"): f"{root}/large-lv60",
+        ("w2v2_en_self_aasist", "de"): f"{root}/large-lv60",
         ("w2v2_language_aasist", "en"): f"{root}/large-english",
         ("w2v2_language_aasist", "de"): f"{root}/large-german",
     }
