@@ -3,7 +3,7 @@
 Published AASIST checkpoints hold the fine-tuned encoder below `ssl_model.`: SSL_AASIST as fairseq names it (`ssl_model.model.encoder...`),
 the `hug_*_AASIST` classes as transformers does (`ssl_model.encoder...`), whose names are ours but for the weight norm of the positional
 convolution, which older versions of torch call weight_g and weight_v. fairseq's names are those of its `Wav2Vec2Model`
-(fairseq/models/wav2vec/wav2vec2.py); the correspondence is that of transformers' convert_wav2vec2_original_pytorch_checkpoint_to_pytorch.py.
+(fairseq/models/wav2vec/wav2vec2.py); what each is to transformers, its convert_wav2vec2_original_pytorch_checkpoint_to_pytorch.py says.
 """
 
 from __future__ import annotations

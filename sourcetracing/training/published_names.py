@@ -133,7 +133,9 @@ def rename_published(backend: str, state_dict: Mapping[str, Tensor], *, without_
         bare = strip_wrappers(name)
         if bare.startswith(ENCODER_PREFIX):
             if not without_frontend:
-                raise ValueError(f"the checkpoint holds an SSL encoder ({name}), trained together with the back-end; ssl.mode=finetune has both")
+                raise ValueError(
+                    f"the checkpoint holds an SSL encoder ({name}), trained together with the back-end; ssl.mode=finetune has both"
+                )
         elif not re.fullmatch(DEAD[backend], bare):
             renamed[rename(bare, *TABLES[backend])] = value
     return renamed
@@ -164,7 +166,9 @@ def load_published_system(backend: str, model: nn.Module, state_dict: Mapping[st
     encoder = getattr(model, "encoder", None) if isinstance(model, nn.Sequential) else None
     weights = encoder_weights({strip_wrappers(name): value for name, value in state_dict.items()})
     if weights and encoder is None:
-        raise ValueError("it holds an SSL encoder that was trained with the back-end: use system=xlsr_aasist, or ssl.mode=finetune store.dtype=float32")
+        raise ValueError(
+            "it holds an SSL encoder that was trained with the back-end: use system=xlsr_aasist, or ssl.mode=finetune store.dtype=float32"
+        )
     if encoder is None:
         return load_published(backend, model, state_dict)
     if not weights:

@@ -114,7 +114,8 @@ def fairseq_forward(weights: dict[str, Tensor], waveforms: Tensor) -> Tensor:
         block = f"encoder.layers.{number}"
         entering = norm(x, f"{block}.self_attn_layer_norm")
         query, key, value = (
-            linear(entering, f"{block}.self_attn.{name}").unflatten(-1, (HEADS, -1)).transpose(1, 2) for name in ("q_proj", "k_proj", "v_proj")
+            linear(entering, f"{block}.self_attn.{name}").unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            for name in ("q_proj", "k_proj", "v_proj")
         )
         attention = (query @ key.transpose(-1, -2) / (WIDTH // HEADS) ** 0.5).softmax(dim=-1)
         x = x + linear((attention @ value).transpose(1, 2).flatten(2), f"{block}.self_attn.out_proj")

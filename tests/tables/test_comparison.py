@@ -1,12 +1,10 @@
-"""Published figures beside ours, and the names of the overlays that a run was made with."""
+"""Published figures beside ours. Overlays: tests/whole_pipeline/test_as_published.py."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
 
-from sourcetracing.settings.as_published import overlays, overlays_of
-from sourcetracing.settings.reading import load_settings
 from sourcetracing.tables import text as table_text
 from sourcetracing.tables.comparison import add_published, has_published
 from sourcetracing.tables.making import Tables, make_tables
@@ -71,31 +69,6 @@ def test_systems_that_the_paper_does_not_have_stand_alone(tmp_path):
     tables = compared("table4", tmp_path, systems=("lfcc_mine",), languages=["en", "de"])
     assert not has_published(tables)
     assert set(tables.cells["note"]) == {""}
-
-
-@pytest.mark.parametrize("name", sorted(set(overlays()) - {"as_published"}))
-def test_each_overlay_is_named_by_the_runs_that_it_shaped(name):
-    system = {"published_ecapa_tdnn": "lfcc_ecapa_tdnn", "published_aasist": "lfcc_aasist", "published_ge2e": "demo_ge2e"}.get(
-        name, "xlsr_aasist"
-    )
-    assert name not in overlays_of(load_settings([f"system={system}"]))
-    assert overlays_of(load_settings([f"configs/as_published/{name}.yaml", f"system={system}"])) == name
-
-
-def test_an_overlay_about_another_back_end_is_not_named():
-    assert overlays_of(load_settings(["configs/as_published/published_ecapa_tdnn.yaml", "system=lfcc_aasist"])) == ""
-
-
-def test_as_published_holds_all_the_others():
-    for system in ("xlsr_aasist", "lfcc_aasist", "lfcc_ecapa_tdnn"):
-        combined = load_settings(["configs/as_published/as_published.yaml", f"system={system}"])
-        assert overlays_of(combined) == "as_published"
-    everything = overlays()["as_published"]
-    for name, piece in overlays().items():
-        for group, values in piece.items():
-            # Batches of 4 hold for some tables only (D12); augmented dev and eval for another experiment (D37).
-            if name not in ("as_published", "published_batches", "published_augmented_evaluation"):
-                assert values == everything[group] or values.items() <= everything[group].items(), (name, group)
 
 
 def test_markdown_shows_the_published_figure_the_difference_and_the_marks(tmp_path):

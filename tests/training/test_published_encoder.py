@@ -106,7 +106,9 @@ def test_a_frozen_system_has_no_place_for_the_encoder_and_says_so(model_folder, 
         load_initial_weights(model, "aasist", saved(tmp_path / "theirs.pth", through_fairseq(4)))
     advice = str(caught.value).split(" or ")[1].split()
     settings = load_settings(["system=xlsr_frozen_aasist", *advice, f"ssl.model={model_folder}", *CLASSES])  # they exist, and do it
-    load_initial_weights(build_model(replace(settings, finetune=replace(settings.finetune, freeze_cnn=False)), (SAMPLES,)), "aasist", tmp_path / "theirs.pth")
+    load_initial_weights(
+        build_model(replace(settings, finetune=replace(settings.finetune, freeze_cnn=False)), (SAMPLES,)), "aasist", tmp_path / "theirs.pth"
+    )
 
 
 def test_a_name_of_fairseqs_that_no_table_has_is_refused(model_folder, tmp_path):

@@ -59,8 +59,13 @@ def test_variants_pile_up_and_every_noise_is_one_talker_from_its_beginning(overl
     """D5 to D8, by the published arithmetic: y = x + sqrt(10^((L(x) - L(n) - snr) / 10)) n, L(s) = 10 log10(mean s^2 + 1e-4)."""
     settings = load_settings([overlay, "augment.speech_snr_db=[15,15]"])
     generator = np.random.default_rng(3)
-    clean, talker, other, response = (generator.normal(0, level, size) for level, size in ((0.1, 3000), (0.2, 9000), (0.5, 9000), (0.3, 50)))
-    banks = {kind: bank_of([clip.astype(np.float32)]) for kind, clip in (("speech", talker), ("music", other), ("noise", other), ("rir", response))}
+    clean, talker, other, response = (
+        generator.normal(0, level, size) for level, size in ((0.1, 3000), (0.2, 9000), (0.5, 9000), (0.3, 50))
+    )
+    banks = {
+        kind: bank_of([clip.astype(np.float32)])
+        for kind, clip in (("speech", talker), ("music", other), ("noise", other), ("rir", response))
+    }
     made = Augmenter(settings.augment, banks, seed=1).variants(clean.astype(np.float32), "u")
 
     def level_db(signal: np.ndarray) -> float:
@@ -211,7 +216,9 @@ def test_fine_tuned_encoders_train_as_the_code_that_loads_them(overlay, system, 
 def test_refd_hears_normalised_waveforms(overlay, encoder_folder):
     from sourcetracing.features.ssl_front_end import load_ssl
 
-    encoder = load_ssl(load_settings([overlay, "system=w2v2_base_aasist", f"ssl.model={encoder_folder}", "ssl.layer=2", "compute.device=cpu"]))
+    encoder = load_ssl(
+        load_settings([overlay, "system=w2v2_base_aasist", f"ssl.model={encoder_folder}", "ssl.layer=2", "compute.device=cpu"])
+    )
     waveforms = 0.1 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(encoder(10 * waveforms + 0.1), encoder(waveforms), rtol=1e-3, atol=1e-3)
 
@@ -227,7 +234,12 @@ def test_ge2e_is_the_published_baseline(overlay, encoder_folder, tmp_path, store
         assert (model[:-1](louder)[0] - model[:-1](waveforms)[0]).abs().max() > 1e-4  # another row's level matters (D41)
         assert (model(waveforms)[0].norm(dim=1) - 1).abs().max() > 1e-3  # embeddings are not brought to length 1
     store.index.loc[(store.index["split"] == "dev") & (store.index["source"] == "c"), "source"] = "new"
-    small = ["corpus.sources=[a,b,c]", "train.variants=[original]", "metric_learning.classes_per_batch=3", "metric_learning.rows_per_class=2"]
+    small = [
+        "corpus.sources=[a,b,c]",
+        "train.variants=[original]",
+        "metric_learning.classes_per_batch=3",
+        "metric_learning.rows_per_class=2",
+    ]
     settings = load_settings([overlay, "system=w2v2_base_ge2e", *small, "train.languages=[en]", f"ssl.model={encoder_folder}"])
     rows = select_train_rows(store, settings, ["en"], CPU)
     assert np.bincount(rows.labels).tolist() == [8, 8, 6, 2]  # dev trains too, its unknown source as a class (D43)
@@ -248,7 +260,9 @@ def test_ge2e_is_the_published_baseline(overlay, encoder_folder, tmp_path, store
 def test_the_epoch_of_lowest_dev_loss_is_kept(store, tmp_path, overlay):
     """D17. The history itself tells which epoch it is."""
     small = [f"paths.exp={tmp_path}", "corpus.languages=[en,de]", "corpus.sources=[a,b,c]", "train.languages=[en]", "ecapa_tdnn.channels=8"]
-    settings = load_settings([overlay, *small, "train.epochs=6", "train.batch_size=8", "train.lr=0.02", "train.seed=3", "compute.device=cpu"])
+    settings = load_settings(
+        [overlay, *small, "train.epochs=6", "train.batch_size=8", "train.lr=0.02", "train.seed=3", "compute.device=cpu"]
+    )
     run = run_of(settings, "some-store")
     history = pd.read_csv(train_run(run, store, CPU).history)
     by_loss, by_f1 = history.loc[history["dev_loss"].idxmin(), "epoch"], history.loc[history["dev_macro_f1"].idxmax(), "epoch"]
@@ -275,9 +289,7 @@ def test_a_class_that_is_never_predicted_has_a_precision_of_1(overlay):
 def test_nsd_is_read_upside_down_at_the_nearest_corner(overlay, case):
     """D33, D34: the published scores and the EER that goes with them, tests/golden/nsd.json."""
     arrays, facts = np.load(GOLDEN / "nsd.npz"), json.loads((GOLDEN / "nsd.json").read_text())["cases"][case]
-    train, tested = (
-        [arrays[f"case{case}/{part}_{kind}"] for kind in ("feats", "logits")] for part in ("train", "test")
-    )
+    train, tested = ([arrays[f"case{case}/{part}_{kind}"] for kind in ("feats", "logits")] for part in ("train", "test"))
     openset = load_settings([overlay]).openset
     found = make_detectors(openset)["nsd"].fit(*train, np.zeros(len(train[0]))).score(*tested)
     np.testing.assert_allclose(found, arrays[f"case{case}/scores_piotrkawa"], rtol=1e-5)
@@ -346,22 +358,30 @@ def test_everything_is_float32_on_a_gpu_too(overlay, tmp_path, monkeypatch):
         ("published_metrics", "evaluation.zero_division=1.0"),
         ("published_batches", "train.batch_size=4"),
         ("published_clean_ssl", "system=xlsr_aasist train.variants=[original]"),
-        ("published_ssl", "system=w2v2_en_self_aasist ssl.normalize=false finetune.lr=5e-4 finetune.warmup_epochs=0 finetune.freeze_cnn=false "
-         "finetune.regularization=checkpoint"),
+        (
+            "published_ssl",
+            "system=w2v2_en_self_aasist ssl.normalize=false finetune.lr=5e-4 finetune.warmup_epochs=0 finetune.freeze_cnn=false "
+            "finetune.regularization=checkpoint",
+        ),
         ("published_ood", "openset.inverted_nsd=true openset.padded_batch=128 openset.eer_point=nearest"),
         ("published_speakers", "speakers.embedder=ecapa2 speakers.k=18 speakers.thresholds=published"),
         ("", "system=lfcc_resnet18 aasist.random_pos_s=true"),
         ("", "system=lfcc_aasist train.variants=[original]"),
         ("", "compute.precision=float32 store.dtype=float32"),
-        ("", "system=xlsr_aasist ssl.normalize=false finetune.lr=5e-4 finetune.warmup_epochs=0 finetune.freeze_cnn=false "
-         "finetune.regularization=checkpoint"),  # the published path of XLSR-AASIST has no SpecAugment
+        (
+            "",
+            "system=xlsr_aasist ssl.normalize=false finetune.lr=5e-4 finetune.warmup_epochs=0 finetune.freeze_cnn=false "
+            "finetune.regularization=checkpoint",
+        ),  # the published path of XLSR-AASIST has no SpecAugment
     ],
 )
 def test_runs_are_named_by_what_they_do_not_by_the_file(name, words):
     assert overlays_of(load_settings(words.split())) == name
 
 
-@pytest.mark.parametrize("system", ["xlsr_aasist", "lfcc_aasist", "lfcc_ecapa_tdnn", "w2v2_base_aasist", "w2v2_base_ge2e", "w2v2_en_self_aasist"])
+@pytest.mark.parametrize(
+    "system", ["xlsr_aasist", "lfcc_aasist", "lfcc_ecapa_tdnn", "w2v2_base_aasist", "w2v2_base_ge2e", "w2v2_en_self_aasist"]
+)
 def test_everything_has_one_name(system):
     settings = load_settings([ALL, f"system={system}"])
     assert overlays_of(settings) == "as_published"
@@ -369,6 +389,9 @@ def test_everything_has_one_name(system):
 
 
 def test_every_overlay_has_its_test():
-    here = [Path(__file__).read_text(encoding="utf-8"), (Path(__file__).parents[1] / "detection/test_as_published.py").read_text(encoding="utf-8")]
+    here = [
+        Path(__file__).read_text(encoding="utf-8"),
+        (Path(__file__).parents[1] / "detection/test_as_published.py").read_text(encoding="utf-8"),
+    ]
     tested = {name for name in overlays() if any(f'alone_and_in_all("{name}"' in text for text in here)}
     assert tested == set(overlays()) - {"as_published"}

@@ -119,12 +119,14 @@ def test_the_classifier_is_scikit_learns_and_its_eer_is_of_probabilities(overlay
     np.testing.assert_allclose(model.coef, theirs.coef_.ravel(), rtol=1e-6)
     direction = theirs.coef_.ravel() / np.square(theirs.coef_).sum()
     sides = np.array([1, 1, 0, 0])
-    far = ((np.array([60.0, 50.0, 45.0, -5.0]) - theirs.intercept_) [:, None] * direction).astype(np.float32)  # decision values
+    far = ((np.array([60.0, 50.0, 45.0, -5.0]) - theirs.intercept_)[:, None] * direction).astype(np.float32)  # decision values
     values = far @ model.coef + model.intercept
     eer_published, threshold = eer_of_scores(sides, values, rules)
     eer_ours, _ = eer_of_scores(sides, values, load_settings([]).logreg)
     assert eer_ours == 0.0  # 60 and 50 lie above 45
-    assert eer_published == pytest.approx(1 / 3, abs=0.01)  # three probabilities of 1, one of them spoof: on the line from (0, 0) to (.5, 1)
+    assert eer_published == pytest.approx(
+        1 / 3, abs=0.01
+    )  # three probabilities of 1, one of them spoof: on the line from (0, 0) to (.5, 1)
     assert 0 < threshold <= 1
 
 
