@@ -133,9 +133,7 @@ def rename_published(backend: str, state_dict: Mapping[str, Tensor], *, without_
         bare = strip_wrappers(name)
         if bare.startswith(ENCODER_PREFIX):
             if not without_frontend:
-                raise ValueError(
-                    f"the checkpoint holds an SSL encoder ({name}), trained together with the back-end; ssl.mode=finetune has both"
-                )
+                raise ValueError(f"it holds an SSL encoder ({name}), trained together with the back-end; ssl.mode=finetune has both")
         elif not re.fullmatch(DEAD[backend], bare):
             renamed[rename(bare, *TABLES[backend])] = value
     return renamed
@@ -170,7 +168,8 @@ def load_published_system(backend: str, model: nn.Module, state_dict: Mapping[st
             "it holds an SSL encoder that was trained with the back-end: use system=xlsr_aasist, or ssl.mode=finetune store.dtype=float32"
         )
     if encoder is None:
-        return load_published(backend, model, state_dict)
+        load_published(backend, model, state_dict)
+        return
     if not weights:
         raise ValueError("it holds no SSL encoder, only a back-end: use ssl.mode=frozen")
     if hasattr(model, "mix"):

@@ -1,5 +1,5 @@
 """What each overlay of configs/as_published does, alone and in as_published.yaml: the object that it is about is built, and its numbers
-are those of the published code (the facts are in docs/fidelity.md). Overlays of detection: tests/detection/test_as_published.py.
+are those of the published code (the facts are in docs/fidelity.md). Overlays of detection: tests/detection/experiments/test_as_published.py.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def test_ecapas_logits_are_normalised_over_their_batch(overlay):
 
 @pytest.fixture(scope="module")
 def encoder_folder(tmp_path_factory) -> Path:
-    """Tiny, with what real checkpoints' config.json say: dropout, LayerDrop, SpecAugment; layer norms in its convolutions, so it hears level."""
+    """Tiny, with what a config.json says: dropout, LayerDrop, SpecAugment. Layer norms in its convolutions: it hears the level."""
     torch.manual_seed(1)
     body = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24, "conv_dim": (8,) * 7}
     drops = {"layerdrop": 0.1, "mask_time_prob": 0.3, "mask_time_length": 2, "hidden_dropout": 0.1, "attention_dropout": 0.1}
@@ -195,7 +195,7 @@ def fine_tuned(overlay: str, system: str, folder: Path, *words: str) -> tuple[Se
 @alone_and_in_all("published_ssl")
 @pytest.mark.parametrize("system", ["xlsr_aasist", *THROUGH_TRANSFORMERS])
 def test_fine_tuned_encoders_train_as_the_code_that_loads_them(overlay, system, encoder_folder):
-    """D20, D21: the whole encoder at 5e-4, not normalised; fairseq (XLSR-AASIST) with mask=False, transformers with the checkpoint's own."""
+    """D20, D21: the whole encoder at 5e-4, not normalised; fairseq (XLSR-AASIST) with mask=False, else the checkpoint's own."""
     settings, model = fine_tuned(overlay, system, encoder_folder)
     waveforms = 0.1 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(2))
     optimizer = make_optimizer(model, settings)
@@ -389,9 +389,7 @@ def test_everything_has_one_name(system):
 
 
 def test_every_overlay_has_its_test():
-    here = [
-        Path(__file__).read_text(encoding="utf-8"),
-        (Path(__file__).parents[1] / "detection/test_as_published.py").read_text(encoding="utf-8"),
-    ]
+    files = [Path(__file__), Path(__file__).parents[1] / "detection" / "experiments" / "test_as_published.py"]
+    here = [file.read_text(encoding="utf-8") for file in files]
     tested = {name for name in overlays() if any(f'alone_and_in_all("{name}"' in text for text in here)}
     assert tested == set(overlays()) - {"as_published"}
