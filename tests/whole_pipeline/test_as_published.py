@@ -1,11 +1,10 @@
 """What each overlay of configs/as_published does, alone and in as_published.yaml: the object that it is about is built, and its numbers
-are those of the published code (the facts are in docs/fidelity.md). Overlays of detection: tests/detection/experiments/test_as_published.py.
+are those of the published code (docs/fidelity.md). Overlays of detection: tests/detection/experiments/test_as_published.py.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from sklearn.metrics import classification_report
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from sourcetracing.detection.data.manifest_building import build_manifest
 from sourcetracing.features.augment import Augmenter
 from sourcetracing.features.blocks import cropped_utterance
 from sourcetracing.features.extracting import extract_features
@@ -29,7 +29,7 @@ from sourcetracing.protocols.table import load_protocol, split_utterances
 from sourcetracing.runtime.compute import autocast
 from sourcetracing.runtime.process_group import ALONE
 from sourcetracing.scoring.scores import score_run
-from sourcetracing.settings.as_published import overlays, overlays_of
+from sourcetracing.settings.corpora import READERS
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.groups import load_groups
@@ -41,7 +41,7 @@ from sourcetracing.training.networks import build_model
 from sourcetracing.training.optimization import learning_rates, make_optimizer, set_learning_rates
 from sourcetracing.training.runs import run_of
 from tests.speakers.test_groups import write_groups_case
-from tests.support.audio_files import bank_of, write_noises
+from tests.support.audio_files import bank_of, write_noises, write_wav
 from tests.support.overlays import ALL, FOLDER, alone_and_in_all
 from tests.support.places import GOLDEN
 from tests.support.small_corpus import write_small_corpus
@@ -49,6 +49,11 @@ from tests.support.small_corpus import write_small_corpus
 CPU = torch.device("cpu")
 FOUR = ["corpus.sources=[a,b,c,d]", "compute.device=cpu"]
 THROUGH_TRANSFORMERS = ("xlsr53_aasist", "w2v2_en_aasist", "w2v2_en_self_aasist", "w2v2_language_aasist")
+
+
+def both_ways(overlay: str) -> tuple[tuple[str, list[str]], tuple[str, list[str]]]:
+    """Files of settings without the overlay and with it."""
+    return ("ours", []), ("published", [overlay])
 
 
 # --- augmentation, windows, splits
@@ -84,7 +89,7 @@ def test_windows_of_dev_and_eval_are_anywhere(overlay, tmp_path):
     soundfile.write(path, (np.arange(16000 * 9) / (16000 * 9)).astype(np.float32), 16000, subtype="FLOAT")
     starts = {
         name: [cropped_utterance(load_settings(words), path, f"u{number}", "eval")[0] * 9 for number in range(40)]
-        for name, words in (("ours", []), ("published", [overlay]))
+        for name, words in both_ways(overlay)
     }
     assert set(starts["ours"]) == {0.0}
     assert min(starts["published"]) < 1.5 and max(starts["published"]) > 3.5 and max(starts["published"]) < 5.001  # of 5 s that there are
@@ -97,12 +102,32 @@ def test_splits_hold_60_20_20_in_a_language_but_not_in_a_source(overlay):
     rows = [(f"en/{source}/{number:03d}", "en", source) for source in "abcd" for number in range(300)]
     utterances = pd.DataFrame(rows, columns=["utt_id", "language", "source"])
     counts = {}
-    for name, words in (("ours", []), ("published", [overlay])):
+    for name, words in both_ways(overlay):
         drawn = split_utterances(utterances, load_settings(words).split, 688).merge(utterances, on="utt_id")
         assert drawn["split"].value_counts().to_dict() == {"train": 720, "dev": 240, "eval": 240}
         counts[name] = drawn[drawn["split"] == "eval"]["source"].value_counts()
     assert counts["ours"].tolist() == [60] * 4
     assert counts["published"].sum() == 240 and counts["published"].max() - counts["published"].min() > 5
+
+
+@alone_and_in_all("published_duplicates")
+def test_rows_that_a_list_holds_twice_count_twice(overlay, tmp_path):
+    """D50, D69: 11,100 + 12,000 + 33,900 rows (tests/golden/tables/mlaad_protocol_stats.csv), 109 of eval twice; so with files."""
+    words = ["configs/mlaad5_source_tracing.yaml", f"paths.protocols={GOLDEN / 'mlaad4sourcetracing.zip'}"]
+    rows = {name: READERS["mlaad_source_tracing"].load()(load_settings([*words, *more])).listed() for name, more in both_ways(overlay)}
+    per_split = rows["published"]["split"].value_counts()
+    assert per_split.loc[["train", "dev", "eval"]].tolist() == [11100, 12000, 33900]
+    assert rows["ours"]["split"].value_counts()["eval"] == 33900 - 109
+    write_wav(tmp_path / "itw" / "1.wav", 0.5, 1)
+    write_wav(tmp_path / "asv19" / "ASVspoof2019_LA_train" / "flac" / "LA_T_0.flac", 0.5, 2)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "itw_systems.csv").write_text("1.wav|bonafide\n1.wav|bonafide\n")
+    (tmp_path / "lists" / "asv19_train_systems.csv").write_text("LA_T_0|spoof\n")
+    sets = ["detection.sets={ASV19: [asv19_train], ITW: [itw]}", "detection.train=[ASV19]", "detection.baseline_train=[ASV19]"]
+    sets += ["detection.test=[ITW]", "detection.baseline_test=[ITW]", "detection.origin=lists", f"detection.lists={tmp_path}/lists"]
+    sets += [f"detection.roots={{asv19: {tmp_path}/asv19, itw: {tmp_path}/itw}}", f"paths.exp={tmp_path}/exp", "pruning.train=[]"]
+    files = {name: build_manifest(load_settings([*more, *sets])).rows["corpus"].eq("itw").sum() for name, more in both_ways(overlay)}
+    assert files == {"ours": 1, "published": 2}
 
 
 # --- what is trained on
@@ -166,7 +191,7 @@ def test_ecapas_logits_are_normalised_over_their_batch(overlay):
     """D17: a BatchNorm that has learned nothing gives each class mean 0 and variance 1 over the batch."""
     features = torch.randn(64, 80, 50, generator=torch.Generator().manual_seed(1))
     spread = {}
-    for name, words in (("ours", []), ("published", [overlay])):
+    for name, words in both_ways(overlay):
         model = build_model(load_settings([*words, *FOUR, "system=lfcc_ecapa_tdnn", "ecapa_tdnn.channels=8"]), (80, 50)).train()
         logits = model(features)[1].detach()
         spread[name] = (logits.mean(dim=0).abs().max().item(), (logits.var(dim=0, correction=0) - 1).abs().max().item())
@@ -277,7 +302,7 @@ def test_a_class_that_is_never_predicted_has_a_precision_of_1(overlay):
     confusion = confusion_matrix(labels, predictions, range(3))
     reports = {
         name: report_text(confusion, ["a", "b", "c"], load_settings(words).evaluation.zero_division).split("\n")
-        for name, words in (("ours", []), ("published", [overlay]))
+        for name, words in both_ways(overlay)
     }
     theirs = classification_report(labels, predictions, target_names=["a", "b", "c"], digits=6, zero_division=1.0).split("\n")
     assert reports["published"] == theirs
@@ -335,61 +360,10 @@ def test_everything_is_float32_on_a_gpu_too(overlay, tmp_path, monkeypatch):
     words = [f"paths.corpus={tmp_path}/corpus", f"paths.musan={tmp_path}/musan", f"paths.exp={tmp_path}/exp", "corpus.languages=[en,de]"]
     words += ["corpus.sources=[espeak_formant,griffin_lim]", "audio.crop_seconds=0.5", "augment.variants=[original]", "compute.workers=1"]
     made = {}
-    for name, more in (("ours", []), ("published", [overlay])):
+    for name, more in both_ways(overlay):
         settings = load_settings([*more, *words])
         build_protocols(settings)
         extract_features(settings, *load_protocol(settings))
         store: FeatureStore = open_store(settings)
         made[name] = store.load(np.arange(4))
     assert (made["ours"].dtype, made["published"].dtype) == (np.float16, np.float32)
-
-
-# --- names
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("published_aasist", "system=lfcc_aasist aasist.random_pos_s=true"),
-        ("published_ecapa_tdnn", "system=lfcc_ecapa_tdnn ecapa_tdnn.logit_bn=true"),
-        ("published_crops", "audio.crop_eval=random"),
-        ("published_split", "split.stratify=false"),
-        ("published_selection", "train.select=dev_loss"),
-        ("published_metrics", "evaluation.zero_division=1.0"),
-        ("published_batches", "train.batch_size=4"),
-        ("published_clean_ssl", "system=xlsr_aasist train.variants=[original]"),
-        (
-            "published_ssl",
-            "system=w2v2_en_self_aasist ssl.normalize=false finetune.lr=5e-4 finetune.warmup_epochs=0 finetune.freeze_cnn=false "
-            "finetune.regularization=checkpoint",
-        ),
-        ("published_ood", "openset.inverted_nsd=true openset.padded_batch=128 openset.eer_point=nearest"),
-        ("published_speakers", "speakers.embedder=ecapa2 speakers.k=18 speakers.thresholds=published"),
-        ("", "system=lfcc_resnet18 aasist.random_pos_s=true"),
-        ("", "system=lfcc_aasist train.variants=[original]"),
-        ("", "compute.precision=float32 store.dtype=float32"),
-        (
-            "",
-            "system=xlsr_aasist ssl.normalize=false finetune.lr=5e-4 finetune.warmup_epochs=0 finetune.freeze_cnn=false "
-            "finetune.regularization=checkpoint",
-        ),  # the published path of XLSR-AASIST has no SpecAugment
-    ],
-)
-def test_runs_are_named_by_what_they_do_not_by_the_file(name, words):
-    assert overlays_of(load_settings(words.split())) == name
-
-
-@pytest.mark.parametrize(
-    "system", ["xlsr_aasist", "lfcc_aasist", "lfcc_ecapa_tdnn", "w2v2_base_aasist", "w2v2_base_ge2e", "w2v2_en_self_aasist"]
-)
-def test_everything_has_one_name(system):
-    settings = load_settings([ALL, f"system={system}"])
-    assert overlays_of(settings) == "as_published"
-    assert overlays_of(replace(settings, audio=replace(settings.audio, crop_eval="head"))) != "as_published"
-
-
-def test_every_overlay_has_its_test():
-    files = [Path(__file__), Path(__file__).parents[1] / "detection" / "experiments" / "test_as_published.py"]
-    here = [file.read_text(encoding="utf-8") for file in files]
-    tested = {name for name in overlays() if any(f'alone_and_in_all("{name}"' in text for text in here)}
-    assert tested == set(overlays()) - {"as_published"}
