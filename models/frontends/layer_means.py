@@ -25,19 +25,19 @@ _BERT_SHORTEST = 560  # samples: two windows, the fewest whose spectrum has a va
 class LayerMeans(nn.Module):
     """Sounds -> (B, layers, width) float32: each layer's mean over the true frames of each sound, in one pass.
 
-    layers: numbers, empty = all; the encoder, which must be whole, gets cut behind the last of them. norm_last: that one passes the
+    layers: numbers, empty = all; the encoder, which must be whole, gets cut behind the last of them. normed: those of them that pass the
     encoder's final LayerNorm (where there is one) before the mean. `pads` tells whether sounds of different lengths may go together;
     padding then changes nothing but the last digits. Raises ValueError for a layer that does not exist.
     """
 
-    def __init__(self, encoder: SslEncoder, layers: Iterable[int] = (), *, norm_last: bool = False):
+    def __init__(self, encoder: SslEncoder, layers: Iterable[int] = (), *, normed: Iterable[int] = ()):
         super().__init__()
         norm = final_norm(encoder.network)
         self.layers = sorted(set(layers)) or list(range(len(encoder.blocks) + 1))
         cut_encoder(
             encoder.network, self.layers[-1] if self.layers[0] >= 0 else self.layers[0]
         )  # which raises, for one that does not exist
-        self.encoder, self.norm = encoder, norm if norm_last and norm is not None else nn.Identity()
+        self.encoder, self.norm, self.normed = encoder, nn.Identity() if norm is None else norm, frozenset(normed)
         config = encoder.network.config
         self.width = config.hidden_size
         self.pads = encoder.model_type in ("wav2vec2-bert", "whisper") or (
@@ -71,7 +71,7 @@ class LayerMeans(nn.Module):
         self.seen.means, self.seen.weights = {}, _mean_weights(frames, self.device)
         try:
             hidden = self._run(entering, None if equal else sounds)
-            self._keep(self.layers[-1], self.norm(hidden))
+            self._keep(self.layers[-1], hidden)
             return torch.stack([self.seen.means[layer] for layer in self.layers], dim=1)
         finally:
             self.seen.means = self.seen.weights = None
@@ -93,6 +93,7 @@ class LayerMeans(nn.Module):
 
     def _keep(self, layer: int, hidden: Tensor) -> None:
         weights = self.seen.weights
+        hidden = self.norm(hidden) if layer in self.normed else hidden
         with torch.autocast(hidden.device.type, enabled=False):
             self.seen.means[layer] = torch.bmm(weights, hidden[:, : weights.shape[2]].float()).squeeze(1)
 

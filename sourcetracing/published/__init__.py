@@ -9,6 +9,7 @@ from sourcetracing.published.numbers import (
     published_notes,
     published_reports,
     published_table,
+    why_not_comparable,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "published_notes",
     "published_reports",
     "published_table",
+    "why_not_comparable",
 ]

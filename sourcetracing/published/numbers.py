@@ -17,7 +17,7 @@ from sourcetracing.errors import UserError
 FOLDER = Path(__file__).parent
 PAPER_SYSTEMS = {
     "xlsr_aasist": "XLSR-AASIST",
-    "w2v2_en_aasist": "W2V2EN-AASIST",
+    "w2v2_en_self_aasist": "W2V2EN-AASIST",  # by the checkpoint behind the numbers, not by the one that the paper names (D4)
     "w2v2_language_aasist": "W2V2 (xx)-AASIST",
     "lfcc_aasist": "LFCC-AASIST",
     "lfcc_resnet18": "LFCC-ResNet18",
@@ -67,6 +67,12 @@ def published_means() -> pd.DataFrame:
     against the mean of the cells and lies within 0.005 of it, which tells its two decimals but for a tie: nan).
     """
     return _with_our_systems(_read("means"))
+
+
+def why_not_comparable(table: str, system: str) -> str:
+    """Why a system that has a paper's words but not the network behind its numbers stands without them, `... (D4)`; "" for all others."""
+    rows = _read("not_comparable")
+    return " ".join(rows[(rows["table"] == table) & (rows["system"] == system)]["note"])
 
 
 def published_notes() -> pd.DataFrame:

@@ -13,7 +13,7 @@ from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import percent, points, readable
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
-from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, is_same_corpus, published_matrix, published_variant
+from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, is_same_corpus, marks_of, published_matrix, published_variant
 from sourcetracing.tables.making import Tables, matrix_of
 from sourcetracing.tables.text import classes_phrase, kinds_of, mean_text
 
@@ -51,9 +51,8 @@ def published_part(tables: Tables) -> Markup:
     if "published" not in tables.cells or not has_published(tables):
         return Markup()
     systems = [_three(tables, system) for system in tables.axes.systems if _is_comparable(tables, system)]
-    marks = [(row.system, row.kind, row.note) for row in tables.means[tables.means["note"] != ""].itertuples()]
-    marks += [(row.system, f"{row.train} → {row.test}", row.note) for row in tables.cells[tables.cells["note"] != ""].itertuples()]
-    return TABLES.published(systems, is_same_corpus(tables), PUBLISHED_SPREAD, pd.DataFrame(marks, columns=["system", "where", "note"]))
+    marks = pd.DataFrame(marks_of(tables), columns=["system", "where", "note"])
+    return TABLES.published(systems, is_same_corpus(tables), PUBLISHED_SPREAD, marks)
 
 
 def _is_comparable(tables: Tables, system: str) -> bool:

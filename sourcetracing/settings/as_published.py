@@ -12,16 +12,17 @@ from sourcetracing.settings.reading import read_yaml
 from sourcetracing.settings.schema import Settings
 
 COMBINED = "as_published"
+UNNAMED = ("published_precision",)  # what every run on a CPU has; a run's precision is recorded for itself
 PARTS = (*FRONTENDS, *BACKENDS, "finetune", "metric_learning")  # groups of settings that only some systems have
 
 
 def overlays_of(settings: Settings, unused: Collection[str] = ()) -> str:
     """Names of the overlays that are on, joined by +; "as_published" where that one is, which holds the others; "" for none.
 
-    An overlay about a part that the system does not have (`published_ecapa_tdnn` without an ECAPA-TDNN) is not named. unused: groups of
+    An overlay about a part or a system that this one is not (`published_ecapa_tdnn` without an ECAPA-TDNN) is not named. unused: groups of
     settings that decided nothing, likewise.
     """
-    pieces = {name: _part_for(piece, settings) for name, piece in overlays().items()}
+    pieces = {name: _part_for(piece, settings) for name, piece in overlays().items() if name not in UNNAMED}
     on = [name for name, piece in pieces.items() if _is_on({key: piece[key] for key in piece if key not in unused}, settings)]
     return COMBINED if COMBINED in on else "+".join(on)
 

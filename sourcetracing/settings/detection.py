@@ -136,7 +136,7 @@ class LayerFeatures:
     block_files: int = setting(256, "files computed and made durable at a time", at_least=1)
     lfcc_deviation: bool = setting(False, "kind=lfcc: the standard deviation over time beside the mean (twice the width)")
     published_norm: bool = setting(
-        False, "the last layer of augmented copies, and the encoder's very last one, pass its final LayerNorm, as published (D60)"
+        False, "every layer of augmented copies, and of plain ones the encoder's very last, pass its final LayerNorm, as published (D60)"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sourcetracing.published import notes_of_cell, notes_of_mean, paper_system, published_cells, published_means
+from sourcetracing.published import notes_of_cell, notes_of_mean, paper_system, published_cells, published_means, why_not_comparable
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.making import Tables, matrix_of
 from sourcetracing.training.table_plans import TablePlan, group_of
@@ -25,7 +25,8 @@ CONDITION_OF_KIND = {"table5": {MONO: "seen", CROSS: "unseen"}}
 
 def published_variant(system: str) -> str:
     """The acoustic variants that the paper tested a system on: SSL systems on clean speech, the others on all five (D2)."""
-    is_ssl = paper_system(system) is not None and not system.startswith("lfcc_")
+    has_papers_words = paper_system(system) is not None or why_not_comparable("table4", system)
+    is_ssl = has_papers_words and not system.startswith("lfcc_")
     return "original" if is_ssl else POOLED
 
 
@@ -56,6 +57,15 @@ def published_matrix(tables: Tables, system: str) -> pd.DataFrame:
     return matrix_of(tables, system, published_variant(system), "published")
 
 
+def marks_of(tables: Tables) -> list[tuple[str, str, str]]:
+    """(system, where, note) of every mark; once for a system that stands without published figures altogether."""
+    cells, means = (frame[frame["note"] != ""] for frame in (tables.cells, tables.means))
+    found = [(row.system, f"{row.kind} mean", row.note) for row in means.itertuples()]
+    found += [(row.system, f"{row.train} → {row.test}", row.note) for row in cells.itertuples()]
+    apart = {system: note for system in tables.axes.systems if (note := why_not_comparable(paper_table(tables.plan), system))}
+    return [(system, "all cells", note) for system, note in apart.items()] + [mark for mark in found if mark[0] not in apart]
+
+
 def _beside(frame: pd.DataFrame, found: list[tuple[float, str]]) -> pd.DataFrame:
     published = pd.Series([value for value, _ in found], index=frame.index, dtype=float)
     spread = np.where(published.notna(), "unknown", "")
@@ -65,8 +75,10 @@ def _beside(frame: pd.DataFrame, found: list[tuple[float, str]]) -> pd.DataFrame
 
 
 def _of_cell(table: str, row) -> tuple[float, str]:
-    if not table or paper_system(row.system) is None or row.variant != published_variant(row.system):
+    if not table or row.variant != published_variant(row.system):
         return float("nan"), ""
+    if paper_system(row.system) is None:
+        return float("nan"), why_not_comparable(table, row.system)
     test, condition = row.test.partition(":")[0], group_of(row.test)
     cells = published_cells(table)
     if table == "table5":
@@ -82,8 +94,10 @@ def _of_mean(table: str, row) -> tuple[float, str]:
     kind = CONDITION_OF_KIND.get(table, {}).get(row.kind, row.kind)
     means = published_means()
     rows = means[(means["table"] == table) & (means["system"] == row.system) & (means["kind"] == kind)]
-    if rows.empty or row.variant != published_variant(row.system):
+    if row.variant != published_variant(row.system):
         return float("nan"), ""
+    if rows.empty:
+        return float("nan"), why_not_comparable(table, row.system)
     printed, recomputed = float(rows["printed_percent"].iloc[0]), float(rows["recomputed_percent"].iloc[0])
     note = _marks(notes_of_mean(table, row.system, kind))
     if printed == printed and abs(printed - recomputed) > 0.006:  # the mean of the printed cells is what ours compares with

@@ -11,7 +11,7 @@ from sourcetracing.layout import TablesLayout
 from sourcetracing.runtime.files import write_text
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.class_lists import chance_text, classes_text, range_text
-from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, is_same_corpus, published_matrix, published_variant
+from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, is_same_corpus, marks_of, published_matrix, published_variant
 from sourcetracing.tables.making import NEXT_COMMAND, Tables, matrix_of, mean_of
 
 
@@ -132,9 +132,7 @@ def _published_lines(tables: Tables, first: str) -> list[str]:
         for row in axes.rows:
             texts = [_with_difference(theirs.loc[row, column], difference.loc[row, column]) for column in axes.columns]
             lines.append(_markdown_row([system, variant, row, *texts]))
-    marked = [*tables.means[tables.means["note"] != ""].itertuples(), *tables.cells[tables.cells["note"] != ""].itertuples()]
-    names = [f"{mark.system} {mark.kind} mean" if hasattr(mark, "kind") else f"{mark.system} {mark.train} → {mark.test}" for mark in marked]
-    return [*lines, ""] + [f"* {name}: {mark.note}" for name, mark in zip(names, marked, strict=True)]
+    return [*lines, ""] + [f"* {system} {where}: {note}" for system, where, note in marks_of(tables)]
 
 
 def _with_difference(published: float, difference: float) -> str:

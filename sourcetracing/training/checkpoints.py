@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import atomic_path
-from sourcetracing.training.published_names import load_published
+from sourcetracing.training.published_names import load_published_system
 
 METADATA_KEY = "story"  # in the header; the word of the first files, kept so that theirs can be read and new ones equal them
 
@@ -72,13 +72,16 @@ def load_weights(model: torch.nn.Module, tensors: dict[str, torch.Tensor], origi
 
 
 def load_initial_weights(model: torch.nn.Module, backend: str, path: Path) -> None:
-    """Our own .safetensors, or a published project's .pth/.pt whose names are mapped to ours (`sourcetracing.training.published_names`)."""
+    """Our own .safetensors, or a published project's .pth/.pt, with its SSL encoder where it holds one (`published_names`).
+
+    Raises `UserError` for another network than `model`, which names the setting to change.
+    """
     if path.suffix == ".safetensors":
         tensors, _ = load_checkpoint(path)
         load_weights(model, tensors, str(path))
         return
     try:
-        load_published(backend, model, _read_published(path))
+        load_published_system(backend, model, _read_published(path))
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
 

@@ -22,6 +22,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from sourcetracing.training.published_encoder import PREFIX as ENCODER_PREFIX
+from sourcetracing.training.published_encoder import encoder_weights, load_encoder
+
 # Parts of the published networks that have no effect on their output, or none in ours.
 DEAD = {
     "aasist": r"encoder\.[1-5]\.0\.bn1\..*",  # computed, then overwritten
@@ -32,8 +35,6 @@ DEAD = {
 }
 # Prefixes that training scripts wrap around a network.
 WRAPPERS = ("module.", "speaker_encoder.")
-# The SSL encoder that some checkpoints hold beside the back-end.
-FRONTEND_PREFIX = "ssl_model."
 # Ours without a published counterpart keep their values: the log-mel constants and the head.
 OURS_ALONE = {"ecapa_raw": ("frontend.", "classifier.")}
 
@@ -130,9 +131,9 @@ def rename_published(backend: str, state_dict: Mapping[str, Tensor], *, without_
     renamed = {}
     for name, value in state_dict.items():
         bare = strip_wrappers(name)
-        if bare.startswith(FRONTEND_PREFIX):
+        if bare.startswith(ENCODER_PREFIX):
             if not without_frontend:
-                raise ValueError(f"the checkpoint holds an SSL encoder ({name}), trained together with the back-end: without_frontend=True")
+                raise ValueError(f"it holds an SSL encoder ({name}), trained together with the back-end; ssl.mode=finetune has both")
         elif not re.fullmatch(DEAD[backend], bare):
             renamed[rename(bare, *TABLES[backend])] = value
     return renamed
@@ -153,6 +154,30 @@ def load_published(backend: str, model: nn.Module, state_dict: Mapping[str, Tens
     if problems:
         raise ValueError(f"this is no {backend} checkpoint for this model: {', '.join(problems[:5])}")
     model.load_state_dict(renamed)
+
+
+def load_published_system(backend: str, model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Copies a published checkpoint into a network of `networks.build_model`: the back-end, and the encoder where that is fine-tuned.
+
+    Raises ValueError as `load_published` and `load_encoder` do, and where one of the two has an encoder and the other has none.
+    """
+    encoder = getattr(model, "encoder", None) if isinstance(model, nn.Sequential) else None
+    weights = encoder_weights({strip_wrappers(name): value for name, value in state_dict.items()})
+    if weights and encoder is None:
+        raise ValueError(
+            "it holds an SSL encoder that was trained with the back-end: use system=xlsr_aasist, or ssl.mode=finetune store.dtype=float32"
+        )
+    if encoder is None:
+        load_published(backend, model, state_dict)
+        return
+    if not weights:
+        raise ValueError("it holds no SSL encoder, only a back-end: use ssl.mode=frozen")
+    if hasattr(model, "mix"):
+        raise ValueError("its back-end was trained on the encoder's output: use ssl.layer=last, not weighted_sum")
+    if any("lora_" in name for name, _ in encoder.named_parameters()):
+        raise ValueError("its encoder was trained as a whole: use finetune.lora_rank=0")
+    load_encoder(encoder.network, weights)
+    load_published(backend, model.backend, state_dict, without_frontend=True)
 
 
 def strip_wrappers(name: str) -> str:

@@ -13,7 +13,7 @@ from tests.support.audio_files import write_noises
 from tests.support.small_corpus import write_small_corpus
 from tests.support.tiny_ssl import save_tiny
 
-TABLE_4 = ("xlsr_aasist", "w2v2_en_aasist", "w2v2_language_aasist")
+TABLE_4 = ("xlsr_aasist", "w2v2_en_self_aasist", "w2v2_language_aasist")
 
 
 def write_stand_ins(root: Path) -> Path:

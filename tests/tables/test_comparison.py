@@ -1,12 +1,10 @@
-"""Published figures beside ours, and the names of the overlays that a run was made with."""
+"""Published figures beside ours. Overlays: tests/whole_pipeline/test_as_published.py."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
 
-from sourcetracing.settings.as_published import overlays, overlays_of
-from sourcetracing.settings.reading import load_settings
 from sourcetracing.tables import text as table_text
 from sourcetracing.tables.comparison import add_published, has_published
 from sourcetracing.tables.making import Tables, make_tables
@@ -46,12 +44,12 @@ def test_a_cell_stands_beside_the_papers_on_the_variants_that_the_paper_tested(t
 
 
 def test_the_papers_errors_are_marked_where_they_appear(tmp_path):
-    tables = compared("table4", tmp_path, systems=("w2v2_language_aasist", "w2v2_en_aasist"))
+    tables = compared("table4", tmp_path, systems=("w2v2_language_aasist", "w2v2_en_self_aasist"))
     means = tables.means.set_index(["system", "kind", "variant"])
     cross = means.loc[("w2v2_language_aasist", "cross", "original")]
     assert cross["published"] == pytest.approx(0.77714)
     assert "D71" in cross["note"] and "printed 73.45, the mean of its cells is 77.71" in cross["note"]
-    assert "suspicious D81" in cell(tables, "w2v2_en_aasist", "de", "de", "original").note
+    assert "suspicious D81" in cell(tables, "w2v2_en_self_aasist", "de", "de", "original").note
 
 
 @pytest.mark.parametrize(("plan", "num_published"), [("table4", 36), ("figure4", 9), ("table5", 12), ("table6", 12)])
@@ -73,37 +71,26 @@ def test_systems_that_the_paper_does_not_have_stand_alone(tmp_path):
     assert set(tables.cells["note"]) == {""}
 
 
-@pytest.mark.parametrize("name", sorted(set(overlays()) - {"as_published"}))
-def test_each_overlay_is_named_by_the_runs_that_it_shaped(name):
-    system = {"published_ecapa_tdnn": "lfcc_ecapa_tdnn", "published_aasist": "lfcc_aasist", "published_ge2e": "demo_ge2e"}.get(
-        name, "xlsr_aasist"
-    )
-    assert name not in overlays_of(load_settings([f"system={system}"]))
-    assert overlays_of(load_settings([f"configs/as_published/{name}.yaml", f"system={system}"])) == name
-
-
-def test_an_overlay_about_another_back_end_is_not_named():
-    assert overlays_of(load_settings(["configs/as_published/published_ecapa_tdnn.yaml", "system=lfcc_aasist"])) == ""
-
-
-def test_as_published_holds_all_the_others():
-    for system in ("xlsr_aasist", "lfcc_aasist", "lfcc_ecapa_tdnn"):
-        combined = load_settings(["configs/as_published/as_published.yaml", f"system={system}"])
-        assert overlays_of(combined) == "as_published"
-    everything = overlays()["as_published"]
-    for name, piece in overlays().items():
-        for group, values in piece.items():
-            # Batches of 4 hold for some tables only (D12); augmented dev and eval for another experiment (D37).
-            if name not in ("as_published", "published_batches", "published_augmented_evaluation"):
-                assert values == everything[group] or values.items() <= everything[group].items(), (name, group)
-
-
 def test_markdown_shows_the_published_figure_the_difference_and_the_marks(tmp_path):
-    tables = compared("table4", tmp_path, systems=("w2v2_en_aasist", "lfcc_mine"))
-    found = cell(tables, "w2v2_en_aasist", "de", "de", "original")
+    tables = compared("table4", tmp_path, systems=("w2v2_en_self_aasist", "lfcc_mine"))
+    found = cell(tables, "w2v2_en_self_aasist", "de", "de", "original")
     text = table_text.markdown(tables)
     assert f"66.21 ({100 * (found.macro_f1 - 0.6621):+.1f})" in text
-    assert "* w2v2_en_aasist de → de: suspicious D81" in text
+    assert "* w2v2_en_self_aasist de → de: suspicious D81" in text
     assert "of another corpus" in text
     assert "| lfcc_mine | pooled" in text.split("## Published")[0]
     assert "lfcc_mine" not in text.split("## Published")[1]
+
+
+def test_w2v2_en_numbers_stand_with_the_checkpoint_that_they_are_of_and_the_other_says_why_it_has_none(tmp_path):
+    """D4: printed 98.64 (en -> de) is of 960h-lv60-self; the LV-60 that the paper names has no published number, and a reason."""
+    tables = compared("table4", tmp_path, systems=("w2v2_en_aasist", "w2v2_en_self_aasist"))
+    theirs = tables.cells[(tables.cells["system"] == "w2v2_en_self_aasist") & (tables.cells["variant"] == "original")]
+    assert len(theirs) == 36 and theirs["published"].notna().all()
+    assert cell(tables, "w2v2_en_self_aasist", "en", "de", "original").published == pytest.approx(0.9864)
+    for frame in (tables.cells, tables.means):
+        without = frame[(frame["system"] == "w2v2_en_aasist") & (frame["variant"] == "original")]
+        assert len(without) and without["published"].isna().all()
+        assert without["note"].str.contains(r"cannot reproduce .* w2v2_en_self_aasist \(D4\)").all()
+    text = table_text.markdown(tables).split("## Published")[1]
+    assert text.count("w2v2_en_aasist") == 1 and "* w2v2_en_aasist all cells: cannot reproduce" in text

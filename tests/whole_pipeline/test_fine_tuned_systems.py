@@ -72,8 +72,8 @@ def test_the_ssl_rows_of_table_4_from_one_store_of_waveforms(root, tmp_path):
     assert models == {
         ("xlsr_aasist", "en"): f"{root}/xls-r",
         ("xlsr_aasist", "de"): f"{root}/xls-r",
-        ("w2v2_en_aasist", "en"): f"{root}/large-lv60",
-        ("w2v2_en_aasist", "de"): f"{root}/large-lv60",
+        ("w2v2_en_self_aasist", "en"): f"{root}/large-lv60",
+        ("w2v2_en_self_aasist", "de"): f"{root}/large-lv60",
         ("w2v2_language_aasist", "en"): f"{root}/large-english",
         ("w2v2_language_aasist", "de"): f"{root}/large-german",
     }
@@ -176,12 +176,12 @@ def test_the_published_way_trains_all_weights_at_one_rate(root, tmp_path):
     store = open_store(settings)
     model = build_model(settings, store.shape[1:])
     config = model.encoder.network.config
-    assert (config.layerdrop, config.mask_time_prob, model.encoder.normalize) == (0.1, 0.05, False)
+    assert (config.layerdrop, config.mask_time_prob, config.hidden_dropout, model.encoder.normalize) == (0.0, 0.0, 0.0, False)  # mask=False
     assert all(weight.requires_grad for weight in model.parameters())
     rates = learning_rates(settings, 0, 0, 10)
-    assert rates["backend"] == rates["encoder"]
+    assert rates["backend"] == rates["encoder"] == 5e-4
     train_run(run, store, CPU)
-    assert read_yaml(run.folder / "config.yaml")["finetune"]["regularization"] == "checkpoint"
+    assert read_yaml(run.folder / "config.yaml")["finetune"]["freeze_cnn"] is False
 
 
 def test_the_encoders_rate_warms_up_and_decays(root, tmp_path):

@@ -97,12 +97,13 @@ def _lfcc_means(settings: Settings) -> LfccMeans:
 def _encoder_means(settings: Settings, copy: str) -> LayerMeans:
     from sourcetracing.models.frontends.layer_means import LayerMeans  # transformers takes seconds to import
 
-    layers, published = layers_of(settings, copy), settings.layer_features.published_norm
+    layers = layers_of(settings, copy)
     encoder = load_ssl(replace(settings, ssl=replace(settings.ssl, layer="last", mode="frozen")))
-    # Published (D60): augmented copies come from an encoder that is cut at its last layer, plain ones from the whole encoder.
-    whole = not layers or max(layers) == len(encoder.blocks)
+    last = len(encoder.blocks)
+    # Published (D60): a layer of augmented copies comes from an encoder that is cut there, layers of plain ones from the whole encoder.
+    published = {last} if copy == "clean" else set(layers or range(last + 1))
     try:
-        network = LayerMeans(encoder, layers, norm_last=published and (copy != "clean" or whole))
+        network = LayerMeans(encoder, layers, normed=published if settings.layer_features.published_norm else ())
     except ValueError as error:
         raise UserError(f"layer_features.layers of ssl.model={settings.ssl.model}: {error}") from None
     if isinstance(autocast(network.device, settings.compute.precision), torch.autocast):

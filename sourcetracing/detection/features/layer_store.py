@@ -75,13 +75,18 @@ def layer_recipe(settings: Settings, copy: str) -> dict:
             "normalize": ssl.normalize,
             "checkpoint": checkpoint_digest(ssl.model),
         }
-        recipe |= {"layers": layers_of(settings, copy), "published_norm": wanted.published_norm}
+        recipe |= {"layers": layers_of(settings, copy), "published_norm": _norm_of_copy(copy) if wanted.published_norm else False}
         recipe["precision"] = precision_of(settings)
     else:
         recipe |= {"lfcc": asdict(settings.lfcc), "deviation": wanted.lfcc_deviation}
     if copy != "clean":
         recipe |= {"copy": copy, "options": asdict(getattr(settings, copy)), "seed": settings.seed}
     return recipe
+
+
+def _norm_of_copy(copy: str) -> bool | str:
+    """What layer_features.published_norm means for a copy. It was the last layer alone of both: that is no recipe of augmented ones now."""
+    return True if copy == "clean" else "every layer"
 
 
 def layer_folder(settings: Settings, corpus: str, copy: str, files: str) -> Path:

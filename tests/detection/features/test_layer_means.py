@@ -82,20 +82,24 @@ def test_chosen_layers_are_those_of_the_whole_encoder_which_is_cut_behind_them(c
 
 
 @torch.inference_mode()
-def test_the_published_norm_is_the_final_layer_norm_of_the_last_layer_alone(checkpoints, waveforms):
+def test_the_published_norm_is_the_final_layer_norm_of_the_named_layers_alone(checkpoints, waveforms):
     plain = LayerMeans(SslEncoder(checkpoints["xls-r"]), [1, 2])
-    normed = LayerMeans(SslEncoder(checkpoints["xls-r"]), [1, 2], norm_last=True)
+    normed = LayerMeans(SslEncoder(checkpoints["xls-r"]), [1, 2], normed=[2])
     raw, published = one_by_one(plain, waveforms), one_by_one(normed, waveforms)
     assert torch.equal(raw[:, 0], published[:, 0])
     norm = SslEncoder(checkpoints["xls-r"]).network.encoder.layer_norm
     hidden = SslEncoder(checkpoints["xls-r"], layer=2)(waveforms[0][None])[0]
     torch.testing.assert_close(published[0, 1], norm(hidden.T).mean(dim=0), rtol=1e-4, atol=1e-4)
     assert (raw[:, 1] - published[:, 1]).abs().max() > 0.1
+    both = one_by_one(LayerMeans(SslEncoder(checkpoints["xls-r"]), [1, 2], normed=[1, 2]), waveforms)
+    lower = SslEncoder(checkpoints["xls-r"], layer=1)(waveforms[0][None])[0]
+    torch.testing.assert_close(both[0, 0], norm(lower.T).mean(dim=0), rtol=1e-4, atol=1e-4)
+    assert torch.equal(both[:, 1], published[:, 1])
 
 
 @torch.inference_mode()
 def test_an_encoder_without_a_final_norm_has_nothing_to_apply(checkpoints, waveforms):
-    plain, normed = (LayerMeans(SslEncoder(checkpoints["wav2vec2"]), [2], norm_last=norm) for norm in (False, True))
+    plain, normed = (LayerMeans(SslEncoder(checkpoints["wav2vec2"]), [2], normed=normed) for normed in ((), (2,)))
     assert torch.equal(one_by_one(plain, waveforms), one_by_one(normed, waveforms))
 
 
