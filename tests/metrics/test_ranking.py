@@ -50,8 +50,8 @@ def test_eer_is_where_both_errors_meet():
 
 
 def test_oscr_by_hand():
-    # Thresholds from the top: unknown 3 | known right 2 | unknown 1.5 | known wrong 1 | known right 0. Right and accepted: 2/3 while the first
-    # half of the unknown rows is found, 1/3 during the second.
+    # Thresholds from the top: unknown 3 | known right 2 | unknown 1.5 | known wrong 1 | known right 0. Right and accepted:
+    # 2/3 while the first half of the unknown rows is found, 1/3 during the second.
     assert curve_of([0, 1, 2], [1.5, 3], [True, False, True]).oscr_area == pytest.approx(2 / 3 * 1 / 2 + 1 / 3 * 1 / 2)
 
 
