@@ -111,7 +111,7 @@ def test_every_loss_trains_and_resumes_to_the_same_bits(tmp_path, store, loss):
 
 def test_accuracy_counts_rows_nearest_to_their_own_class_of_the_batch():
     """Two rows each of three classes in the plane; a class's own mean is without the row itself. By hand: four of six are right."""
-    rows = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [-1.0, 0.0], [1.0, 0.2]])
+    rows = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [-1.0, 0.0], [1.0, -0.2]])
     labels = torch.tensor([4, 4, 7, 7, 9, 9])
     objective = object.__new__(MetricLoss)
     objective.rules, objective.weights = MetricLearning(classes_per_batch=3, rows_per_class=2), lambda embeddings, classes: classes
