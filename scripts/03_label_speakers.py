@@ -13,6 +13,7 @@ import _project_root  # noqa: F401
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.speakers.agreement import what_clusters_follow
 from sourcetracing.speakers.labelling import label_speakers
 
 COLUMNS = ["held_out", "threshold", "p_min", "p_max", "seen", "unseen", "never_seen", "rare", "frequent", "total"]
@@ -30,6 +31,8 @@ def main(config: ConfigSources) -> None:
     for column, match in record["agreement"].items():
         indices = f"adjusted Rand index {match['adjusted_rand_index']:.2f}, NMI {match['normalized_mutual_information']:.2f}"
         print(f"agreement with the {match['values']} {column}s known of {match['utterances']} utterances: {indices}")
+    if follows := what_clusters_follow(record["agreement"]):
+        print(follows)
     counts = labelling.counts
     print(f"\nTable 2, tested on {counts['test_set'].iloc[0]}:\n{counts[COLUMNS].round(3).to_string(index=False)}\n")
     print(f"{'wrote' if labelling.is_new else 'unchanged:'} {layout.pseudo_speakers}")

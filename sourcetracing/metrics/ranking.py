@@ -12,7 +12,7 @@ import numpy as np
 
 from sourcetracing.metrics.classification import equal_error_rate
 
-RECALL = 0.95  # of the unknown rows, where FPR at 95 % TPR is read
+RECALL = 0.95  # of the unknown rows, where FPR at 95 % TPR is read; of the known rows, where unknown_accepted_at_95 is
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ class Curve:
         place = np.argmax(self.found >= RECALL - 1e-12, axis=-1)[..., None]
         return np.take_along_axis(self.false_alarms, place, axis=-1)[..., 0]
 
+    @property
+    def unknown_accepted_at_95(self) -> np.ndarray:
+        """Share of unknown rows missed (...) at the lowest threshold that accepts 95 % of the known rows: FPR95 with known as positive."""
+        place = (self.false_alarms <= 1 - RECALL + 1e-12).sum(axis=-1)[..., None] - 1  # false alarms never fall
+        return 1 - np.take_along_axis(self.found, place, axis=-1)[..., 0]
+
 
 class Ranking:
     """Rows in the order of their scores (N,). is_unknown (N,) bool; is_right (N,) bool: whether the predicted class is the true one."""
@@ -84,14 +90,36 @@ def _sums_from_zero(weights: np.ndarray) -> np.ndarray:
 def threshold_at_eer(is_unknown: np.ndarray, scores: np.ndarray, eer_point: str) -> tuple[float, float]:
     """(EER, threshold above which a row is called unknown) of labels (N,) 0 or 1 and scores (N,), 1 = unknown = high.
 
-    crossing: tie-safe and interpolated. nearest: the corner of the ROC where false alarms and misses differ least and its false-alarm rate,
-    as the published evaluation has it (D34). Raises `UserError` for NaN or a set with one kind of row only.
+    crossing: tie-safe and interpolated; rows that share a score fall on the side that leaves the errors nearer to equal. nearest: the
+    corner of the ROC where false alarms and misses differ least and its false-alarm rate, as the published evaluation has it (D34).
+    `is_called_unknown` decides by it. Raises `UserError` for NaN or a set with one kind of row only.
     """
-    crossing = equal_error_rate(is_unknown.astype(np.int64), scores)
+    scores = np.asarray(scores, dtype=np.float64)
+    eer, threshold = equal_error_rate(is_unknown.astype(np.int64), scores)
     if eer_point == "crossing":
-        return crossing
+        return eer, _beside_ties(is_unknown.astype(bool), scores, threshold)
     from sklearn.metrics import roc_curve
 
     false_alarms, found, thresholds = roc_curve(is_unknown, scores)
     place = int(np.argmin(np.abs(false_alarms - (1 - found))))
     return float(false_alarms[place]), float(thresholds[place])
+
+
+def is_called_unknown(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """The one rule of decision (...): a score above the threshold; one that equals it is called known."""
+    return np.asarray(scores) > threshold
+
+
+def _beside_ties(is_unknown: np.ndarray, scores: np.ndarray, threshold: float) -> float:
+    """The threshold, moved below the score that it lies at or just above when that brings false alarms and misses nearer together.
+
+    Scores at the crossing are called known otherwise, all of them: with two distinct scores, no unknown row would be found. It is moved
+    only where the crossing lies at a score or several rows share it, half way to the next lower score.
+    """
+    step = scores[scores <= threshold].max()
+    if step < threshold and np.count_nonzero(scores == step) == 1:
+        return threshold
+    lower = scores[scores < step]
+    below = (step + lower.max()) / 2 if len(lower) else np.nextafter(step, -np.inf)
+    gaps = [abs(called[~is_unknown].mean() - (~called[is_unknown]).mean()) for called in (scores > threshold, scores > below)]
+    return float(below) if gaps[1] < gaps[0] else threshold

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from sourcetracing.metrics.bootstrap import Resampler, percentile_interval
 from sourcetracing.metrics.classification import class_figures
-from sourcetracing.metrics.ranking import Ranking
+from sourcetracing.metrics.ranking import Ranking, is_called_unknown
 from sourcetracing.runtime.seeding import rng
 
 POOLED, ALL_LANGUAGES = "pooled", "all"
@@ -29,8 +29,9 @@ FIGURES = (
     "open_macro_f1",
     "open_macro_f1_present",
     "oscr",
+    "unknown_accepted_at_95",
 )
-RANKED = ("eer", "auroc", "fpr_at_95_tpr", "oscr")  # those that need no threshold
+RANKED = ("eer", "auroc", "fpr_at_95_tpr", "oscr", "unknown_accepted_at_95")  # those that need no threshold
 BLOCK_ELEMENTS = 1 << 21  # row weights at a time: 16 MB in each of several arrays
 
 
@@ -97,7 +98,7 @@ class Part:
         resampled = self._resampled(rankings)
         found = {}
         for name, values in scores.items():
-            decisions = np.where(values > thresholds[name], self.num_classes, self.predictions)
+            decisions = np.where(is_called_unknown(values, thresholds[name]), self.num_classes, self.predictions)
             figures = _ranked(rankings[name], np.ones((1, len(values)))) | decided(self._confusion(decisions)[None])
             samples = resampled[name] | decided(self._resampled_confusions(decisions))
             found[name] = _with_intervals(figures, samples)
@@ -144,7 +145,8 @@ def _with_intervals(figures: Mapping[str, np.ndarray], samples: Mapping[str, np.
 
 def _ranked(ranking: Ranking, weights: np.ndarray) -> dict[str, np.ndarray]:
     curve = ranking.curve(weights)
-    return {"eer": curve.eer, "auroc": curve.auroc, "fpr_at_95_tpr": curve.fpr_at_95_tpr, "oscr": curve.oscr_area}
+    figures = {"eer": curve.eer, "auroc": curve.auroc, "fpr_at_95_tpr": curve.fpr_at_95_tpr, "oscr": curve.oscr_area}
+    return {**figures, "unknown_accepted_at_95": curve.unknown_accepted_at_95}
 
 
 def decided(confusions: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sourcetracing.layout import Layout
 from sourcetracing.openset.evaluation import ALL_LANGUAGES, FIGURES, POOLED
+from sourcetracing.published.openset import published_openset
 from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.settings.schema import Settings
 
@@ -16,6 +17,12 @@ KEYS = ["system", "train_set", "seed", "detector", "split", "language", "variant
 # (system, detector) -> figures of the special session's baseline on MLAAD v5, from its README; made with the score upside down (D33).
 PUBLISHED = {("w2v2_base_aasist", "nsd"): {"eer": 0.63, "detection_f1": 0.31}}
 PUBLISHED_READER = "mlaad_source_tracing"
+PUBLISHED_SPLIT = "published"  # column split of the rows of openset.csv that are other people's
+COUNTS = ["known", "unknown", "classes"]
+OTHERS_LEGEND = (
+    "Other people's figures on unknown sources, as printed, in the words of their works. None was measured as ours are: the last column "
+    "says what differs. FPR95 there is mostly the share of unknown rows accepted where 95 % of the known ones are, our last column."
+)
 COLUMNS = {  # of the tables for people: heading -> figure
     "AUROC": "auroc",
     "EER": "eer",
@@ -23,12 +30,14 @@ COLUMNS = {  # of the tables for people: heading -> figure
     "F1 of unknown": "detection_f1",
     "macro-F1 with unknown": "open_macro_f1_present",
     "OSCR area": "oscr",
+    "missed at 95 % known": "unknown_accepted_at_95",
 }
 LEGEND = (
     "All in %; unknown sources are the positive class. AUROC: chance is 50. EER: chance is 50, lower is better. FPR at 95 % TPR: known "
     "rows lost when 95 % of the unknown ones are found, lower is better. F1 of unknown and macro-F1 with unknown (over the known classes "
     "that have rows, and one class for all unknown sources) are at the threshold where dev has equal errors. OSCR area: known rows "
-    "accepted and named right, over all thresholds. In brackets: 95 % interval over utterances."
+    "accepted and named right, over all thresholds. Missed at 95 % known: unknown rows accepted where 95 % of the known ones are "
+    "accepted, lower is better. The figures over thresholds read theirs off eval itself. In brackets: 95 % interval over utterances."
 )
 
 
@@ -38,9 +47,10 @@ def write_tables(parts: Sequence[pd.DataFrame], settings: Settings) -> str:
     table = add_published(pd.concat(parts, ignore_index=True), settings)
     table = table[[*KEYS, *(column for column in table.columns if column not in KEYS)]]
     everywhere = table["language"] == ALL_LANGUAGES
-    for path, rows in ((layout.openset_table, table[everywhere]), (layout.openset_by_language, table[~everywhere])):
+    ours = with_published_rows(table[everywhere], settings)
+    for path, rows in ((layout.openset_table, ours), (layout.openset_by_language, table[~everywhere])):
         write_frame(rows, path)
-    write_text(layout.openset_text, markdown(table, settings))
+    write_text(layout.openset_text, markdown(table, settings) + _others_part(ours))
     return f"{terminal(table)}\n\ntables: {layout.openset_table}, {layout.openset_by_language.name}\npictures: {layout.openset}"
 
 
@@ -51,6 +61,45 @@ def add_published(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         known = [PUBLISHED.get(key, {}).get(figure, np.nan) for key in zip(table["system"], table["detector"], strict=True)]
         table[f"published_{figure}"] = np.where(is_same, known, np.nan)
     return table
+
+
+def with_published_rows(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """With a row for each published figure behind ours, where the corpus is theirs; else the table itself.
+
+    Their columns: system (the work and its system), split PUBLISHED_SPLIT, published_figure and published_percent, as printed, and
+    published_protocol, published_source, published_evidence, published_differs. No column of ours holds a figure of theirs.
+    """
+    if settings.corpus.reader != PUBLISHED_READER:
+        return table
+    found = published_openset()
+    names = {"figure", "percent", "source", "evidence", "differs"}
+    rows = found.rename(columns={name: f"published_{name}" for name in names})
+    rows = rows.assign(
+        system=found["work"] + ": " + found["system"],
+        split=PUBLISHED_SPLIT,
+        language=ALL_LANGUAGES,
+        variant=POOLED,
+        published_protocol=found["corpus"] + ", " + found["protocol"],
+    )
+    rows = rows.drop(columns=["work", "corpus", "protocol"])
+    counted = table.astype(dict.fromkeys([*COUNTS, "seed"], "Int64"))
+    return pd.concat([counted, rows], ignore_index=True)
+
+
+def ours_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of an openset.csv without the published ones, counts as whole numbers."""
+    rows = table[table["split"] != PUBLISHED_SPLIT]
+    return rows.astype(dict.fromkeys([*COUNTS, "seed"], int))
+
+
+def others_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The published rows of an openset.csv, for people; empty without any."""
+    rows = table[table["split"] == PUBLISHED_SPLIT]
+    columns = {name: name.removeprefix("published_") for name in table.columns if name.startswith("published_")}
+    kept = ["system", "published_protocol", "published_figure", "published_percent", "published_source", "published_evidence"]
+    if rows.empty:
+        return pd.DataFrame()
+    return rows[[*kept, "published_differs"]].rename(columns=columns).reset_index(drop=True)
 
 
 def _is_pooled(table: pd.DataFrame) -> pd.Series:
@@ -110,6 +159,17 @@ def markdown(table: pd.DataFrame, settings: Settings) -> str:
         own = (table["system"] == system) & (table["train_set"] == train) & (table["seed"] == seed)
         lines += _variants_part(table[own & (table["split"] == "eval") & (table["language"] == ALL_LANGUAGES)])
     return "\n".join(lines) + "\n"
+
+
+def _others_part(table: pd.DataFrame) -> str:
+    others = others_table(table)
+    if others.empty:
+        return ""
+    lines = ["", "## Published", "", OTHERS_LEGEND, "", _row(list(others.columns)), _row(["---"] * others.shape[1])]
+    return (
+        "\n".join([*lines, *(_row([f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in row]) for row in others.to_numpy())])
+        + "\n"
+    )
 
 
 def _variants_part(rows: pd.DataFrame) -> list[str]:

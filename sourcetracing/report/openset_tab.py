@@ -12,7 +12,7 @@ from sourcetracing.drawing.charts import HeatTable, heat_table
 from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import percent, readable
 from sourcetracing.openset.evaluation import ALL_LANGUAGES, POOLED
-from sourcetracing.openset.tables import COLUMNS, LEGEND, headline, published_notes
+from sourcetracing.openset.tables import COLUMNS, LEGEND, OTHERS_LEGEND, headline, others_table, ours_of, published_notes
 
 TAB = macros(__file__, "openset.html")
 CAPTIONS = {
@@ -29,8 +29,10 @@ def openset_tab(table: pd.DataFrame | None, by_language: pd.DataFrame | None, pi
     """
     if table is None or table.empty:
         return Markup()
+    others, table = others_table(table), ours_of(table)
     runs = headline(table).groupby(["system", "train_set", "seed"], sort=False)
-    return TAB.openset(LEGEND, [_facts(rows, table, by_language, pictures) for _, rows in runs])
+    cells = [_facts(rows, table, by_language, pictures) for _, rows in runs]
+    return TAB.openset(LEGEND, cells, OTHERS_LEGEND, others)
 
 
 def _facts(rows: pd.DataFrame, table: pd.DataFrame, by_language: pd.DataFrame | None, pictures: Mapping[str, Mapping[str, bytes]]) -> dict:

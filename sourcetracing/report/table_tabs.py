@@ -12,6 +12,7 @@ from sourcetracing.drawing.charts import HeatCell, HeatTable, Point, heat_matrix
 from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import percent, points, readable
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.speakers.agreement import what_clusters_follow
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, is_same_corpus, marks_of, published_matrix, published_variant
 from sourcetracing.tables.making import Tables, matrix_of
@@ -109,8 +110,9 @@ def speakers_tab(groups: pd.DataFrame | None, facts: dict | None, picture: bytes
     """Table 2 of the corpus, how well the clusters fit known speakers, and the objective over the number of clusters."""
     if groups is None:
         return Markup()
-    agreement = ((facts or {}).get("agreement") or {}).items()
-    return MORE.speakers(groups, {what: each[key] for what, each in agreement if (key := "adjusted_rand_index") in each}, picture)
+    agreement = (facts or {}).get("agreement") or {}
+    indices = {what: each[key] for what, each in agreement.items() if (key := "adjusted_rand_index") in each}
+    return MORE.speakers(groups, indices, what_clusters_follow(agreement), picture)
 
 
 def shortcuts_tab(means: pd.DataFrame | None) -> Markup:

@@ -18,6 +18,7 @@ class DetectorEntry(Entry):
     takes: tuple[tuple[str, str], ...] = ()
 
 
+BEST_ON_DEV = "best_on_dev"  # of trace.detector
 _MODULE = "sourcetracing.openset.detectors"
 DETECTORS: Registry[DetectorEntry] = Registry(
     "detector",
@@ -29,6 +30,7 @@ DETECTORS: Registry[DetectorEntry] = Registry(
         "mahalanobis": DetectorEntry(f"{_MODULE}:Mahalanobis"),
         "nearest_neighbours": DetectorEntry(f"{_MODULE}:NearestNeighbours", takes=(("neighbours", "neighbours"),)),
         "vim": DetectorEntry(f"{_MODULE}:Vim", takes=(("dimensions", "vim_dimensions"),)),
+        "softmax_energy": DetectorEntry(f"{_MODULE}:SoftmaxEnergy"),
     },
 )
 

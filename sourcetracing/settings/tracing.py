@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sourcetracing.settings.declaring import setting
-from sourcetracing.settings.openset import DETECTORS
+from sourcetracing.settings.openset import BEST_ON_DEV, DETECTORS
 
 
 @dataclass
@@ -22,9 +22,10 @@ class Trace:
         choices=("probability", "log_probability"),
     )
     detector: str = setting(
-        "nsd",
-        "what tells unknown sources from known ones (script 07 compares them); none: no such decision",
-        choices=lambda: (*DETECTORS, "none"),
+        BEST_ON_DEV,
+        "what tells unknown sources from known ones. best_on_dev: of openset.detectors the one with the highest AUROC on dev in the run's "
+        "languages, max_softmax where dev has no unknown sources to compare them on; none: no such decision",
+        choices=lambda: (BEST_ON_DEV, *DETECTORS, "none"),
     )
     false_alarms: float = setting(
         0.05, "share of known dev rows called unknown, where dev has no unknown sources to set the threshold by", at_least=0, at_most=1

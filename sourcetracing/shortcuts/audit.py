@@ -1,26 +1,34 @@
-"""The verdict on a corpus: the cue baselines beside the best trained system, in tables and in plain words (script 11)."""
+"""The verdict on a corpus: the cue baselines beside the best trained system, in tables and in plain words (script 11).
+
+Dev names the best system, eval only reports. Cues and network are compared on the same rows, inside each resample of the bootstrap.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from sourcetracing.drawing.text import percent
+from sourcetracing.drawing.text import percent, points
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
+from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import write_frame, write_text
+from sourcetracing.scoring.scores import is_scored, with_transcripts_as_units
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
 from sourcetracing.shortcuts.cues import GROUPS
-from sourcetracing.tables.axes import CROSS, MONO
+from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.making import Tables, make_tables, mean_of
-from sourcetracing.tables.scored_runs import ScoredRun, scored_runs
+from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, scored_runs
+from sourcetracing.tables.significance import Contrast, cells_of_kind, contrast
 from sourcetracing.tables.text import interval_text, markdown, mean_text
-from sourcetracing.training.runs import load_runs
+from sourcetracing.training.runs import TrainingRun, load_runs
 
 ALL, HEARD = f"{PREFIX}all", f"{PREFIX}heard"
 KINDS = (MONO, CROSS)
@@ -39,22 +47,64 @@ def audit_shortcuts(config: ConfigSources) -> Audit:
     """Computes what is missing and writes tables/shortcuts.csv, shortcuts_means.csv, shortcuts.md. Raises `UserError`."""
     settings = config.resolve()
     baselines, trained = shortcut_runs(settings), _trained_runs(config)
-    best = best_system(trained, settings)
-    runs = baselines + [run for run in trained if run.system == best]
-    tables = _tables(runs, settings)
-    audit = Audit(tables, best, verdict(tables, best))
+    trained = [run for run in trained if run.train_set in audit_plan(settings).train_sets]
+    best = best_system(dev_figures(trained))
+    runs, num_lost = on_same_rows([*baselines, *scored_runs([run for run in trained if run.system == best])])
+    tables = _tables(_with_units(runs, settings), settings)
+    lost = [f"{num_lost} rows that not all runs were scored on are left out of all figures."] if num_lost else []
+    audit = Audit(tables, best, verdict(tables, best) + lost)
     _write(audit, Layout.of(settings))
     return audit
 
 
-def best_system(runs: Sequence[ScoredRun], settings: Settings) -> str | None:
-    """The system with the highest pooled mono mean (cross, where no test language was trained on); None without runs."""
-    in_table = audit_plan(settings).train_sets
-    if not any(run.train_set in in_table for run in runs):
+def dev_figures(runs: Sequence[TrainingRun]) -> pd.DataFrame:
+    """Dev macro-F1 of the epoch that each run kept, by its record: a row for each (training set, seed), a column for each system.
+
+    nan where there is none: a run that kept given weights, or one that had dev among its training rows.
+    """
+    found: dict[str, dict[tuple[str, int], float]] = {}
+    for run in runs:
+        found.setdefault(run.system, {})[run.train_set, run.seed] = _dev_macro_f1(run)
+    return pd.DataFrame(found)
+
+
+def _dev_macro_f1(run: TrainingRun) -> float:
+    if BACKENDS[run.settings.backend].metric_loss and run.settings.metric_learning.train_on_dev:
+        return float("nan")
+    return json.loads(run.files.outcome.read_text(encoding="utf-8")).get("dev_macro_f1", float("nan"))
+
+
+def best_system(figures: pd.DataFrame) -> str | None:
+    """The system with the highest mean dev figure over the (training set, seed) pairs that all systems have; None without any.
+
+    Where they have none in common, each by its own; systems without a dev figure come last, the first of equals wins.
+    """
+    if figures.empty:
         return None
-    without_intervals = replace(settings, evaluation=replace(settings.evaluation, bootstrap_samples=0))
-    tables = _tables(runs, without_intervals)
-    return max(tables.axes.systems, key=lambda system: _f1(tables, system, _kind_shown(tables)))
+    known = figures.dropna(axis="columns", how="all")
+    if known.empty:
+        return str(figures.columns[0])
+    shared = known.dropna()
+    return str((known if shared.empty else shared).mean().idxmax())
+
+
+def on_same_rows(runs: Sequence[ScoredRun]) -> tuple[list[ScoredRun], int]:
+    """The runs with the (utterance, variant) rows that all of them have, and how many rows of some run that leaves out."""
+    keys = [pd.MultiIndex.from_frame(run.scores[["utt_id", "variant"]]) for run in runs]
+    shared = everything = keys[0]
+    for key in keys[1:]:
+        if not key.equals(shared):
+            shared, everything = shared.intersection(key), everything.union(key)
+    if len(shared) == len(everything):
+        return list(runs), 0
+    return [replace(run, scores=run.scores[key.isin(shared)]) for run, key in zip(runs, keys, strict=True)], len(everything) - len(shared)
+
+
+def _with_units(runs: Sequence[ScoredRun], settings: Settings) -> list[ScoredRun]:
+    if settings.evaluation.bootstrap_by != "transcript":
+        return list(runs)
+    utterances, _ = load_protocol(settings)
+    return [replace(run, scores=with_transcripts_as_units(run.scores, utterances)) for run in runs]
 
 
 def verdict(tables: Tables, best_trained: str | None) -> list[str]:
@@ -72,10 +122,34 @@ def verdict(tables: Tables, best_trained: str | None) -> list[str]:
     ]
     if best_trained is None:
         return [*lines, "No system has scores yet. One that is not far above all cues has learnt little about the sources."]
-    trained = _f1(tables, best_trained, kind)
-    is_clear = _interval(tables, best_trained, kind)[0] > high
-    comparison = "the intervals do not meet" if is_clear else "the intervals meet, so it may have learnt no more than cues tell"
-    return [*lines, f"Best trained system: {best_trained} {kind} {percent(trained)}, all cues {percent(everything)}; {comparison}."]
+    return [*lines, comparison(tables, best_trained, kind)]
+
+
+def comparison(tables: Tables, best_trained: str, kind: str) -> str:
+    """Network less all cues, on the same rows and inside the same resamples, in one sentence and what follows from its interval."""
+    found = difference(tables, best_trained, ALL, kind)
+    if found is None:
+        return f"The best trained system on dev, {best_trained}, has no {kind} score to compare."
+    seeds = tables.cells.loc[tables.cells["system"] == best_trained, "seed"].nunique()
+    scope = "of this one training seed" if seeds == 1 else f"over {seeds} training seeds"
+    sides = f"{best_trained} {kind} {percent(found.first)} ({scope}), all cues {percent(found.second)}"
+    if math.isnan(found.low):
+        return f"Best trained system on dev: {sides}; nothing was resampled, so {points(found.difference)} points may be chance."
+    interval = f"{points(found.difference)} points (95 % CI {points(found.low)} to {points(found.high)}, the same rows)"
+    return f"Best trained system on dev: {sides}: {interval}; {_conclusion(found)}."
+
+
+def _conclusion(found: Contrast) -> str:
+    if found.low > 0:
+        return "it tells more than the cues do"
+    return "it tells less than the cues do" if found.high < 0 else "it may have learnt no more than cues tell"
+
+
+def difference(tables: Tables, system: str, other: str, kind: str, variant: str = POOLED) -> Contrast | None:
+    """One system less another over the cells of a kind that both have; None without any."""
+    has = [{key[1:3] for key in tables.resampled if key[0] == name and key[3] == variant} for name in (system, other)]
+    cells = [cell for cell in cells_of_kind(tables, kind) if all(cell in own for own in has)]
+    return contrast(tables, (system, cells), (other, cells), variant) if cells else None
 
 
 def summary(audit: Audit) -> str:
@@ -91,11 +165,20 @@ def summary(audit: Audit) -> str:
 
 
 def means_table(audit: Audit) -> pd.DataFrame:
-    """Rows of `Tables.means` with columns best_trained (the name) and best_trained_macro_f1 (of the same kind and variant)."""
+    """Rows of `Tables.means` with columns chance and best_trained (the name and the figure of the same kind and variant).
+
+    best_minus_this, _low, _high: the paired difference from that system and its 95 % interval.
+    """
     means, best = audit.tables.means.copy(), audit.best_trained
     means["best_trained"] = best or ""
     rows = [None if best is None else mean_of(audit.tables, best, row.kind, row.variant) for row in means.itertuples()]
     means["best_trained_macro_f1"] = [float("nan") if row is None else row.macro_f1 for row in rows]
+    found = [
+        None if best in (None, row.system) else difference(audit.tables, best, row.system, row.kind, row.variant)
+        for row in means.itertuples()
+    ]
+    for column, name in (("best_minus_this", "difference"), ("best_minus_this_low", "low"), ("best_minus_this_high", "high")):
+        means[column] = [float("nan") if one is None else getattr(one, name) for one in found]
     return means
 
 
@@ -108,9 +191,10 @@ def _write(audit: Audit, layout: Layout) -> None:
     write_text(layout.shortcut_text, "\n".join(lines) + "\n#" + markdown(audit.tables) + "\n".join(legend))
 
 
-def _trained_runs(config: ConfigSources) -> list[ScoredRun]:
+def _trained_runs(config: ConfigSources) -> list[TrainingRun]:
+    """Those that are finished and scored."""
     try:
-        return scored_runs(load_runs(config))
+        return [run for run in load_runs(config) if run.files.is_finished and is_scored(run, REPORTED_SPLIT)]
     except UserError:  # no features yet, hence nothing trained
         return []
 

@@ -86,10 +86,24 @@ def score_cues(model: Pipeline, rows: pd.DataFrame, num_classes: int) -> np.ndar
 
 def _score_all(cues: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """The score tables of all systems and training sets, one below the other, with columns system, train_set before SCORE_COLUMNS."""
+    cues = rows_of_networks(cues, settings)
     cues = cues.assign(label=label_ids(cues["source"], settings.corpus.sources))
     jobs = [(system, train_set) for system in SYSTEMS for train_set in _train_sets(settings)]
     tables = [_score_one(cues, system, train_set, settings) for system, train_set in bar(jobs, desc="baselines", unit="run")]
     return pd.concat(tables, ignore_index=True)
+
+
+def rows_of_networks(cues: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """The rows that networks are trained, chosen and scored on: train in `train.variants`, dev and eval in theirs."""
+    variants = variants_by_split(settings)
+    kept = [select(cues, splits=[split], variants=names) for split, names in variants.items()]
+    return cues[np.logical_or.reduce(kept)]
+
+
+def variants_by_split(settings: Settings) -> dict[str, list[str]]:
+    """split -> acoustic variants; empty = all."""
+    rules = settings.train
+    return {"train": rules.variants, "dev": rules.dev_variants or rules.variants, REPORTED_SPLIT: settings.evaluation.variants}
 
 
 def _score_one(cues: pd.DataFrame, system: str, train_set: str, settings: Settings) -> pd.DataFrame:
@@ -110,7 +124,7 @@ def _score_one(cues: pd.DataFrame, system: str, train_set: str, settings: Settin
 
 
 def _rows_of(cues: pd.DataFrame, split: str, languages: Sequence[str], settings: Settings) -> pd.DataFrame:
-    rows = cues[select(cues, languages=languages, splits=[split], variants=settings.train.variants)]
+    rows = cues[select(cues, languages=languages, splits=[split])]
     if rows.empty:
         raise UserError(f"no {split} rows for {'+'.join(languages)}. Look at the counts of scripts/02_build_protocols.py")
     return rows
@@ -130,7 +144,7 @@ def _runs(settings: Settings) -> list[ScoredRun]:
 def _made_from(settings: Settings, cues: dict | None) -> dict:
     evaluation = {"classes": settings.corpus.sources}
     training = {"train_sets": _train_sets(settings), "variants": settings.train.variants, "languages": settings.corpus.languages}
-    return {"format": BASELINES_FORMAT, "cues": cues, **training, **evaluation}
+    return {"format": BASELINES_FORMAT, "cues": cues, "by_split": variants_by_split(settings), **training, **evaluation}
 
 
 def _train_sets(settings: Settings) -> list[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
@@ -17,6 +16,7 @@ from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.settings.schema import Settings
+from sourcetracing.speakers.agreement import COMPARED, agreement
 from sourcetracing.speakers.clustering import Clustering, elbow, objective_curve, spherical_kmeans
 from sourcetracing.speakers.counts import count_groups
 from sourcetracing.speakers.embedders import embedder_key
@@ -24,8 +24,6 @@ from sourcetracing.speakers.embeddings import embed_utterances
 from sourcetracing.speakers.groups import check_thresholds
 from sourcetracing.speakers.picture import write_objective_figure
 from sourcetracing.speakers.records import label_facts, note_grouping, note_settings_of_older_record
-
-COMPARED = ("speaker", "language", "source")  # columns of utterances.csv that clusters may follow
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def _cluster(settings: Settings, utterances: pd.DataFrame, embeddings: np.ndarra
     write_objective_figure(layout.speaker_objective_figure, objectives, at_elbow, k, len(embeddings))
     labels = pd.DataFrame({"utt_id": utterances["utt_id"], "pseudo_speaker": clustering.labels})
     _write_table(labels, layout.pseudo_speakers)
-    facts = {"agreement": agreement(utterances, clustering), **label_facts(settings, labels)}
+    facts = {"agreement": agreement(utterances, clustering.labels), **label_facts(settings, labels)}
     record = {"inputs": inputs, "k": k, "elbow": at_elbow, **_facts(settings, clustering), **facts}
     write_json(layout.speakers_record, record)
     return record
@@ -114,22 +112,3 @@ def _facts(settings: Settings, clustering: Clustering) -> dict:
         "seed": settings.seed,
         "versions": {name: version(name) for name in ("faiss-cpu", "numpy", "torch")},
     }
-
-
-def agreement(utterances: pd.DataFrame, clustering: Clustering) -> dict[str, dict[str, float]]:
-    """How far clusters agree with what is known: for speaker, language and source the adjusted Rand index (0 chance, 1 the same) and the
-    normalised mutual information, over the utterances where it is known; what is known of none is left out.
-    """
-    found = {}
-    for column in COMPARED:
-        truth = utterances[column].fillna("").to_numpy() if column in utterances else np.array([])
-        if not (known := truth != "").any():
-            continue
-        pair = truth[known], clustering.labels[known]
-        found[column] = {
-            "utterances": int(known.sum()),
-            "values": len(set(pair[0])),
-            "adjusted_rand_index": float(adjusted_rand_score(*pair)),
-            "normalized_mutual_information": float(normalized_mutual_info_score(*pair)),
-        }
-    return found

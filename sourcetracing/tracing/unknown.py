@@ -9,12 +9,15 @@ import torch
 
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import UNKNOWN_LABEL
-from sourcetracing.metrics.ranking import threshold_at_eer
+from sourcetracing.metrics.ranking import Ranking, threshold_at_eer
 from sourcetracing.openset.detectors import Detector, make_detectors
 from sourcetracing.scoring.scores import read_embeddings, read_scores
+from sourcetracing.settings.openset import BEST_ON_DEV
 from sourcetracing.tracing.calibration import logits_of, train_languages
 from sourcetracing.tracing.system import score_splits
 from sourcetracing.training.runs import TrainingRun
+
+WITHOUT_COMPARISON = "max_softmax"  # where dev has no unknown rows: no training rows to lie close to, no scale of the logits to trust
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class UnknownRule:
-    """A score above `threshold` means an unknown source. `origin` says in words how the threshold was found, `eer` is dev's, if known."""
+    """A score above `threshold` means an unknown source (`is_called_unknown`). `eer` is dev's, if known.
+
+    `origin` says in words how the threshold was found and, where it was, how the detector was chosen.
+    """
 
     name: str
     detector: Detector
@@ -58,8 +64,29 @@ def fit_rule(run: TrainingRun, device: torch.device) -> UnknownRule | None:
     for split, rows in (("train", train), ("dev", dev)):
         if not len(rows.labels):
             raise UserError(f"{run.folder}: there are no {split} scores in {', '.join(train_languages(run))}. Use trace.detector=none")
-    detector = make_detectors(replace(run.settings.openset, detectors=[name]))[name].fit(train.embeddings, train.logits, train.labels)
-    return UnknownRule(name, detector, *_threshold(run, detector, dev))
+    name, how = _chosen(run, train, dev) if name == BEST_ON_DEV else (name, "")
+    detector = _fitted(run, [name], train)[name]
+    threshold, origin, eer = _threshold(run, detector, dev)
+    return UnknownRule(name, detector, threshold, origin + how, eer)
+
+
+def _fitted(run: TrainingRun, names: list[str], train: Rows) -> dict[str, Detector]:
+    detectors = make_detectors(replace(run.settings.openset, detectors=names))
+    return {name: detector.fit(train.embeddings, train.logits, train.labels) for name, detector in detectors.items()}
+
+
+def _chosen(run: TrainingRun, train: Rows, dev: Rows) -> tuple[str, str]:
+    """(the detector with the highest AUROC on dev, of equals the first of openset.detectors; how it was chosen, in words)."""
+    is_unknown, names = dev.labels == UNKNOWN_LABEL, run.settings.openset.detectors
+    if not is_unknown.any() or is_unknown.all():
+        return WITHOUT_COMPARISON, f"; {WITHOUT_COMPARISON} since dev has no unknown sources to choose a detector by"
+    rankings = {
+        name: Ranking(np.asarray(detector.score(dev.embeddings, dev.logits), np.float64), is_unknown, ~is_unknown)
+        for name, detector in _fitted(run, names, train).items()
+    }
+    areas = {name: float(ranking.curve(np.ones(len(is_unknown))).auroc) for name, ranking in rankings.items()}
+    best = max(areas, key=lambda name: areas[name])
+    return best, f"; of {len(names)} detectors the best on dev (AUROC {areas[best]:.1%}, {min(areas.values()):.1%} the least)"
 
 
 def _read(run: TrainingRun, split: str) -> Rows:

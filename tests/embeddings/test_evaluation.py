@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from sourcetracing.embeddings import evaluation
 from sourcetracing.embeddings.evaluation import describe, evaluate_embeddings
@@ -145,6 +147,23 @@ def test_neighbours_come_from_the_training_rows(run, table):
     nearest = np.argsort(-(queries[known] @ gallery.T), axis=1)[:, :5]
     votes = np.array([np.bincount(train["label"].to_numpy()[row], minlength=2).argmax() for row in nearest])
     assert table["knn_accuracy"][0] == pytest.approx((votes == rows.loc[known, "label"]).mean())
+
+
+def test_neighbours_are_those_of_the_languages_of_training_alone(run, monkeypatch):
+    """A run of English whose German training rows carry the wrong class: they are no neighbours."""
+    train = read_scores(run, "train")
+    train["label"] = train["label"].where(train["language"] == "en", 1 - train["label"])
+    gallery, queries = unit_rows(read_embeddings(run, "train")), unit_rows(read_embeddings(run, "eval"))
+    monkeypatch.setattr(evaluation, "read_scores", lambda run, split, **how: train if split == "train" else read_scores(run, split, **how))
+
+    def votes(languages: list[str]) -> np.ndarray:
+        own = train["language"].isin(languages).to_numpy()
+        nearest = KNeighborsClassifier(run.settings.metric_learning.neighbours, metric="cosine", algorithm="brute")
+        return nearest.fit(gallery[own], train.loc[own, "label"]).predict(queries)
+
+    assert (evaluation.eval_rows(replace(run, train_set="en")).by_neighbours == votes(["en"])).all()
+    assert (evaluation.eval_rows(replace(run, train_set="de")).by_neighbours == votes(["de"])).all()
+    assert (votes(["en", "de"]) != votes(["en"])).any()
 
 
 def test_the_table_keeps_other_runs_and_replaces_its_own(run, settings, table):

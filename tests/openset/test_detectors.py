@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 from scipy.stats import rankdata
 
 from sourcetracing.metrics.bootstrap import Resampler
@@ -94,6 +94,30 @@ def test_max_softmax_tells_apart_what_rounds_to_one():
     assert probable[0] == pytest.approx(-np.log(0.7))
 
 
+MARGINS = np.arange(40.0, 701.0, 20.0)
+
+
+@pytest.mark.parametrize(("name", "slope"), [("max_softmax", 1.0), ("softmax_energy", (np.e - 1) / (2 + np.e))])
+def test_rows_that_are_sure_keep_apart(name, slope):
+    """Margins from 40 to 700 over two other classes: the probability of those is 2 exp(-margin), the score its multiple."""
+    logits = np.stack([MARGINS, np.zeros_like(MARGINS), np.zeros_like(MARGINS)], axis=1)
+    scores = make_detectors(Openset())[name].score(logits, logits)
+    assert (np.diff(scores) < 0).all()
+    np.testing.assert_allclose(scores, slope * 2 * np.exp(-MARGINS), rtol=1e-12)
+    np.testing.assert_array_equal(make_detectors(Openset())[name].score(logits, logits[:, ::-1]), scores)
+
+
+def test_softmax_energy_is_its_formula_above_its_least_value():
+    logits = 3 * np.random.default_rng(1).normal(size=(50, 24))
+    found = make_detectors(Openset())["softmax_energy"].score(logits, logits)
+    np.testing.assert_allclose(found, -logsumexp(softmax(logits, axis=1), axis=1) + np.log(23 + np.e), rtol=1e-9, atol=1e-14)
+    even = make_detectors(Openset())["softmax_energy"].score(logits, np.zeros((1, 24)))
+    assert even[0] == pytest.approx(-(np.log(24) + 1 / 24) + np.log(23 + np.e))
+    assert even[0] > found.max()
+    two_winners = make_detectors(Openset())["softmax_energy"].score(logits, np.array([[800.0, 800.0, 0.0]]))
+    assert two_winners[0] == pytest.approx(-np.log(2 * np.exp(0.5) + 1) + np.log(2 + np.e))
+
+
 def test_energy_and_margin_are_their_formulas():
     logits = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)
     found = make_detectors(Openset())
@@ -138,6 +162,22 @@ def test_vim_sees_what_leaves_the_subspace_although_the_logits_are_the_same():
     moved[:, -1] += 8.0
     vim = Vim(dimensions=4).fit(embeddings, logits, labels)
     assert vim.score(moved, logits).min() > vim.score(embeddings, logits).max()
+
+
+def test_vim_is_its_formula():
+    """Residual outside the principal subspace, scaled to the training rows' mean highest logit (Wang et al. 2022, Eqs. 1 to 5)."""
+    generator = np.random.default_rng(8)
+    train, test = (generator.normal(size=(count, 6)) * [5, 4, 3, 1, 0.7, 0.3] for count in (300, 40))
+    weights, bias = generator.normal(size=(6, 3)), np.array([3.0, 2.0, 4.0])
+    origin = -np.linalg.pinv(weights.T) @ bias
+    _, _, directions = np.linalg.svd(train - origin, full_matrices=False)
+    residual = [np.linalg.norm((rows - origin) @ directions[2:].T, axis=1) for rows in (train, test)]
+    scale = (train @ weights + bias).max(axis=1).mean() / residual[0].mean()
+    logits = test @ weights + bias
+    expected = scale * residual[1] - np.log(np.exp(logits).sum(axis=1))
+    vim = Vim(dimensions=2).fit(train, train @ weights + bias, np.zeros(300))
+    np.testing.assert_allclose(vim.score(test, logits), expected, rtol=1e-4)
+    assert not 0.8 < scale < 1.25
 
 
 @pytest.mark.parametrize("name", DETECTORS)

@@ -236,6 +236,32 @@ def test_published_figures_stand_beside_the_baseline_only(run):
     assert "published" not in run_openset([run])
 
 
+def test_other_people_s_figures_stand_behind_ours_where_the_corpus_is_theirs(run):
+    own = replace(run.settings, corpus=replace(run.settings.corpus, reader="mlaad_source_tracing"))
+    run_openset([replace(run, settings=own)])
+    table = tables_of(run)[0]
+    published = table[table["split"] == "published"].set_index(["system", "published_figure"])
+    klein = published.loc[("Pindrop open-set (Klein): best system", "FPR95")]
+    assert klein["published_percent"] == 8.3
+    assert klein["published_source"] == "arXiv:2507.06470"
+    assert "known rows are the positive class" in klein["published_differs"]
+    assert published.loc[("Baseline of the special session: REFD baseline", "EER"), "published_percent"] == 63
+    # Nothing of theirs stands in a column of ours, and our rows are as they were.
+    assert published[[*FIGURES, "known", "unknown", "threshold"]].isna().all(axis=None)
+    text = Layout.of(run.settings).openset_text.read_text(encoding="utf-8")
+    assert "| Pindrop open-set (Klein): best system | MLAAD v5, official lists of the special session | FPR95 | 8.3 |" in text
+    html = openset_tab(*tables_of(run), {})
+    assert "Published" in html
+    assert "arXiv:2606.10223" in html
+    run_openset([run])
+    ours = tables_of(run)[0]
+    assert "published" not in set(ours["split"])
+    mine = table[table["split"] != "published"]
+    assert (mine[list(FIGURES)].to_numpy() == ours[list(FIGURES)].to_numpy()).all()
+    assert mine["known"].astype(int).tolist() == ours["known"].tolist()
+    assert "## Published" not in Layout.of(run.settings).openset_text.read_text(encoding="utf-8")
+
+
 def test_the_tab_shows_every_detector_and_picture(run):
     run_openset([run])
     table, by_language = tables_of(run)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from sklearn.metrics import f1_score
 
 from sourcetracing.errors import UserError
 from sourcetracing.features import blocks as extraction
@@ -23,14 +27,25 @@ from sourcetracing.scoring.scores import read_scores, score_run
 from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts import cue_table as cue_table_module
-from sourcetracing.shortcuts.audit import Audit, audit_shortcuts, best_system, means_table, summary, verdict
-from sourcetracing.shortcuts.baselines import SYSTEMS, score_cues, shortcut_runs, train_cues
+from sourcetracing.shortcuts.audit import (
+    Audit,
+    audit_shortcuts,
+    best_system,
+    comparison,
+    dev_figures,
+    difference,
+    means_table,
+    on_same_rows,
+    summary,
+    verdict,
+)
+from sourcetracing.shortcuts.baselines import SYSTEMS, rows_of_networks, score_cues, shortcut_runs, train_cues
 from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import ALL_CUES
 from sourcetracing.tables.making import CELL_COLUMNS, MEAN_COLUMNS, make_tables, mean_of
 from sourcetracing.tables.scored_runs import ScoredRun
 from sourcetracing.training.loop import train_run
-from sourcetracing.training.runs import load_runs
+from sourcetracing.training.runs import TrainingRun, load_runs
 from tests.support.audio_files import write_noises, write_responses
 from tests.support.fake_scores import fake_runs, fake_settings
 from tests.support.places import ROOT
@@ -222,6 +237,32 @@ def test_other_tables_of_an_experiment_get_their_training_sets(root):
     assert set(zip(cells["train"], cells["test"], strict=True)) == {("en+de", "en+de")}
 
 
+def test_cues_are_trained_chosen_and_scored_on_the_rows_of_the_networks(root):
+    clean = ["evaluation.variants=[original]", "train.dev_variants=[original]"]
+    settings = new_experiment(root, "clean", *clean)
+    cues = cue_table(settings)
+    kept = rows_of_networks(cues, settings)
+    assert {split: set(rows["variant"]) for split, rows in kept.groupby("split")} == {
+        "train": set(VARIANTS),
+        "dev": {"original"},
+        "eval": {"original"},
+    }
+    network = read_config([*words(root, "clean"), *clean])
+    run = shortcut_runs(settings)[0]
+    assert set(run.scores["variant"]) == {"original"}
+    assert len(run.scores) == (cues["split"] == "eval").sum() / 2
+    # Another choice of rows is not answered from what is stored.
+    everything = shortcut_runs(read_config(words(root, "clean")).resolve())[0]
+    assert set(everything.scores["variant"]) == set(VARIANTS)
+    assert set(shortcut_runs(network.resolve())[0].scores["variant"]) == {"original"}
+    noisy = read_config([*words(root, "clean"), "train.variants=[noise]"]).resolve()
+    assert {split: set(rows["variant"]) for split, rows in rows_of_networks(cues, noisy).groupby("split")} == {
+        "train": {"noise"},
+        "dev": {"noise"},
+        "eval": set(VARIANTS),
+    }
+
+
 def test_a_training_set_with_one_source_is_refused(root, tmp_path):
     rows = [(f"en/clean/{number}.wav", "en", "clean", split) for number, split in enumerate(["train"] * 6 + ["dev"] * 2 + ["eval"] * 2)]
     rows += [(f"en/leaky/{number}.wav", "en", "leaky", "eval") for number in range(3)]
@@ -255,7 +296,7 @@ def test_runs_are_rows_of_the_same_tables(root, settings):
     assert list(written.columns) == CELL_COLUMNS
     assert set(written["system"]) == {*SYSTEMS, "lfcc_ecapa_tdnn"}
     assert len(written) == 9 * 4 * 3  # systems, pairs of languages, two variants and pooled
-    assert "Best trained system: lfcc_ecapa_tdnn mono" in summary(audit)
+    assert "Best trained system on dev: lfcc_ecapa_tdnn mono" in summary(audit)
 
 
 def faked(systems: list[str], tmp_path: Path) -> tuple[Settings, list[ScoredRun]]:
@@ -275,24 +316,122 @@ def with_predictions(run: ScoredRun, wrong: float, seed: int = 1) -> ScoredRun:
     )
 
 
-def test_the_best_system_is_named(tmp_path):
-    settings, runs = faked(["poor", "good"], tmp_path)
-    trained = [with_predictions(run, 0.7 if run.system == "poor" else 0.1) for run in runs if run.system in ("poor", "good")]
-    assert best_system(trained, settings) == "good"
-    assert best_system([], settings) is None
+def test_the_best_system_is_named_by_dev_on_what_all_have():
+    keys = pd.MultiIndex.from_tuples([("en", 1), ("de", 1)])
+    assert best_system(pd.DataFrame({"poor": [0.5, 0.6], "good": [0.6, 0.6]}, index=keys)) == "good"
+    # On en alone, which both have, the first is better; its other run was hard.
+    assert best_system(pd.DataFrame({"first": [0.8, 0.2], "second": [0.7, np.nan]}, index=keys)) == "first"
+    assert best_system(pd.DataFrame({"one": [0.8, np.nan], "other": [np.nan, 0.9]}, index=keys)) == "other"
+    assert best_system(pd.DataFrame({"without": [np.nan, np.nan], "with": [0.1, 0.1]}, index=keys)) == "with"
+    assert best_system(pd.DataFrame({"without": [np.nan, np.nan]}, index=keys)) == "without"
+    assert best_system(pd.DataFrame()) is None
 
 
-@pytest.mark.parametrize(("wrong", "comparison"), [(0.0, "the intervals do not meet"), (0.9, "may have learnt no more than cues tell")])
-def test_the_verdict_compares_with_the_best_system(tmp_path, wrong, comparison):
+def test_dev_figures_are_those_of_the_records(tmp_path):
+    settings = fake_settings()
+    runs = []
+    for system, train_set, figure in (("one", "en", 0.75), ("one", "de", 0.5), ("other", "en", None)):
+        folder = tmp_path / system / train_set
+        folder.mkdir(parents=True)
+        record = {"best_epoch": 3, "dev_loss": 0.1, **({"dev_macro_f1": figure} if figure else {})}
+        (folder / "model.json").write_text(json.dumps(record))
+        runs.append(TrainingRun(system, train_set, 7, settings, folder))
+    found = dev_figures(runs)
+    assert found.loc[("en", 7), "one"] == 0.75
+    assert found.loc[("de", 7), "one"] == 0.5
+    assert found["other"].isna().all()
+    published = copy.deepcopy(settings)
+    published.backend, published.metric_learning.train_on_dev = "embedding_head", True  # its dev figure is one of training rows
+    assert dev_figures([replace(runs[0], settings=published)])["one"].isna().all()
+
+
+def test_runs_keep_the_rows_that_all_have(tmp_path):
+    settings, runs = faked([], tmp_path)
+    few = replace(runs[1], scores=runs[1].scores.query("variant == 'noise'").iloc[3:])
+    kept, num_lost = on_same_rows([runs[0], few])
+    assert num_lost == len(runs[0].scores) - len(few.scores)
+    columns = ["utt_id", "variant", "label"]
+    for run in kept:
+        assert run.scores[columns].to_numpy().tolist() == few.scores[columns].to_numpy().tolist()
+    assert on_same_rows(runs)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "conclusion"),
+    [(0.0, "it tells more than the cues do"), (0.6, "may have learnt no more than cues tell"), (1.0, "it tells less")],
+)
+def test_the_verdict_compares_with_the_best_system(tmp_path, wrong, conclusion):
     settings, runs = faked(["good"], tmp_path)
-    runs = [with_predictions(run, wrong if run.system == "good" else 0.6) for run in runs]
+    runs = [with_predictions(run, wrong if run.system == "good" else 0.6, seed=len(run.system)) for run in runs]
     tables = make_tables(runs, settings)
-    assert comparison in verdict(tables, "good")[-1]
+    sentence = verdict(tables, "good")[-1]
+    assert conclusion in sentence
+    assert "of this one training seed" in sentence
     means = means_table(Audit(tables, "good", []))
-    assert list(means.columns) == [*MEAN_COLUMNS, "best_trained", "best_trained_macro_f1"]
+    assert list(means.columns[-5:]) == [
+        "best_trained",
+        "best_trained_macro_f1",
+        "best_minus_this",
+        "best_minus_this_low",
+        "best_minus_this_high",
+    ]
+    assert set(MEAN_COLUMNS) | {"chance"} <= set(means.columns)
     expected = mean_of(tables, "good", "cross", "noise").macro_f1
-    assert set(means.loc[(means["kind"] == "cross") & (means["variant"] == "noise"), "best_trained_macro_f1"]) == {expected}
+    noise = means[(means["kind"] == "cross") & (means["variant"] == "noise")]
+    assert set(noise["best_trained_macro_f1"]) == {expected}
+    cues = noise[noise["system"] != "good"]
+    assert cues["best_minus_this"].to_numpy() == pytest.approx(expected - cues["macro_f1"].to_numpy())
+    assert noise.loc[noise["system"] == "good", "best_minus_this"].isna().all()
     assert set(means["chance"]) == {0.25}
+
+
+def scikit_learn_mean(runs: list[ScoredRun], weights: dict[str, np.ndarray] | None = None) -> float:
+    """Macro-F1 of mono cells, mean over training sets; weights: by language, of its utterances in the order of the scores."""
+    figures = []
+    for run in runs:
+        own = run.scores[run.scores["language"] == run.train_set]
+        weight = None if weights is None else weights[run.train_set]
+        figures.append(f1_score(own["label"], own["prediction"], average="macro", sample_weight=weight))
+    return float(np.mean(figures))
+
+
+def test_the_difference_is_paired(tmp_path):
+    """Cues and network fail on the same utterances, but for a few that the network gets right: as a pair, the difference is sure."""
+    settings, runs = faked(["good"], tmp_path)
+    cues = {run.train_set: with_predictions(run, 0.5, seed=3) for run in runs if run.system == "cues_all"}
+    mended = {}
+    for train_set, run in cues.items():
+        wrong = run.scores.index[run.scores["prediction"] != run.scores["label"]]
+        prediction = run.scores["prediction"].copy()
+        prediction[wrong[::4]] = run.scores.loc[wrong[::4], "label"]
+        mended[train_set] = replace(run, system="good", scores=run.scores.assign(prediction=prediction))
+    tables = make_tables([*cues.values(), *mended.values()], settings)
+    found = difference(tables, "good", "cues_all", "mono")
+    pair = [list(mended.values()), list(cues.values())]
+    assert found.difference == pytest.approx(scikit_learn_mean(pair[0]) - scikit_learn_mean(pair[1]))
+    generator, samples, sides = np.random.default_rng(1), [], []
+    for _ in range(300):
+        weights = {}
+        for run in pair[0]:
+            own = run.scores[run.scores["language"] == run.train_set]
+            units = own.drop_duplicates("utt_id")
+            drawn = {}
+            for _, members in units.groupby("label")["utt_id"]:
+                names = members.to_numpy()
+                counts = np.bincount(generator.integers(0, len(names), len(names) - 1), minlength=len(names))
+                drawn |= dict(zip(names, counts, strict=True))
+            weights[run.train_set] = own["utt_id"].map(drawn).to_numpy()
+        both = [scikit_learn_mean(side, weights) for side in pair]
+        samples.append(both[0] - both[1])
+        sides.append(both)
+    low, high = np.percentile(samples, [2.5, 97.5])
+    assert found.low == pytest.approx(low, abs=0.02)
+    assert found.high == pytest.approx(high, abs=0.02)
+    assert found.low > 0
+    # Each by itself the two intervals meet: nothing would have been seen.
+    ends = np.percentile(sides, [2.5, 97.5], axis=0)
+    assert ends[0, 0] < ends[1, 1]
+    assert "it tells more than the cues do" in comparison(tables, "good", "mono")
 
 
 def test_cues_that_tell_nothing(tmp_path):

@@ -23,6 +23,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.metrics.calibration import calibration_error, fit_temperature
 from sourcetracing.runtime.cli import run_tool
 from sourcetracing.scoring.scores import is_scored, read_scores
+from sourcetracing.settings.openset import DETECTORS
 from sourcetracing.tracing.calibration import calibrate, logits_of
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.job import Outputs, trace_files
@@ -313,7 +314,7 @@ def test_a_broken_file_is_named_and_the_others_go_on(run, tmp_path, capsys):
 
 def check_json(content: dict, run: TrainingRun) -> None:
     assert content["system"]["classes"] == ["source0", "source1"]
-    assert content["unknown"]["detector"] == "nsd"
+    assert content["unknown"]["detector"] in DETECTORS
     assert len(content["when_not_to_believe"]) >= 5
     traced, failed = content["files"][0], content["files"][2]
     assert set(failed) == {"path", "status", "reason", "facts"}

@@ -16,11 +16,12 @@ from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.backends.embedding_head import EmbeddingHead
 from sourcetracing.models.frontends.batch_wide_norm import BatchWideNorm
 from sourcetracing.scoring.scores import forward, load_model
-from sourcetracing.settings.metric_learning import LOSSES
+from sourcetracing.settings.metric_learning import LOSSES, MetricLearning
 from sourcetracing.training.balanced_batches import balanced_batches
+from sourcetracing.training.batches import Targets
 from sourcetracing.training.checkpoints import load_checkpoint
 from sourcetracing.training.loop import train_run
-from sourcetracing.training.metric_loss import build_loss, head_of, select_train_rows
+from sourcetracing.training.metric_loss import MetricLoss, build_loss, head_of, select_train_rows
 from sourcetracing.training.networks import build_model
 from sourcetracing.training.runs import TrainingRun, run_of
 from tests.support.small_store import small_settings
@@ -106,6 +107,18 @@ def test_every_loss_trains_and_resumes_to_the_same_bits(tmp_path, store, loss):
     assert all(torch.equal(first[name], second[name]) for name in first)
     figures = [pd.read_csv(run.files.history).drop(columns="seconds") for run in (whole, killed)]
     pd.testing.assert_frame_equal(*figures)
+
+
+def test_accuracy_counts_rows_nearest_to_their_own_class_of_the_batch():
+    """Two rows each of three classes in the plane; a class's own mean is without the row itself. By hand: four of six are right."""
+    rows = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [-1.0, 0.0], [1.0, -0.2]])
+    labels = torch.tensor([4, 4, 7, 7, 9, 9])
+    objective = object.__new__(MetricLoss)
+    objective.rules, objective.weights = MetricLearning(classes_per_batch=3, rows_per_class=2), lambda embeddings, classes: classes
+    classes, right = objective.loss(rows, torch.zeros(6, 3), Targets(labels, None, None))
+    assert classes.tolist() == [4, 7, 9]
+    # The rows of class 9 lie apart: each has the other for a mean, and a row of another class is nearer. The others find their own.
+    assert right == 4
 
 
 def test_the_scale_of_ge2e_learns_unless_it_is_fixed(tmp_path, store):
