@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 import sys
 import time
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 import torch
 
 from sourcetracing.errors import UserError
+from sourcetracing.settings.paths import Compute
 
 # mallopt's parameter numbers, from <malloc.h>.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -28,9 +30,39 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def prepare_device(compute: Compute) -> torch.device:
+    """The device to compute on, with `compute.deterministic` in force: every process that computes gets its device here.
+
+    Raises `UserError` as `pick_device` does.
+    """
+    set_deterministic(compute.deterministic)
+    return pick_device(compute.device)
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Sums in one order and without TF32, so that a GPU gives the same bytes each time; or torch's own choices.
+
+    Has to come before the first matrix product on a GPU. An operation that has no deterministic form goes on with a warning that names it:
+    an error would take such a part away, and silence would leave a promise that does not hold.
+    """
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a pass over each new tensor; nothing here reads one unwritten
+    torch.backends.cudnn.deterministic = wanted
+    torch.backends.cudnn.benchmark = False  # its choice hangs on the clock
+    torch.backends.cudnn.allow_tf32 = not wanted  # torch's default: on for convolutions, off for matrix products
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16 by itself: GPUs from Ampere on. Older ones (V100, T4) emulate it, slower than float32."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """bf16 autocast where `precision` asks for it (`auto`: on CUDA devices that have bf16), else plain float32."""
-    wanted = precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+    """bf16 autocast where `precision` asks for it (`auto`: where `has_bf16`), else plain float32."""
+    wanted = precision == "bf16" or (precision == "auto" and has_bf16(device))
     return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
