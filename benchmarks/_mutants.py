@@ -18,7 +18,23 @@ ARITHMETIC = {
 OPPOSITES = {"min": "max", "argmin": "argmax", "idxmin": "idxmax", "any": "all", "all": "any", "floor": "ceil", "first": "last"}
 OPPOSITES |= {there: here for here, there in OPPOSITES.items()}
 # Arguments without which a figure stays what it is: checks, number types, how a thing is shown or written.
-HARMLESS = {"strict", "encoding", "desc", "unit", "disable", "flush", "file", "copy", "ignore_index", "compression", "frozen", "observed", "dtype"}
+HARMLESS = {
+    "strict",
+    "encoding",
+    "desc",
+    "unit",
+    "disable",
+    "flush",
+    "file",
+    "copy",
+    "ignore_index",
+    "compression",
+    "frozen",
+    "observed",
+    "dtype",
+    "invalid",
+    "divide",
+}
 Change = Callable[[ast.AST], ast.AST | None]
 
 
@@ -86,7 +102,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             yield "constant", ast.Constant(not value)
         case ast.Constant(value=int(value) | float(value)):
             yield "constant", ast.Constant(value + 1)
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and not value.value):
             yield "return", ast.Return(ast.Constant(None))
         case ast.Slice(lower=lower, upper=upper):
             if lower is not None:
@@ -123,4 +139,6 @@ def _plus_one(node: ast.expr) -> ast.expr:
 def _is_text(node: ast.BinOp) -> bool:
     """Whether an operation joins or formats texts."""
     sides = (node.left, node.right)
-    return any(isinstance(side, ast.JoinedStr) or (isinstance(side, ast.Constant) and isinstance(side.value, (str, type(None)))) for side in sides)
+    return any(
+        isinstance(side, ast.JoinedStr) or (isinstance(side, ast.Constant) and isinstance(side.value, (str, type(None)))) for side in sides
+    )

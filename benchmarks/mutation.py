@@ -39,7 +39,18 @@ PACKAGES = {
     "detection": "sourcetracing/detection/experiments/scoring.py",
 }
 LEFT_OUT = ("__init__.py", "pictures.py")  # what is drawn is looked at
-COPIED = ("sourcetracing", "models", "scripts", "configs", "tests", "docs", "train_refd.py", "train_ge2e.py", "pyproject.toml", "benchmarks")
+COPIED = (
+    "sourcetracing",
+    "models",
+    "scripts",
+    "configs",
+    "tests",
+    "docs",
+    "train_refd.py",
+    "train_ge2e.py",
+    "pyproject.toml",
+    "benchmarks",
+)
 MINIATURE = ("sourcetracing/metrics/ranking.py", 12)
 SLOWEST_TIMES_BASELINE, MORE_SECONDS = 4, 60
 # A process of its own imports what is not ours once; each mutant's tests run in a fork of it.
@@ -115,9 +126,11 @@ def tests_of(path: str) -> list[str]:
     """The tests of a module: its package's, quick ones first, and those that import it."""
     module = path.removesuffix(".py").replace("/", ".")
     package, name = module.rsplit(".", 1)
-    own = [file for file in sorted((ROOT / "tests" / Path(path).parent.relative_to("sourcetracing")).glob("test_*.py"))]
+    own = (ROOT / "tests" / Path(path).parent.relative_to("sourcetracing")).glob("test_*.py")
     wanted = (f"from {module} import", f"from {package} import {name}", f"import {module}")
-    others = [file for file in sorted((ROOT / "tests").rglob("test_*.py")) if _mentions(file, wanted) and "whole_pipeline" not in file.parts]
+    others = [
+        file for file in sorted((ROOT / "tests").rglob("test_*.py")) if _mentions(file, wanted) and "whole_pipeline" not in file.parts
+    ]
     return [str(file.relative_to(ROOT)) for file in dict.fromkeys([*sorted(own, key=lambda file: not _mentions(file, wanted)), *others])]
 
 
@@ -181,7 +194,12 @@ def main(words: Sequence[str]) -> None:
     """Prints survivors as they are found, then the score of each module and of all."""
     options = dict(word.split("=", 1) for word in words if "=" in word)
     packages = options["only"].split(",") if "only" in options else list(PACKAGES)
-    paths = [str(file.relative_to(ROOT)) for name in packages for file in sorted(ROOT.glob(PACKAGES.get(name, name))) if file.name not in LEFT_OUT]
+    paths = [
+        str(file.relative_to(ROOT))
+        for name in packages
+        for file in sorted(ROOT.glob(PACKAGES.get(name, name)))
+        if file.name not in LEFT_OUT
+    ]
     number = int(options.get("number", 80))
     if "miniature" in words:
         paths, number = [MINIATURE[0]], MINIATURE[1]
