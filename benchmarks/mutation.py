@@ -2,7 +2,7 @@
 
 A mutant is killed when a test fails or runs past its time; one that survives is shown with its line, for a person to look at: either a
 test is missing or the change means the same. The code is changed in copies of this tree below the system's temporary folder, never here.
-The tests of a module are those of its package, and the test files elsewhere that import it; with `-x`, the slow ones left out.
+The tests of a module are those of its package (`tests_of`), with `-x`, the slow ones left out.
 
 Run     python benchmarks/mutation.py [number=80] [seed=1] [workers=2] [only=metrics,scoring]      (20 to 60 s each on a core)
         python benchmarks/mutation.py miniature      (a dozen mutants of one small module: the tool itself, for CI)
@@ -123,15 +123,16 @@ def _after(seconds: float, act: Callable[[], object]) -> Timer:
 
 
 def tests_of(path: str) -> list[str]:
-    """The tests of a module: its package's, quick ones first, and those that import it."""
+    """The tests of a module: its package's, those that import it first; where none of them does, also those elsewhere that do."""
     module = path.removesuffix(".py").replace("/", ".")
     package, name = module.rsplit(".", 1)
-    own = (ROOT / "tests" / Path(path).parent.relative_to("sourcetracing")).glob("test_*.py")
-    wanted = (f"from {module} import", f"from {package} import {name}", f"import {module}")
-    others = [
-        file for file in sorted((ROOT / "tests").rglob("test_*.py")) if _mentions(file, wanted) and "whole_pipeline" not in file.parts
-    ]
-    return [str(file.relative_to(ROOT)) for file in dict.fromkeys([*sorted(own, key=lambda file: not _mentions(file, wanted)), *others])]
+    words = (f"from {module} import", f"from {package} import {name}", f"import {module}")
+    files = sorted(
+        (ROOT / "tests" / Path(path).parent.relative_to("sourcetracing")).glob("test_*.py"), key=lambda file: not _mentions(file, words)
+    )
+    if not any(_mentions(file, words) for file in files):
+        files = [*(file for file in sorted((ROOT / "tests").rglob("test_*.py")) if _mentions(file, words)), *files]
+    return [str(file.relative_to(ROOT)) for file in files if "whole_pipeline" not in file.parts]
 
 
 def _mentions(file: Path, words: Sequence[str]) -> bool:
