@@ -150,15 +150,15 @@ def drawn(paths: Sequence[str], number: int, seed: int) -> list[tuple[str, Mutan
 def seconds_without_fault(tree: Tree, paths: Sequence[str]) -> dict[str, float]:
     """What the tests of each file take when nothing is wrong. Ends the process where they fail."""
     seconds: dict[str, float] = {}
-    known: dict[tuple[str, ...], float] = {}
+    known: dict[frozenset[str], float] = {}
     for path in paths:
-        tests = tuple(tests_of(path))
-        if tests not in known:
+        tests = tests_of(path)
+        if (key := frozenset(tests)) not in known:
             started = time.perf_counter()
             if not tests or tree.run_tests(tests) != 0:
                 sys.exit(f"{path}: its tests do not pass as it is: {' '.join(tests) or 'there are none'}")
-            known[tests] = time.perf_counter() - started
-        seconds[path] = known[tests]
+            known[key] = time.perf_counter() - started
+        seconds[path] = known[key]
     return seconds
 
 
