@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,7 +23,7 @@ def tables_with(tmp_path, accuracies: dict[str, float], seeds=(1,), same_errors:
         for train in ("en", "de"):
             for seed in seeds:
                 scores = fake_scores(settings, "x", train, seed, per_class=40)
-                luck = np.random.default_rng(0 if same_errors else zlib.crc32(f"{system} {train} {seed}".encode())).random(len(scores))
+                luck = np.random.default_rng(0 if same_errors else hash((system, train, seed)) % 2**32).random(len(scores))
                 scores["prediction"] = np.where(luck < accuracy, scores["label"], (scores["label"] + 1) % 4)
                 runs.append(ScoredRun(system, train, seed, tmp_path, scores))
     return make_tables(runs, settings)
