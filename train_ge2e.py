@@ -14,7 +14,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.rows import open_store
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
-from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import ConfigSources
@@ -35,7 +35,7 @@ def main(config: ConfigSources) -> None:
     train_in_turn([run])
     outcome = run.files.read_outcome()
     print(f"epoch {outcome['best_epoch']}, picked by {outcome['selected_by']}; on eval, in percent:")
-    print(describe(evaluate_embeddings(run, open_store(settings), pick_device(settings.compute.device))))
+    print(describe(evaluate_embeddings(run, open_store(settings), prepare_device(settings.compute))))
     print(f"wrote {run.folder} and {Layout.of(settings).metric_learning}")
     print(f"next: python scripts/08_generate_embeddings.py CONFIG.yaml --run {run.folder}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.files import digest_of_file, digest_of_json
 from sourcetracing.settings.schema import Settings
@@ -28,7 +28,7 @@ def load_ssl(settings: Settings) -> SslEncoder:
     """The frozen encoder, cut at `ssl.layer`, on the device of the settings. Raises `UserError` as `load_trainable_ssl` does."""
     from sourcetracing.models.frontends.ssl import SslEncoder  # transformers takes seconds to import
 
-    return _load(settings, SslEncoder).to(pick_device(settings.compute.device))
+    return _load(settings, SslEncoder).to(prepare_device(settings.compute))
 
 
 def load_trainable_ssl(settings: Settings) -> TrainableSslEncoder:

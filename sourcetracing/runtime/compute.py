@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 import sys
 import time
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 import torch
 
 from sourcetracing.errors import UserError
+from sourcetracing.settings.paths import Compute
 
 # mallopt's parameter numbers, from <malloc.h>.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -28,6 +30,36 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def prepare_device(compute: Compute) -> torch.device:
+    """The device to compute on, with `compute.deterministic` in force: every process that computes gets its device here.
+
+    Raises `UserError` as `pick_device` does.
+    """
+    set_deterministic(compute.deterministic)
+    return pick_device(compute.device)
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Sums in one order and without TF32, so that a GPU gives the same bytes each time; or torch's own choices.
+
+    Has to come before the first matrix product on a GPU. An operation that has no deterministic form goes on with a warning that names it:
+    an error would take such a part away, and silence would leave a promise that does not hold.
+    """
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a pass over each new tensor; nothing here reads one unwritten
+    torch.backends.cudnn.deterministic = wanted
+    torch.backends.cudnn.benchmark = False  # its choice hangs on the clock
+    torch.backends.cudnn.allow_tf32 = not wanted  # torch's default: on for convolutions, off for matrix products
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16 by itself: GPUs from Ampere on. Older ones (V100, T4) emulate it, slower than float32."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """bf16 autocast where `resolved_precision` says so, else plain float32."""
     wanted = resolved_precision(device, precision) == "bf16"
@@ -35,10 +67,10 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 
 def resolved_precision(device: torch.device, precision: str) -> str:
-    """float32 or bf16: what `compute.precision` means on a device (`auto`: bf16 on CUDA devices that have it)."""
+    """float32 or bf16: what `compute.precision` means on a device (`auto`: bf16 where `has_bf16`)."""
     if precision != "auto":
         return precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return "bf16" if has_bf16(device) else "float32"
 
 
 def precision_in_recipes(precision: str) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import distributed
 
-from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.compute import prepare_device
+from sourcetracing.settings.paths import Compute
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ def size_of_group() -> int:
 
 
 @contextmanager
-def joined_group(device_name: str) -> Iterator[tuple[ProcessGroup, torch.device]]:
-    """The group that this process was started in, and its device: GPU number LOCAL_RANK, or the CPU. Raises as `pick_device` does."""
-    device = pick_device(device_name)
+def joined_group(compute: Compute) -> Iterator[tuple[ProcessGroup, torch.device]]:
+    """The group that this process was started in, and its device: GPU number LOCAL_RANK, or the CPU. Raises as `prepare_device` does."""
+    device = prepare_device(compute)
     size = size_of_group()
     if size == 1:
         yield ALONE, device

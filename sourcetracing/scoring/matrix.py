@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sourcetracing.features.rows import open_store
-from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.scores import is_scored, score_run
 from sourcetracing.training.matrix import each_run
@@ -23,4 +23,4 @@ def score_runs(runs: Sequence[TrainingRun]) -> None:
 
 
 def _score_one(run: TrainingRun) -> None:
-    score_run(run, open_store(run.settings), pick_device(run.settings.compute.device))
+    score_run(run, open_store(run.settings), prepare_device(run.settings.compute))

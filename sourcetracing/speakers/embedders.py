@@ -20,7 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from sourcetracing.downloads.records import normal_checksum
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.runtime.extras import needs
 from sourcetracing.settings.schema import Settings
 
@@ -56,7 +56,7 @@ def load_embedder(settings: Settings) -> Embedder:
 def _load_resemblyzer(settings: Settings) -> Embedder:
     with needs("speakers", "speakers.embedder=resemblyzer"):
         from resemblyzer import VoiceEncoder, preprocess_wav  # takes seconds to import
-    encoder = VoiceEncoder(pick_device(settings.compute.device), verbose=False)
+    encoder = VoiceEncoder(prepare_device(settings.compute), verbose=False)
 
     def embed(waveform: np.ndarray) -> np.ndarray:
         voiced = preprocess_wav(waveform)  # louder if it is quiet, without long pauses
@@ -69,7 +69,7 @@ def _load_resemblyzer(settings: Settings) -> Embedder:
 
 
 def _load_ecapa2(settings: Settings) -> Embedder:
-    device, path = pick_device(settings.compute.device), _find_ecapa2(settings)
+    device, path = prepare_device(settings.compute), _find_ecapa2(settings)
     content = path.read_bytes()  # once, so that what is compared is what is run
     expected, found = _pinned_checksum(settings), _checksum(content)
     if found != expected:

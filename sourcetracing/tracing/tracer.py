@@ -18,7 +18,7 @@ from sourcetracing.audio.reading import BadAudio
 from sourcetracing.audio.streaming import Windows, open_audio
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.metrics.ranking import is_called_unknown
-from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.tracing.calibration import calibrate
 from sourcetracing.tracing.system import TracingSystem, run_in_folder
 from sourcetracing.tracing.unknown import UnknownRule, fit_rule
@@ -52,7 +52,7 @@ class Tracer:
     def load(cls, run_folder: str | Path, changes: list[str]) -> Tracer:
         """The tracer of a run folder; fits what is not there yet. changes: key=value words. Raises `UserError`."""
         run = run_in_folder(run_folder, changes)
-        device = pick_device(run.settings.compute.device)
+        device = prepare_device(run.settings.compute)
         return cls(TracingSystem(run, device), calibrate(run, device), fit_rule(run, device))
 
     def __call__(self, path: str | Path) -> FileTrace:

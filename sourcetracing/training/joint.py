@@ -20,7 +20,7 @@ def train_in_turn(runs: Sequence[TrainingRun]) -> None:
     if not runs:
         return
     compute = runs[0].settings.compute
-    with joined_group(compute.device) as (group, device):
+    with joined_group(compute) as (group, device):
         prepare_cpu(max(1, resolve_workers(compute.workers) // group.size))
         folders = [run.files for run in runs]
         total = sum(run.settings.train.epochs for run in runs)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.rows import open_store
-from sourcetracing.runtime.compute import pick_device, prepare_cpu
+from sourcetracing.runtime.compute import pick_device, prepare_cpu, prepare_device
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.process_group import size_of_group
 from sourcetracing.runtime.progress import bar
@@ -116,4 +116,4 @@ def each_run(function: Callable[[TrainingRun], None], runs: Sequence[TrainingRun
 
 def _train_one(run: TrainingRun) -> None:
     with run.files.only_trainer(wait=True):
-        train_run(run, open_store(run.settings), pick_device(run.settings.compute.device))
+        train_run(run, open_store(run.settings), prepare_device(run.settings.compute))

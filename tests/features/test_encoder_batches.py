@@ -17,7 +17,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features import encoder_batches as encoder_pipeline
 from sourcetracing.features import extracting as features
 from sourcetracing.features.blocks import BlockMaker, StoreJob
-from sourcetracing.features.extracting import extract_features, list_items, store_recipe
+from sourcetracing.features.extracting import extract_features, find_store, list_items, store_recipe
 from sourcetracing.features.front_end import build_front_end, convert_once
 from sourcetracing.features.making import make_blocks
 from sourcetracing.features.noise_bank import bank_manifests, prepare_banks
@@ -99,9 +99,18 @@ def test_batches_give_what_one_by_one_gives(experiment, encoder_batch):
 
 
 def test_the_store_is_the_same_one_so_that_it_may_be_made_on_a_gpu_and_read_on_a_cpu(experiment):
+    """Batches are no part of a store's name: asked for again without them, it is there, and no byte of it is written anew."""
     settings, utterances, protocol = experiment
-    folder = extract_features(batched(settings, 12), utterances, protocol)
-    assert extract_features(settings, utterances, protocol).name == folder.name
+    there = batched(settings, 12, "-kept")
+    folder = extract_features(there, utterances, protocol)
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir() if path.is_file()}
+    here = deepcopy(there)
+    here.compute.encoder_batch, here.compute.workers = 0, 1
+    assert extract_features(here, utterances, protocol) == folder
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir() if path.is_file()} == before
+    assert find_store(here, utterances, protocol).folder == folder
+    here.compute.precision = "bf16"  # other numbers: not the same store
+    assert extract_features(here, utterances, protocol) != folder
 
 
 def test_the_encoder_gets_one_shape_only(experiment, monkeypatch):

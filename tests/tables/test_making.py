@@ -38,7 +38,6 @@ def test_every_cell_is_scikit_learns_macro_f1_of_its_rows(example, variant):
             row = cell(tables, run.system, run.train_set, test, variant, run.seed)
             assert row["macro_f1"] == pytest.approx(f1_score(rows["label"], rows["prediction"], average="macro"), abs=1e-12)
             assert row["n"] == len(rows)
-            assert row["ci_low"] <= row["macro_f1"] <= row["ci_high"]
 
 
 def test_means_are_over_the_diagonal_and_the_rest(example):
@@ -48,8 +47,6 @@ def test_means_are_over_the_diagonal_and_the_rest(example):
     assert mean_of(tables, "lfcc_two", MONO).macro_f1 == pytest.approx(matrix[diagonal].mean())
     assert mean_of(tables, "lfcc_two", CROSS).macro_f1 == pytest.approx(matrix[~diagonal].mean())
     assert mean_of(tables, "lfcc_two", CROSS).cells == 6
-    means = tables.means
-    assert ((means["ci_low"] < means["macro_f1"]) & (means["macro_f1"] < means["ci_high"])).all()
 
 
 def test_interval_of_a_mean_is_narrower_than_those_of_its_cells(example):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,7 +218,13 @@ def test_train_step_reports_the_sum_over_rows(run, store):
     settings = run.settings
     rows = select_rows(store, settings, "train", ["en"], CPU)
     state = start_or_resume(settings, store.shape[1:], run.files, CrossEntropy, rows)
-    loss, correct, count = train_step(state, rows, mixed(np.arange(10), settings.train, rng(0)), settings)
-    assert count == 10
-    assert 0 <= correct <= 10
-    assert loss > 0
+    settings.train.mixup = "none"  # each row by itself
+    model, chosen = deepcopy(state.model).train(), np.arange(20, 30)
+    features, labels = (part.numpy() for part in rows.batch(chosen))
+    torch.manual_seed(1)
+    loss, correct, count = train_step(state, rows, mixed(chosen, settings.train, rng(0)), settings)
+    torch.manual_seed(1)
+    logits = model(torch.from_numpy(features))[1].detach().double().numpy()
+    own = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(10), labels]
+    assert (count, correct) == (10, (logits.argmax(axis=1) == labels).sum())
+    assert loss == pytest.approx(own.sum(), rel=1e-5)

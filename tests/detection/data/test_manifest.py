@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -12,7 +13,7 @@ from sourcetracing.detection.data.corpora import author_lists, read_subset
 from sourcetracing.detection.data.groups import TRAIN, baseline_sets, named_sets, test_sets, used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import COLUMNS, audio_path, load_manifest
-from sourcetracing.detection.data.manifest_building import build_manifest
+from sourcetracing.detection.data.manifest_building import _to_manifest, build_manifest
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.settings.schema import Settings
@@ -258,3 +259,18 @@ def test_an_unknown_set_or_subset_is_refused_with_the_nearest_name():
 def test_a_manifest_that_is_not_built_names_the_command(tmp_path):
     with pytest.raises(UserError, match="00_build_manifest.py"):
         load_manifest(settings_of(tmp_path))
+
+
+def test_files_of_one_speaker_else_of_one_recording_else_alone_are_a_group():
+    """What shares a voice, or is cut from one recording whose speaker is not known, never lies in both parts (D70)."""
+    columns = ["id", "path", "label", "speaker", "recording"]
+    files = [
+        ("a", "a.wav", "bonafide", "Ann", "talk1"),
+        ("b", "b.wav", "spoof", "Ann", "talk2"),
+        ("c", "c.wav", "spoof", "", "talk1"),
+        ("d", "d.wav", "spoof", "", "talk1"),
+        ("e", "e.wav", "spoof", "", ""),
+    ]
+    rows = _to_manifest(pd.DataFrame(files, columns=columns), "ai4trust")
+    assert rows["group"].tolist() == ["Ann", "Ann", "talk1", "talk1", "ai4trust/e"]
+    assert rows["file_id"].tolist() == [f"ai4trust/{name}" for name in "abcde"] and set(rows["corpus"]) == {"ai4trust"}

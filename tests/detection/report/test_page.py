@@ -14,9 +14,11 @@ from sourcetracing.detection.experiments.augmented_baseline import run_augmented
 from sourcetracing.detection.experiments.layer_sweep import run_sweep
 from sourcetracing.detection.experiments.mixing import run_mixing
 from sourcetracing.detection.experiments.pruning import run_pruning
-from sourcetracing.detection.report.page import Results, choices_table, scored_systems, write_detection_report
+from sourcetracing.detection.experiments.scoring import selection_mask
+from sourcetracing.detection.report.page import Results, _scores_tab, choices_table, scored_systems, write_detection_report
 from sourcetracing.detection.report.pictures import draw_det, draw_kept
 from sourcetracing.errors import UserError
+from sourcetracing.metrics.classification import equal_error_rate
 from sourcetracing.settings.reading import to_yaml
 from tests.support.detection import detection_settings, make_detection
 from tests.support.web_pages import Page, browser_width, needs_chromium
@@ -115,3 +117,34 @@ def test_pruning_curves_show_each_strategy_and_the_spread_of_seeds():
 def test_browser_lays_it_out_without_overflow_or_complaint(finished, tmp_path, width):
     shutil.copy(DetectionLayout(finished).report, tmp_path / "report.html")
     assert browser_width(tmp_path, width) == (width, "")
+
+
+def test_scores_are_those_of_the_report_part_and_thresholds_those_of_the_selection_part(finished, monkeypatch):
+    """What the pictures are given, against the stored scores and the manifest."""
+    given = {}
+    monkeypatch.setattr(
+        "sourcetracing.detection.report.sections.scores_section", lambda *words: given.update(zip(WHAT, words, strict=True))
+    )
+    _tabs_of_scores(finished)
+    assert given["tested"] == ["ITW", "AI4T"]
+    manifest = pd.read_csv(DetectionLayout(finished).manifest, keep_default_na=False)
+    is_chosen = pd.Series(selection_mask(finished, manifest), index=manifest["file_id"])
+    stored = pd.read_parquet(list(scored_systems(Results.read(finished)).values())[-1])
+    for name, corpus in {"ITW": "itw", "AI4T": "ai4trust"}.items():
+        files = set(manifest.loc[manifest["corpus"] == corpus, "file_id"])
+        reported = {file_id for file_id in files if not is_chosen[file_id]}
+        assert 0 < len(reported) < len(files)
+        for scores in given["systems"].values():
+            assert set(scores.loc[scores["dataset"] == name, "file_id"]) == reported
+        own = stored[stored["dataset"] == name]
+        in_report = own["file_id"].isin(reported)
+        thresholds = [equal_error_rate(part["label"], part["score"])[1] for part in (own[~in_report], own[in_report], own)]
+        assert given["thresholds"][name] == pytest.approx(thresholds[0]) != pytest.approx(thresholds[1])
+        assert given["thresholds"][name] != pytest.approx(thresholds[2])
+
+
+WHAT = ("systems", "thresholds", "tested")
+
+
+def _tabs_of_scores(settings):
+    _scores_tab(Results.read(settings), ["ITW", "AI4T"])
