@@ -83,8 +83,8 @@ class Resampler:
 def over_seeds(samples: Mapping[int, np.ndarray], generator_of: Callable[[Sequence[int]], np.random.Generator]) -> np.ndarray:
     """Resamples (num_samples,) of a mean over training seeds, from those of each seed, which share the draws of utterances.
 
-    From LEAST_SEEDS on the seeds are drawn too: each resample of utterances is shifted by a resample of the seeds' own means. A bootstrap of
-    a few numbers says too little of their spread, so n - 1 of n are drawn and their deviation is stretched by Student's over the normal
+    From LEAST_SEEDS on the seeds are drawn too: each resample of utterances is shifted by one of the seeds' own means. A bootstrap of a
+    few numbers says too little of their spread, so n - 1 of n are drawn and their deviation is stretched by Student's over the normal
     quantile, as in the interval of a mean of n numbers. (Weighting each seed's resamples instead would count twice what differs between
     seeds by chance of the utterances: intervals a quarter wider.) generator_of: the seeds -> random state; the same seeds are drawn alike
     everywhere, so differences stay paired.

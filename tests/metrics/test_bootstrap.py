@@ -134,7 +134,7 @@ def test_p_is_that_of_a_paired_test():
 
 
 def test_seeds_enter_from_three_on():
-    """Where all utterances agree within a seed, only seeds differ: the interval is wide as soon as they are drawn, and within their range."""
+    """Where no utterance matters, only seeds differ: the interval is that of the mean of three numbers by Student's t."""
     values = {seed: np.full(4000, value) for seed, value in ((1, 0.5), (2, 0.6), (3, 0.7))}
 
     def generator_of(seeds):

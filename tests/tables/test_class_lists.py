@@ -88,7 +88,7 @@ def test_perfect_predictions_are_100_in_the_special_sessions_shape(zero_division
 @pytest.mark.parametrize("zero_division", [0.0, 1.0])
 @pytest.mark.parametrize("answer", [0, 19, 23])  # in training's languages; in both; nowhere
 def test_a_constant_answer_is_at_chance_in_the_special_sessions_shape(answer, zero_division):
-    """Balanced accuracy is 1 / K where the answer is one of the K classes there; macro-F1 is scikit-learn's over them, never above 1 / K."""
+    """Balanced accuracy is 1 / K where the answer is one of the K there; macro-F1 is scikit-learn's over them, never above 1 / K."""
     settings, rows = special_session()
     settings.evaluation.zero_division = zero_division
     tables = tables_of(settings, rows, lambda rows: np.full(len(rows), answer))
