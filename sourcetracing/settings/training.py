@@ -50,8 +50,14 @@ class Evaluation:
     splits: list[str] = setting(["eval"], "splits that get scored", choices=SPLITS)
     variants: list[str] = setting([], "acoustic variants that dev and eval are scored on; empty = all stored", choices=VARIANTS)
     batch_size: int = setting(64, "rows per forward pass", at_least=1)
-    zero_division: float = setting(0.0, "precision of a class that was never predicted; published 1.0 (D49)", choices=(0.0, 1.0))
-    bootstrap_samples: int = setting(1000, "resamples of utterances behind each 95 % confidence interval", at_least=0)
+    zero_division: float = setting(
+        0.0,
+        "precision of a class that was never predicted, and in macro_f1_declared F1 of an absent one; published 1.0 (D49)",
+        choices=(0.0, 1.0),
+    )
+    bootstrap_samples: int = setting(
+        1000, "resamples of utterances (from three seeds on of seeds too) behind each 95 % confidence interval", at_least=0
+    )
     bootstrap_by: str = setting(
         "utterance",
         "what is drawn together, with all its variants: an utterance, or all utterances of a source that say the same",

@@ -45,7 +45,8 @@ LEVEL = 0.05
 class Contrast:
     """Macro-F1 of two sides and the 95 % interval of their difference (first minus second), all fractions; p of no difference.
 
-    seeds: of the side that has fewer. num_classes: over how many classes. reason: why the sides cannot be compared, else "".
+    seeds: of the side that has fewer. networks: how many trained ones both sides have. num_classes: over how many classes. reason: why the
+    sides cannot be compared, else "".
     """
 
     first: float
@@ -54,6 +55,7 @@ class Contrast:
     high: float
     p: float
     seeds: int
+    networks: int
     num_classes: str
     reason: str = ""
 
@@ -64,7 +66,7 @@ class Contrast:
     def figures(self, p_holm: float, comparisons: int) -> list:
         """The values of FIGURE_COLUMNS."""
         own = [self.first, self.second, self.difference, self.low, self.high, self.num_classes, self.p]
-        return [*own, p_holm, comparisons, self.seeds, scope_of(self.seeds)]
+        return [*own, p_holm, comparisons, self.seeds, scope_of(self.seeds, self.networks)]
 
 
 def verdict_of(difference: float, p_holm: float) -> str:
@@ -74,11 +76,14 @@ def verdict_of(difference: float, p_holm: float) -> str:
     return "more" if difference > 0 else "less"
 
 
-def scope_of(seeds: int) -> str:
-    """What a comparison speaks of, by how many training seeds it rests on."""
+def scope_of(seeds: int, networks: int) -> str:
+    """What a comparison speaks of, by how many training seeds and trained networks it rests on."""
     if seeds >= LEAST_SEEDS:
         return f"{seeds} training seeds x utterances"
-    return "between these two trained networks" if seeds == 1 else f"between the networks of these {seeds} seeds"
+    if seeds > 1:
+        return f"between the networks of these {seeds} seeds"
+    number = {1: "this trained network", 2: "between these two trained networks"}
+    return number.get(networks, f"between these {networks} trained networks")
 
 
 def contrast(
@@ -93,21 +98,22 @@ def contrast(
         return None
     lists = [[tables.confusions[key] for key in keys] for keys in sides]
     seeds, common = min(len({key[4] for key in keys}) for keys in sides), None
+    networks = len({(key[0], key[1], key[4]) for keys in sides for key in keys})
     num_classes = class_lists.range_text(int(class_lists.present(confusion).sum()) for confusion in [*lists[0], *lists[1]])
     if not class_lists.are_alike(*lists):
         common = class_lists.common_classes([*lists[0], *lists[1]])
         if not common.any():
-            return _refused(seeds, num_classes)
+            return _refused(seeds, networks, num_classes)
         num_classes = f"{common.sum()} in common"
     (value_1, samples_1), (value_2, samples_2) = (_mean_of(tables, keys, common) for keys in sides)
     low, high = percentile_interval(samples_1 - samples_2)
-    return Contrast(value_1, value_2, low, high, two_sided_p(value_1 - value_2, samples_1 - samples_2), seeds, num_classes)
+    return Contrast(value_1, value_2, low, high, two_sided_p(value_1 - value_2, samples_1 - samples_2), seeds, networks, num_classes)
 
 
-def _refused(seeds: int, num_classes: str) -> Contrast:
+def _refused(seeds: int, networks: int, num_classes: str) -> Contrast:
     nothing = float("nan")
     reason = f"its cells have {num_classes} classes each and none that all of them have"
-    return Contrast(nothing, nothing, nothing, nothing, nothing, seeds, num_classes, reason)
+    return Contrast(nothing, nothing, nothing, nothing, nothing, seeds, networks, num_classes, reason)
 
 
 def cells_of_kind(tables: Tables, kind: str) -> list[tuple[str, str]]:

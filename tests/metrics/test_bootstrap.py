@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
+from benchmarks import bootstrap_coverage as coverage
 from sourcetracing.metrics import bootstrap
 from sourcetracing.metrics import classification as metrics
-from sourcetracing.metrics.bootstrap import Resampler
+from sourcetracing.metrics.bootstrap import Draws, Resampler
 
 
 def make_rows(num_utterances, num_variants, num_classes, seed=0):
@@ -83,3 +85,81 @@ def test_no_samples_give_no_interval():
     resampler = Resampler(np.array([0, 1]), 2, 0, np.random.default_rng(8))
     samples = metrics.macro_f1(resampler.confusions(np.arange(2), np.arange(2), np.arange(2)))
     assert np.isnan(bootstrap.percentile_interval(samples)).all()
+
+
+def test_two_test_sets_that_share_utterances_share_their_weights():
+    """All right on the first half, all wrong on the second: what a test set of both has, and one of a part, go together as they must."""
+    strata = np.repeat([0, 1, 2, 3], 10)  # language x class: two of each
+    draws = Draws(strata, 300, lambda stratum: np.random.default_rng([9, stratum]))
+    label = np.tile(np.repeat([0, 1], 10), 2)
+    predictions = np.where(np.arange(40) % 10 < 6, label, 1 - label)
+    whole, first, second = (np.arange(40), np.arange(20), np.arange(20, 40))
+    rows = {
+        name: draws.confusions(units, label[units], predictions[units], 2) for name, units in (("w", whole), ("a", first), ("b", second))
+    }
+    np.testing.assert_allclose(rows["w"], rows["a"] + rows["b"], rtol=1e-12)
+    right = np.stack(
+        [np.array([[draws.counts[s, u] * draws.scale[u] * (predictions[u] == label[u])] for u in first]).sum() for s in range(300)]
+    )
+    np.testing.assert_allclose(np.trace(rows["a"], axis1=1, axis2=2), right, rtol=1e-12)
+
+
+def test_a_stratum_is_drawn_the_same_whatever_others_there_are():
+    def generator_of(stratum):
+        return np.random.default_rng([9, stratum])
+
+    alone, among = Draws(np.array([5, 5, 5]), 20, generator_of), Draws(np.array([2, 5, 5, 2, 5, 7]), 20, generator_of)
+    np.testing.assert_array_equal(alone.counts, among.counts[:, [1, 2, 4]])
+    assert alone.scale.tolist() == [1.5] * 3 and among.scale[[0, 3, 5]].tolist() == [2, 2, 1]
+
+
+def test_holm_by_hand():
+    """Sorted 0.01, 0.02, 0.03, 0.2 times 4, 3, 2, 1, never below the one before."""
+    assert bootstrap.holm([0.03, 0.01, float("nan"), 0.2, 0.02]).tolist() == pytest.approx(
+        [0.06, 0.04, float("nan"), 0.2, 0.06], nan_ok=True
+    )
+    assert bootstrap.holm([0.7, 0.6]).tolist() == [1.0, 1.0]
+
+
+def test_p_is_that_of_a_paired_test():
+    """Two networks, one of 400 utterances each: McNemar's z of 30 against 12 disagreements."""
+    first, second = np.ones(400, dtype=int), np.ones(400, dtype=int)
+    first[:12], second[12:42] = 0, 0
+    draws = Draws(np.zeros(400, dtype=int), 4000, lambda stratum: np.random.default_rng(3))
+    samples = [metrics.accuracy(draws.confusions(np.arange(400), np.ones(400, dtype=int), right, 2)) for right in (first, second)]
+    difference, variance = 18 / 400, (42 / 400 - (18 / 400) ** 2) / 399
+    expected = 2 * scipy.stats.norm.sf(difference / np.sqrt(variance))
+    assert bootstrap.two_sided_p(difference, samples[0] - samples[1]) == pytest.approx(expected, rel=0.25)
+    assert bootstrap.two_sided_p(0.0, np.zeros(9)) == 1 and bootstrap.two_sided_p(0.5, np.full(9, 0.5)) == 0
+
+
+def test_seeds_enter_from_three_on():
+    """Where no utterance matters, only seeds differ: the interval is that of the mean of three numbers by Student's t."""
+    values = {seed: np.full(4000, value) for seed, value in ((1, 0.5), (2, 0.6), (3, 0.7))}
+
+    def generator_of(seeds):
+        return np.random.default_rng(seeds)
+
+    assert set(bootstrap.over_seeds({seed: values[seed] for seed in (1, 3)}, generator_of)) == {0.6}
+    samples = bootstrap.over_seeds(values, generator_of)
+    student = scipy.stats.t.ppf(0.975, 2)
+    assert samples.mean() == pytest.approx(0.6, abs=0.01)
+    assert samples.std() == pytest.approx(0.1 / np.sqrt(3) * student / 1.96, rel=0.05)  # t times the standard error of the mean
+
+
+@pytest.mark.parametrize("make", ["overlapping", "grouped"])
+def test_intervals_hold_the_truth_where_test_sets_share_utterances(make):
+    """The fast version of benchmarks/bootstrap_coverage.py, whose table is in docs/tables.md."""
+    found = coverage.held(getattr(coverage, make), repeats=30, utterances=40, seed=5)
+    shared = [value for (_, method), value in found.items() if method == "shared"]
+    assert min(shared) >= 0.8 and np.mean(shared) >= 0.88
+
+
+def test_draws_of_their_own_make_overlapping_sets_too_sure():
+    """What the tables did: their mean varies less than it does in truth, by about the factor that shared utterances make."""
+    world = coverage.World(np.random.default_rng(3), 80)
+    widths = {}
+    for method in (coverage.Shared, coverage.Apart):
+        samples = coverage.overlapping(world, method(world.sample, np.random.default_rng(4)))["mean of the seen"][1]
+        widths[method] = samples.std()
+    assert widths[coverage.Apart] < 0.8 * widths[coverage.Shared]

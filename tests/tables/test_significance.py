@@ -127,3 +127,46 @@ def test_utterances_of_one_transcript_are_drawn_together(tmp_path):
     assert widths[2] == pytest.approx(widths[0], rel=0.15)
     unknown = with_transcripts_as_units(copies, utterances.assign(transcript=""))
     assert (unknown["unit"] == unknown["utt_id"]).all()
+
+
+def test_a_comparison_says_what_it_speaks_of_and_how_many_there_were(tmp_path):
+    one = compare_systems(tables_with(tmp_path, {"a": 0.9, "b": 0.6, "c": 0.7}))
+    assert set(one["scope"]) == {"between these two trained networks"} and set(one["seeds"]) == {1}
+    assert set(one["comparisons"]) == {3 * 4} == {len(one)}  # pairs of systems x cells
+    order = np.argsort(one["p"].to_numpy())
+    expected = np.maximum.accumulate(np.minimum(1, one["p"].to_numpy()[order] * np.arange(12, 0, -1)))
+    np.testing.assert_allclose(one["p_holm"].to_numpy()[order], expected)
+    assert ((one["better"] != "") == (one["p_holm"] < 0.05)).all()
+    two = compare_systems(tables_with(tmp_path, {"a": 0.9, "b": 0.6}, seeds=(1, 2)))
+    assert set(two["scope"]) == {"between the networks of these 2 seeds"}
+    three = compare_systems(tables_with(tmp_path, {"a": 0.9, "b": 0.6}, seeds=(1, 2, 3)))
+    assert set(three["scope"]) == {"3 training seeds x utterances"}
+
+
+def test_seeds_that_disagree_make_nothing_sure(tmp_path):
+    """One system is far better with two seeds and far worse with the third: clear for each pair of networks, not for the systems."""
+    settings = fake_settings(languages=["en"], systems=["a", "b"], seeds=[1, 2, 3], variants=["original"])
+    runs = []
+    for system in ("a", "b"):
+        for seed in (1, 2, 3):
+            scores = fake_scores(settings, "x", "en", seed, per_class=40)
+            accuracy = 0.95 if (system == "a") == (seed != 3) else 0.5
+            luck = rng("luck", system, seed).random(len(scores))
+            scores["prediction"] = np.where(luck < accuracy, scores["label"], (scores["label"] + 1) % 4)
+            runs.append(ScoredRun(system, "en", seed, tmp_path, scores))
+    (row,) = compare_systems(make_tables(runs, settings)).itertuples()
+    assert row.difference > 0.1 and row.better == "" and row.ci_low < 0 < row.ci_high
+    for seed in (1, 2, 3):
+        settings.experiment.seeds = [seed]
+        (row,) = compare_systems(make_tables([run for run in runs if run.seed == seed], settings)).itertuples()
+        assert row.better == ("b" if seed == 3 else "a")
+
+
+def test_one_draw_of_all_utterances_serves_every_test_set(tmp_path):
+    """A network that is right on some utterances only: what is drawn of a language in the test set of two is what is drawn of it alone."""
+    settings = fake_settings(languages=["en", "de"], systems=["a"], variants=["original"])
+    settings.experiment.train_sets, settings.experiment.test_sets = ["en"], ["en", "de", "en+de"]
+    tables = make_tables([ScoredRun("a", "en", 1, tmp_path, fake_scores(settings, "a", "en", 1, per_class=20))], settings)
+    parts = [tables.resampled["a", "en", test, "pooled", 1] for test in ("en", "de", "en+de")]
+    assert np.corrcoef(parts[0] + parts[1], parts[2])[0, 1] > 0.95
+    assert abs(np.corrcoef(parts[0], parts[1])[0, 1]) < 0.25
