@@ -27,7 +27,9 @@ class Compute:
         0, "waveforms per pass of a frozen SSL encoder; 0 = 1 on a CPU, 64 on a GPU; halved for lack of memory", at_least=0
     )
     compile: bool = setting(False, "torch.compile the frozen SSL encoder: minutes at the start, faster after")
-    precision: str = setting("auto", "auto: bf16 autocast on CUDA, float32 elsewhere", choices=("auto", "float32", "bf16"))
+    precision: str = setting(
+        "auto", "auto: bf16 autocast on CUDA, float32 elsewhere; recorded as what it was", choices=("auto", "float32", "bf16")
+    )
 
 
 @dataclass
