@@ -2,7 +2,8 @@
 
 Reads   paths.corpus (fake/<language>/<model_dir>/*.wav and meta.csv, or your own layout); paths.protocols or mcl_mlaad.lists
 Writes  exp/<name>/utterances.csv, protocol.csv, label_assignment.txt, protocol.json, tables/table1_counts.csv, tables/leakage.csv
-        (and bad_audio.csv if any file is bad); with --audit at most tables/leakage_planned.csv
+        (and bad_audio.csv if any file is bad); with --audit at most tables/leakage_planned.csv;
+        the same below exp/<name>/protocols/<digest>/ where a protocol of other settings lies there, which stays
 Costs   reads all audio once: 1 s for the demo; nothing when nothing changed. --audit needs no audio
 Run     python scripts/02_build_protocols.py configs/demo.yaml
         python scripts/02_build_protocols.py configs/demo.yaml --audit

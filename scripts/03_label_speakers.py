@@ -1,7 +1,8 @@
 """03 - Label pseudo-speakers: embed every clean utterance, cluster, say which speakers each training set has seen (Table 2).
 
 Reads   exp/<name>/utterances.csv, protocol.csv; paths.corpus; with speakers.embedder=ecapa2 a file from the Hugging Face Hub
-Writes  exp/<name>/speakers/ (embeddings-*.npy, objective.csv, objective.png, pseudo_speakers.csv, speakers.json); tables/table2.csv
+Writes  exp/<name>/speakers/ (embeddings-*.npy, objective.csv, objective.png, pseudo_speakers.csv, speakers.json); tables/table2.csv;
+        labels below exp/<name>/speakers/<digest>/ where labels of other settings lie there, which stay
 Costs   demo: about 50 s on 2 cores (0.07 s per utterance and core, then 10 s for the clusters); a killed run goes on
 Run     python scripts/03_label_speakers.py configs/demo.yaml
         python scripts/03_label_speakers.py configs/mcl_mlaad.yaml speakers.embedder=ecapa2 speakers.thresholds=published
@@ -40,4 +41,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "speakers", "compute"])
+    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "split", "audio", "speakers", "compute"])

@@ -20,7 +20,7 @@ from sourcetracing.features.blocks import StoreJob, crop_samples
 from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.making import make_blocks
 from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepare_banks
-from sourcetracing.features.resolved import in_todays_terms, precision_of, resolved, revision_of
+from sourcetracing.features.resolved import checkpoint_facts, in_todays_terms, precision_of, resolved, revision_of
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import (
     INDEX_COLUMNS,
@@ -96,14 +96,14 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
     if is_finished(folder):
         FeatureStore.open(folder)
         return folder
-    if made := _made_before(settings, recipe, noises):
+    if made := _made_before(asked, recipe, noises):
         return made.folder
     with only_writer(folder):
         if not is_finished(folder):
             num_noises = {kind: len(bank) for kind, bank in banks.items()}
             facts = {"recipe": recipe, "noises": noises, "num_noises": num_noises}
             if stored_front_end(settings) == "ssl":
-                facts["checkpoint_revision"] = asked.ssl.revision
+                facts |= checkpoint_facts(asked)
             _fill_store(settings, items, manifests, folder, facts)
     return folder
 
@@ -121,22 +121,22 @@ def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFr
 
 
 def _made_before(settings: Settings, recipe: dict, noises: dict[str, str] | None) -> FeatureStore | None:
-    """The newest finished store of a recipe, whatever its folder is called. noises: None = any."""
+    """The newest finished store of a recipe, whatever its folder is called. settings: as the user wrote them; noises: None = any."""
     folder = Layout.of(settings).features
     records = [StoreLayout(path).record for path in folder.glob(f"{stored_front_end(settings)}-*") if is_finished(path)]
     for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
         facts = json.loads(record.read_text(encoding="utf-8"))
-        if _has_recipe(facts, recipe) and (noises is None or facts.get("noises") == noises):
+        if _has_recipe(facts, recipe, settings.ssl.revision) and (noises is None or facts.get("noises") == noises):
             return FeatureStore.open(record.parent)
     return None
 
 
-def _has_recipe(facts: dict, recipe: dict) -> bool:
+def _has_recipe(facts: dict, recipe: dict, asked: str) -> bool:
     made, (kind, ours) = facts.get("recipe", {}), next(iter(recipe["frontend"].items()))
     theirs = made.get("frontend", {}).get(kind)
     if theirs is None or "precision" not in ours:
         return made == recipe
-    return {**made, "frontend": {kind: in_todays_terms(theirs, facts, ours)}} == recipe
+    return {**made, "frontend": {kind: in_todays_terms(theirs, facts, ours, asked)}} == recipe
 
 
 def _known_noises(settings: Settings) -> dict[str, str] | None:

@@ -33,25 +33,32 @@ def revision_of(settings: Settings, *, ask_hub: bool = False) -> str:
     return find(settings.ssl.model, settings.ssl.revision) or settings.ssl.revision
 
 
+def checkpoint_facts(settings: Settings) -> dict[str, str]:
+    """What store.json tells of the SSL checkpoint that settings as the user wrote them name: revision, and its commit where it is known."""
+    asked, commit = settings.ssl.revision, commit_of(settings.ssl.model, settings.ssl.revision)
+    return {"checkpoint_revision": asked, **({"checkpoint_commit": commit} if commit else {})}
+
+
 def precision_of(settings: Settings) -> str:
     """The resolved precision as recipes write it."""
     return precision_in_recipes(resolved(settings).compute.precision)
 
 
-def in_todays_terms(theirs: Mapping[str, Any], facts: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+def in_todays_terms(theirs: Mapping[str, Any], facts: Mapping[str, Any], ours: Mapping[str, Any], asked: str) -> dict[str, Any]:
     """What a store's recipe says of its encoder (model, revision, precision, ...), in the terms of the recipe that we look for.
 
-    facts: of its store.json. Where this machine cannot tell the commit of our revision, a store that asked for the same revision will do.
+    facts: of its store.json; asked: our revision as the user wrote it. Where this machine cannot tell our commit, or the store is from
+    before commits were recorded, a store that asked for the same revision will do.
     """
     found, device = dict(theirs), facts.get("extraction", {}).get("device")
     if found.get("precision") == "auto" and device == "cuda" and "checkpoint_revision" not in facts:
         found["precision"] = "bf16"
     if found.get("precision") == "float32":
         found["precision"] = precision_in_recipes("float32")
-    if "revision" in found and (commit := facts.get("checkpoint_commit")):
-        asked = facts.get("checkpoint_revision", found["revision"])
-        is_open = not is_commit(ours.get("revision", ""))
-        found["revision"] = ours["revision"] if is_open and asked == ours.get("revision") else commit
+    if "revision" in found:
+        commit, theirs_asked = facts.get("checkpoint_commit", ""), facts.get("checkpoint_revision", found["revision"])
+        is_open = not commit or not is_commit(ours["revision"])
+        found["revision"] = ours["revision"] if is_open and theirs_asked == asked else commit or found["revision"]
     return found
 
 

@@ -56,7 +56,7 @@ class Ssl:
         "facebook/wav2vec2-base",
         "id on the Hugging Face Hub, or a folder; {language} in it becomes english, german ... of the training language",
     )
-    revision: str = setting("main", "commit, tag or branch of the model on the Hub")
+    revision: str = setting("main", "commit, tag or branch of the model on the Hub; its commit is recorded")
     layer: Any = setting(
         "last", "last: the encoder's output; a number: 0 = input of block 1, n = raw output of block n; weighted_sum: of all, learned"
     )

@@ -28,7 +28,9 @@ class Compute:
     )
     compile: bool = setting(False, "torch.compile the frozen SSL encoder: minutes at the start, faster after")
     precision: str = setting(
-        "auto", "auto: bf16 autocast on GPUs that have it (Ampere and later), float32 elsewhere", choices=("auto", "float32", "bf16")
+        "auto",
+        "auto: bf16 autocast on GPUs that have it (Ampere and later), float32 elsewhere; recorded as what it was",
+        choices=("auto", "float32", "bf16"),
     )
     deterministic: bool = setting(True, "on a GPU: the same bytes each time, without TF32; false: what torch does on its own")
 

@@ -45,9 +45,11 @@ def run_of(settings: Settings, store_name: str) -> TrainingRun:
     """The run that settings describe: train.languages (empty = all of the corpus) and train.seed of their system.
 
     store_name: the feature store's folder name, which stands for everything that shaped the features. The settings of the run say float32
-    or bf16 for compute.precision=auto, and the commit for ssl.revision=main where this machine can tell: what is hashed, recorded and used.
+    or bf16 for compute.precision=auto and, where the encoder learns, the commit for ssl.revision=main: what is hashed, recorded and used.
+    The commit of a frozen encoder stands in its store.
     """
-    settings = resolved(settings, ask_hub=is_fine_tuned(settings))
+    asked, settings = settings, resolved(settings, ask_hub=is_fine_tuned(settings))
+    settings.ssl = settings.ssl if is_fine_tuned(settings) else asked.ssl
     train_set = set_name(settings.train.languages or settings.corpus.languages)
     system = system_label(settings)
     digest = digest_of_json([store_name, run_recipe(settings)])[:8]

@@ -32,7 +32,7 @@ from sourcetracing.detection.features.layer_store import LayerStore, files_diges
 from sourcetracing.detection.features.rawboost import rawboost
 from sourcetracing.errors import UserError
 from sourcetracing.features.front_end import convert_once
-from sourcetracing.features.resolved import revision_of
+from sourcetracing.features.resolved import checkpoint_facts, revision_of
 from sourcetracing.features.ssl_front_end import load_ssl
 from sourcetracing.features.store import StoreWriter, is_finished, library_versions, only_writer, write_block
 from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory, one_thread_each
@@ -284,7 +284,8 @@ def _facts(extractor: Extractor, rows: pd.DataFrame, copy: str, hours: float, se
         "copy": copy,
         "recipe": layer_recipe(settings, copy),
         "files": files_digest(rows),
-        **({"checkpoint_commit": commit, "checkpoint_revision": settings.ssl.revision} if commit else {}),
+        **(checkpoint_facts(settings) if settings.layer_features.kind == "ssl" else {}),
+        **({"checkpoint_commit": commit} if commit else {}),
         "versions": library_versions(),
         "extraction": extraction,
     }

@@ -96,14 +96,14 @@ def layer_folder(settings: Settings, corpus: str, copy: str, files: str) -> Path
     if is_finished(folder):
         return folder
     others = (path for path in sorted(features.glob(f"{corpus}-{copy}-????????{files[:8]}")) if is_finished(path))
-    return next((path for path in others if _has_recipe(path, recipe)), folder)
+    return next((path for path in others if _has_recipe(path, recipe, settings.ssl.revision)), folder)
 
 
-def _has_recipe(folder: Path, recipe: dict) -> bool:
+def _has_recipe(folder: Path, recipe: dict, asked: str) -> bool:
     """Whether a store of another name is of this recipe: one that was named before precision and revision were resolved."""
     facts = json.loads(StoreLayout(folder).record.read_text(encoding="utf-8"))
     theirs = facts.get("recipe", {})
-    return (in_todays_terms(theirs, facts, recipe) if "precision" in recipe else theirs) == recipe
+    return (in_todays_terms(theirs, facts, recipe, asked) if "precision" in recipe else theirs) == recipe
 
 
 def files_digest(rows: pd.DataFrame) -> str:
