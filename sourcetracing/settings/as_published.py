@@ -17,14 +17,15 @@ PARTS = (*FRONTENDS, *BACKENDS, "finetune", "metric_learning")  # groups of sett
 
 
 def overlays_of(settings: Settings, unused: Collection[str] = ()) -> str:
-    """Names of the overlays that are on, joined by +; "as_published" where that one is, which holds the others; "" for none.
+    """Names of the overlays that are on, joined by +; where "as_published" is, that and what it does not hold; "" for none.
 
     An overlay about a part or a system that this one is not (`published_ecapa_tdnn` without an ECAPA-TDNN) is not named. unused: groups of
     settings that decided nothing, likewise.
     """
     pieces = {name: _part_for(piece, settings) for name, piece in overlays().items() if name not in UNNAMED}
     on = [name for name, piece in pieces.items() if _is_on({key: piece[key] for key in piece if key not in unused}, settings)]
-    return COMBINED if COMBINED in on else "+".join(on)
+    whole = overlays()[COMBINED]
+    return "+".join(name for name in on if COMBINED not in on or name == COMBINED or not _is_within(overlays()[name], whole))
 
 
 @cache
@@ -40,6 +41,13 @@ def _part_for(piece: dict, settings: Settings) -> dict:
     special = piece.get("systems", {}).get(settings.system, {})
     shared = {group: values for group, values in piece.items() if group != "systems" and (group not in PARTS or group in used)}
     return {group: {**shared.get(group, {}), **special.get(group, {})} for group in {**shared, **special}}
+
+
+def _is_within(piece: dict, whole: dict) -> bool:
+    """Whether all that nested settings say, others say too."""
+    return all(
+        key in whole and (_is_within(value, whole[key]) if isinstance(value, dict) else whole[key] == value) for key, value in piece.items()
+    )
 
 
 def _is_on(piece: dict, settings: Settings) -> bool:

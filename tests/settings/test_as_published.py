@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from sourcetracing.published.numbers import PAPER_SYSTEMS
 from sourcetracing.settings.as_published import overlays, overlays_of
-from sourcetracing.settings.reading import load_settings
-from tests.support.overlays import ALL
+from sourcetracing.settings.reading import load_settings, read_config
+from tests.support.overlays import ALL, FOLDER
 from tests.support.places import ROOT
 
 
@@ -59,3 +60,29 @@ def test_every_overlay_has_its_test():
     here = [file.read_text(encoding="utf-8") for file in files]
     tested = {name for name in overlays() if any(f'alone_and_in_all("{name}"' in text for text in here)}
     assert tested == set(overlays()) - {"as_published"}
+
+
+def compliance_rows() -> list[tuple[str, list[str]]]:
+    """(table and row, words of its config) of the table in docs/fidelity.md."""
+    text = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8").split("## Which config brings back")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")][1:]
+    short = {"A": ALL, "B": f"{FOLDER}/published_batches.yaml"}
+    return [
+        (f"{table}, {row}", [short.get(word, word) for word in config.split("`")[1].split()])
+        for table, row, config, _ in rows
+        if config.startswith("`configs/") and " " in config.split("`")[1]
+    ]
+
+
+def test_the_compliance_table_has_every_table_of_the_paper_and_words_that_are_settings():
+    rows = compliance_rows()
+    assert len(rows) > 14
+    text = "\n".join(name for name, _ in rows)
+    systems = {*PAPER_SYSTEMS.values()}
+    assert all(f"Table 4, {system.replace(' (', '(')}" in text for system in systems)
+    for name, words in rows:
+        settings = load_settings(words)
+        assert settings.pruning.add_centroid and settings.metric_learning.clamp_cosines, name  # as_published.yaml is in it
+        for system in settings.experiment.systems:
+            batches = "+published_batches" if any("published_batches" in word for word in words) else ""
+            assert overlays_of(read_config(words).resolve(system=system)) == f"as_published{batches}", name
