@@ -61,9 +61,16 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """bf16 autocast where `precision` asks for it (`auto`: where `has_bf16`), else plain float32."""
-    wanted = precision == "bf16" or (precision == "auto" and has_bf16(device))
+    """bf16 autocast where `resolved_precision` says so, else plain float32."""
+    wanted = resolved_precision(device, precision) == "bf16"
     return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+def resolved_precision(device: torch.device, precision: str) -> str:
+    """float32 or bf16: what `compute.precision` means on a device (`auto`: bf16 where `has_bf16`)."""
+    if precision != "auto":
+        return precision
+    return "bf16" if has_bf16(device) else "float32"
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
