@@ -4,7 +4,8 @@ A mutant is killed when a test fails or runs past its time; one that survives is
 test is missing or the change means the same. The code is changed in copies of this tree below the system's temporary folder, never here.
 The tests of a module are those of its package (`tests_of`), with `-x`, the slow ones left out.
 
-Run     python benchmarks/mutation.py [number=80] [seed=1] [workers=2] [only=metrics,scoring]      (20 to 60 s each on a core)
+Run     python benchmarks/mutation.py [number=80] [seed=1] [workers=2] [only=metrics,scoring] [seconds=0]      (10 to 60 s each)
+        seconds: what the tests of a module take as it is, where that need not be measured (and is known to pass)
         python benchmarks/mutation.py miniature      (a dozen mutants of one small module: the tool itself, for CI)
 Prints  each mutant and whether it survived, then killed / all by module
 """
@@ -150,12 +151,15 @@ def drawn(paths: Sequence[str], number: int, seed: int) -> list[tuple[str, Mutan
 class Baselines:
     """What the tests of each file take when nothing is wrong; measured once for each set of tests, when it is first needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: float) -> None:
+        self.told = told
         self.known: dict[frozenset[str], float] = {}
         self.lock = Lock()
 
     def seconds(self, tree: Tree, path: str) -> float:
-        """Ends the process where the tests fail as it is."""
+        """As told, else measured. Ends the process where the tests fail as it is."""
+        if self.told:
+            return self.told
         tests = tests_of(path)
         with self.lock:
             if (key := frozenset(tests)) not in self.known:
@@ -167,12 +171,12 @@ class Baselines:
             return self.known[key]
 
 
-def judged(chosen: Sequence[tuple[str, Mutant]], workers: int) -> Iterator[tuple[str, Mutant, bool]]:
+def judged(chosen: Sequence[tuple[str, Mutant]], workers: int, seconds: float) -> Iterator[tuple[str, Mutant, bool]]:
     """(path, mutant, whether it survived)."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         trees: SimpleQueue[Tree] = SimpleQueue()
         made = [Tree(_new(Path(folder) / str(number))) for number in range(workers)]
-        baselines = Baselines()
+        baselines = Baselines(seconds)
         for tree in made:
             trees.put(tree)
 
@@ -213,7 +217,7 @@ def main(words: Sequence[str]) -> None:
     chosen = drawn(paths, number, int(options.get("seed", 1)))
     print(f"{len(chosen)} mutants of {len(paths)} files", flush=True)
     killed, all_of = Counter(), Counter()
-    for path, mutant, survived in judged(chosen, int(options.get("workers", 2))):
+    for path, mutant, survived in judged(chosen, int(options.get("workers", 2)), float(options.get("seconds", 0))):
         all_of[path] += 1
         killed[path] += not survived
         verdict = "survived" if survived else "killed  "
