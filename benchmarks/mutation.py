@@ -4,9 +4,10 @@ A mutant is killed when a test fails or runs past its time; one that survives is
 test is missing or the change means the same. The code is changed in copies of this tree below the system's temporary folder, never here.
 The tests of a module are those of its package (`tests_of`), with `-x`, the slow ones left out.
 
-Run     python benchmarks/mutation.py [number=80] [seed=1] [workers=2] [only=metrics,scoring]      (20 to 60 s each on a core)
+Run     python benchmarks/mutation.py [number=80] [seed=1] [workers=2] [only=metrics,scoring] [seconds=0]      (10 to 60 s each)
+        seconds: what the tests of a module take as it is, where that need not be measured (and is known to pass)
         python benchmarks/mutation.py miniature      (a dozen mutants of one small module: the tool itself, for CI)
-Prints  each survivor, then killed / all by module
+Prints  each mutant and whether it survived, then killed / all by module
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Timer
+from threading import Lock, Timer
 
 from _mutants import Mutant, mutants_of
 
@@ -147,27 +148,35 @@ def drawn(paths: Sequence[str], number: int, seed: int) -> list[tuple[str, Mutan
     return [everything[position] for position in sorted(chosen)]
 
 
-def seconds_without_fault(tree: Tree, paths: Sequence[str]) -> dict[str, float]:
-    """What the tests of each file take when nothing is wrong. Ends the process where they fail."""
-    seconds: dict[str, float] = {}
-    known: dict[frozenset[str], float] = {}
-    for path in paths:
+class Baselines:
+    """What the tests of each file take when nothing is wrong; measured once for each set of tests, when it is first needed."""
+
+    def __init__(self, told: float) -> None:
+        self.told = told
+        self.known: dict[frozenset[str], float] = {}
+        self.lock = Lock()
+
+    def seconds(self, tree: Tree, path: str) -> float:
+        """As told, else measured. Ends the process where the tests fail as it is."""
+        if self.told:
+            return self.told
         tests = tests_of(path)
-        if (key := frozenset(tests)) not in known:
-            started = time.perf_counter()
-            if not tests or tree.run_tests(tests) != 0:
-                sys.exit(f"{path}: its tests do not pass as it is: {' '.join(tests) or 'there are none'}")
-            known[key] = time.perf_counter() - started
-        seconds[path] = known[key]
-    return seconds
+        with self.lock:
+            if (key := frozenset(tests)) not in self.known:
+                started = time.perf_counter()
+                if not tests or tree.run_tests(tests) != 0:
+                    print(f"{path}: its tests do not pass as it is: {' '.join(tests) or 'there are none'}", flush=True)
+                    os._exit(1)
+                self.known[key] = time.perf_counter() - started
+            return self.known[key]
 
 
-def judged(chosen: Sequence[tuple[str, Mutant]], workers: int) -> Iterator[tuple[str, Mutant, bool]]:
+def judged(chosen: Sequence[tuple[str, Mutant]], workers: int, seconds: float) -> Iterator[tuple[str, Mutant, bool]]:
     """(path, mutant, whether it survived)."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         trees: SimpleQueue[Tree] = SimpleQueue()
         made = [Tree(_new(Path(folder) / str(number))) for number in range(workers)]
-        seconds = seconds_without_fault(made[0], list(dict.fromkeys(path for path, _ in chosen)))
+        baselines = Baselines(seconds)
         for tree in made:
             trees.put(tree)
 
@@ -175,7 +184,8 @@ def judged(chosen: Sequence[tuple[str, Mutant]], workers: int) -> Iterator[tuple
             path, mutant = one
             tree = trees.get()
             try:
-                return tree.survives(path, mutant, tests_of(path), SLOWEST_TIMES_BASELINE * seconds[path] + MORE_SECONDS)
+                most_seconds = SLOWEST_TIMES_BASELINE * baselines.seconds(tree, path) + MORE_SECONDS
+                return tree.survives(path, mutant, tests_of(path), most_seconds)
             finally:
                 trees.put(tree)
 
@@ -192,7 +202,7 @@ def _new(folder: Path) -> Path:
 
 
 def main(words: Sequence[str]) -> None:
-    """Prints survivors as they are found, then the score of each module and of all."""
+    """Prints verdicts as they are found, then the score of each module and of all."""
     options = dict(word.split("=", 1) for word in words if "=" in word)
     packages = options["only"].split(",") if "only" in options else list(PACKAGES)
     paths = [
@@ -207,11 +217,11 @@ def main(words: Sequence[str]) -> None:
     chosen = drawn(paths, number, int(options.get("seed", 1)))
     print(f"{len(chosen)} mutants of {len(paths)} files", flush=True)
     killed, all_of = Counter(), Counter()
-    for path, mutant, survived in judged(chosen, int(options.get("workers", 2))):
+    for path, mutant, survived in judged(chosen, int(options.get("workers", 2)), float(options.get("seconds", 0))):
         all_of[path] += 1
         killed[path] += not survived
-        if survived:
-            print(f"survived  {path}:{mutant.line}  {mutant.kind}:  {mutant.before}  ->  {mutant.after}", flush=True)
+        verdict = "survived" if survived else "killed  "
+        print(f"{verdict}  {path}:{mutant.line}  {mutant.kind}:  {mutant.before}  ->  {mutant.after}", flush=True)
     for path in all_of:
         print(f"{killed[path]:4} of {all_of[path]:<4} {path}")
     print(f"{killed.total()} of {all_of.total()} killed ({100 * killed.total() / all_of.total():.0f} %)")

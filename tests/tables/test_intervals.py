@@ -15,7 +15,7 @@ from sourcetracing.tables.scored_runs import ScoredRun
 from sourcetracing.tables.significance import contrast
 from tests.support.fake_scores import fake_scores, fake_settings
 
-LANGUAGES, PER_CLASS, NORMAL = ["en", "de"], 30, 1.959964
+LANGUAGES, PER_CLASS, NORMAL = ["en", "de"], 20, 1.959964
 TOLERANCE = 0.12  # a thousand resamples know an end to about 4 % of the width; the jackknife is a linear approximation
 
 
