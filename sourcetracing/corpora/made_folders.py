@@ -1,4 +1,4 @@
-"""Folders of audio that the project synthesizes: claimed by a recipe before the first file, continued only with the same settings and tools.
+"""Folders of audio that the project synthesizes: claimed by a recipe before the first file, never continued with other settings or tools.
 
 `recipe.json` in a folder names what determines its bytes. Noises and rooms are the same for every corpus that is made here.
 """

@@ -15,7 +15,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit, read_audit
 from sourcetracing.protocols.table import balance_lines, count_utterances, split_balance, split_utterances
-from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json, write_text
+from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_json, write_text
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.schema import Settings
 
@@ -46,7 +46,7 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     utterances = corpus.prepare()
     inputs = _digest_of_inputs(utterances, settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
-        return BuiltProtocol(pd.read_csv(layout.counts), read_audit(layout.leakage), [], num_left_out, is_new=False)
+        return BuiltProtocol(read_csv(layout.counts, texts=["language"]), read_audit(layout.leakage), [], num_left_out, is_new=False)
     utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
     protocol = _split(utterances, settings)
     counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)

@@ -127,8 +127,8 @@ def _files_of(language: str, seed: int) -> list[AwkwardFile]:
 
 
 def _speaker_name(language: str, number: int) -> str:
-    """Different people in each language, who become one where their names are read as numbers: 7, 07, 007, 0007."""
-    return f"{number + 1:0{1 + list(SPOKEN).index(language)}d}"
+    """Different people in each language, who become one where their names are read as numbers: 07, 007, 0007, 00007."""
+    return f"{number + 1:0{2 + list(SPOKEN).index(language)}d}"
 
 
 def make_file(file: AwkwardFile, root: str, seed: int) -> None:
