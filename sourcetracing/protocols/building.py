@@ -14,6 +14,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit, read_audit
+from sourcetracing.protocols.names import require_usable_names
 from sourcetracing.protocols.table import balance_lines, count_utterances, split_balance, split_utterances
 from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_json, write_text
 from sourcetracing.settings.reading import to_dict
@@ -42,8 +43,10 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     missing corpus or bad audio.
     """
     layout, corpus = Layout.of(settings), corpus_of(settings)
+    require_usable_names(settings.corpus.languages, settings.corpus.sources)
     corpus.check()
     utterances = corpus.prepare()
+    require_usable_names((), utterances["source"].unique())
     inputs = _digest_of_inputs(utterances, settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
         return BuiltProtocol(read_csv(layout.counts, texts=["language"]), read_audit(layout.leakage), [], num_left_out, is_new=False)

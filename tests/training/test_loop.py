@@ -221,3 +221,28 @@ def test_train_step_reports_the_sum_over_rows(run, store):
     assert count == 10
     assert 0 <= correct <= 10
     assert loss > 0
+
+
+def test_training_languages_without_dev_keep_their_last_epoch(run, store):
+    index = store.index.assign(split=store.index["split"].replace("dev", "eval"))
+    without = type(store)(store.folder, store.facts, index, store._header_bytes)
+    folder = train_run(run, without, CPU)
+    outcome = folder.read_outcome()
+    assert (outcome["best_epoch"], outcome["selected_by"], outcome["num_dev_rows"]) == (4, "last_epoch", 0)
+    assert "dev_loss" not in outcome and "NaN" not in folder.outcome.read_text()
+    _, metadata = load_checkpoint(folder.weights)
+    assert metadata == {"epoch": 4, "dev": {}}
+    history = pd.read_csv(folder.history)
+    assert history["dev_macro_f1"].isna().all() and history["train_loss"].notna().all()
+
+
+def test_training_languages_without_dev_resume_to_the_same_bits(run, store, tmp_path):
+    index = store.index.assign(split=store.index["split"].replace("dev", "eval"))
+    without = type(store)(store.folder, store.facts, index, store._header_bytes)
+    train_run(run, without, CPU)
+    other = replace(run, folder=tmp_path / "interrupted")
+    with pytest.raises(Killed):
+        train_run(other, without, CPU, on_epoch=die_after(2))
+    train_run(other, without, CPU)
+    expected, found = weights_of(run), weights_of(other)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
