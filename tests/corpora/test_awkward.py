@@ -1,4 +1,4 @@
-"""The awkward corpus: the same bytes again, its table, and what it refuses. Its shape is checked in tests/whole_pipeline/test_awkward.py."""
+"""The awkward corpus: the same bytes again, its table, and what it refuses. Its shape: tests/whole_pipeline/test_awkward.py."""
 
 from __future__ import annotations
 
