@@ -1,6 +1,7 @@
 # make demo        set everything up and run the main stages on the demo corpus (minutes; interrupt it when you like, it goes on)
 # make demo-full   every table of the paper on the demo corpus (half an hour)
 # make demo-openset     known or unknown source, GE2E, embeddings, tracing a file, on the demo corpus (minutes)
+# make awkward     every script on a small corpus of unequal sources, odd names and odd files (minutes)
 # make demo-detection   real or fake: layers, mixtures and pruning of training data, on a demo corpus of its own (minutes)
 # make test        set everything up and run the tests of every module (minutes)
 # make test-all    also the slow ones: every family of encoders, clusters, compilers, browsers, whole pipelines
@@ -16,11 +17,12 @@ ALL_STAGES := $(subst 04_,03_label_speakers 04_,$(STAGES))
 # The order of the open-set experiments; metric learning has a trainer of its own.
 OPENSET_STAGES := 01_download_resources 02_build_protocols 04_preprocess_dataset 05_train_matrix 06_get_classification_metrics
 OPENSET_REPORTS := 07_ood_detector 08_generate_embeddings 09_visualize_embeddings 13_make_tables
+AWKWARD_STAGES := $(subst 11_,07_ood_detector 08_generate_embeddings 09_visualize_embeddings 11_,$(ALL_STAGES))
 GE2E_SYSTEM ?= demo_ge2e
 DETECTION_STAGES := 00_build_manifest 01_extract_layers 02_layer_sweep 03_augmented_baseline 04_dataset_mixing 05_pruning 06_augment_pruned \
                     07_report
 
-.PHONY: demo demo-full demo-openset demo-detection stages all-stages openset-stages detection-stages test test-all lint clean-demo setup
+.PHONY: demo demo-full demo-openset awkward demo-detection stages all-stages openset-stages detection-stages test test-all lint clean-demo setup
 
 demo: setup
 	@$(MAKE) --no-print-directory stages CONFIG=configs/demo.yaml
@@ -32,6 +34,9 @@ demo-openset: setup
 	@$(MAKE) --no-print-directory openset-stages CONFIG=configs/demo_openset.yaml
 	@$(BIN)/python scripts/trace_audio.py 'data/demo/fake/fr/griffin_lim/*_0000[1-3].wav' 'data/demo/fake/fr/sinusoidal/*_0000[1-3].wav' \
 	    --run "$$(ls -dt exp/demo_openset/runs/lfcc_ecapa_tdnn/*/ | head -1)" --csv exp/demo_openset/traced.csv --timeline exp/demo_openset/timelines
+
+awkward: setup
+	@$(MAKE) --no-print-directory stages CONFIG=configs/awkward.yaml STAGES="$(AWKWARD_STAGES)"
 
 demo-detection: setup
 	@$(MAKE) --no-print-directory detection-stages CONFIG=configs/demo_detection.yaml

@@ -20,6 +20,7 @@ from sourcetracing.corpora.corpus import UTTERANCE_COLUMNS, Corpus, is_present, 
 from sourcetracing.corpora.list_columns import SPLIT_WORDS
 from sourcetracing.corpora.mlaad import model_dir_of
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import read_csv
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.schema import Settings
 
@@ -217,11 +218,11 @@ def _first_row(path: Path, separator: str) -> list[str]:
 def _read_cells(path: Path, columns: list[str], separator: str) -> pd.DataFrame:
     """All cells as text, indexed by row as a spreadsheet counts them (the header is row 1); blank rows left out."""
     names = [column or f"unnamed {place}" for place, column in enumerate(columns)]
-    rules = {"dtype": "str", "keep_default_na": False, "index_col": False, "skip_blank_lines": False, "encoding": "utf-8-sig"}
+    rules = {"index_col": False, "skip_blank_lines": False, "encoding": "utf-8-sig"}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            cells = pd.read_csv(path, sep=separator, header=0, names=names, **rules)
+            cells = read_csv(path, sep=separator, header=0, names=names, **rules)
     except pd.errors.ParserWarning:
         raise UserError(f"{path}, row 2: more cells than the header has columns ({len(columns)})") from None
     except UnicodeDecodeError as error:

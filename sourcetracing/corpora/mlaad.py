@@ -13,6 +13,7 @@ import pandas as pd
 
 from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, UTTERANCE_COLUMNS, require_names
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import read_csv
 
 META_COLUMNS = (
     "path",
@@ -41,7 +42,7 @@ def utterance_id(path: str) -> str:
 def read_meta(path: Path) -> pd.DataFrame:
     """One meta.csv as text columns. Raises `UserError` naming the file when it is missing, empty or lacks a column."""
     try:
-        table = pd.read_csv(path, sep="|", quoting=csv.QUOTE_NONE, dtype=str, keep_default_na=False, encoding="utf-8")
+        table = read_csv(path, sep="|", quoting=csv.QUOTE_NONE, encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Run: {DOWNLOAD_COMMAND}") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

@@ -18,6 +18,7 @@ from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, UTTERANCE_COLUMNS, Re
 from sourcetracing.corpora.mlaad_audio import MlaadCorpus
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import read_csv
 from sourcetracing.settings.corpora import Mlaad
 from sourcetracing.settings.training import SPLITS
 
@@ -75,7 +76,7 @@ def _read_split(path: Path, split: str) -> pd.DataFrame:
     name = f"{split}.csv"
     where = f"{path}: {name}"
     try:
-        rows = pd.read_csv(io.BytesIO(_read_member(path, name)), dtype=str, keep_default_na=False)
+        rows = read_csv(io.BytesIO(_read_member(path, name)))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{where} is no CSV: {error}") from None
     for column in ("path", "model_name"):

@@ -140,7 +140,7 @@ def curves(histories: Sequence[pd.DataFrame], top_loss: float) -> Curves:
             places = [place(epoch, share, top) for epoch, share in zip(history["epoch"], shares, strict=True)]
             lines.append((kind, " ".join(f"{x:.1f},{y:.1f}" for x, y in places if math.isfinite(y))))
         kept = history[history["epoch"] == history.attrs.get("best_epoch")]
-        best += [place(row.epoch, row.dev_macro_f1, F1_TOP) for row in kept.head(1).itertuples()]
+        best += [place(row.epoch, row.dev_macro_f1, F1_TOP) for row in kept.head(1).itertuples() if math.isfinite(row.dev_macro_f1)]
     return Curves(top_loss, last, lines, best)
 
 

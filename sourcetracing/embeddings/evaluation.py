@@ -17,7 +17,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.metrics.classification import accuracy, class_figures, confusion_matrix
 from sourcetracing.metrics.ranking import Ranking
 from sourcetracing.metrics.retrieval import mean_average_precision, nearest_neighbour_classes, unit_rows, verification_eer
-from sourcetracing.runtime.files import atomic_path
+from sourcetracing.runtime.files import atomic_path, read_csv
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.scores import read_embeddings, read_scores, score_run
 from sourcetracing.settings.schema import Settings
@@ -25,6 +25,7 @@ from sourcetracing.training.runs import TrainingRun
 
 POOLED = "pooled"
 KEYS = ("system", "train_set", "seed", "run", "loss")
+TEXTS = (*(key for key in KEYS if key != "seed"), "language")  # columns that are no numbers
 PERCENT = ("centroid_accuracy", "centroid_macro_f1", "knn_accuracy", "knn_macro_f1", "verification_eer", "retrieval_map")
 PERCENT_UNKNOWN = ("unknown_auroc", "unknown_eer")
 
@@ -121,7 +122,7 @@ def _unknown_detection(rows: Rows) -> dict[str, float]:
 def _add(table: pd.DataFrame, settings: Settings) -> None:
     """Puts the rows of a run behind those of the other runs."""
     path = Layout.of(settings).metric_learning
-    others = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=table.columns)
+    others = read_csv(path, texts=TEXTS) if path.is_file() else pd.DataFrame(columns=table.columns)
     others = others[others["run"] != table["run"].iloc[0]]
     with atomic_path(path) as partial:
         pd.concat([others, table] if len(others) else [table]).to_csv(partial, index=False, float_format="%.6g")

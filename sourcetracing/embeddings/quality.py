@@ -20,6 +20,7 @@ from sourcetracing.embeddings.sampling import stratified_rows
 from sourcetracing.settings.embeddings import EmbeddingPictures
 
 COLUMNS = ["rows_of", "label", "values", "rows", "silhouette", "knn_purity", "chance_purity", "neighbors", "silhouette_rows"]
+TEXTS = ["system", "train", "rows_of", "label"]  # columns of numbers.csv that are no numbers
 
 
 def label_quality(vectors: np.ndarray, index: pd.DataFrame, options: EmbeddingPictures, seed: int) -> pd.DataFrame:

@@ -12,14 +12,14 @@ from sourcetracing.embeddings.colouring import LABELS, Colouring, colouring_of
 from sourcetracing.embeddings.page import write_page
 from sourcetracing.embeddings.pictures import write_picture
 from sourcetracing.embeddings.projections import Projection, prepared, project
-from sourcetracing.embeddings.quality import label_quality
+from sourcetracing.embeddings.quality import TEXTS, label_quality
 from sourcetracing.embeddings.sampling import stratified_rows
 from sourcetracing.embeddings.stored import load_embeddings, read_pictures_record, read_record
 from sourcetracing.errors import UserError
 from sourcetracing.layout import EmbeddingLayout
 from sourcetracing.runtime.compute import prepare_cpu
 from sourcetracing.runtime.extras import version_of
-from sourcetracing.runtime.files import atomic_path, digest_of_json, write_frame, write_json
+from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_frame, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.training.runs import TrainingRun
@@ -110,14 +110,14 @@ def _write_pictures(run: TrainingRun, projections: Sequence[Projection], colouri
         else:
             path.unlink(missing_ok=True)
     text = f"Each mark is the embedding of one utterance in one acoustic variant: {amount}. Like is what is near by {distance}."
-    utt_ids, numbers = pd.read_parquet(files.points)["utt_id"], pd.read_csv(files.numbers)
+    utt_ids, numbers = pd.read_parquet(files.points)["utt_id"], read_csv(files.numbers, texts=TEXTS)
     write_page(files.page, utt_ids, projections, colourings, title=f"Embeddings of {title}", text=text, numbers=numbers)
     return pictures
 
 
 def numbers_of(runs: Sequence[TrainingRun]) -> pd.DataFrame:
     """numbers.csv of several runs, one below the other."""
-    return pd.concat([pd.read_csv(run.files.embeddings.numbers) for run in runs], ignore_index=True)
+    return pd.concat([read_csv(run.files.embeddings.numbers, texts=TEXTS) for run in runs], ignore_index=True)
 
 
 def numbers_text(numbers: pd.DataFrame) -> str:

@@ -64,11 +64,11 @@ def label_ids(sources: pd.Series, classes: list[str]) -> np.ndarray:
 def select_rows(store: FeatureStore, settings: Settings, split: str, languages: list[str], device: torch.device) -> FeatureRows:
     """The rows of one split, some languages and `train.variants` (dev: `train.dev_variants`), of known sources, sorted by row.
 
-    Raises `UserError` without any.
+    Raises `UserError` without any; but there may be no dev rows, for corpora have languages without dev.
     """
     variants = (settings.train.dev_variants if split == "dev" else []) or settings.train.variants
     index = store.index[store.index["source"].isin(settings.corpus.sources)]
     chosen = index[select(index, languages=languages, splits=[split], variants=variants)]
-    if chosen.empty:
+    if chosen.empty and split != "dev":
         raise UserError(f"no {split} rows for {'+'.join(languages)} in {store.folder}. Look at the counts of scripts/02_build_protocols.py")
     return FeatureRows(store, chosen["row"].to_numpy(), label_ids(chosen["source"], settings.corpus.sources), device)

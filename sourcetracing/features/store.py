@@ -24,7 +24,7 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import StoreLayout
-from sourcetracing.runtime.files import atomic_path, digest_of_file, write_json
+from sourcetracing.runtime.files import atomic_path, digest_of_file, read_csv, write_json
 from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.npy import create_array, read_from, write_at
 
@@ -51,7 +51,7 @@ class FeatureStore:
             raise UserError(f"the {cls.what} {folder} is {'not finished' if folder.is_dir() else 'missing'}. Run: {cls.command}")
         try:
             facts = json.loads(files.record.read_text(encoding="utf-8"))
-            index = pd.read_csv(files.index, dtype=dict.fromkeys(cls.text_columns, str), keep_default_na=False)
+            index = read_csv(files.index, texts=cls.text_columns)
             header_bytes = np.load(files.features, mmap_mode="r").offset  # also refuses a file that is too short for its shape
             expected_bytes = header_bytes + int(np.prod(facts["shape"])) * np.dtype(facts["dtype"]).itemsize
             store = cls(folder, facts, index, header_bytes)

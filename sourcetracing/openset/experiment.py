@@ -20,10 +20,10 @@ from sourcetracing.metrics.ranking import threshold_at_eer
 from sourcetracing.openset.detectors import make_detectors
 from sourcetracing.openset.evaluation import evaluate
 from sourcetracing.openset.pictures import draw_pictures
-from sourcetracing.openset.tables import write_tables
+from sourcetracing.openset.tables import TEXTS, write_tables
 from sourcetracing.openset.trials import Trials, load_trials, padded
 from sourcetracing.protocols.table import load_protocol
-from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_frame, write_json
+from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, read_csv, write_frame, write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import with_transcripts_as_units
@@ -129,6 +129,6 @@ def _figures(run: TrainingRun, trials: Trials, scores: dict[str, np.ndarray], th
 
 
 def _figures_of(run: TrainingRun) -> pd.DataFrame:
-    table = pd.read_csv(openset_files(run).figures, keep_default_na=False, na_values=[""])
+    table = read_csv(openset_files(run).figures, texts=TEXTS)
     what = {"system": run.system, "train_set": run.train_set, "seed": run.seed, "run": run.folder.name}
     return table.assign(**what, compat=overlays_of_run(run), protocol=protocol_of_run(run)["digest"][:8])

@@ -14,9 +14,10 @@ from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit, read_audit
+from sourcetracing.protocols.names import require_usable_names
 from sourcetracing.protocols.records import note_settings_of_older_record, write_record
 from sourcetracing.protocols.table import balance_lines, count_utterances, split_balance, split_utterances
-from sourcetracing.runtime.files import atomic_path, digest_of_json, write_text
+from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_text
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.schema import Settings
 
@@ -44,13 +45,15 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     bad audio.
     """
     corpus = corpus_of(settings)
+    require_usable_names(settings.corpus.languages, settings.corpus.sources)
     corpus.check()
     utterances = corpus.prepare()
+    require_usable_names((), utterances["source"].unique())
     inputs = _digest_of_inputs(utterances, settings)
     note_settings_of_older_record(settings, inputs)
     layout = Layout.of(settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
-        return BuiltProtocol(pd.read_csv(layout.counts), read_audit(layout.leakage), [], num_left_out, is_new=False)
+        return BuiltProtocol(read_csv(layout.counts, texts=["language"]), read_audit(layout.leakage), [], num_left_out, is_new=False)
     utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
     protocol = _split(utterances, settings)
     counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)

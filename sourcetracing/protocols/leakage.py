@@ -14,6 +14,7 @@ import pandas as pd
 
 from sourcetracing.protocols.splitting import value_codes
 from sourcetracing.protocols.table import rows_of, split_codes
+from sourcetracing.runtime.files import read_csv
 from sourcetracing.settings.training import SPLITS
 
 PAIRS = (("train", "dev"), ("train", "eval"), ("dev", "eval"))
@@ -154,8 +155,8 @@ def _notes(table: pd.DataFrame, kind: str, known: int, total: int) -> pd.Series:
 
 def read_audit(path: Path) -> pd.DataFrame:
     """An audit that was written as CSV without its index."""
-    types = dict.fromkeys([*_TEXTS, "note"], "str") | dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_SHARES, "float64")
-    return pd.read_csv(path, dtype=types, keep_default_na=False, na_values={column: [""] for column in [*_COUNTS, *_SHARES]})
+    table = read_csv(path, texts=[*_TEXTS, "note"])
+    return table.astype(dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_SHARES, "float64"))
 
 
 def summarize(table: pd.DataFrame) -> list[str]:

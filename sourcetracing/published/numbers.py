@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import read_csv
 
 FOLDER = Path(__file__).parent
 PAPER_SYSTEMS = {
@@ -25,6 +26,11 @@ PAPER_SYSTEMS = {
 }
 SCORE_TABLES = ("table4", "figure4", "table5", "table6")
 OTHER_TABLES = ("table1", "table2", "table3")
+# Columns of the CSV files that are no text.
+NUMBERS = (
+    *("macro_f1_percent", "printed_percent", "recomputed_percent", "precision", "recall", "f1", "support", "class_id", "row", "threshold"),
+    *("utterances", "duration_seconds", "seen_utterances", "unseen_utterances", "pretrained_thousand_hours"),
+)
 SEEN, UNSEEN = "seen", "unseen"
 CELL_COLUMNS = ["system", "train", "test", "condition"]
 
@@ -124,7 +130,7 @@ def _cells(table: str) -> pd.DataFrame:
 
 @cache
 def _notes() -> pd.DataFrame:
-    notes = _with_our_sets(_with_our_systems(_read("notes").fillna("")))
+    notes = _with_our_sets(_with_our_systems(_read("notes")))
     left_out = notes["train"].str.startswith("-")
     for row in notes.index[left_out]:
         held_out = notes.loc[row, "train"].removeprefix("-")
@@ -142,13 +148,13 @@ def _reports() -> pd.DataFrame:
 
 @cache
 def _read(name: str) -> pd.DataFrame:
-    return pd.read_csv(FOLDER / f"{name}.csv")
+    return read_csv(FOLDER / f"{name}.csv", numbers=NUMBERS)
 
 
 @cache
 def _languages() -> dict[str, list[str]]:
     """Family -> its languages, in the order of Table 1."""
-    rows = _read("table1").dropna(subset="code")
+    rows = _read("table1").query("code != ''")
     return rows.groupby("family", sort=False)["code"].agg(list).to_dict()
 
 

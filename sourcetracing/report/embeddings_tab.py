@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from sourcetracing.drawing.templates import macros
 from sourcetracing.embeddings.page import shown_numbers
+from sourcetracing.embeddings.quality import TEXTS
 from sourcetracing.embeddings.stored import read_pictures_record
 from sourcetracing.layout import RunLayout
-from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.runtime.files import digest_of_file, read_csv
 
 TAB = macros(__file__, "embeddings.html")
 SHOWN_LABELS = ("source", "language", "known")  # in the report; the others' pictures stay beside their run
@@ -38,7 +39,7 @@ def read_runs(runs: Sequence[tuple[str, str, int, Path]]) -> tuple[pd.DataFrame 
         }
         for system, (run, files) in reversed(first_of_system.items())
     }
-    return pd.concat([pd.read_csv(files.numbers) for _, files in there], ignore_index=True), pictures
+    return pd.concat([read_csv(files.numbers, texts=TEXTS) for _, files in there], ignore_index=True), pictures
 
 
 def _is_fresh(run: RunLayout) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from sourcetracing.layout import Layout, OpensetLayout, TablesLayout
+from sourcetracing.openset.tables import TEXTS as OPENSET_TEXTS
 from sourcetracing.protocols.leakage import read_audit
 from sourcetracing.protocols.records import protocol_facts
 from sourcetracing.protocols.table import load_protocol
@@ -17,10 +18,12 @@ from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
-from sourcetracing.runtime.files import write_frame
+from sourcetracing.runtime.files import read_csv, write_frame
 from sourcetracing.scoring.scores import with_transcripts_as_units
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.schema import Settings
+from sourcetracing.shortcuts.audit import MEANS_TEXTS as SHORTCUT_TEXTS
+from sourcetracing.speakers.counts import TEXTS as SPEAKER_TEXTS
 from sourcetracing.speakers.counts import count_groups
 from sourcetracing.speakers.groups import load_groups
 from sourcetracing.speakers.records import labels_of
@@ -89,27 +92,32 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
     more_tabs = {
         **tabs_of_tables(made[1:]),
         "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
-        "Open set": openset_tab(_read(layout.openset_table), _read(layout.openset_by_language), _openset_pictures(layout)),
+        "Open set": openset_tab(*_openset_tables(layout), _openset_pictures(layout)),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
-        "Shortcuts": shortcuts_tab(_read(layout.shortcut_means)),
+        "Shortcuts": shortcuts_tab(_read(layout.shortcut_means, SHORTCUT_TEXTS)),
     }
     context = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
     leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None
-    write_report(made[0], runs, layout.report, corpus=_read(layout.counts), leakage=leakage, more_tabs=more_tabs, **context)
+    write_report(made[0], runs, layout.report, corpus=_read(layout.counts, ["language"]), leakage=leakage, more_tabs=more_tabs, **context)
 
 
 def _speaker_counts(settings: Settings) -> pd.DataFrame | None:
     """Table 2 of the labels and the protocol that the settings mean; counted again where script 03 left that of others last."""
-    counts, labels, protocol = _read(Layout.of(settings).speaker_counts), labels_of(settings), protocol_facts(settings)
+    counts, labels = _read(Layout.of(settings).speaker_counts, SPEAKER_TEXTS), labels_of(settings)
+    protocol = protocol_facts(settings)
     if counts is None or "labels" not in counts or not labels or not protocol:
         return counts
-    is_ours = (counts["labels"] == labels).all() and (counts["protocol"].astype(str) == protocol["digest"][:8]).all()
+    is_ours = (counts["labels"] == labels).all() and (counts["protocol"] == protocol["digest"][:8]).all()
     return counts if is_ours else count_groups(settings, *load_protocol(settings))
 
 
-def _read(path: Path) -> pd.DataFrame | None:
-    return pd.read_csv(path, dtype={"protocol": str, "labels": str}) if path.is_file() else None
+def _read(path: Path, texts: Collection[str]) -> pd.DataFrame | None:
+    return read_csv(path, texts=texts) if path.is_file() else None
+
+
+def _openset_tables(layout: Layout) -> list[pd.DataFrame | None]:
+    return [_read(path, OPENSET_TEXTS) for path in (layout.openset_table, layout.openset_by_language)]
 
 
 def _openset_pictures(layout: Layout) -> dict[str, dict[str, bytes]]:

@@ -185,7 +185,8 @@ def _best_phrase(histories: Sequence[pd.DataFrame]) -> str:
     for history in histories:
         best = history[history["epoch"] == history.attrs.get("best_epoch")]
         if len(best):
-            phrases.append(f"epoch {int(best['epoch'].iloc[0])}: dev {percent(float(best['dev_macro_f1'].iloc[0]))}")
+            dev = float(best["dev_macro_f1"].iloc[0])
+            phrases.append(f"epoch {int(best['epoch'].iloc[0])}: {'no dev' if math.isnan(dev) else f'dev {percent(dev)}'}")
     return "; ".join(phrases)
 
 

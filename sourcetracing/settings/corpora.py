@@ -17,6 +17,7 @@ READERS = Registry(
         "mlaad_source_tracing": Entry("sourcetracing.corpora.mlaad_source_tracing:MlaadSourceTracing"),
         "mcl_mlaad": Entry("sourcetracing.corpora.mcl_mlaad:MclMlaad"),
         "folder": Entry("sourcetracing.corpora.folder:FolderCorpus"),
+        "awkward": Entry("sourcetracing.corpora.awkward:AwkwardCorpus"),
     },
 )
 

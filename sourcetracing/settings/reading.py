@@ -214,7 +214,26 @@ def to_dict(settings: Any) -> dict:
 
 def to_yaml(settings: Settings) -> str:
     """The resolved settings as YAML that can be read back; what `systems` said is in them already, and must not be applied again."""
-    return yaml.safe_dump({**to_dict(settings), "systems": {}}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    shape = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 120}
+    return yaml.dump({**to_dict(settings), "systems": {}}, Dumper=_NamesInQuotes, **shape)
+
+
+class _NamesInQuotes(yaml.SafeDumper):
+    """Puts quotation marks around text that a reader of YAML 1.2 would take for a number and this dumper would not, such as 1e3."""
+
+    def represent_text(self, text: str) -> yaml.Node:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="'" if _is_number(text) else None)
+
+
+_NamesInQuotes.add_representer(str, _NamesInQuotes.represent_text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def describe(settings: Settings, groups: Sequence[str]) -> str:

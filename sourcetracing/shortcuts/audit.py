@@ -164,6 +164,9 @@ def summary(audit: Audit) -> str:
     return "\n".join([*lines, "", *audit.verdict])
 
 
+MEANS_TEXTS = ("system", "kind", "variant", "best_trained")  # columns that are no numbers
+
+
 def means_table(audit: Audit) -> pd.DataFrame:
     """Rows of `Tables.means` with columns chance and best_trained (the name and the figure of the same kind and variant).
 

@@ -12,6 +12,8 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.groups import FREQUENT, NEVER_SEEN, RARE, SEEN, UNSEEN, Grouping, group_speakers, published_counts
 from sourcetracing.speakers.records import labels_of
 
+TEXTS = ("held_out", "language", "test_set", "protocol", "labels")  # columns that are no numbers
+
 
 def count_groups(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFrame:
     """One row per held-out language, in the order of the corpus; also written to exp/<name>/tables/table2.csv.

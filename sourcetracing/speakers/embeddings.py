@@ -21,7 +21,7 @@ from sourcetracing.audio.reading import load_utterance
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.compute import one_thread_each
-from sourcetracing.runtime.files import atomic_path
+from sourcetracing.runtime.files import atomic_path, read_csv
 from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
@@ -64,7 +64,7 @@ class _Kept:
         nothing = pd.DataFrame(columns=COLUMNS, dtype="str"), np.empty((0, 0), np.float32)
         if not self.index_path.is_file() or not self.path.is_file():
             return nothing
-        index = pd.read_csv(self.index_path, dtype="str", keep_default_na=False)
+        index = read_csv(self.index_path)
         rows = np.load(self.path)[: len(index)]
         return (index, rows) if len(rows) == len(index) else nothing
 

@@ -19,6 +19,7 @@ from sourcetracing.drawing import colours
 from sourcetracing.drawing.pictures import STYLE, save_png
 from sourcetracing.layout import RunLayout, TablesLayout
 from sourcetracing.metrics.classification import row_shares
+from sourcetracing.runtime.files import read_csv
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, kind_of_cell
 from sourcetracing.tables.making import Tables, matrix_of, mean_of
 from sourcetracing.tables.scored_runs import ScoredRun
@@ -56,7 +57,7 @@ def read_histories(runs: list[ScoredRun]) -> dict[tuple[str, str, int], pd.DataF
     found = {}
     for run in runs:
         files = RunLayout(Path(run.folder))
-        if files.history.is_file() and len(history := pd.read_csv(files.history)):
+        if files.history.is_file() and len(history := read_csv(files.history, texts=())):
             history.attrs["best_epoch"] = (
                 json.loads(files.outcome.read_text(encoding="utf-8"))["best_epoch"] if files.outcome.is_file() else None
             )

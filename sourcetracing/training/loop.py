@@ -7,6 +7,7 @@ with the same bits as one that was not. What differs between cross-entropy and a
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -30,7 +31,7 @@ from sourcetracing.training.objectives import CrossEntropy, Objective
 from sourcetracing.training.optimization import learning_rates, set_learning_rates
 from sourcetracing.training.run_folder import RunFolder, TensorBoardLog
 from sourcetracing.training.runs import TrainingRun
-from sourcetracing.training.state import TrainingState, keep_epoch, keep_untrained, outcome, start_or_resume
+from sourcetracing.training.state import LAST_EPOCH, TrainingState, keep_epoch, keep_untrained, outcome, start_or_resume
 
 
 def train_run(
@@ -55,6 +56,8 @@ def train_run(
     if group.is_first:
         folder.open(settings, device)
     state = start_or_resume(settings, store.shape[1:], folder, objective, train_rows, group)
+    if not len(dev_rows):
+        state.selected_by = LAST_EPOCH
     group.wait()
     log = TensorBoardLog(folder.tensorboard, state.next_epoch) if group.is_first else None
     if not settings.train.epochs:
@@ -133,7 +136,9 @@ def seed_dropout(settings: Settings, epoch: int, group: ProcessGroup) -> None:
 
 @torch.inference_mode()
 def evaluate(model: torch.nn.Module, rows: FeatureRows, settings: Settings, group: ProcessGroup = ALONE) -> dict[str, float]:
-    """Clean cross-entropy, accuracy and macro-F1 on dev rows, as mean over rows."""
+    """Clean cross-entropy, accuracy and macro-F1 on dev rows, as mean over rows; not-a-number without any."""
+    if not len(rows):
+        return dict.fromkeys(("dev_loss", "dev_accuracy", "dev_macro_f1"), math.nan)
     model.eval()
     outputs = []
     mine = group.share(np.arange(len(rows)))

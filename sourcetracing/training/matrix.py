@@ -22,6 +22,7 @@ from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import train_run
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, load_runs
+from sourcetracing.training.state import LAST_EPOCH
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
 TRAIN_COMMAND = "python scripts/05_train_matrix.py CONFIG.yaml"
@@ -73,8 +74,15 @@ def train_runs(runs: Sequence[TrainingRun]) -> None:
     with bar(total=total, initial=_epochs_done(to_do), desc="train", unit="epoch") as progress, _following(to_do, progress):
         for run in each_run(_train_one, to_do):
             outcome = run.files.read_outcome()
-            figure = f"dev macro-F1 {100 * outcome['dev_macro_f1']:.1f} %" if "dev_macro_f1" in outcome else "kept its initial weights"
-            progress.set_postfix_str(f"{run.system} {run.train_set}: {figure}")
+            progress.set_postfix_str(f"{run.system} {run.train_set}: {_what_was_kept(outcome)}")
+            if outcome["selected_by"] == LAST_EPOCH:
+                progress.write(f"{run.system} {run.train_set}: its languages have no dev rows, so the last epoch is kept, not the best")
+
+
+def _what_was_kept(outcome: dict) -> str:
+    if "dev_macro_f1" in outcome:
+        return f"dev macro-F1 {100 * outcome['dev_macro_f1']:.1f} %"
+    return "kept its last epoch" if outcome["best_epoch"] else "kept its initial weights"
 
 
 def _epochs_done(runs: Sequence[TrainingRun]) -> int:

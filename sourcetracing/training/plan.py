@@ -11,6 +11,7 @@ import pandas as pd
 from sourcetracing.errors import UserError
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.compute import pick_device
+from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.training.run_folder import RunFolder
@@ -76,7 +77,7 @@ def _seconds_per_row(runs: Sequence[tuple[TrainingRun, RunFolder]], utterances: 
     rates = [
         history["seconds"] / max(1, rows_of(run, utterances))
         for run, folder in runs
-        if folder.history.is_file() and len(history := pd.read_csv(folder.history))
+        if folder.history.is_file() and len(history := read_csv(folder.history, texts=()))
     ]
     return float(pd.concat(rates).median()) if rates else float("nan")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from sourcetracing.training.objectives import Objective
 from sourcetracing.training.optimization import make_optimizer
 from sourcetracing.training.run_folder import RunFolder
 
+LAST_EPOCH = "last_epoch"  # in place of a dev figure, where the training languages have no dev rows
+
 
 @dataclass
 class TrainingState:
@@ -40,6 +43,10 @@ class TrainingState:
     parallel: DistributedDataParallel | None = None  # around `model`, where several processes train it
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
+    selected_by: str = ""  # the figure of history.csv that picks the epoch, or LAST_EPOCH; empty = the objective's
+
+    def __post_init__(self) -> None:
+        self.selected_by = self.selected_by or self.objective.selected_by
 
     @property
     def next_epoch(self) -> int:
@@ -90,8 +97,8 @@ def _restore(state: TrainingState, path: Path) -> None:
 
 
 def is_better(row: dict[str, float], best: dict[str, float] | None, select: str) -> bool:
-    """Whether an epoch beats the best so far: by a loss (dev_loss, train_loss), or dev macro-F1 with ties decided by dev loss."""
-    if best is None:
+    """Whether an epoch beats the best so far: by a loss (dev_loss, train_loss), by dev macro-F1, ties by dev loss, or by being later."""
+    if best is None or select == LAST_EPOCH:
         return True
     if select != "dev_macro_f1":
         return row[select] < best[select]
@@ -102,7 +109,7 @@ def keep_epoch(state: TrainingState, row: dict[str, float], folder: RunFolder) -
     """Adds an epoch to the history; the first process writes what it left, the best weights apart."""
     best = state.history[state.best_epoch - 1] if state.best_epoch > 0 else None
     state.history.append(row)
-    improved = is_better(row, best, state.objective.selected_by)
+    improved = is_better(row, best, state.selected_by)
     if improved:
         state.best_epoch = int(row["epoch"])
     if not state.group.is_first:
@@ -110,7 +117,7 @@ def keep_epoch(state: TrainingState, row: dict[str, float], folder: RunFolder) -
     weights = learned_tensors(state.model)
     # The best weights go first: should the run be killed between the two, the epoch is repeated and writes the same file again.
     if improved:
-        dev = {name: figure for name, figure in row.items() if name.startswith("dev_")}  # no seconds: the same run gives the same bytes
+        dev = _known_dev_figures(row)  # no seconds: the same run gives the same bytes
         save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": dev})
     metadata = {"history": state.history, "best_epoch": state.best_epoch}
     of_loss = {f"loss.{name}": tensor for name, tensor in state.objective.weights.state_dict().items()} if state.objective.weights else {}
@@ -121,8 +128,13 @@ def keep_epoch(state: TrainingState, row: dict[str, float], folder: RunFolder) -
 def keep_untrained(state: TrainingState, dev: dict[str, float], folder: RunFolder) -> None:
     """For train.epochs=0: the initial weights and their dev figures."""
     if state.group.is_first:
-        save_checkpoint(folder.weights, learned_tensors(state.model), {"epoch": 0, "dev": dev})
+        save_checkpoint(folder.weights, learned_tensors(state.model), {"epoch": 0, "dev": _known_dev_figures(dev)})
         folder.write_history([])
+
+
+def _known_dev_figures(row: dict[str, float]) -> dict[str, float]:
+    """Those that are numbers: JSON has no other ones."""
+    return {name: figure for name, figure in row.items() if name.startswith("dev_") and math.isfinite(figure)}
 
 
 def outcome(state: TrainingState, train_rows: FeatureRows, dev_rows: FeatureRows) -> dict[str, Any]:
@@ -130,8 +142,8 @@ def outcome(state: TrainingState, train_rows: FeatureRows, dev_rows: FeatureRows
     best = state.history[state.best_epoch - 1] if state.best_epoch > 0 else {}
     return {
         "best_epoch": max(state.best_epoch, 0),
-        "selected_by": state.objective.selected_by,
-        **{name: best[name] for name in ("dev_loss", "dev_macro_f1") if best},
+        "selected_by": state.selected_by,
+        **{name: best[name] for name in ("dev_loss", "dev_macro_f1") if best and len(dev_rows)},
         "num_parameters": sum(parameter.numel() for parameter in state.model.parameters()),
         "num_trained_parameters": sum(parameter.numel() for parameter in state.model.parameters() if parameter.requires_grad),
         "num_train_rows": len(train_rows),

@@ -13,6 +13,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.paths import Executor
 from sourcetracing.settings.reading import load_settings, read_config, to_yaml
+from sourcetracing.settings.schema import Settings
 from tests.support.places import ROOT
 
 DEMO = str(ROOT / "configs" / "demo.yaml")
@@ -201,3 +202,14 @@ def test_every_yaml_we_ship_resolves():
     for file in files:
         for system in ("lfcc_aasist", "lfcc_resnet18", "lfcc_ecapa_tdnn"):
             assert read_config([str(file)]).resolve(system=system).system == system
+
+
+@pytest.mark.parametrize(
+    "names", [["1e3", "007", "nan", "NA", "True", "null", "no", "inf", ".5", "1_0", "0x1", "1:30", "a, b", "a/b", "~", "-", "2024-01-01"]]
+)
+def test_names_come_back_from_a_config_that_was_written(tmp_path, names):
+    settings = Settings()
+    settings.corpus.sources, settings.corpus.unknown_sources, settings.corpus.languages = names, ["None", "1E-3"], ["nan", "no", "1e5"]
+    settings.name = "1e3"
+    (tmp_path / "config.yaml").write_text(to_yaml(settings), encoding="utf-8")
+    assert load_settings([str(tmp_path / "config.yaml")]) == settings

@@ -228,3 +228,28 @@ def test_train_step_reports_the_sum_over_rows(run, store):
     own = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(10), labels]
     assert (count, correct) == (10, (logits.argmax(axis=1) == labels).sum())
     assert loss == pytest.approx(own.sum(), rel=1e-5)
+
+
+def test_training_languages_without_dev_keep_their_last_epoch(run, store):
+    index = store.index.assign(split=store.index["split"].replace("dev", "eval"))
+    without = type(store)(store.folder, store.facts, index, store._header_bytes)
+    folder = train_run(run, without, CPU)
+    outcome = folder.read_outcome()
+    assert (outcome["best_epoch"], outcome["selected_by"], outcome["num_dev_rows"]) == (4, "last_epoch", 0)
+    assert "dev_loss" not in outcome and "NaN" not in folder.outcome.read_text()
+    _, metadata = load_checkpoint(folder.weights)
+    assert metadata == {"epoch": 4, "dev": {}}
+    history = pd.read_csv(folder.history)
+    assert history["dev_macro_f1"].isna().all() and history["train_loss"].notna().all()
+
+
+def test_training_languages_without_dev_resume_to_the_same_bits(run, store, tmp_path):
+    index = store.index.assign(split=store.index["split"].replace("dev", "eval"))
+    without = type(store)(store.folder, store.facts, index, store._header_bytes)
+    train_run(run, without, CPU)
+    other = replace(run, folder=tmp_path / "interrupted")
+    with pytest.raises(Killed):
+        train_run(other, without, CPU, on_epoch=die_after(2))
+    train_run(other, without, CPU)
+    expected, found = weights_of(run), weights_of(other)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)

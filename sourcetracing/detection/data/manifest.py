@@ -8,6 +8,7 @@ import pandas as pd
 
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import read_csv
 from sourcetracing.settings.detection import CORPORA, corpus_of_subset
 from sourcetracing.settings.schema import Settings
 
@@ -23,7 +24,7 @@ def load_manifest(settings: Settings) -> pd.DataFrame:
     path = DetectionLayout(settings).manifest
     if not path.is_file():
         raise UserError(f"{path} is missing. Run: {BUILD_COMMAND}")
-    return pd.read_csv(path, dtype={name: str for name in COLUMNS if name != "duration_s"}, keep_default_na=False)
+    return read_csv(path, numbers=["duration_s"])
 
 
 def root_of(settings: Settings, subset: str) -> Path:

@@ -19,7 +19,7 @@ from sourcetracing.detection.data.groups import used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BONAFIDE, COLUMNS, SPOOF, load_manifest, root_of
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import digest_of_json, write_csv, write_json, write_text
+from sourcetracing.runtime.files import digest_of_json, read_csv, write_csv, write_json, write_text
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
@@ -170,7 +170,7 @@ def _check_blocks(rows: pd.DataFrame, settings: Settings) -> Iterator[pd.DataFra
             key = digest_of_json([block[["full_path", "size", "changed"]].to_numpy().tolist(), vars(settings.audio)])
             path = folder / f"{key}.csv"
             if path.exists():
-                facts = pd.read_csv(path, dtype={"digest": str, "reason": str}, keep_default_na=False)
+                facts = read_csv(path, numbers=["duration_s"])
                 progress.update(len(block))
             else:
                 facts = _check_block(block["full_path"].tolist(), settings, pool, progress)

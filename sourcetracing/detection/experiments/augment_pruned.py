@@ -35,7 +35,7 @@ from sourcetracing.detection.features.feature_sets import open_sets
 from sourcetracing.detection.features.file_pool import open_pool
 from sourcetracing.detection.features.layer_store import LayerStore
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import digest_of_json, write_csv, write_frame, write_json
+from sourcetracing.runtime.files import digest_of_json, read_csv, write_csv, write_frame, write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.checking import did_you_mean
@@ -51,7 +51,7 @@ class AugmentationPlan:
     def __init__(self, plan: PruningPlan):
         self.pruning, self.settings, wanted = plan, plan.settings, plan.settings.pruning
         self.list_name = _list_name(plan)
-        self.files = pd.read_csv(ListFolder(plan.folder / self.list_name).files, usecols=["file_id", "corpus"], dtype=str)
+        self.files = read_csv(ListFolder(plan.folder / self.list_name).files, usecols=["file_id", "corpus"])
         self.parts = draw_parts(self.settings, len(self.files))
         subsets = {name: [name] for name in dict.fromkeys(self.files["corpus"])}
         sets = {copy: open_sets(self.settings, subsets, copy) for copy in self.parts}

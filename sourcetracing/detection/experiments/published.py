@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sourcetracing.runtime.files import read_csv
 from sourcetracing.settings.schema import Settings
 
 FOLDER = Path(__file__).parents[2] / "published" / "ai4t"
@@ -26,7 +27,7 @@ ORIGIN_NOTE = (
 @cache
 def published_layers() -> pd.DataFrame:
     """EERs (fractions) by layer 0 ... 48 (index) and column: nine sets, then the averages as printed. Not to be changed."""
-    return pd.read_csv(FOLDER / "layers_eval_wide.csv", index_col="layer") / 100
+    return read_csv(FOLDER / "layers_eval_wide.csv", texts=()).set_index("layer") / 100
 
 
 def published_layer_eer(layer: int, column: str) -> float:
@@ -42,7 +43,7 @@ def published_mixture(names: Iterable[str]) -> dict[str, float]:
 
 @cache
 def _mixtures() -> dict[frozenset, dict[str, float]]:
-    printed = pd.read_csv(FOLDER / "dataset_mixing.csv")
+    printed = read_csv(FOLDER / "dataset_mixing.csv", numbers=["itw_eer", "ai4trust_eer", "avg_printed"])
     eers = printed[["itw_eer", "ai4trust_eer", "avg_printed"]].set_axis(["ITW", "AI4T", "MEAN"], axis=1) / 100
     return {frozenset(names.split("+")): row for names, row in zip(printed["combination"], eers.to_dict("records"), strict=True)}
 

@@ -25,7 +25,7 @@ from sourcetracing.features.resolved import in_todays_terms, precision_of, revis
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import FeatureStore, is_finished
 from sourcetracing.layout import StoreLayout
-from sourcetracing.runtime.files import digest_of_json
+from sourcetracing.runtime.files import digest_of_json, read_csv
 from sourcetracing.settings.schema import Settings
 
 LAYER_STORE_FORMAT = 1  # raise it when features change for the same settings and audio
@@ -133,7 +133,7 @@ def _listed_files(settings: Settings, corpus: str) -> str:
 
 @lru_cache(maxsize=4)
 def _digests_of_subsets(path: Path, changed_ns: int, size_bytes: int) -> dict[str, str]:
-    rows = pd.read_csv(path, usecols=["corpus", *DIGESTED_COLUMNS], dtype=str, keep_default_na=False)
+    rows = read_csv(path, usecols=["corpus", *DIGESTED_COLUMNS])
     return {corpus: files_digest(group) for corpus, group in rows.groupby("corpus", sort=False)}
 
 

@@ -22,6 +22,7 @@ from sourcetracing.detection.experiments.text_tables import percent
 from sourcetracing.detection.report import sections
 from sourcetracing.drawing.page import settings_section, write_page
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import read_csv
 from sourcetracing.settings.reading import to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.run_folder import environment
@@ -37,6 +38,9 @@ TABLES = {
     "augment_pruned": "06_augment_pruned",
 }
 
+# Columns of them that are no numbers.
+TEXTS = ("what", "dataset", "part", "folder", "training", "mixture", "note", "corpus", "list", "strategy", "step", "chosen_by", "among")
+
 
 @dataclass(frozen=True)
 class Results:
@@ -51,7 +55,7 @@ class Results:
         """Raises `UserError` where no experiment has results."""
         layout = DetectionLayout(settings)
         choice = layout.layer_choice
-        tables = {name: pd.read_csv(path) if (path := layout.table(name)).is_file() else None for name in TABLES}
+        tables = {name: read_csv(path, texts=TEXTS) if (path := layout.table(name)).is_file() else None for name in TABLES}
         if all(table is None for table in tables.values()):
             raise UserError(f"{layout.results} holds no results yet. Run: python scripts/detection/02_layer_sweep.py CONFIG.yaml")
         return cls(settings, tables, json.loads(choice.read_text(encoding="utf-8")) if choice.is_file() else None)

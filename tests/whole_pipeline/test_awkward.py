@@ -1,0 +1,355 @@
+"""configs/awkward.yaml: every script as a process of its own, and every figure of its tables beside pandas' and scikit-learn's."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support, recall_score
+
+from tests.support.awkward_figures import (
+    CLASSES,
+    LANGUAGES,
+    UNKNOWN,
+    VARIANTS,
+    as_text,
+    auroc,
+    eer,
+    fpr_at_95_tpr,
+    headline,
+    macro_f1,
+    present,
+    raw_scores,
+    rows_tested,
+    truth,
+)
+from tests.support.places import ROOT
+
+pytestmark = pytest.mark.slow
+STAGES = (
+    "01_download_resources",
+    "02_build_protocols",
+    "03_label_speakers",
+    "04_preprocess_dataset",
+    "05_train_matrix",
+    "06_get_classification_metrics",
+    "07_ood_detector",
+    "08_generate_embeddings",
+    "09_visualize_embeddings",
+    "11_audit_shortcuts",
+    "13_make_tables",
+)
+GE2E = ["experiment.systems=[demo_ge2e]", "augment.variants=[original]", "audio.crop_seconds=0.5"]
+PRECISION = 2e-6  # tables have six digits
+
+
+class Street:
+    """Where the run of all scripts lies; runs one."""
+
+    def __init__(self, root: Path):
+        self.root, self.corpus, self.exp = root, root / "corpus", root / "exp" / "awkward"
+        self.words = [
+            *(
+                f"paths.{name}={root}/{folder}"
+                for name, folder in (("corpus", "corpus"), ("musan", "musan"), ("rirs", "rirs"), ("exp", "exp"))
+            ),
+            f"folder.table={root}/corpus/table.csv",
+            *("compute.device=cpu", "compute.workers=2", "embedding_pictures.projections=[pca]"),
+        ]
+
+    def run(self, script: str, *words: str) -> str:
+        done = subprocess.run([sys.executable, script, *words], cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
+        assert done.returncode == 0, f"{script}: {done.stdout[-1000:]}{done.stderr[-3000:]}"
+        assert "Traceback" not in done.stdout + done.stderr
+        return done.stdout
+
+    def stage(self, name: str) -> str:
+        return self.run(f"scripts/{name}.py", "configs/awkward.yaml", *self.words)
+
+    def table(self, name: str) -> pd.DataFrame:
+        return as_text(self.exp / "tables" / f"{name}.csv")
+
+    def run_folder(self, train_set: str, system: str = "lfcc_ecapa_tdnn") -> Path:
+        (found,) = (self.exp / "runs" / system).glob(f"{train_set}-seed*")
+        return found
+
+    def scores(self, train_set: str) -> pd.DataFrame:
+        return raw_scores(self.run_folder(train_set) / "scores" / "eval.parquet", self.corpus)
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory) -> Street:
+    street = Street(tmp_path_factory.mktemp("awkward"))
+    said = [street.stage(name) for name in STAGES]
+    assert "last epoch is kept" in said[4] or "dev" in said[4]
+    return street
+
+
+# ------------------------------------------------------------------------------------------------ the corpus
+
+
+def test_corpus_has_the_awkward_shape(street):
+    table = truth(street.corpus)
+    assert len(table) <= 250
+    assert set(table["source"]) == {*CLASSES, *UNKNOWN}
+    sizes = table["source"].value_counts()
+    assert len(set(sizes[CLASSES])) == len(CLASSES)
+    where = table.groupby("source")["language"].agg(set)
+    assert sum(len(where[name]) < len(LANGUAGES) for name in CLASSES) >= 3
+    assert where["True"] == {"de"}
+    splits = table.groupby("source")["split"].agg(set)
+    assert (splits["null"], splits["inf"], splits["None"]) == ({"dev"}, {"eval"}, {"eval"})
+    assert set(table.loc[table["language"] == "nan", "split"]) == {"train", "eval"}
+    per_speaker = table["speaker"].value_counts()
+    assert per_speaker.max() == 2
+    assert (table.groupby("transcript")["source"].nunique() > 1).mean() > 0.5
+    assert {"NA", "null", "1234"} <= set(table["transcript"])
+
+
+def test_files_have_the_awkward_formats(street):
+    infos = [soundfile.info(street.corpus / path) for path in truth(street.corpus)["path"]]
+    assert {info.samplerate for info in infos} >= {8000, 11025, 16000, 22050, 44100, 48000}
+    assert {info.channels for info in infos} == {1, 2}
+    assert {info.subtype for info in infos} == {"PCM_16", "PCM_24"}
+    assert {info.format for info in infos} == {"WAV", "FLAC"}
+    seconds = [info.duration for info in infos]
+    assert min(seconds) == pytest.approx(0.3, abs=1e-3)
+    assert max(seconds) == pytest.approx(40.0, abs=1e-3)
+
+
+def test_names_pass_unchanged_into_utterances_and_protocol(street):
+    known, utterances = truth(street.corpus), as_text(street.exp / "utterances.csv").set_index("utt_id")
+    assert sorted(utterances.index) == sorted(known.index)
+    same = known.reindex(utterances.index)
+    for column in ("path", "language", "source", "speaker", "transcript"):
+        assert (utterances[column] == same[column]).all(), column
+    protocol = as_text(street.exp / "protocol.csv").set_index("utt_id")["split"]
+    assert (protocol == known["split"].reindex(protocol.index)).all()
+
+
+def test_counts_of_script_02(street):
+    known, counts = truth(street.corpus), street.table("table1_counts").set_index("language")
+    seconds = {path: soundfile.info(street.corpus / path).duration for path in known["path"]}
+    for language in [*LANGUAGES, "total"]:
+        own = known if language == "total" else known[known["language"] == language]
+        assert int(counts.loc[language, "utterances"]) == len(own)
+        for column, names in (("split", ("train", "dev", "eval")), ("source", CLASSES)):
+            for name in names:
+                assert int(counts.loc[language, name]) == (own[column] == name).sum(), (language, name)
+        hours = sum(seconds[path] for path in own["path"]) / 3600
+        assert float(counts.loc[language, "hours"]) == pytest.approx(hours, abs=6e-4)
+
+
+def test_leakage_of_script_02(street):
+    known, leakage = truth(street.corpus), street.table("leakage")
+    overall = leakage[leakage["scope"] == "overall"].set_index(["kind", "first", "second"])
+    for kind, (first, second) in itertools.product(("transcript", "speaker"), itertools.combinations(("train", "dev", "eval"), 2)):
+        one, other = (known.loc[known["split"] == split, kind] for split in (first, second))
+        row = overall.loc[(kind, first, second)]
+        affected = other.isin(set(one)).sum()
+        assert (int(row["values"]), int(row["shared"])) == (one.nunique(), len(set(one) & set(other)))
+        assert (int(row["affected"]), int(row["utterances"])) == (affected, len(other))
+        assert float(row["percent"]) == pytest.approx(100 * affected / len(other))
+    cells = leakage[(leakage["kind"] == "transcript") & (leakage["scope"] == "source") & (leakage["first"] == "train")]
+    for row in cells[cells["second"] == "eval"].itertuples():
+        own = known[known["source"] == row.source]
+        one, other = (own.loc[own["split"] == split, "transcript"] for split in ("train", "eval"))
+        if row.shared:
+            assert (int(row.shared), int(row.affected)) == (len(set(one) & set(other)), other.isin(set(one)).sum())
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+
+@pytest.mark.parametrize("name", ["table4", "table5", "figure4", "table6"])
+def test_cells_of_tables(street, name):
+    cells = street.table(name)
+    over_present, over_declared = headline(cells)
+    compared = 0
+    for number, row in cells.iterrows():
+        if ":" in row["test"]:
+            continue  # groups of speakers: see below
+        rows = rows_tested(street.scores(row["train"]), row["test"], row["variant"])
+        true, predicted, there = rows["true_source"], rows["predicted"], present(rows)
+        assert over_declared[number] == pytest.approx(macro_f1(true, predicted, CLASSES), abs=PRECISION)
+        if over_present is not None:
+            assert over_present[number] == pytest.approx(macro_f1(true, predicted, there), abs=PRECISION)
+            assert int(row["num_classes"]) == len(there)
+        assert float(row["accuracy"]) == pytest.approx(accuracy_score(true, predicted), abs=PRECISION)
+        assert float(row["balanced_accuracy"]) == pytest.approx(recall_score(true, predicted, labels=there, average="macro"), abs=PRECISION)
+        assert int(row["n"]) == len(rows)
+        compared += 1
+    assert compared == {"table4": 48, "table5": 24, "figure4": 0, "table6": 0}.get(name, 0) or name == "figure4"
+
+
+def test_groups_of_table_6_are_parts_of_the_test_sets(street):
+    cells = street.table("table6").query("variant == 'pooled'")
+    for train, own in cells.groupby("train"):
+        of_group = {test.rpartition(":")[2]: int(n) for test, n in zip(own["test"], own["n"], strict=True)}
+        (languages,) = {test.rpartition(":")[0] for test in own["test"]}
+        rows = rows_tested(street.scores(train), languages, "pooled")
+        assert of_group.get("seen", 0) + of_group.get("unseen", 0) == len(rows)
+
+
+def test_means_are_those_of_their_cells(street):
+    cells, means = street.table("table4"), street.table("means")
+    is_mono = cells["train"] == cells["test"]
+    for row in means.itertuples():
+        own = cells[(cells["variant"] == row.variant) & (is_mono if row.kind == "mono" else ~is_mono)]
+        assert int(row.cells) == len(own)
+        assert float(row.macro_f1) == pytest.approx(own["macro_f1"].astype(float).mean(), abs=PRECISION)
+
+
+def test_figures_of_each_class(street):
+    per_class = street.table("per_class")
+    assert list(dict.fromkeys(per_class["class"])) == CLASSES
+    for (train, test, variant), own in per_class.groupby(["train", "test", "variant"]):
+        rows = rows_tested(street.scores(train), test, variant)
+        figures = precision_recall_fscore_support(rows["true_source"], rows["predicted"], labels=CLASSES, zero_division=0)
+        own = own.set_index("class").loc[CLASSES]
+        for column, values in zip(("precision", "recall", "f1", "support"), figures, strict=True):
+            np.testing.assert_allclose(own[column].replace("", "nan").astype(float), values, atol=PRECISION)
+
+
+def test_confusion_matrices(street):
+    confusion = street.table("confusion")
+    for (train, test, variant), own in confusion.groupby(["train", "test", "variant"]):
+        rows = rows_tested(street.scores(train), test, variant)
+        wide = own.pivot(index="true", columns="predicted", values="count").loc[CLASSES, CLASSES].astype(int)
+        assert (wide.to_numpy() == confusion_matrix(rows["true_source"], rows["predicted"], labels=CLASSES)).all()
+
+
+def test_shortcut_table(street):
+    cells, known = street.table("shortcuts"), truth(street.corpus)
+    scores = pd.read_parquet(street.exp / "shortcuts" / "scores.parquet")
+    scores["true_source"] = known["source"].reindex(scores["utt_id"]).to_numpy()
+    scores["true_language"] = known["language"].reindex(scores["utt_id"]).to_numpy()
+    logits = scores[[f"logit_{number}" for number in range(len(CLASSES))]].to_numpy()
+    scores["predicted"] = np.array(CLASSES, dtype=object)[logits.argmax(axis=1)]
+    over_present, over_declared = headline(cells)
+    of_cues = cells[cells["system"].str.startswith("cues_")]
+    assert of_cues["train"].nunique() == len(LANGUAGES)
+    for number, row in of_cues.iterrows():
+        own = scores[(scores["system"] == row["system"]) & (scores["train_set"] == row["train"])]
+        rows = rows_tested(own, row["test"], row["variant"])
+        assert over_declared[number] == pytest.approx(macro_f1(rows["true_source"], rows["predicted"], CLASSES), abs=PRECISION)
+        if over_present is not None:
+            assert over_present[number] == pytest.approx(macro_f1(rows["true_source"], rows["predicted"], present(rows)), abs=PRECISION)
+        assert float(row["accuracy"]) == pytest.approx(accuracy_score(rows["true_source"], rows["predicted"]), abs=PRECISION)
+
+
+# ------------------------------------------------------------------------------------------------ open set
+
+
+@pytest.mark.parametrize("table", ["openset", "openset_by_language"])
+def test_open_set_figures(street, table):
+    figures, known = street.table(table), truth(street.corpus)
+    assert len(figures)
+    for (train, split), of_run in figures.groupby(["train_set", "split"]):
+        folder = street.exp / "openset" / "lfcc_ecapa_tdnn" / street.run_folder(train).name
+        scores = pd.read_parquet(folder / f"scores_{split}.parquet")
+        scores["true_source"] = known["source"].reindex(scores["utt_id"]).to_numpy()
+        scores["true_language"] = known["language"].reindex(scores["utt_id"]).to_numpy()
+        for _, row in of_run.iterrows():
+            _check_open_set_row(row, scores)
+
+
+def _check_open_set_row(row: pd.Series, scores: pd.DataFrame) -> None:
+    own = scores[scores["true_language"] == row["language"]] if row["language"] != "all" else scores
+    own = own if row["variant"] == "pooled" else own[own["variant"] == row["variant"]]
+    is_unknown, values = own["true_source"].isin(UNKNOWN).to_numpy(), own[row["detector"]].to_numpy()
+    assert (int(row["unknown"]), int(row["known"])) == (is_unknown.sum(), (~is_unknown).sum())
+    assert int(row["classes"]) == own.loc[~is_unknown, "true_source"].nunique()
+    if is_unknown.all() or not is_unknown.any():
+        assert row["auroc"] == "", "no figure where there is nothing to tell apart"
+        return
+    said = is_unknown & False | (values > float(row["threshold"]))
+    expected = {
+        "auroc": auroc(is_unknown, values),
+        "eer": eer(is_unknown, values),
+        "fpr_at_95_tpr": fpr_at_95_tpr(is_unknown, values),
+    }
+    for name, value in expected.items():
+        assert float(row[name]) == pytest.approx(value, abs=PRECISION), (name, dict(row[["detector", "language", "variant", "split"]]))
+    if np.abs(values - float(row["threshold"])).min() < 1e-5 * max(1.0, abs(float(row["threshold"]))):
+        return  # the table's six digits do not say on which side of the threshold a row lies
+    assert float(row["detection_f1"]) == pytest.approx(f1_score(is_unknown, said, zero_division=0), abs=PRECISION)
+    assert float(row["unknown_found"]) == pytest.approx(said[is_unknown].mean(), abs=PRECISION)
+    assert float(row["known_rejected"]) == pytest.approx(said[~is_unknown].mean(), abs=PRECISION)
+    true = np.where(is_unknown, "(unknown)", own["true_source"])
+    decided = np.where(said, "(unknown)", np.array(CLASSES, dtype=object)[own["prediction"].to_numpy()])
+    there = [name for name in [*CLASSES, "(unknown)"] if (true == name).any()]
+    assert float(row["open_macro_f1_present"]) == pytest.approx(macro_f1(true, decided, there), abs=PRECISION)
+
+
+# ------------------------------------------------------------------------------------------------ single files, metric learning, embeddings
+
+
+def test_a_language_without_dev_keeps_its_last_epoch_and_says_so(street):
+    import json
+
+    outcome = json.loads((street.run_folder("nan") / "model.json").read_text())
+    assert (outcome["selected_by"], outcome["best_epoch"], outcome["num_dev_rows"]) == ("last_epoch", 2, 0)
+    assert "dev_loss" not in outcome
+    assert json.loads((street.run_folder("en") / "model.json").read_text())["selected_by"] == "dev_macro_f1"
+
+
+def test_embeddings_hold_every_row(street):
+    index = pd.read_parquet(street.run_folder("en") / "embeddings" / "index.parquet")
+    known = truth(street.corpus)
+    assert sorted(set(index["utt_id"])) == sorted(known.index)
+    assert len(index) == len(known) * len(VARIANTS)
+    assert (index["source"].to_numpy() == known["source"].reindex(index["utt_id"]).to_numpy()).all()
+    numbers = street.table("embeddings")
+    row = numbers[(numbers["label"] == "source") & (numbers["rows_of"] == "all") & (numbers["train"] == "en")].iloc[0]
+    assert (int(row["values"]), int(row["rows"])) == (len(CLASSES) + len(UNKNOWN), len(index))
+
+
+@pytest.mark.parametrize("train_set", ["en+de+fr", "nan"])
+def test_tracing_and_export(street, train_set, tmp_path):
+    run = street.run_folder(train_set)
+    files = [str(street.corpus / name) for name in ("0001.wav", "0006.wav", "de/voice, large", "de/acme/tts-v2", "nan/NA")]
+    files = [name for name in files if Path(name).exists()]
+    outputs = ["--csv", str(tmp_path / "traced.csv"), "--json", str(tmp_path / "traced.json"), "--timeline", str(tmp_path / "timelines")]
+    street.run("scripts/trace_audio.py", *files, "--run", str(run), *outputs)
+    traced = as_text(tmp_path / "traced.csv")
+    assert set(traced["source"]) <= set(CLASSES)
+    shares = traced[[f"p_{name}" for name in CLASSES]].astype(float)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-4)
+    assert (shares.idxmax(axis=1).str.removeprefix("p_") == traced["source"]).all()
+    street.run("scripts/export_model.py", str(run), "--folder", str(tmp_path / "system"))
+    assert "acme/tts-v2" in (tmp_path / "system" / "README.md").read_text()
+
+
+def test_ge2e(street):
+    encoder = f"ssl.model={street.corpus}/tiny_wav2vec2"
+    words = ["configs/awkward.yaml", *street.words, encoder, *GE2E]
+    street.run("scripts/04_preprocess_dataset.py", *words)
+    street.run("train_ge2e.py", *words, "system=demo_ge2e", "train.epochs=1")
+    figures = street.table("metric_learning")
+    (run,) = (street.exp / "runs" / "demo_ge2e").iterdir()
+    scores = raw_scores(run / "scores" / "eval.parquet", street.corpus)
+    for row in figures.itertuples():
+        own = scores if row.language == "pooled" else scores[scores["true_language"] == row.language]
+        known = own[own["true_source"].isin(CLASSES)]
+        assert (int(row.num_rows), int(row.num_unknown_rows)) == (len(known), len(own) - len(known))
+        assert int(row.num_classes) == known["true_source"].nunique()
+        assert float(row.centroid_accuracy) == pytest.approx(accuracy_score(known["true_source"], known["predicted"]), abs=1e-5)
+        assert float(row.centroid_macro_f1) == pytest.approx(macro_f1(known["true_source"], known["predicted"], present(known)), abs=1e-5)
+        if row.unknown_auroc:
+            highest = own[[f"logit_{number}" for number in range(len(CLASSES))]].to_numpy().max(axis=1)
+            is_unknown = own["true_source"].isin(UNKNOWN).to_numpy()
+            assert float(row.unknown_auroc) == pytest.approx(auroc(is_unknown, -highest), abs=1e-5)
+            assert float(row.unknown_eer) == pytest.approx(eer(is_unknown, -highest), abs=1e-5)
+
+
+def test_report_names_sources_as_they_are(street):
+    page = (street.exp / "report.html").read_text(encoding="utf-8")
+    for name in CLASSES:
+        assert name in page, name
