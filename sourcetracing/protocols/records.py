@@ -12,7 +12,7 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, recipe_in
-from sourcetracing.runtime.files import digest_of_json, write_json
+from sourcetracing.runtime.files import digest_of_json, read_csv, write_json
 from sourcetracing.settings.recorded import differences, in_words, protocol_recipe
 from sourcetracing.settings.schema import Settings
 
@@ -78,4 +78,4 @@ def protocol_facts(settings: Settings) -> dict[str, Any] | None:
 
 
 def _read(layout: Layout) -> pd.DataFrame:
-    return pd.read_csv(layout.protocol, dtype=str, keep_default_na=False)
+    return read_csv(layout.protocol)

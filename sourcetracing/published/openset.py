@@ -7,6 +7,7 @@ from functools import cache
 import pandas as pd
 
 from sourcetracing.published.numbers import FOLDER
+from sourcetracing.runtime.files import read_csv
 
 OFFICIAL = "official lists of the special session"  # the protocol that configs/mlaad5_source_tracing.yaml follows
 
@@ -21,4 +22,4 @@ def published_openset() -> pd.DataFrame:
 
 @cache
 def _rows() -> pd.DataFrame:
-    return pd.read_csv(FOLDER / "openset.csv")
+    return read_csv(FOLDER / "openset.csv", numbers=["percent"])

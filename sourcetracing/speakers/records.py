@@ -12,7 +12,7 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, recipe_in
-from sourcetracing.runtime.files import digest_of_json, write_json
+from sourcetracing.runtime.files import digest_of_json, read_csv, write_json
 from sourcetracing.settings.recorded import differences, grouping_recipe, in_words, label_recipe
 from sourcetracing.settings.schema import Settings
 
@@ -96,4 +96,4 @@ def labels_of(settings: Settings) -> str:
 
 
 def _read(layout: Layout) -> pd.DataFrame:
-    return pd.read_csv(layout.pseudo_speakers, dtype=str, keep_default_na=False)
+    return read_csv(layout.pseudo_speakers)
