@@ -14,7 +14,7 @@ seeds       two ways of training, each with several seeds, which differ by about
 Three ways to make the interval: `shared`, the one of the tables (one draw of all utterances, within language x source), `apart` (a draw for
 each test set, within the source), and for seeds `shared` without drawing seeds.
 
-Run     python benchmarks/bootstrap_coverage.py [repeats=200] [utterances=40]      (about a minute and a half; utterances: of each language)
+Run     python benchmarks/bootstrap_coverage.py [repeats=200] [utterances=40]      (about a minute; utterances: of each language)
 Prints  the table of docs/tables.md
 """
 
