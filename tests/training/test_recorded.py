@@ -115,3 +115,11 @@ def test_a_run_of_another_precision_is_named(protocol, tmp_path):
     made.files.outcome.write_text("{}")
     assert trained_otherwise(run_of(settings_with(tmp_path), "lfcc-0")) == f"; with compute.precision=bf16 there is {made.folder}"
     assert trained_otherwise(made) == ""
+
+
+def test_speakers_settings_are_those_of_the_labels_that_are_read(protocol, tmp_path):
+    run = opened(tmp_path)
+    labels = Layout.of(run.settings).pseudo_speakers
+    labels.parent.mkdir()
+    labels.write_text("utt_id,pseudo_speaker\nu1,0\nu2,0\n")
+    assert overlays_of_run(as_read_by(run, settings_with(tmp_path, "published_speakers"))) == "published_speakers"
