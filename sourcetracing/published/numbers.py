@@ -130,7 +130,7 @@ def _cells(table: str) -> pd.DataFrame:
 
 @cache
 def _notes() -> pd.DataFrame:
-    notes = _with_our_sets(_with_our_systems(_read("notes")))
+    notes = _with_our_sets(_with_our_systems(_read("notes").fillna("")))
     left_out = notes["train"].str.startswith("-")
     for row in notes.index[left_out]:
         held_out = notes.loc[row, "train"].removeprefix("-")
@@ -148,13 +148,13 @@ def _reports() -> pd.DataFrame:
 
 @cache
 def _read(name: str) -> pd.DataFrame:
-    return read_csv(FOLDER / f"{name}.csv", numbers=NUMBERS)
+    return read_csv(FOLDER / f"{name}.csv", numbers=NUMBERS).replace("", np.nan)  # an empty cell of the paper's is one it does not have
 
 
 @cache
 def _languages() -> dict[str, list[str]]:
     """Family -> its languages, in the order of Table 1."""
-    rows = _read("table1").query("code != ''")
+    rows = _read("table1").dropna(subset="code")
     return rows.groupby("family", sort=False)["code"].agg(list).to_dict()
 
 

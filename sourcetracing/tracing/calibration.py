@@ -67,7 +67,10 @@ def calibration_sets(run: TrainingRun) -> dict[str, pd.DataFrame]:
     trained = {split: rows["language"].isin(train_languages(run)) for split, rows in sets.items()}
     found = {split: rows[trained[split]] for split, rows in sets.items()}
     if found["dev"].empty:
-        raise UserError(f"{run.folder}: there are no dev scores of known sources in {', '.join(train_languages(run))} to calibrate on")
+        raise UserError(
+            f"{run.folder}: there are no dev scores of known sources in {', '.join(train_languages(run))} to calibrate on. "
+            "Take a run that was trained on languages with dev rows (script 02 counts them)"
+        )
     others = sets["eval"][~trained["eval"]]
     return {name: rows for name, rows in {**found, "eval_other_languages": others}.items() if len(rows)}
 
