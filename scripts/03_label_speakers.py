@@ -16,13 +16,20 @@ from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.speakers.agreement import what_clusters_follow
 from sourcetracing.speakers.labelling import label_speakers
+from sourcetracing.training.table_plans import plans_of
 
 COLUMNS = ["held_out", "threshold", "p_min", "p_max", "seen", "unseen", "never_seen", "rare", "frequent", "total"]
 
 
-def main(config: ConfigSources) -> None:
+FLAGS = {"--if-needed": "does nothing where no table of the experiment tells groups of speakers apart"}
+
+
+def main(config: ConfigSources, chosen: dict[str, str]) -> None:
     """Labels the speakers and prints what the clusters follow and how the groups come out."""
     settings = config.resolve()
+    if "--if-needed" in chosen and not any(plan.needs_speakers for plan in plans_of(settings)):
+        print(f"03 speakers: no table of {', '.join(settings.experiment.tables)} needs them")
+        return
     layout = Layout.of(settings)
     print(f"03 speakers ({settings.speakers.embedder}): {settings.paths.corpus} -> {layout.speakers}", flush=True)
     labelling = label_speakers(settings)
@@ -41,4 +48,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "split", "audio", "speakers", "compute"])
+    run_script(main, doc=__doc__, uses=["", "paths", "corpus", "split", "audio", "speakers", "experiment", "compute"], flags=FLAGS)

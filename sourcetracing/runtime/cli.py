@@ -37,7 +37,7 @@ def run_script(
         if "--help" in chosen:
             _print_help(doc, uses, flags or {}, [word for word in settings_words if not word.startswith("-")])
             return False
-        _refuse_flags(settings_words, flags or {})
+        _refuse_flags(settings_words, flags or {}, doc)
         config = read_config(settings_words)
         work(config, chosen) if flags else work(config)
         return True
@@ -126,13 +126,14 @@ def _take_flags(words: Sequence[str], flags: Mapping[str, str]) -> tuple[dict[st
     return vars(chosen), others
 
 
-def _refuse_flags(words: Sequence[str], flags: Mapping[str, str]) -> None:
+def _refuse_flags(words: Sequence[str], flags: Mapping[str, str], doc: str) -> None:
     for word in words:
         if word.startswith("-"):
             known = ", ".join([*flags, "--help"])
             raise UserError(f"{word}: there are no flags here but {known}; settings are written key=value, for example train.epochs=3")
     if not any("=" not in word for word in words):
-        raise UserError(f"a settings file is missing. Run: {_command(['configs/demo.yaml', *words])}")
+        example = next(iter(re.findall(r"configs/\w+\.yaml", doc)), "configs/demo.yaml")
+        raise UserError(f"a settings file is missing. Run: {_command([example, *words])}")
 
 
 def _print_help(doc: str, uses: Sequence[str], flags: Mapping[str, str], words: list[str], things: str = _SETTINGS_FILES) -> None:

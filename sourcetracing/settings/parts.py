@@ -11,6 +11,7 @@ are, so the part itself lies in another module.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, TypeVar
@@ -31,8 +32,15 @@ class Entry:
     def load(self) -> Any:
         """What `target` names."""
         module, _, name = self.target.partition(":")
-        found = import_module(module)
-        return getattr(found, name) if name else found
+        try:
+            found = import_module(module)
+            return getattr(found, name) if name else found
+        except (AttributeError, ModuleNotFoundError) as error:
+            if isinstance(error, ModuleNotFoundError) and error.name != module:
+                raise
+            raise UserError(
+                f"a part is said to lie in {self.target}, but there is no such {'name' if name else 'module'}: {error}"
+            ) from None
 
 
 E = TypeVar("E", bound=Entry)
@@ -61,4 +69,5 @@ def load_outside_parts() -> None:
         try:
             import_module(name.strip())
         except ImportError as error:
-            raise SystemExit(f"error: {OUTSIDE_VARIABLE} names {name.strip()!r}, which cannot be imported: {error}") from None
+            print(f"error: {OUTSIDE_VARIABLE} names {name.strip()!r}, which cannot be imported: {error}", file=sys.stderr)
+            raise SystemExit(2) from None

@@ -92,6 +92,8 @@ def read_yaml(path: Path) -> dict:
     """A YAML file as a nested dict. Raises `UserError` when it is missing, malformed or no mapping."""
     if path.suffix not in {".yaml", ".yml"}:
         raise UserError(f"{path}: settings are read from .yaml files or given as key=value")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; a file of settings is expected")
     if not path.is_file():
         if path.parent.name == "compat" and (renamed := path.parent.with_name("as_published") / path.name).is_file():
             raise UserError(f"{path} is called {renamed} now")
