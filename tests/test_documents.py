@@ -17,7 +17,7 @@ DOCUMENTS += [ROOT / "benchmarks" / "README.md", *ROOT.glob("sourcetracing/publi
 CONFIGS = sorted(ROOT.glob("configs/**/*.yaml"))
 FOLDERS = ("sourcetracing", "models", "scripts", "configs", "docs", "tests", "benchmarks")
 # A user's own files, and what a run folder holds.
-EXAMPLES = {"CONFIG.yaml", "MORE.yaml", "mine.yaml", "my_parts.py", "my_reader.py", "my_corpus.py", "config.yaml"}
+EXAMPLES = {"CONFIG.yaml", "MORE.yaml", "mine.yaml", "my_parts.py", "mean_pool_net.py", "my_reader.py", "my_corpus.py", "config.yaml"}
 MOST_WORDS, MOST_WORDS_IN_A_SENTENCE = 1300, 30
 CODE = re.compile(r"```.*?```|``?[^`]+``?|^ {4}\S.*$", re.DOTALL | re.MULTILINE)
 FILE_NAME = re.compile(r"(?<![\w./$<*>-])[\w./-]*[\w-]+\.(?:py|yaml|toml)\b")

@@ -70,11 +70,15 @@ def checkpoint_digest(model: str) -> str:
 def commit_of(model: str, revision: str) -> str:
     """The commit that a revision of a Hub model means by the cache on this machine; "" for a folder, and where the cache does not tell."""
     from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
     from huggingface_hub.file_download import repo_folder_name
 
     if Path(model).is_dir() or re.fullmatch(r"[0-9a-f]{40}", revision):
         return "" if Path(model).is_dir() else revision
-    reference = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model, repo_type="model") / "refs" / revision
+    try:
+        reference = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model, repo_type="model") / "refs" / revision
+    except HFValidationError:  # no Hub id: loading says so
+        return ""
     return reference.read_text(encoding="utf-8").strip() if reference.is_file() else ""
 
 

@@ -65,7 +65,7 @@ def _to_numbers(cells: pd.Series) -> pd.Series:
 
     if len(cells) and cells.isin(["True", "False"]).all():
         return cells == "True"
-    return pd.to_numeric(cells.where(cells != ""))
+    return pd.to_numeric(cells.where(~cells.isin(["", "nan"])))
 
 
 def write_json(path: str | Path, value: object) -> None:

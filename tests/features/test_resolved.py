@@ -30,7 +30,7 @@ TINY = str(ROOT / "configs/tiny.yaml")
 @pytest.fixture
 def a_gpu_with_bf16(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_store_of_an_encoder_on_a_gpu_is_another_one(a_gpu_with_bf16, experime
 
 
 def test_what_is_hashed_is_what_is_computed(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: False)
     assert not isinstance(autocast(torch.device("cuda"), "auto"), torch.autocast)
     assert isinstance(autocast(torch.device("cpu"), "bf16"), torch.autocast)
     assert not isinstance(autocast(torch.device("cpu"), "auto"), torch.autocast)

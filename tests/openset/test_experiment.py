@@ -307,4 +307,4 @@ def test_reports_name_the_classes_present(run):
     assert "present" not in text
     report = run.files.class_report("eval", "en").read_text()
     assert "2 of 2 known classes" in report
-    assert "Macro F1 over the 2 classes present" in report
+    assert "Macro F1 (mean of per-class F1) over the 2 classes with rows" in report

@@ -96,7 +96,7 @@ def test_help_names_every_group_that_a_script_reads(words, run, tmp_path):
     config = read_config(words)
     assert run("scripts/01_download_resources.py", config, {"--check": ""}) == set()
     assert run("scripts/02_build_protocols.py", config, {}) == set()
-    assert run("scripts/03_label_speakers.py", config) == set()
+    assert run("scripts/03_label_speakers.py", config, {}) == set()
     assert run("scripts/04_preprocess_dataset.py", config) == set()
     assert run("scripts/05_train_matrix.py", config, {}) == set()
     assert run("train_refd.py", config) == set()

@@ -134,6 +134,8 @@ def test_changed_settings_make_a_run_of_their_own(finished, corpus):
     assert all(run.files.is_finished for run in runs)
     assert not any(run.files.is_finished for run in other)
     with pytest.raises(UserError, match=r"04_preprocess_dataset\.py"):
+        load_runs(read_config([*words(corpus, "uninterrupted"), "audio.crop_seconds=1.5"]))
+    with pytest.raises(UserError, match=r"protocol\.csv was made with seed=688, these settings say seed=1\. .*02_build_protocols\.py"):
         load_runs(read_config([*words(corpus, "uninterrupted"), "seed=1"]))
 
 
