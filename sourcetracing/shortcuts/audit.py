@@ -164,7 +164,7 @@ def summary(audit: Audit) -> str:
     return "\n".join([*lines, "", *audit.verdict])
 
 
-MEANS_TEXTS = ("system", "kind", "variant", "best_trained")  # columns that are no numbers
+MEANS_TEXTS = ("system", "kind", "variant", "best_trained", "num_classes")  # columns that are no numbers
 
 
 def means_table(audit: Audit) -> pd.DataFrame:
