@@ -15,7 +15,7 @@ from sourcetracing.settings.schema import Settings
 
 KEYS = ["system", "train_set", "seed", "detector", "split", "language", "variant"]
 PUBLISHED_TEXTS = ("figure", "protocol", "source", "evidence", "differs")  # of the columns published_*
-TEXTS = [*(key for key in KEYS if key != "seed"), "run", "compat", "protocol", *(f"published_{name}" for name in PUBLISHED_TEXTS)]  # no numbers
+TEXTS = [*(key for key in KEYS if key != "seed"), "run", "compat", "protocol", *(f"published_{name}" for name in PUBLISHED_TEXTS)]  # text
 # (system, detector) -> figures of the special session's baseline on MLAAD v5, from its README; made with the score upside down (D33).
 PUBLISHED = {("w2v2_base_aasist", "nsd"): {"eer": 0.63, "detection_f1": 0.31}}
 PUBLISHED_READER = "mlaad_source_tracing"
