@@ -114,3 +114,10 @@ def test_without_ties_the_threshold_is_that_of_the_interpolated_crossing():
 
 def test_what_equals_the_threshold_is_known():
     assert is_called_unknown(np.array([0.5, np.nextafter(0.5, 1), 0.4]), 0.5).tolist() == [False, True, False]
+
+
+def test_a_threshold_between_two_rows_stays_where_the_curve_crosses():
+    # Known 0, 0, 2, unknown 1: the crossing lies between the single rows 1 and 2, a third of the way, and is not moved.
+    is_unknown, scores = np.array([0, 0, 1, 0]), np.array([0.0, 0.0, 1.0, 2.0])
+    eer, threshold = threshold_at_eer(is_unknown, scores, "crossing")
+    assert (eer, threshold) == (pytest.approx(1 / 3), pytest.approx(4 / 3))
