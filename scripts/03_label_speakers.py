@@ -24,10 +24,10 @@ COLUMNS = ["held_out", "threshold", "p_min", "p_max", "seen", "unseen", "never_s
 FLAGS = {"--if-needed": "does nothing where no table of the experiment tells groups of speakers apart"}
 
 
-def main(config: ConfigSources, chosen: dict[str, str]) -> None:
+def main(config: ConfigSources, flags: dict[str, str]) -> None:
     """Labels the speakers and prints what the clusters follow and how the groups come out."""
     settings = config.resolve()
-    if "--if-needed" in chosen and not any(plan.needs_speakers for plan in plans_of(settings)):
+    if "--if-needed" in flags and not any(plan.needs_speakers for plan in plans_of(settings)):
         print(f"03 speakers: no table of {', '.join(settings.experiment.tables)} needs them")
         return
     layout = Layout.of(settings)

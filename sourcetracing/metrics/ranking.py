@@ -56,7 +56,8 @@ class Curve:
     def unknown_accepted_at_95(self) -> np.ndarray:
         """Share of unknown rows missed (...) at the lowest threshold that accepts 95 % of the known rows: FPR95 with known as positive."""
         place = (self.false_alarms <= 1 - RECALL + 1e-12).sum(axis=-1)[..., None] - 1  # false alarms never fall
-        return 1 - np.take_along_axis(self.found, place, axis=-1)[..., 0]
+        missed = 1 - np.take_along_axis(self.found, place, axis=-1)[..., 0]
+        return np.where(np.isnan(self.false_alarms).any(axis=-1), np.nan, missed)  # nan without known rows
 
 
 class Ranking:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, OpensetLayout, TablesLayout
 from sourcetracing.openset.tables import TEXTS as OPENSET_TEXTS
 from sourcetracing.protocols.leakage import read_audit
@@ -109,7 +110,10 @@ def _speaker_counts(settings: Settings) -> pd.DataFrame | None:
     if counts is None or "labels" not in counts or not labels or not protocol:
         return counts
     is_ours = (counts["labels"] == labels).all() and (counts["protocol"] == protocol["digest"][:8]).all()
-    return counts if is_ours else count_groups(settings, *load_protocol(settings))
+    try:
+        return counts if is_ours else count_groups(settings, *load_protocol(settings))
+    except UserError:  # labels of other utterances: no reason to have no report
+        return None
 
 
 def _read(path: Path, texts: Collection[str]) -> pd.DataFrame | None:

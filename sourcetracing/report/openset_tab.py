@@ -27,7 +27,7 @@ def openset_tab(table: pd.DataFrame | None, by_language: pd.DataFrame | None, pi
 
     table, by_language: tables/openset.csv and openset_by_language.csv; pictures: run folder's name -> file name -> PNG bytes.
     """
-    if table is None or table.empty:
+    if table is None or table.empty or not set(COLUMNS.values()) <= set(table):  # the last: of an earlier version's script 07
         return Markup()
     others, table = others_table(table), ours_of(table)
     runs = headline(table).groupby(["system", "train_set", "seed"], sort=False)

@@ -117,7 +117,7 @@ def speakers_tab(groups: pd.DataFrame | None, facts: dict | None, picture: bytes
 
 def shortcuts_tab(means: pd.DataFrame | None) -> Markup:
     """How far trivial cues alone get (script 11); means: columns system, kind, variant, macro_f1, chance, ci_low, ci_high."""
-    if means is None:
+    if means is None or "chance" not in means:  # script 11 of an earlier version wrote them without
         return Markup()
     pooled = means[(means["variant"] == POOLED) & means["kind"].isin([MONO, CROSS])]
     rows = [(readable(system), "", [_point(row) for row in own.itertuples()]) for system, own in pooled.groupby("system", sort=False)]

@@ -99,8 +99,10 @@ def _row(claim: Claim, table: str, first: str, second: str, found: Contrast | No
     if found is None:
         nothing = [math.nan] * 5 + ["", math.nan, math.nan, comparisons, 0, ""]
         return [claim.text, claim.about, table, *names, *nothing, NOT_TESTED, "a table or a system is missing"]
-    outcome = NOT_COMPARABLE if found.reason else _outcome(claim.expected, verdict_of(found.difference, p_holm))
-    return [claim.text, claim.about, table, *names, *found.figures(p_holm, comparisons), outcome, found.reason]
+    outcome, reason = NOT_COMPARABLE if found.reason else _outcome(claim.expected, verdict_of(found.difference, p_holm)), found.reason
+    if not reason and math.isnan(found.p):
+        outcome, reason = NOT_TESTED, "nothing was resampled (evaluation.bootstrap_samples)"
+    return [claim.text, claim.about, table, *names, *found.figures(p_holm, comparisons), outcome, reason]
 
 
 def _outcome(expected: str, verdict: str) -> str:

@@ -46,7 +46,7 @@ def scored_runs(trained: Sequence[TrainingRun]) -> list[ScoredRun]:
             run.seed,
             run.folder,
             read_scores(run, REPORTED_SPLIT),
-            run.settings.train.select,
+            run.files.read_outcome().get("selected_by", run.settings.train.select),
             overlays_of_run(run),
             protocol_of_run(run)["digest"][:8],
             labels_of(run.settings),

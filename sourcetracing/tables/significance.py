@@ -91,9 +91,13 @@ def contrast(
 ) -> Contrast | None:
     """Mean over some cells of one system against that of another (or of the same on other cells); None where one has no score.
 
-    first, second: (system, [(training set, test set), ...]). Where their cells have different classes, those that all have are compared.
+    first, second: (system, [(training set, test set), ...]). Two systems are compared on the cells and seeds that both have. Where cells
+    have different classes, those that all have are compared.
     """
     sides = [_keys_of(tables, system, cells, variant) for system, cells in (first, second)]
+    if set(first[1]) == set(second[1]):
+        shared = {key[1:] for key in sides[0]} & {key[1:] for key in sides[1]}
+        sides = [[key for key in keys if key[1:] in shared] for keys in sides]
     if not all(sides):
         return None
     lists = [[tables.confusions[key] for key in keys] for keys in sides]
@@ -103,16 +107,20 @@ def contrast(
     if not class_lists.are_alike(*lists):
         common = class_lists.common_classes([*lists[0], *lists[1]])
         if not common.any():
-            return _refused(seeds, networks, num_classes)
+            return _refused(seeds, networks, num_classes, f"its cells have {num_classes} classes each and none that all of them have")
+        if not all(key in tables.resampled_f1 for keys in sides for key in keys):
+            return _refused(
+                seeds, networks, num_classes, f"its cells have different classes, which the variant {variant} is not compared by"
+            )
         num_classes = f"{common.sum()} in common"
     (value_1, samples_1), (value_2, samples_2) = (_mean_of(tables, keys, common) for keys in sides)
     low, high = percentile_interval(samples_1 - samples_2)
-    return Contrast(value_1, value_2, low, high, two_sided_p(value_1 - value_2, samples_1 - samples_2), seeds, networks, num_classes)
+    p = two_sided_p(value_1 - value_2, samples_1 - samples_2, seeds)
+    return Contrast(value_1, value_2, low, high, p, seeds, networks, num_classes)
 
 
-def _refused(seeds: int, networks: int, num_classes: str) -> Contrast:
+def _refused(seeds: int, networks: int, num_classes: str, reason: str) -> Contrast:
     nothing = float("nan")
-    reason = f"its cells have {num_classes} classes each and none that all of them have"
     return Contrast(nothing, nothing, nothing, nothing, nothing, seeds, networks, num_classes, reason)
 
 

@@ -56,7 +56,7 @@ def train_run(
     if group.is_first:
         folder.open(settings, device)
     state = start_or_resume(settings, store.shape[1:], folder, objective, train_rows, group)
-    if not len(dev_rows):
+    if not len(dev_rows) and state.selected_by.startswith("dev_"):
         state.selected_by = LAST_EPOCH
     group.wait()
     log = TensorBoardLog(folder.tensorboard, state.next_epoch) if group.is_first else None

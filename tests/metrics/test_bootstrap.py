@@ -163,3 +163,27 @@ def test_draws_of_their_own_make_overlapping_sets_too_sure():
         samples = coverage.overlapping(world, method(world.sample, np.random.default_rng(4)))["mean of the seen"][1]
         widths[method] = samples.std()
     assert widths[coverage.Apart] < 0.8 * widths[coverage.Shared]
+
+
+def test_with_few_seeds_a_table_of_comparisons_has_a_false_verdict_as_rarely_as_holm_promises():
+    """Three seeds a side, no effect, twenty comparisons: with a normal tail two tables in five would hold a false one."""
+    generator, false_tables = np.random.default_rng(5), 0
+    for table in range(200):
+        p_values = []
+        for comparison in range(20):
+            sides = []
+            for _ in range(2):
+                values = {seed: np.full(200, value) for seed, value in enumerate(generator.normal(0.7, 0.05, 3))}
+                drawn = np.random.default_rng([table, comparison])  # both sides have the same seeds, so these are drawn alike
+                sides.append((np.mean([value[0] for value in values.values()]), bootstrap.over_seeds(values, lambda _, own=drawn: own)))
+            (first, first_samples), (second, second_samples) = sides
+            p_values.append(bootstrap.two_sided_p(first - second, first_samples - second_samples, num_seeds=3))
+        false_tables += bool((bootstrap.holm(p_values) < 0.05).any())
+    assert false_tables <= 20  # 5 % of 200, and three standard deviations
+
+
+def test_p_of_seeds_is_students():
+    samples = scipy.stats.norm.ppf((np.arange(1000) + 0.5) / 1000)
+    sd, stretch = samples.std(ddof=1), scipy.stats.t.ppf(0.975, 2) / scipy.stats.norm.ppf(0.975)
+    assert bootstrap.two_sided_p(3.0, samples, num_seeds=3) == pytest.approx(2 * scipy.stats.t.sf(3.0 / sd * stretch, 2))
+    assert bootstrap.two_sided_p(scipy.stats.norm.ppf(0.975) * sd, samples, num_seeds=5) == pytest.approx(0.05)

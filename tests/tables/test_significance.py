@@ -170,3 +170,30 @@ def test_one_draw_of_all_utterances_serves_every_test_set(tmp_path):
     parts = [tables.resampled["a", "en", test, "pooled", 1] for test in ("en", "de", "en+de")]
     assert np.corrcoef(parts[0] + parts[1], parts[2])[0, 1] > 0.95
     assert abs(np.corrcoef(parts[0], parts[1])[0, 1]) < 0.25
+
+
+def test_two_systems_are_compared_on_the_cells_and_seeds_that_both_have(tmp_path):
+    """One system lacks a training set and a seed: what the other reached there, here much more, does not count for it."""
+    settings = fake_settings(languages=["en", "de"], systems=["a", "b"], seeds=[1, 2], variants=["original"])
+    runs = []
+    for system, train, seed in (("a", "en", 1), ("a", "de", 1), ("a", "en", 2), ("b", "en", 1)):
+        scores = fake_scores(settings, "x", train, seed, per_class=40)
+        accuracy = 0.5 if (train, seed) == ("en", 1) else 1.0
+        luck = rng("luck", system, train, seed).random(len(scores))
+        scores["prediction"] = np.where(luck < accuracy, scores["label"], (scores["label"] + 1) % 4)
+        runs.append(ScoredRun(system, train, seed, tmp_path, scores))
+    tables = make_tables(runs, settings)
+    found = contrast(tables, ("a", cells_of_kind(tables, "cross")), ("b", cells_of_kind(tables, "cross")))
+    cells = tables.cells[(tables.cells["variant"] == "pooled") & (tables.cells["seed"] == 1)].set_index(["system", "train", "test"])
+    assert found.first == pytest.approx(cells.loc[("a", "en", "de"), "macro_f1"])
+    assert found.second == pytest.approx(cells.loc[("b", "en", "de"), "macro_f1"])
+    assert found.seeds == 1 and found.networks == 2
+
+
+def test_without_resamples_nothing_is_tested(tmp_path):
+    settings = fake_settings(languages=["en", "de"], systems=["a"], seeds=[1], variants=["original"])
+    settings.evaluation.bootstrap_samples = 0
+    runs = [ScoredRun("a", train, 1, tmp_path, fake_scores(settings, "x", train, 1, per_class=10)) for train in ("en", "de")]
+    claims = check_claims([make_tables(runs, settings)])
+    assert set(claims["outcome"]) == {"not tested"}
+    assert claims.loc[claims["macro_f1"].notna(), "reason"].str.contains("nothing was resampled").all()
