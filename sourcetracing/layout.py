@@ -165,6 +165,7 @@ class Layout(FolderLayout):
     protocol = OfProtocol("protocol.csv")
     protocol_record = OfProtocol(PROTOCOL_RECORD)
     bad_audio = OfProtocol("bad_audio.csv")
+    audio_notes = OfProtocol("audio_notes.csv")
     speaker_groups = OfProtocol("speaker_groups.csv")
     label_assignment = OfProtocol("label_assignment.txt")
     counts = OfProtocol("tables/table1_counts.csv")

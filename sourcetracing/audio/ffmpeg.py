@@ -8,21 +8,20 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from sourcetracing.audio.reading import BadAudio, resample_blocks
+from sourcetracing.audio.bad_audio import BadAudio, Truncated
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.extras import needs
 
 _QUIET = ("-hide_banner", "-nostdin", "-loglevel", "error")
 _AU_HEADER = struct.Struct(">4s5I")  # ".snd", where the samples begin, their bytes, encoding, Hz, channels
 _AU_FLOAT32 = 6
-_BLOCK_SECONDS = 10
+_MOST_COMPLAINTS = 65536  # bytes: one line is shown
 
 
 class FfmpegError(UserError):
@@ -54,46 +53,44 @@ def run_pipe(arguments: Sequence[str], content: bytes = b"") -> bytes:
     return done.stdout
 
 
-def decode_with_ffmpeg(path: str | Path, sample_rate: int) -> Iterator[np.ndarray]:
-    """The first sound track of any file that ffmpeg reads, as blocks (samples,) float32 at `sample_rate` Hz, some seconds each.
+class FfmpegSound:
+    """The first sound track of any file that ffmpeg reads, at its own rate: `rate` in Hz, `num_channels`, and `blocks`, once.
 
-    Channels are averaged, then resampled by soxr, as for files that soundfile reads; memory does not grow with the file.
-    Raises `BadAudio` for a file without sound or that breaks off.
+    AU is the container because its header tells the rate and needs no seeking. Only local files are opened: a playlist cannot reach a
+    network. Raises `BadAudio` for a file without sound. To be closed, which ends ffmpeg.
     """
-    with _open_au(path) as (rate, num_channels, stream):
-        yield from resample_blocks(_mono_blocks(stream, rate, num_channels), rate, sample_rate)
 
-
-def _mono_blocks(stream: BinaryIO, rate: int, num_channels: int) -> Iterator[np.ndarray]:
-    frame_bytes = 4 * num_channels
-    while content := stream.read(_BLOCK_SECONDS * rate * frame_bytes):
-        whole = len(content) // frame_bytes * frame_bytes
-        yield np.frombuffer(content[:whole], dtype=">f4").astype(np.float32).reshape(-1, num_channels).mean(axis=1)
-
-
-@contextmanager
-def _open_au(path: str | Path) -> Iterator[tuple[int, int, BinaryIO]]:
-    """(Hz, channels, stream of big-endian float32 frames) of a file's first sound track, at its own rate.
-
-    AU is the container because its header tells the rate and needs no seeking. Only local files are
-    opened: a playlist cannot reach a network.
-    """
-    source = ["-protocol_whitelist", "file,pipe", "-i", f"file:{path}", "-map", "0:a:0"]
-    command = [ffmpeg_program(), *_QUIET, *source, "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
-    with (
-        tempfile.TemporaryFile() as complaints,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints) as process,
-    ):
+    def __init__(self, path: str | Path):
+        self.path, self._complaints = path, tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as ffmpeg
+        source = ["-protocol_whitelist", "file,pipe", "-i", f"file:{path}", "-map", "0:a:0"]
+        command = [ffmpeg_program(), *_QUIET, *source, "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._complaints)
         try:
-            yield (*_read_au_header(process.stdout), process.stdout)
-            status = process.wait()
+            self.rate, self.num_channels = _read_au_header(self._process.stdout)
         except EOFError:
-            status = process.wait() or 1
-        finally:
-            process.kill()  # nothing, if it has ended
-        if status:
-            complaints.seek(0)
-            raise BadAudio(path, f"cannot be read as audio (ffmpeg: {_first_line(complaints.read())})")
+            self._process.wait()
+            said = self._said()
+            self.close()
+            raise BadAudio(path, f"cannot be read as audio (ffmpeg: {_first_line(said)})") from None
+
+    def blocks(self, num_frames: int) -> Iterator[np.ndarray]:
+        """(frames, channels) float32, so many frames at a time. Raises `Truncated` at the end where ffmpeg complained, but went on."""
+        frame_bytes = 4 * self.num_channels
+        while content := self._process.stdout.read(num_frames * frame_bytes):
+            whole = len(content) // frame_bytes * frame_bytes
+            yield np.frombuffer(content[:whole], dtype=">f4").astype(np.float32).reshape(-1, self.num_channels)
+        if self._process.wait() or self._said():
+            raise Truncated(self.path, f"cut off or damaged (ffmpeg: {_first_line(self._said())})")
+
+    def close(self) -> None:
+        self._process.kill()  # nothing, if it has ended
+        self._process.wait()
+        self._process.stdout.close()
+        self._complaints.close()
+
+    def _said(self) -> bytes:
+        self._complaints.seek(0)
+        return self._complaints.read(_MOST_COMPLAINTS)
 
 
 def _read_au_header(stream: BinaryIO) -> tuple[int, int]:

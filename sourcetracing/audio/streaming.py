@@ -4,87 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from sourcetracing.audio.ffmpeg import decode_with_ffmpeg
-from sourcetracing.audio.reading import BadAudio, crop, resample_blocks
-from sourcetracing.errors import UserError
-
-BLOCK_SECONDS = 10
-_LOSSLESS = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "CAF", "W64", "RF64", "NIST", "SPH"}
-_LOSSLESS_CODES = ("PCM", "FLOAT", "DOUBLE", "ALAC")
-
-
-@dataclass(frozen=True)
-class AudioStream:
-    """An open file: mono blocks (samples,) float32 at the wanted rate; Hz in the file (0 = not known); whether its codec is a lossy one."""
-
-    blocks: Iterator[np.ndarray]
-    rate: int
-    is_lossy: bool
+from sourcetracing.audio.reading import crop, resample_blocks
+from sourcetracing.audio.source import Source, open_file, open_source
+from sourcetracing.settings.frontends import Audio
 
 
 @contextmanager
-def open_audio(path: str | Path, sample_rate: int, *, to_its_end: bool = False) -> Iterator[AudioStream]:
-    """Opens a file by soundfile or, where that cannot, by ffmpeg. Raises `BadAudio`, also while the blocks are read.
-
-    to_its_end: refuse a file that ends before its header says.
-    """
-    path = Path(path)
-    _refuse_no_file(path)
-    try:
-        file = soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
-        yield AudioStream(_checked(_by_ffmpeg(path, sample_rate, getattr(error, "error_string", str(error))), path), 0, True)
-        return
-    with file:
-        lossy = file.format not in _LOSSLESS or not file.subtype.startswith(_LOSSLESS_CODES)
-        blocks = resample_blocks(_by_soundfile(file, path, to_its_end), file.samplerate, sample_rate)
-        yield AudioStream(_checked(blocks, path), file.samplerate, lossy)
-
-
-def _refuse_no_file(path: Path) -> None:
-    if not path.is_file():
-        raise BadAudio(path, "is a folder" if path.is_dir() else "is missing")
-    try:
-        with open(path, "rb") as file:
-            is_empty = not file.read(1)
-    except OSError as error:
-        raise BadAudio(path, f"cannot be opened ({error.strerror})") from None
-    if is_empty:
-        raise BadAudio(path, "is empty (0 bytes)")
-
-
-def _by_soundfile(file: soundfile.SoundFile, path: Path, to_its_end: bool) -> Iterator[np.ndarray]:
-    left = file.frames
-    try:
-        for block in file.blocks(BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True):
-            left -= len(block)
-            yield block.mean(axis=1)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise BadAudio(path, f"breaks off ({getattr(error, 'error_string', error)})") from None
-    if to_its_end and left > 0:
-        raise BadAudio(path, f"ends {left / file.samplerate:.1f} s before its header says")
-
-
-def _by_ffmpeg(path: Path, sample_rate: int, refusal: str) -> Iterator[np.ndarray]:
-    try:
-        yield from decode_with_ffmpeg(path, sample_rate)
-    except BadAudio:
-        raise
-    except UserError as error:  # no ffmpeg
-        raise BadAudio(path, f"cannot be read by soundfile ({refusal.rstrip('.')}), and {error}") from None
-
-
-def _checked(blocks: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
-    for block in blocks:
-        if not np.isfinite(block).all():
-            raise BadAudio(path, "holds samples that are NaN or infinite")
-        yield block
+def open_audio(path: str | Path, rules: Audio) -> Iterator[tuple[Source, Iterator[np.ndarray]]]:
+    """(the source, its blocks (samples,) float32 at audio.sample_rate). Raises `BadAudio`, also while the blocks are read."""
+    with open_file(path) as file, open_source(path, file, rules, listen=True) as source:
+        yield source, resample_blocks(source.blocks, source.rate, rules.sample_rate)
 
 
 class Windows:

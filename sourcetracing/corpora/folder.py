@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-import soundfile
 
+from sourcetracing.audio.formats import AUDIO_SUFFIXES, is_audio_name
 from sourcetracing.corpora.corpus import UTTERANCE_COLUMNS, Corpus, is_present, utterances_of_settings
 from sourcetracing.corpora.list_columns import SPLIT_WORDS
 from sourcetracing.corpora.mlaad import model_dir_of
@@ -27,8 +27,6 @@ from sourcetracing.settings.schema import Settings
 REQUIRED_COLUMNS = ("path", "language", "source")
 OPTIONAL_COLUMNS = ("speaker", "transcript", "recording", "split")
 SEPARATORS = (",", ";", "\t", "|")
-FORMATS = {".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3", ".ogg": "OGG", ".opus": "OGG", ".aiff": "AIFF", ".aif": "AIFF"}
-AUDIO_SUFFIXES = tuple(suffix for suffix, name in FORMATS.items() if name in soundfile.available_formats())
 
 
 class FolderCorpus(Corpus):
@@ -104,8 +102,7 @@ def _read_tree(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     paths, others = _sort_out(root, _files_below(root, _other_folders(settings)))
     if not paths:
         held = f"; it holds {_count_suffixes(others)}" if others else ""
-        expected = f"<language>/<source>/* with one of {' '.join(AUDIO_SUFFIXES)}"
-        raise UserError(f"{settings.paths.corpus} holds no {expected}{held}. See paths.corpus")
+        raise UserError(f"{settings.paths.corpus} holds no <language>/<source>/*.wav, or flac, mp3, m4a and so on{held}. See paths.corpus")
     _refuse_undecodable(paths)
     source_of = {model_dir_of(source): source for source in [*settings.corpus.sources, *settings.corpus.unknown_sources]}
     folders = [path.split("/", 2) for path in paths]
@@ -144,7 +141,7 @@ def _sort_out(root: str, files: Iterator[str]) -> tuple[list[str], list[str]]:
     audio, others = [], []
     for file in files:
         path = os.path.relpath(file, root).replace(os.sep, "/") if os.sep != "/" else file[len(root.rstrip("/")) + 1 :]
-        is_audio = path.lower().endswith(AUDIO_SUFFIXES) and path.count("/") >= 2
+        is_audio = is_audio_name(path) and path.count("/") >= 2
         (audio if is_audio else others).append(path)
     return sorted(audio), sorted(others)
 

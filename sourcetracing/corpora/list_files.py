@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sourcetracing.audio.formats import AUDIO_SUFFIXES
 from sourcetracing.corpora.list_columns import SPLIT_WORDS, Vocabulary
 from sourcetracing.errors import UserError
 from sourcetracing.settings.frontends import VARIANTS
@@ -25,8 +26,9 @@ HEADER_WORDS = {
     "heldout": ("heldout", "held_out", "heldout_language", "held_out_language", "unseen_language", "left_out"),
     "variant": ("variant", "emphasis", "augmentation", "noise", "noise_type", "condition"),
 }
-AUDIO_SUFFIX = r"\.(?:wav|flac|mp3|ogg)$"
-LISTED_SUFFIX = r"\.(?:wav|flac|mp3|ogg|pt|npy)$"
+_NAMES = "|".join(suffix.lstrip(".") for suffix in AUDIO_SUFFIXES)
+AUDIO_SUFFIX = rf"\.(?:{_NAMES})$"
+LISTED_SUFFIX = rf"\.(?:{_NAMES}|pt|npy)$"
 _FEATURE_NAME = rf"^\d{{6,}}_(?P<label>\d+)_(?P<variant>{'|'.join(VARIANTS)})_(?P<stem>.+)$"
 _GROUP = {"seen": "seen", "unseen": "unseen", "true": "seen", "false": "unseen", "1": "seen", "0": "unseen"}
 

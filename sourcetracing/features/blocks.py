@@ -26,7 +26,7 @@ def crop_samples(settings: Settings) -> int:
 
 def cropped_utterance(settings: Settings, path: str | Path, utt_id: str, split: str, digest: str | None = None) -> np.ndarray:
     """The clean signal (crop_samples,) float32 that all variants of an utterance start from. Raises `BadAudio`."""
-    waveform = load_utterance(path, settings.audio.sample_rate, digest)
+    waveform = load_utterance(path, settings.audio, digest)
     mode = settings.audio.crop_train if split == "train" else settings.audio.crop_eval
     return crop(waveform, crop_samples(settings), mode, rng(settings.seed, utt_id, "crop"))
 

@@ -14,21 +14,22 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from filelock import FileLock
 
-from sourcetracing.audio.reading import BadAudio, decode, resample
+from sourcetracing.audio.bad_audio import BadAudio
+from sourcetracing.audio.reading import read_audio, resample, samples_at_most
 from sourcetracing.errors import UserError
 from sourcetracing.layout import noise_bank
 from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
 from sourcetracing.runtime.npy import create_array, write_at
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
-from sourcetracing.settings.frontends import Augment
+from sourcetracing.settings.frontends import Audio, Augment
+from sourcetracing.settings.recorded import channel_recipe
 from sourcetracing.settings.schema import Settings
 
 NOISE_KINDS = ("music", "noise", "speech")
@@ -143,20 +144,23 @@ def open_banks(manifests: dict[str, Path]) -> dict[str, ClipBank]:
 
 def _manifest(kind: str, files: list[Path], settings: Settings) -> Path:
     facts = [(str(file), stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
-    key = digest_of_json([BANK_FORMAT, settings.audio.sample_rate, facts])[:8]
+    mixed = [] if kind == RIR else list(channel_recipe(settings.audio).values())
+    key = digest_of_json([BANK_FORMAT, settings.audio.sample_rate, facts, *mixed])[:8]
     return noise_bank(settings, kind, key)
 
 
 def _build_bank(kind: str, files: list[Path], manifest: Path, settings: Settings) -> None:
     rate = settings.audio.sample_rate
     dtype = np.dtype(np.float32 if kind == RIR else np.int16)
-    rooms = [_room_for(file, rate) for file in files]
+    # Of a multi-channel response only the first channel: the mean of several microphones would be a response of no place at all.
+    rules = replace(settings.audio, channel="left") if kind == RIR else settings.audio
+    rooms = [samples_at_most(file, rules) for file in files]
     starts = np.concatenate([[0], np.cumsum(rooms)[:-1]]).astype(int).tolist()
     with atomic_path(manifest.with_suffix(".npy")) as partial:
         header_bytes = create_array(partial, (sum(rooms),), dtype)
 
         def store(index: int) -> tuple[int, float]:
-            stored, scale = _encode(files[index], kind, rate)
+            stored, scale = _encode(files[index], kind, rules)
             assert len(stored) <= rooms[index]
             write_at(partial, header_bytes + starts[index] * dtype.itemsize, [stored])
             return len(stored), scale
@@ -178,22 +182,9 @@ def _in_threads(function, count: int, settings: Settings) -> Iterator:
             raise
 
 
-def _room_for(file: Path, rate: int) -> int:
-    """Samples to set aside for a file, from its header: never too few, a few too many when it gets resampled."""
-    try:
-        info = soundfile.info(str(file))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise BadAudio(file, f"cannot be read as audio ({error})") from None
-    return info.frames if info.samplerate == rate else -(-info.frames * rate // info.samplerate) + 2
-
-
-def _encode(file: Path, kind: str, rate: int) -> tuple[np.ndarray, float]:
+def _encode(file: Path, kind: str, rules: Audio) -> tuple[np.ndarray, float]:
     """A file as what the bank stores, and the scale that turns it back into samples. Raises `BadAudio`."""
-    # Of a multi-channel response only the first channel: the mean of several microphones would be a response of no place at all.
-    waveform, file_rate = decode(file.read_bytes(), file, first_channel=kind == RIR)
-    waveform = resample(waveform, file_rate, rate)
-    if not np.isfinite(waveform).all():
-        raise BadAudio(file, "some of its samples are NaN or infinite")
+    waveform = resample(*read_audio(file, rules), rules.sample_rate)
     if kind == RIR:
         last = np.flatnonzero(waveform)[-1:]
         if not len(last):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.audio.reading import check_corpus
+from sourcetracing.audio.checking import check_corpus
 from sourcetracing.corpora.corpus import Corpus, corpus_of
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
@@ -19,6 +19,7 @@ from sourcetracing.protocols.records import note_settings_of_older_record, write
 from sourcetracing.protocols.table import balance_lines, count_utterances, split_balance, split_utterances
 from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_text
 from sourcetracing.settings.reading import to_dict
+from sourcetracing.settings.recorded import audio_rules
 from sourcetracing.settings.schema import Settings
 
 
@@ -111,7 +112,7 @@ def _digest_of_inputs(utterances: pd.DataFrame, settings: Settings) -> str:
     root = Path(settings.paths.corpus)
     stats = [_size_and_time(root / path) for path in utterances["path"]]
     rows = utterances.astype(str).to_numpy().tolist()
-    return digest_of_json([rows, stats, to_dict(settings.split), to_dict(settings.audio), to_dict(settings.corpus), settings.seed])
+    return digest_of_json([rows, stats, to_dict(settings.split), audio_rules(settings.audio), to_dict(settings.corpus), settings.seed])
 
 
 def _size_and_time(path: Path) -> tuple[int, int] | None:

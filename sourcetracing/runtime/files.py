@@ -81,7 +81,12 @@ def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
 def digest_of_file(path: str | Path) -> str:
     """32 hex digits of the BLAKE2b hash of a file's bytes."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return digest_of_open_file(file)
+
+
+def digest_of_open_file(file: IO[bytes]) -> str:
+    """`digest_of_file` of a file that is open, from where it stands."""
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def digest_of_bytes(content: bytes) -> str:

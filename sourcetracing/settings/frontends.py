@@ -22,6 +22,12 @@ class Audio:
     min_seconds: float = setting(0.1, "shorter utterances are bad audio", at_least=0)
     silence_peak_dbfs: float = setting(-80.0, "an utterance whose peak stays below is silent, hence bad audio", at_most=0)
     on_bad_audio: str = setting("fail", "fail: name them and stop; skip: leave out, count and list them", choices=("fail", "skip"))
+    on_truncated: str = setting(
+        "fail",
+        "a file that is cut off or damaged, fail: it is bad audio; skip: leave it out, count and list it; keep: use what is there of it",
+        choices=("fail", "skip", "keep"),
+    )
+    channel: str = setting("mean", "what is heard of several channels: their mean, or one of them", choices=("mean", "left", "right"))
 
 
 @dataclass

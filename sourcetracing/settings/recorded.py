@@ -13,6 +13,7 @@ from functools import reduce
 from typing import Any
 
 from sourcetracing.settings.corpora import Split
+from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.schema import Settings
 
 _CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources")
@@ -21,9 +22,11 @@ _OF_READER = {  # besides the files themselves, whose digests stand in utterance
     "mcl_mlaad": ("mlaad.keep_duplicates", "mcl_mlaad.lists"),
     "folder": ("folder.table",),
 }
-_AUDIO_RULES = ("audio.min_seconds", "audio.silence_peak_dbfs", "audio.on_bad_audio")
+_AUDIO_RULES = ("audio.min_seconds", "audio.silence_peak_dbfs", "audio.on_bad_audio", "audio.on_truncated", "audio.channel")
 _CLUSTERS = ("speakers.embedder", "speakers.k", "speakers.k_max", "speakers.k_restarts", "speakers.restarts")
 _GROUPING = ("speakers.thresholds", "speakers.test_set")
+# What is made with their defaults keeps the digest that it had before they were there.
+_ADDED = {"audio.on_truncated", "audio.channel"}
 
 
 def protocol_recipe(settings: Settings) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def protocol_recipe(settings: Settings) -> dict[str, Any]:
 def label_recipe(settings: Settings) -> dict[str, Any]:
     """What script 03 clusters by: the embedder, how many clusters and how they are sought, the seed, the corpus."""
     checksum = ("speakers.ecapa2_checksum",) if settings.speakers.embedder == "ecapa2" else ()
-    return _values(settings, (*_CLUSTERS, *checksum, "seed", *_CORPUS))
+    return _values(settings, (*_CLUSTERS, *checksum, "seed", *_CORPUS, "audio.channel"))
 
 
 def grouping_recipe(settings: Settings) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def grouping_recipe(settings: Settings) -> dict[str, Any]:
 
 def name_of_recipe(recipe: Mapping[str, Any]) -> str:
     """8 hex digits that depend on a recipe alone: the folder of what it makes."""
+    recipe = {name: value for name, value in recipe.items() if name not in _ADDED or value != _value(Settings(), name)}
     return hashlib.blake2b(json.dumps(recipe, sort_keys=True, ensure_ascii=False).encode(), digest_size=4).hexdigest()
 
 
@@ -57,6 +61,16 @@ def differences(made: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
 def in_words(recipe: Mapping[str, Any], names: list[str]) -> str:
     """`split.stratify=false, seed=688`, as on a command line."""
     return ", ".join(f"{name}={_word(recipe.get(name, _value(Settings(), name)))}" for name in names)
+
+
+def audio_rules(audio: Audio) -> dict[str, Any]:
+    """All settings of audio, for a digest of what the check pass goes by."""
+    return {name: value for name, value in vars(audio).items() if f"audio.{name}" not in _ADDED or value != getattr(Audio(), name)}
+
+
+def channel_recipe(audio: Audio) -> dict[str, str]:
+    """What the recipe of anything made of samples takes besides its own: which channel they are of, unless it is the mean."""
+    return {} if audio.channel == Audio().channel else {"channel": audio.channel}
 
 
 def _word(value: Any) -> str:

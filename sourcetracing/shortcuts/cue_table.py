@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.audio.reading import decode
+from sourcetracing.audio.reading import read_audio
 from sourcetracing.errors import UserError
 from sourcetracing.features.augment import Augmenter
 from sourcetracing.features.blocks import cropped_utterance
@@ -20,6 +20,7 @@ from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.recorded import channel_recipe
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.cues import crop_cues, file_cues
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
@@ -54,7 +55,7 @@ class CueMaker:
         """One row for each variant of an utterance (a row of `list_items`). Raises `BadAudio`."""
         audio, path = self.settings.audio, Path(self.settings.paths.corpus) / item.path
         clean = cropped_utterance(self.settings, path, item.utt_id, item.split, item.digest)
-        of_file = file_cues(*decode(path.read_bytes(), path), audio.crop_seconds)
+        of_file = file_cues(*read_audio(path, audio), audio.crop_seconds)
         named = {column: getattr(item, column) for column in ITEM_COLUMNS}
         heard = zip(self.settings.augment.variants, self.augmenter.variants(clean, item.utt_id), strict=True)
         return [{**named, "variant": variant, **of_file, **crop_cues(crop, audio.sample_rate)} for variant, crop in heard]
@@ -78,6 +79,7 @@ def _items(settings: Settings) -> pd.DataFrame:
 def _recipe(settings: Settings, items: pd.DataFrame) -> dict:
     """All that the cues depend on, but for the noises."""
     audio = {key: getattr(settings.audio, key) for key in ("sample_rate", "crop_seconds", "crop_train", "crop_eval")}
+    audio |= channel_recipe(settings.audio)
     rows = items[[*ITEM_COLUMNS, "digest"]].to_numpy().tolist()
     shared = {"audio": audio, "augment": asdict(settings.augment), "seed": settings.seed}
     return {"format": CUES_FORMAT, **shared, "utterances": digest_of_json(rows)}

@@ -22,6 +22,7 @@ from sourcetracing.downloads.records import normal_checksum
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.runtime.extras import needs
+from sourcetracing.settings.recorded import channel_recipe
 from sourcetracing.settings.schema import Settings
 
 SAMPLE_RATE = 16000  # of both
@@ -30,7 +31,11 @@ Embedder = Callable[[np.ndarray], np.ndarray]  # (samples,) float32 at SAMPLE_RA
 
 
 def embedder_key(settings: Settings) -> str:
-    """Names the network exactly, without loading it: embeddings with another key are other embeddings. Raises `UserError`."""
+    """Names network and channel exactly, without loading it: embeddings with another key are other embeddings. Raises `UserError`."""
+    return " ".join([_network_key(settings), *channel_recipe(settings.audio).values()])
+
+
+def _network_key(settings: Settings) -> str:
     if settings.speakers.embedder == "ecapa2":
         return f"ecapa2 {_pinned_checksum(settings) or _refuse_unpinned(settings)}"
     with needs("speakers", "speakers.embedder=resemblyzer"):

@@ -101,7 +101,8 @@ def _embeddings(settings: Settings, utterances: pd.DataFrame) -> Iterator[np.nda
     embed = load_embedder(settings)
 
     def embed_file(utterance) -> np.ndarray:
-        waveform = load_utterance(Path(settings.paths.corpus) / utterance.path, SAMPLE_RATE, utterance.digest)
+        path = Path(settings.paths.corpus) / utterance.path
+        waveform = load_utterance(path, settings.audio, utterance.digest, sample_rate=SAMPLE_RATE)
         embedding = embed(waveform)
         if not np.isfinite(embedding).all():
             raise UserError(f"{utterance.utt_id}: its speaker embedding has NaN or infinite numbers ({utterance.embedder})")

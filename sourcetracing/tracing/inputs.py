@@ -6,14 +6,8 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-import soundfile
-
+from sourcetracing.audio.formats import is_audio_name
 from sourcetracing.errors import UserError
-
-# What ffmpeg reads and soundfile does not; and other names of what soundfile reads.
-_BY_FFMPEG = "m4a m4b mp4 mov m4v webm mkv mka avi aac amr 3gp 3gpp wma asf opus ac3 flv mpg mpeg ts spx ape wv tta"
-_OTHER_NAMES = "aif aifc oga snd sph wave mpga"
-SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {f".{name}" for name in f"{_BY_FFMPEG} {_OTHER_NAMES}".split()}
 
 
 def list_files(words: Sequence[str]) -> tuple[list[Path], int]:
@@ -49,7 +43,7 @@ def _files_of(word: str) -> tuple[list[Path], int]:
 
 def _audio_below(folder: Path) -> tuple[list[Path], int]:
     every = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    audio = [path for path in every if path.suffix.lower() in SUFFIXES]
+    audio = [path for path in every if is_audio_name(path.name)]
     if not audio:
         rest = f" ({len(every)} other files)" if every else ""
         raise UserError(f"{folder}: there is no audio in this folder{rest}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sourcetracing.audio.reading import BadAudio
+from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.progress import bar

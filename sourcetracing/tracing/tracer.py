@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from scipy.special import logsumexp
 
-from sourcetracing.audio.reading import BadAudio
+from sourcetracing.audio.bad_audio import BadAudio
+from sourcetracing.audio.plausibility import is_constant
+from sourcetracing.audio.source import Source
 from sourcetracing.audio.streaming import Windows, open_audio
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.metrics.ranking import is_called_unknown
@@ -58,12 +60,12 @@ class Tracer:
     def __call__(self, path: str | Path) -> FileTrace:
         """Raises `BadAudio` for a file that cannot be read, is too short or silent throughout."""
         rate = self.audio.sample_rate
-        with open_audio(path, rate) as stream:
-            windows = Windows(stream.blocks, self.system.window_samples, self.hop_samples)
+        with open_audio(path, self.audio) as (source, blocks):
+            windows = Windows(blocks, self.system.window_samples, self.hop_samples)
             loud = _Loud(windows, self.trace.silence_peak_dbfs)
             parts = [self._evaluate(path, group) for group in _groups(loud, self.trace.batch_windows)]
         duration_s = windows.num_samples / rate
-        self._refuse_useless(path, duration_s, parts)
+        self._refuse_useless(path, source, parts)
         starts, log_p, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
         combined = combine(log_p, self.trace.combine)
         score = float(scores.mean()) if self.rule else None
@@ -77,7 +79,7 @@ class Tracer:
             probabilities=combined,
             unknown_score=score,
             is_unknown=bool(is_called_unknown(score, self.rule.threshold)) if self.rule else None,
-            notes=self._notes(stream.rate, stream.is_lossy, duration_s, log_p),
+            notes=self._notes(source, duration_s, log_p),
         )
 
     def _evaluate(self, path: str | Path, group: list[tuple[int, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,21 +91,19 @@ class Tracer:
         scores = self.rule.score(embeddings, logits) if self.rule else np.zeros(len(logits))
         return np.array(starts), self.calibration.log_probabilities(logits), scores
 
-    def _refuse_useless(self, path: str | Path, duration_s: float, parts: list) -> None:
-        if duration_s == 0:
-            raise BadAudio(path, "holds no samples")
-        if duration_s < self.audio.min_seconds:
-            raise BadAudio(path, f"too short ({duration_s:.3f} s, audio.min_seconds={self.audio.min_seconds:g})")
+    def _refuse_useless(self, path: str | Path, source: Source, parts: list) -> None:
+        if problem := source.heard.problem(self.audio):
+            raise BadAudio(path, problem)
         if not parts:
             raise BadAudio(path, f"silent throughout (its peak is below {self.trace.silence_peak_dbfs:g} dBFS, trace.silence_peak_dbfs)")
 
-    def _notes(self, rate: int, is_lossy: bool, duration_s: float, log_p_WC: np.ndarray) -> list[str]:
-        notes = []
+    def _notes(self, source: Source, duration_s: float, log_p_WC: np.ndarray) -> list[str]:
+        notes, rate = source.notes(), source.rate
         if duration_s < self.audio.crop_seconds:
             notes.append(f"shorter than a window of {self.audio.crop_seconds:g} s: repeated to fill it, less sure than it looks")
-        if is_lossy:
+        if source.is_lossy:
             notes.append("lossy codec: the system was not trained on coded audio; what the codec removed may be what tells sources apart")
-        if 0 < rate < self.audio.sample_rate:
+        if rate < self.audio.sample_rate:
             notes.append(
                 f"recorded at {rate} Hz: nothing above {rate // 2} Hz, where the system may listen (it hears {self.audio.sample_rate} Hz)"
             )
@@ -130,7 +130,8 @@ class _Loud:
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         for start, waveform in self.windows:
-            if np.abs(waveform).max() < self.threshold:
+            low, high = float(waveform.min()), float(waveform.max())
+            if max(-low, high) < self.threshold or is_constant(low, high, self.threshold):
                 self.num_silent += 1
             else:
                 yield start, waveform

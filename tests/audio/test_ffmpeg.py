@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.audio.ffmpeg import FfmpegError, decode_with_ffmpeg, run_pipe
-from sourcetracing.audio.reading import BadAudio, load_utterance
+from sourcetracing.audio.reading import load_utterance
 
 RATE = 16000
 

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sourcetracing.audio.reading import BadAudio, check_corpus, crop, load_utterance
+from sourcetracing.audio.bad_audio import BadAudio
+from sourcetracing.audio.checking import check_corpus
+from sourcetracing.audio.reading import crop, load_utterance
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_file
 from tests.support.audio_files import small_audio_settings, write_corpus, write_wav

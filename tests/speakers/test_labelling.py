@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 
-from sourcetracing.audio.reading import BadAudio
+from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import digest_of_file

@@ -16,8 +16,9 @@ import pytest
 import soundfile
 from scipy.special import log_softmax, softmax
 
+from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.audio.ffmpeg import run_pipe
-from sourcetracing.audio.reading import BadAudio, load_utterance, resample, resample_blocks
+from sourcetracing.audio.reading import load_utterance, resample, resample_blocks
 from sourcetracing.audio.streaming import Windows, open_audio
 from sourcetracing.errors import UserError
 from sourcetracing.metrics.calibration import calibration_error, fit_temperature

@@ -17,6 +17,7 @@ class DetectionLayout:
         self.root = root = Layout.of(settings).root / "detection"
         self.manifest, self.manifest_record = root / "files.csv", root / "files.json"
         self.missing_files, self.bad_audio = root / "missing_files.txt", root / "bad_audio.csv"
+        self.audio_notes = root / "audio_notes.csv"
         self.checked = root / "checked"  # what is known of blocks of audio files
         self.features = root / "features"
         self.results = root / "results"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.audio.reading import NUM_NAMED, check_file, name_problems
+from sourcetracing.audio.checking import NUM_NAMED, check_file, name_notes, name_problems
 from sourcetracing.detection.data import corpora
 from sourcetracing.detection.data.groups import used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
@@ -22,9 +22,13 @@ from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_json, read_csv, write_csv, write_json, write_text
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.recorded import audio_rules
 from sourcetracing.settings.schema import Settings
 
+CHECK_FORMAT = 2  # raise it when a check finds other things in the same files
 BLOCK_FILES = 2000  # checked and made durable at a time
+FACTS = ("duration_s", "digest", "reason", "is_truncated", "notes")  # what is known of a file
+FACTS_OF_TEXT = ("digest", "reason", "notes")
 STAND_IN_NOTE = "bona fide is played by synthetic speech: numbers mean nothing about real speech"
 
 
@@ -62,11 +66,12 @@ def build_manifest(settings: Settings) -> BuiltManifest:
         notes.append(f"left out {len(missing)} missing files, named in {layout.missing_files}")
     if settings.detection.origin == "demo":
         notes.insert(0, STAND_IN_NOTE)
-    digest = digest_of_json({"rows": listed.astype(str).to_numpy().tolist(), "audio": vars(settings.audio), "notes": notes})
+    digest = digest_of_json({"rows": listed.astype(str).to_numpy().tolist(), "audio": audio_rules(settings.audio), "notes": notes})
     record = _read_record(layout)
     if record.get("digest") == digest:
         return BuiltManifest(load_manifest(settings), record["notes"], is_new=False)
-    rows, num_bad = _check(listed, settings)
+    rows, num_bad, odd = _check(listed, settings)
+    notes += odd
     if num_bad:
         notes.append(f"left out {num_bad} bad audio files, named in {layout.bad_audio}")
     notes += _same_bytes_notes(rows)
@@ -150,27 +155,29 @@ def _handle_missing(missing: list[str], total: int, settings: Settings) -> None:
         raise UserError(f"{where}. See detection.roots, or leave them out with audio.on_bad_audio=skip")
 
 
-def _check(rows: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, int]:
-    """(good rows with duration_s and digest, number of bad ones). Raises `UserError` for bad ones unless audio.on_bad_audio=skip."""
+def _check(rows: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, int, list[str]]:
+    """(good rows with duration_s and digest, number of bad ones, lines about odd ones). Raises `UserError` for bad ones unless skipped."""
     facts = pd.concat(_check_blocks(rows, settings), ignore_index=True).set_axis(rows.index)
     rows = rows.assign(duration_s=facts["duration_s"], digest=facts["digest"])
     bad = facts["reason"] != ""
     problems = pd.DataFrame({"file_id": rows["file_id"], "path": rows["full_path"], "reason": facts["reason"]})[bad]
-    name_problems(problems, len(rows), DetectionLayout(settings).bad_audio, settings.audio)
-    return rows[~bad].reset_index(drop=True), len(problems)
+    layout = DetectionLayout(settings)
+    name_problems(problems, facts["is_truncated"][bad], len(rows), layout.bad_audio, settings.audio)
+    odd = name_notes(rows["full_path"][~bad], facts["notes"][~bad].map(lambda said: said.split("|") if said else []), layout.audio_notes)
+    return rows[~bad].reset_index(drop=True), len(problems), odd
 
 
 def _check_blocks(rows: pd.DataFrame, settings: Settings) -> Iterator[pd.DataFrame]:
-    """duration_s, digest, reason of every row, block after block; what an earlier run checked and nobody has touched is read back."""
+    """`FACTS` of every row, block after block; what an earlier run checked and nobody has touched is read back."""
     folder = DetectionLayout(settings).checked
     workers = resolve_workers(settings.compute.workers)
     with ThreadPoolExecutor(workers) as pool, bar(total=len(rows), desc="check audio", unit="file") as progress:
         for start in range(0, len(rows), BLOCK_FILES):
             block = rows.iloc[start : start + BLOCK_FILES]
-            key = digest_of_json([block[["full_path", "size", "changed"]].to_numpy().tolist(), vars(settings.audio)])
+            key = digest_of_json([CHECK_FORMAT, block[["full_path", "size", "changed"]].to_numpy().tolist(), audio_rules(settings.audio)])
             path = folder / f"{key}.csv"
             if path.exists():
-                facts = read_csv(path, numbers=["duration_s"])
+                facts = read_csv(path, texts=FACTS_OF_TEXT)
                 progress.update(len(block))
             else:
                 facts = _check_block(block["full_path"].tolist(), settings, pool, progress)
@@ -181,13 +188,13 @@ def _check_blocks(rows: pd.DataFrame, settings: Settings) -> Iterator[pd.DataFra
 def _check_block(paths: list[str], settings: Settings, pool: ThreadPoolExecutor, progress: bar) -> pd.DataFrame:
     found = []
     try:
-        for seconds, _, digest, problem in pool.map(lambda path: check_file(Path(path), settings.audio), paths):
-            found.append((round(seconds, 4), digest, problem or ""))
+        for file in pool.map(lambda path: check_file(Path(path), settings.audio), paths):
+            found.append((round(file.duration_s, 4), file.digest, file.reason, file.is_truncated, "|".join(file.notes)))
             progress.update()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
-    return pd.DataFrame(found, columns=["duration_s", "digest", "reason"])
+    return pd.DataFrame(found, columns=list(FACTS))
 
 
 def _same_bytes_notes(rows: pd.DataFrame) -> list[str]:

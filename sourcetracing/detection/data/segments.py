@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from sourcetracing.audio.reading import BadAudio
+from sourcetracing.audio.bad_audio import BadAudio, Truncated
+from sourcetracing.audio.checking import KEEP_HINT, stops
 from sourcetracing.audio.streaming import open_audio
 from sourcetracing.detection.data.corpora.listed import SEGMENTS_LIST
 from sourcetracing.detection.data.corpora.rows import LABEL_WORDS, read_lines
@@ -22,6 +23,8 @@ from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import atomic_path, write_csv, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.frontends import Audio
+from sourcetracing.settings.recorded import channel_recipe
 from sourcetracing.settings.schema import Settings
 
 FAILED_NAME = "segments_failed.csv"
@@ -46,7 +49,7 @@ class _Job:
     recording: Recording
     source: Path
     target: Path
-    sample_rate: int
+    rules: Audio
     seconds: float
     min_seconds: float
 
@@ -77,29 +80,30 @@ def segment_recordings(listing: Path, source: Path, target: Path, settings: Sett
     What is cut already, with the same settings, stays. Writes segments.csv (`LIST_COLUMNS`, in the order of the list) when all is done.
     Raises `UserError` if a recording fails and audio.on_bad_audio=fail: the others are cut all the same.
     """
-    rate, detection = settings.audio.sample_rate, settings.detection
+    detection = settings.detection
     lengths = (detection.segment_seconds, detection.min_segment_seconds)
-    jobs = [_Job(recording, source / recording.path, target, rate, *lengths) for recording in read_recordings(listing)]
+    jobs = [_Job(recording, source / recording.path, target, settings.audio, *lengths) for recording in read_recordings(listing)]
     waiting = [job for job in jobs if _read_done(job) is None]
-    failed: dict[str, str] = {}
+    failed: dict[str, BadAudio] = {}
     if waiting:
         (target / SEGMENTS_LIST).unlink(missing_ok=True)  # an earlier list would be taken for the whole
     made = map_unordered(_cut, waiting, num_workers=resolve_workers(settings.compute.workers)) if waiting else iter(())
-    for job, reason in bar(made, total=len(jobs), initial=len(jobs) - len(waiting), desc="cut", unit="recording"):
-        if reason:
-            failed[job.recording.name] = reason
+    for job, problem in bar(made, total=len(jobs), initial=len(jobs) - len(waiting), desc="cut", unit="recording"):
+        if problem:
+            failed[job.recording.name] = problem
     return _write_lists(jobs, failed, target, settings)
 
 
-def _write_lists(jobs: list[_Job], failed: dict[str, str], target: Path, settings: Settings) -> tuple[pd.DataFrame, list[str]]:
+def _write_lists(jobs: list[_Job], failed: dict[str, BadAudio], target: Path, settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     failures = target / FAILED_NAME
-    reasons = [(job, failed[job.recording.name]) for job in jobs if job.recording.name in failed]
-    lines = [f"{job.source}: {reason}" for job, reason in reasons]
+    problems = [(job, failed[job.recording.name]) for job in jobs if job.recording.name in failed]
+    lines = [str(problem) for _, problem in problems]
     if lines:
-        write_csv(pd.DataFrame([(job.recording.path, reason) for job, reason in reasons], columns=["path", "reason"]), failures)
-        if settings.audio.on_bad_audio == "fail":
-            count = f"{len(lines)} of {len(jobs)} recordings cannot be cut: {lines[0]}"
-            raise UserError(f"{count}. All are in {failures}. Mend them, or leave them out with audio.on_bad_audio=skip")
+        write_csv(pd.DataFrame([(job.recording.path, it.reason) for job, it in problems], columns=["path", "reason"]), failures)
+        if fatal := [problem for _, problem in problems if stops(isinstance(problem, Truncated), settings.audio)]:
+            count = f"{len(fatal)} of {len(jobs)} recordings cannot be cut: {fatal[0]}"
+            hint = f"; {KEEP_HINT}" if any(isinstance(problem, Truncated) for problem in fatal) else ""
+            raise UserError(f"{count}. All are in {failures}. Mend them, or leave them out with audio.on_bad_audio=skip{hint}")
     else:
         failures.unlink(missing_ok=True)
     rows = [row for job in jobs if job.recording.name not in failed for row in _rows_of(job)]
@@ -128,7 +132,9 @@ def _done_path(job: _Job) -> Path:
 def _recipe(job: _Job) -> dict[str, object]:
     """What decides the segments of a recording: the file as it is, and the settings."""
     found = job.source.stat()
-    settings = {"sample_rate": job.sample_rate, "seconds": job.seconds, "min_seconds": job.min_seconds}
+    settings = {"sample_rate": job.rules.sample_rate, "seconds": job.seconds, "min_seconds": job.min_seconds, **channel_recipe(job.rules)}
+    if job.rules.on_truncated == "keep":
+        settings["on_truncated"] = "keep"
     return {"size": found.st_size, "changed": found.st_mtime_ns, **settings}
 
 
@@ -141,29 +147,30 @@ def _read_done(job: _Job) -> list[float] | None:
         return None
 
 
-def _cut(job: _Job) -> str:
-    """Cuts one recording, in a worker process; returns "" or why it cannot be read."""
+def _cut(job: _Job) -> BadAudio | None:
+    """Cuts one recording, in a worker process; returns why it cannot be, if so."""
     folder = job.target / job.recording.name
     try:
         recipe = _recipe(job)
     except OSError as error:
-        return "is missing" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        return BadAudio(job.source, "is missing" if isinstance(error, FileNotFoundError) else str(error.strerror))
     for old in folder.glob("*.wav"):  # of a killed run, or of other settings
         old.unlink()
-    num_samples = round(job.seconds * job.sample_rate)
+    rate = job.rules.sample_rate
+    num_samples = round(job.seconds * rate)
     lengths = []
     try:
-        with open_audio(job.source, job.sample_rate, to_its_end=True) as audio:
-            for segment in cut(audio.blocks, num_samples, round(job.min_seconds * job.sample_rate)):
+        with open_audio(job.source, job.rules) as (_, blocks):
+            for segment in cut(blocks, num_samples, round(job.min_seconds * rate)):
                 with atomic_path(job.target / _segment_path(job.recording, len(lengths))) as partial:
-                    soundfile.write(partial, segment.clip(-1, 1), job.sample_rate, subtype="PCM_16")
-                lengths.append(len(segment) / job.sample_rate)
+                    soundfile.write(partial, segment.clip(-1, 1), rate, subtype="PCM_16")
+                lengths.append(len(segment) / rate)
     except BadAudio as error:
-        return error.reason
+        return error
     if not lengths:
-        return f"shorter than detection.min_segment_seconds={job.min_seconds:g}"
+        return BadAudio(job.source, f"shorter than detection.min_segment_seconds={job.min_seconds:g}")
     write_json(_done_path(job), {"recipe": recipe, "segments": lengths})
-    return ""
+    return None
 
 
 def cut(blocks: Iterator[np.ndarray], num_samples: int, min_samples: int) -> Iterator[np.ndarray]:

@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sourcetracing.audio.reading import BadAudio, load_utterance
+from sourcetracing.audio.bad_audio import BadAudio
+from sourcetracing.audio.reading import load_utterance
 from sourcetracing.detection.data.groups import BASELINE_TRAIN, MIXED, PRUNED, TRAIN, used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BUILD_COMMAND, audio_path, load_manifest
@@ -133,7 +134,7 @@ class Extractor:
     def sound(self, row, copy: str) -> Sound:
         """What the network gets of one row of the manifest, augmented as the copy says. Raises `BadAudio`, `UserError`."""
         path, rate = audio_path(self.settings, row), self.settings.audio.sample_rate
-        waveform = load_utterance(path, rate, row.digest or None, BUILD_COMMAND)
+        waveform = load_utterance(path, self.settings.audio, row.digest or None, BUILD_COMMAND)
         if self.settings.layer_features.max_seconds:
             waveform = waveform[: max(1, round(self.settings.layer_features.max_seconds * rate))]
         self._check_length(path, len(waveform))

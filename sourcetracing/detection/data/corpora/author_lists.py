@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from sourcetracing.detection.data.corpora.rows import AUDIO_SUFFIXES, make_rows, read_lines, stem, to_labels
+from sourcetracing.audio.formats import is_audio_name
+from sourcetracing.detection.data.corpora.rows import make_rows, read_lines, stem, to_labels
 from sourcetracing.errors import UserError
 from sourcetracing.settings.detection import CORPORA, corpus_of_subset
 from sourcetracing.settings.schema import Settings
@@ -40,7 +41,7 @@ def read(settings: Settings, subset: str) -> pd.DataFrame:
     names = [name for name, _ in entries]
     paths = [_fill(settings, subset, name) for name in names]
     labels = to_labels(pd.Series([word for _, word in entries]), path)
-    return make_rows(paths, labels, id=[stem(name) if name.lower().endswith(AUDIO_SUFFIXES) else name for name in names])
+    return make_rows(paths, labels, id=[stem(name) if is_audio_name(name) else name for name in names])
 
 
 def _split(path: Path, number: int, line: str) -> tuple[str, str]:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from sourcetracing.audio.formats import is_audio_name
 from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF
 from sourcetracing.errors import UserError
 
 # id: unique in its subset. path: below the corpus' folder. recording: what a file was cut from or reads. source: the system that made it.
 ROW_COLUMNS = ("id", "path", "label", "speaker", "recording", "source")
 LABEL_WORDS = {"bonafide": BONAFIDE, "bona-fide": BONAFIDE, "spoof": SPOOF}
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 
 
 def make_rows(paths: Sequence[str], labels: Sequence[str], **known: Sequence[str]) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def audio_below(root: Path, folder: str) -> list[str]:
         raise UserError(f"{root / folder} is missing. See detection.roots and docs/detection_data.md")
     found = sorted(_walk(root, folder))
     if not found:
-        raise UserError(f"{root / folder} holds no audio ({' '.join(AUDIO_SUFFIXES)})")
+        raise UserError(f"{root / folder} holds no audio")
     return found
 
 
@@ -88,7 +88,7 @@ def _walk(root: Path, folder: str) -> Iterator[str]:
     for place, folders, names in os.walk(root / folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = Path(place).relative_to(root).as_posix()
-        yield from (f"{below}/{name}" for name in names if name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith("."))
+        yield from (f"{below}/{name}" for name in names if is_audio_name(name) and not name.startswith("."))
 
 
 def stem(path: str) -> str:
