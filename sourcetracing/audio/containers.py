@@ -7,7 +7,9 @@ stream of a chained Ogg file. Headers are read by RFC 3533 (Ogg), RFC 9639 (FLAC
 from __future__ import annotations
 
 import io
+import math
 import os
+import re
 import struct
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -87,7 +89,7 @@ _CHUNKS = {
     "W64": _Chunks(40, 16, struct.Struct("<Q"), True, 8, _W64_DATA),
     "CAF": _Chunks(8, 4, struct.Struct(">Q"), False, 1, b"data"),
 }
-_MAGIC = {b"fLaC": "FLAC", b"OggS": "OGG", b".snd": "AU", b"riff": "W64", b"caff": "CAF", b"RIFX": "RIFX"}
+_MAGIC = {b"NIST": "NIST", b"fLaC": "FLAC", b"OggS": "OGG", b".snd": "AU", b"riff": "W64", b"caff": "CAF", b"RIFX": "RIFX"}
 
 
 def look_into(file: BinaryIO) -> Container:
@@ -105,6 +107,8 @@ def look_into(file: BinaryIO) -> Container:
         return _of_chunks(whole, kind)
     if kind == "AU":
         return _of_au(whole)
+    if kind == "NIST":
+        return _of_nist(whole)
     if kind == "FLAC":
         return Container(kind, [whole], by_ffmpeg=_has_no_length(whole))
     if kind == "OGG":
@@ -178,6 +182,18 @@ def _of_au(file: BinaryIO) -> Container:
     there = _size(file) - begin
     is_cut = length not in (0, 0xFFFFFFFF) and length - there > HEADER_SLIP_BYTES
     return Container("AU", [file], held=max(there, 0) / length if is_cut else 1.0)
+
+
+def _of_nist(file: BinaryIO) -> Container:
+    """SPHERE: its header is text, `sample_count -i 46797`."""
+    header = _read(file, 0, 1024)
+    if b"shorten" in header:  # packed: fewer bytes than samples
+        return Container("NIST", [file])
+    said = dict(re.findall(rb"^(\w+) -i (\d+)", header, re.MULTILINE))
+    begin = int(header[8:16]) if header[8:16].strip().isdigit() else 1024
+    length = math.prod(int(said.get(name, 0)) for name in (b"sample_count", b"sample_n_bytes", b"channel_count"))
+    there = max(_size(file) - begin, 0)
+    return Container("NIST", [file], held=there / length if length - there > HEADER_SLIP_BYTES else 1.0)
 
 
 def _has_no_length(file: BinaryIO) -> bool:

@@ -9,9 +9,9 @@ from sourcetracing.settings.frontends import Audio
 HIGHEST_PEAK = 100.0  # 40 dB above full scale: no sound, but integers in a file of floats, or a damaged one
 SILENT_PEAK = 1e-4  # of one channel beside another
 HIGHEST_LOSSY_PEAK = 2.0  # a decoder may well overshoot what was encoded
-_WINDOW, _MOST_WINDOWS = 1024, 16  # samples; windows in a block whose spectrum is taken
-_LOW_HZ, _HIGH_HZ = (300, 3400), (4400, 8000)
-_NOTHING = 1e-5  # power per Hz between _HIGH_HZ, relative to that between _LOW_HZ: a resampler's stop band, or rounding to 16 bits
+_WINDOW, _MOST_WINDOWS = 1024, 8  # samples; windows in a block whose spectrum is taken
+_LOW_HZ, _HIGH_HZ = (300, 3400), (5000, 7500)
+_NOTHING = 3e-6  # power per Hz between _HIGH_HZ, relative to that between _LOW_HZ: a resampler's stop band, or rounding to 16 bits
 _HANN = np.hanning(_WINDOW).astype(np.float32)
 
 
@@ -76,16 +76,18 @@ class Heard:
             name = ("left", "right")[number] if len(silent) == 2 else f"{number + 1}."
             notes.append(f"one silent channel, the {name} one: audio.channel chooses another than their mean")
         if self._is_upsampled():
-            notes.append(f"upsampled from 8 kHz: nothing above 4 kHz in a file of {self.rate} Hz")
+            notes.append(f"nothing above 4 kHz, as after upsampling from 8 kHz: the file has {self.rate} Hz")
         return notes
 
     def _is_upsampled(self) -> bool:
         if self._power is None or not self._power.any():
             return False
-        hertz = np.fft.rfftfreq(_WINDOW, 1 / self.rate)
-        is_low = (hertz >= _LOW_HZ[0]) & (hertz <= _LOW_HZ[1])
-        is_high = (hertz >= _HIGH_HZ[0]) & (hertz <= min(_HIGH_HZ[1], 0.46 * self.rate))
-        return is_high.sum() >= 8 and self._power[is_high].mean() < _NOTHING * self._power[is_low].mean()
+        low, high = self._band(*_LOW_HZ), self._band(_HIGH_HZ[0], min(_HIGH_HZ[1], 0.46 * self.rate))
+        return len(high) >= 8 and bool(high.mean() < _NOTHING * low.mean())
+
+    def _band(self, lowest_hz: float, highest_hz: float) -> np.ndarray:
+        """Power of the frequencies between these."""
+        return self._power[int(np.ceil(lowest_hz * _WINDOW / self.rate)) : int(highest_hz * _WINDOW / self.rate) + 1]
 
 
 def is_constant(low: float, high: float, threshold: float) -> bool:
@@ -96,6 +98,6 @@ def is_constant(low: float, high: float, threshold: float) -> bool:
 def _power_of(mono: np.ndarray) -> np.ndarray:
     """Sum of the power spectra of some windows, spread over a block."""
     starts = np.linspace(0, len(mono) - _WINDOW, min(_MOST_WINDOWS, len(mono) // _WINDOW)).astype(int)
-    windows = np.lib.stride_tricks.sliding_window_view(mono, _WINDOW)[starts]
+    windows = np.stack([mono[start : start + _WINDOW] for start in starts])
     spectra = np.fft.rfft(windows * _HANN)
     return (spectra.real**2 + spectra.imag**2).sum(axis=0)

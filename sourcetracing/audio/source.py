@@ -24,7 +24,7 @@ from sourcetracing.settings.frontends import Audio
 
 LOWEST_HZ, HIGHEST_HZ = 4000, 384_000
 BLOCK_SECONDS, BLOCK_VALUES = 10, 2**22  # a block is no longer than either: a header may tell of a thousand channels
-_SMALL_BLOCK = 4096  # frames at a time where a file breaks: what stands before the break is heard
+_SMALL_BLOCK = 256  # frames at a time where a file breaks: what stands before the break is heard
 _LOSSLESS = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "CAF", "W64", "RF64", "NIST", "SPH"}
 _LOSSLESS_CODES = ("PCM", "FLOAT", "DOUBLE", "ALAC")
 _REFUSALS = (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError)
@@ -73,6 +73,8 @@ def open_source(path: str | Path, file: BinaryIO, rules: Audio, *, listen: bool 
     Raises `BadAudio`, also while blocks are read; `Truncated` for a file that is cut off or damaged, unless audio.on_truncated=keep.
     """
     container = look_into(file)
+    if container.damage and rules.on_truncated != "keep":
+        raise Truncated(path, _cut(container, []))
     opened = "it would not read all" if container.by_ffmpeg else _open_parts(path, container)
     if isinstance(opened, list):
         first, frames = opened[0], _by_soundfile(path, container, opened)
@@ -178,7 +180,7 @@ def _frames(path: str | Path, container: Container, file: BinaryIO, part: soundf
     """Blocks (samples, channels) until a read returns nothing. Raises `Truncated` where fewer come than the header says."""
     size, count = _block_frames(part.samplerate, part.channels), 0
     try:
-        while len(block := part.read(size, dtype="float32", always_2d=True)):
+        while count < part.frames and len(block := part.read(size, dtype="float32", always_2d=True)):
             count += len(block)
             yield block
     except _REFUSALS:

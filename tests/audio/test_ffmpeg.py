@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,21 @@ import pytest
 import soundfile
 
 from sourcetracing.audio.bad_audio import BadAudio
-from sourcetracing.audio.ffmpeg import FfmpegError, decode_with_ffmpeg, run_pipe
+from sourcetracing.audio.ffmpeg import FfmpegError, FfmpegSound, run_pipe
 from sourcetracing.audio.reading import load_utterance
+from sourcetracing.settings.frontends import Audio
 
 RATE = 16000
 
 
 def tone(seconds: float, rate: int, hertz: float = 440.0) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def sound_of(path: Path) -> np.ndarray:
+    """(samples, channels), at the file's own rate."""
+    with closing(FfmpegSound(path)) as sound:
+        return np.concatenate(list(sound.blocks(10 * sound.rate)))
 
 
 def encode(path: Path, waveform: np.ndarray, rate: int, *arguments: str) -> Path:
@@ -29,17 +37,14 @@ def encode(path: Path, waveform: np.ndarray, rate: int, *arguments: str) -> Path
 def test_the_samples_are_those_of_soundfile(tmp_path, rate):
     stereo = np.stack([tone(25, rate), tone(25, rate, 1000.0)], axis=1)  # longer than two blocks
     soundfile.write(tmp_path / "a.wav", stereo, rate, subtype="FLOAT")
-    blocks = list(decode_with_ffmpeg(tmp_path / "a.wav", RATE))
-    assert len(blocks) >= 3
-    np.testing.assert_allclose(np.concatenate(blocks), load_utterance(tmp_path / "a.wav", RATE), atol=1e-6)
+    assert sound_of(tmp_path / "a.wav").shape == (25 * rate, 2)
+    np.testing.assert_array_equal(sound_of(tmp_path / "a.wav"), stereo)
 
 
 @pytest.mark.parametrize("name", ["a.m4a", "a.mp4", "a.webm", "a.mka"])
 def test_formats_that_soundfile_does_not_read(tmp_path, name):
     path = encode(tmp_path / name, tone(3, 48000), 48000)
-    with pytest.raises(BadAudio):
-        load_utterance(path, RATE)
-    decoded = np.concatenate(list(decode_with_ffmpeg(path, RATE)))
+    decoded = load_utterance(path, Audio())
     assert abs(len(decoded) - 3 * RATE) < 0.1 * RATE
     spectrum = np.abs(np.fft.rfft(decoded[:RATE]))  # 1 Hz per bin
     assert spectrum.argmax() == 440
@@ -49,7 +54,7 @@ def test_a_video_gives_its_sound(tmp_path):
     sound = encode(tmp_path / "a.wav", tone(2, RATE), RATE)
     source = ["-f", "lavfi", "-i", "color=black:size=32x32:duration=2"]
     run_pipe([*source, "-i", str(sound), "-c:v", "mpeg4", "-c:a", "aac", "-y", str(tmp_path / "a.mp4")])
-    assert abs(sum(map(len, decode_with_ffmpeg(tmp_path / "a.mp4", RATE))) - 2 * RATE) < 0.1 * RATE
+    assert abs(len(sound_of(tmp_path / "a.mp4")) - 2 * RATE) < 0.1 * RATE
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
@@ -57,20 +62,20 @@ def test_what_cannot_be_read_is_named(tmp_path):
     run_pipe(["-f", "lavfi", "-i", "color=black:size=32x32:duration=1", "-c:v", "mpeg4", "-y", str(tmp_path / "mute.mp4")])
     for name in ("text.m4a", "mute.mp4", "missing.m4a"):
         with pytest.raises(BadAudio, match=f"{name}: cannot be read as audio .ffmpeg: "):
-            list(decode_with_ffmpeg(tmp_path / name, RATE))
+            sound_of(tmp_path / name)
 
 
 def test_a_playlist_reaches_no_network(tmp_path):
     (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
     with pytest.raises(BadAudio):
-        list(decode_with_ffmpeg(tmp_path / "list.m3u8", RATE))
+        sound_of(tmp_path / "list.m3u8")
 
 
 def test_a_reader_that_stops_early_leaves_no_process(tmp_path):
     path = encode(tmp_path / "a.m4a", tone(60, RATE), RATE)
-    blocks = decode_with_ffmpeg(path, RATE)
-    assert len(next(blocks))
-    blocks.close()  # would hang if ffmpeg were waited for without being ended
+    sound = FfmpegSound(path)
+    assert len(next(sound.blocks(RATE))) == RATE
+    sound.close()  # would hang if ffmpeg were waited for without being ended
 
 
 def test_run_pipe_speaks_ffmpegs_words():

@@ -13,12 +13,13 @@ from sourcetracing.audio.checking import check_corpus
 from sourcetracing.audio.reading import crop, load_utterance
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.frontends import Audio
 from tests.support.audio_files import small_audio_settings, write_corpus, write_wav
 
 
 def test_a_16_bit_file_is_decoded_exactly(tmp_path):
     written = write_wav(tmp_path / "a.wav", 0.1, 0)
-    loaded = load_utterance(tmp_path / "a.wav", 16000)
+    loaded = load_utterance(tmp_path / "a.wav", Audio())
     assert loaded.dtype == np.float32
     np.testing.assert_array_equal(loaded, written)
 
@@ -27,7 +28,7 @@ def test_channels_are_averaged_and_a_tone_survives_resampling(tmp_path):
     time = np.arange(22050) / 22050
     left = 0.5 * np.sin(2 * np.pi * 440 * time)
     soundfile.write(tmp_path / "a.wav", np.stack([left, np.zeros_like(left)], 1), 22050, subtype="FLOAT")
-    loaded = load_utterance(tmp_path / "a.wav", 16000)
+    loaded = load_utterance(tmp_path / "a.wav", Audio())
     expected = 0.25 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     assert loaded.shape == (16000,)
     np.testing.assert_allclose(loaded[500:-500], expected[500:-500], atol=1e-3)
@@ -39,17 +40,17 @@ def test_a_bad_file_is_named_with_its_reason(tmp_path, content, reason):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(BadAudio, match=rf"a\.wav: .*{reason}") as caught:
-        load_utterance(path, 16000)
+        load_utterance(path, Audio())
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_a_file_that_changed_since_the_check_is_refused(tmp_path):
     write_wav(tmp_path / "a.wav", 0.1, 0)
     digest = digest_of_file(tmp_path / "a.wav")
-    load_utterance(tmp_path / "a.wav", 16000, digest)
+    load_utterance(tmp_path / "a.wav", Audio(), digest)
     write_wav(tmp_path / "a.wav", 0.1, 1)
     with pytest.raises(BadAudio, match="changed"):
-        load_utterance(tmp_path / "a.wav", 16000, digest)
+        load_utterance(tmp_path / "a.wav", Audio(), digest)
 
 
 @pytest.mark.parametrize("length", [1, 3, 7, 9])

@@ -56,7 +56,7 @@ def test_an_original_row_is_the_lfcc_of_the_head_of_its_file(corpus):
     store = FeatureStore.open(extract_features(settings, utterances, protocol))
     row = store.index.query("utt_id == 'en/source0/4' and variant == 'original'").iloc[0]
     assert row["split"] == "dev"
-    waveform = load_utterance(f"{settings.paths.corpus}/fake/en/source0/4.wav", 16000)
+    waveform = load_utterance(f"{settings.paths.corpus}/fake/en/source0/4.wav", settings.audio)
     expected = LfccFrontEnd()(torch.from_numpy(waveform[None, :8000]))[0]
     np.testing.assert_array_equal(store.load([row["row"]])[0], expected.numpy())
 
@@ -64,7 +64,7 @@ def test_an_original_row_is_the_lfcc_of_the_head_of_its_file(corpus):
 def test_train_is_cropped_at_random_and_the_rest_at_the_head(corpus):
     settings, _, _ = corpus
     path = f"{settings.paths.corpus}/fake/en/source0/6.wav"
-    waveform = load_utterance(path, 16000)
+    waveform = load_utterance(path, settings.audio)
     crops = {split: cropped_utterance(settings, path, "u", split) for split in ("train", "dev", "eval")}
     np.testing.assert_array_equal(crops["dev"], waveform[:8000])
     np.testing.assert_array_equal(crops["eval"], waveform[:8000])

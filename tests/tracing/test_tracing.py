@@ -24,6 +24,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.metrics.calibration import calibration_error, fit_temperature
 from sourcetracing.runtime.cli import run_tool
 from sourcetracing.scoring.scores import is_scored, read_scores
+from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.openset import DETECTORS
 from sourcetracing.tracing.calibration import calibrate, logits_of
 from sourcetracing.tracing.inputs import list_files
@@ -64,7 +65,7 @@ def test_logits_are_those_of_the_scores(run):
     scores = read_scores(run, "eval", unknown=True).query("variant == 'original'")
     utterances = pd.read_csv(Path(run.settings.paths.exp) / run.settings.name / "utterances.csv").set_index("utt_id")
     for row in scores.itertuples():
-        waveform = load_utterance(Path(run.settings.paths.corpus) / utterances.loc[row.utt_id, "path"], RATE)
+        waveform = load_utterance(Path(run.settings.paths.corpus) / utterances.loc[row.utt_id, "path"], Audio())
         _, window = next(iter(Windows([waveform], system.window_samples, 100)))
         _, logits = system(window[None])
         np.testing.assert_allclose(logits[0], [row.logit_0, row.logit_1], atol=2e-5)
@@ -102,10 +103,10 @@ def test_windows_cover_a_stream_however_it_is_cut(num_samples, block):
 def test_a_streamed_file_is_the_loaded_one(tmp_path):
     stereo = np.random.default_rng(0).normal(0, 0.1, (23 * 22050, 2))
     soundfile.write(tmp_path / "a.flac", stereo, 22050)
-    with open_audio(tmp_path / "a.flac", RATE) as stream:
-        streamed = np.concatenate(list(stream.blocks))
-    np.testing.assert_allclose(streamed, load_utterance(tmp_path / "a.flac", RATE), atol=1e-6)
-    assert (stream.rate, stream.is_lossy) == (22050, False)
+    with open_audio(tmp_path / "a.flac", Audio()) as (source, blocks):
+        streamed = np.concatenate(list(blocks))
+    np.testing.assert_allclose(streamed, load_utterance(tmp_path / "a.flac", Audio()), atol=1e-6)
+    assert (source.rate, source.is_lossy) == (22050, False)
 
 
 # --- calibration

@@ -18,6 +18,7 @@ from sourcetracing.audio.streaming import open_audio
 from sourcetracing.detection.data.segments import cut, read_recordings, segment_recordings
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.schema import Settings
 from tests.support.places import ROOT
 
@@ -94,8 +95,8 @@ def test_memory_does_not_grow_with_a_recording(tmp_path):
         path = tmp_path / f"{seconds}.wav"
         soundfile.write(path, np.zeros(round(seconds * 16000), dtype=np.int16), 16000)
         tracemalloc.start()
-        with open_audio(path, 8000, to_its_end=True) as audio:
-            assert len(list(map(len, cut(audio.blocks, 80000, 0)))) == seconds / 10
+        with open_audio(path, Audio(sample_rate=8000)) as (_, blocks):
+            assert len(list(map(len, cut(blocks, 80000, 0)))) == seconds / 10
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak

@@ -91,7 +91,7 @@ def test_every_file_has_the_means_of_its_own_whole_sound(tmp_path, audio, models
     assert store.labels.tolist() == [1, 0] * 5 + [1]
     network = LayerMeans(SslEncoder(models[family]))
     for number, row in enumerate(audio[:NUM_FILES].itertuples()):
-        waveform = torch.from_numpy(load_utterance(audio_path(settings, row), 16000))
+        waveform = torch.from_numpy(load_utterance(audio_path(settings, row), settings.audio))
         expected = network([network.sound(waveform)])[0]
         for position, layer in enumerate(store.layers):
             np.testing.assert_allclose(store.layer(layer)[number], expected[position], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,1 @@
+"""What users of this and like tools reported: each file is named after what broke, and begins with the symptom."""
