@@ -9,7 +9,7 @@ from sourcetracing.settings.frontends import Audio
 HIGHEST_PEAK = 100.0  # 40 dB above full scale: no sound, but integers in a file of floats, or a damaged one
 SILENT_PEAK = 1e-4  # of one channel beside another
 HIGHEST_LOSSY_PEAK = 2.0  # a decoder may well overshoot what was encoded
-_WINDOW, _MOST_WINDOWS = 1024, 8  # samples; windows in a block whose spectrum is taken
+_WINDOW, _MOST_WINDOWS = 512, 8  # samples; windows in a block whose spectrum is taken
 _LOW_HZ, _HIGH_HZ = (300, 3400), (5000, 7500)
 _NOTHING = 3e-6  # power per Hz between _HIGH_HZ, relative to that between _LOW_HZ: a resampler's stop band, or rounding to 16 bits
 _HANN = np.hanning(_WINDOW).astype(np.float32)
@@ -35,7 +35,7 @@ class Heard:
         self.num_samples += len(mono)
         peaks = np.array([max(-low, high)]) if frames.shape[1] == 1 else np.maximum(frames.max(axis=0), -frames.min(axis=0))
         self.channel_peaks[: len(peaks)] = np.fmax(self.channel_peaks[: len(peaks)], peaks)
-        if self._power is not None and len(mono) >= _WINDOW and not self.num_bad:
+        if self._power is not None and len(mono) >= _WINDOW and not self.nonsense():
             self._power += _power_of(mono)
 
     def nonsense(self) -> str | None:
@@ -83,7 +83,7 @@ class Heard:
         if self._power is None or not self._power.any():
             return False
         low, high = self._band(*_LOW_HZ), self._band(_HIGH_HZ[0], min(_HIGH_HZ[1], 0.46 * self.rate))
-        return len(high) >= 8 and bool(high.mean() < _NOTHING * low.mean())
+        return len(high) >= 4 and bool(high.mean() < _NOTHING * low.mean())
 
     def _band(self, lowest_hz: float, highest_hz: float) -> np.ndarray:
         """Power of the frequencies between these."""

@@ -6,6 +6,8 @@ frames at the file's own rate, and what is done with them is the same: one chann
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.settings.frontends import Audio
 
 LOWEST_HZ, HIGHEST_HZ = 4000, 384_000
+MEMORY_BYTES = 2**22  # a smaller file is read at once: libsndfile asks for a few kB at a time
 BLOCK_SECONDS, BLOCK_VALUES = 10, 2**22  # a block is no longer than either: a header may tell of a thousand channels
 _SMALL_BLOCK = 256  # frames at a time where a file breaks: what stands before the break is heard
 _LOSSLESS = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "CAF", "W64", "RF64", "NIST", "SPH"}
@@ -60,10 +63,10 @@ def open_file(path: str | Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise BadAudio(path, f"cannot be opened ({error.strerror})") from None
     with file:
-        if not file.read(1):
+        size = os.fstat(file.fileno()).st_size
+        if not size:
             raise BadAudio(path, "is empty (0 bytes)")
-        file.seek(0)
-        yield file
+        yield file if size > MEMORY_BYTES else io.BytesIO(file.read())
 
 
 @contextmanager
