@@ -60,13 +60,19 @@ class Slice(io.RawIOBase):
 
     def readinto(self, buffer) -> int:
         self.file.seek(self.start + self.place)
-        content = bytearray(self.file.read(max(0, min(len(buffer), self.size - self.place))))
+        count = self.file.readinto(memoryview(buffer)[: max(0, min(len(buffer), self.size - self.place))])
         for number, byte in enumerate(self.patch[1], self.patch[0] - self.place):
-            if 0 <= number < len(content):
-                content[number] = byte
-        buffer[: len(content)] = content
-        self.place += len(content)
-        return len(content)
+            if 0 <= number < count:
+                buffer[number : number + 1] = bytes([byte])
+        self.place += count
+        return count
+
+
+class Content(io.BytesIO):
+    """A file in memory. libsndfile asks for places before the beginning of a damaged one: it gets the beginning."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return super().seek(max(offset, 0) if whence == os.SEEK_SET else offset, whence)
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ def _of_chunks(file: BinaryIO, kind: str) -> Container:
     how, size, long_bytes = _CHUNKS[kind], _size(file), None
     place, header = how.first, how.id_bytes + how.size.size
     for _ in range(_MOST_CHUNKS):
-        if len(head := _read(file, place, header)) < header:
+        if place > size or len(head := _read(file, place, header)) < header:
             break
         name, length = head[: how.id_bytes], how.size.unpack_from(head, how.id_bytes)[0]
         length -= header if how.counts_header else 0

@@ -6,7 +6,6 @@ frames at the file's own rate, and what is done with them is the same: one chann
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,7 +17,7 @@ import numpy as np
 import soundfile
 
 from sourcetracing.audio.bad_audio import BadAudio, Truncated
-from sourcetracing.audio.containers import Container, look_into
+from sourcetracing.audio.containers import Container, Content, Slice, look_into
 from sourcetracing.audio.ffmpeg import FfmpegSound
 from sourcetracing.audio.plausibility import Heard
 from sourcetracing.errors import UserError
@@ -66,7 +65,7 @@ def open_file(path: str | Path) -> Iterator[BinaryIO]:
         size = os.fstat(file.fileno()).st_size
         if not size:
             raise BadAudio(path, "is empty (0 bytes)")
-        yield file if size > MEMORY_BYTES else io.BytesIO(file.read())
+        yield Slice(file, 0, size) if size > MEMORY_BYTES else Content(file.read())
 
 
 @contextmanager
@@ -117,8 +116,9 @@ def _source(path: str | Path, rules: Audio, frames: Iterator[np.ndarray], facts:
 def _one_channel(path: str | Path, rules: Audio, frames: Iterator[np.ndarray], source: Source) -> Iterator[np.ndarray]:
     try:
         for block in frames:
-            mono = mix(block, rules.channel)
-            source.heard.add(block, mono)
+            with np.errstate(over="ignore", invalid="ignore"):  # nonsense is refused by its own line
+                mono = mix(block, rules.channel)
+                source.heard.add(block, mono)
             if problem := source.heard.nonsense():
                 raise BadAudio(path, problem)
             yield mono
@@ -132,7 +132,9 @@ def mix(frames: np.ndarray, channel: str) -> np.ndarray:
     """One channel (samples,) of frames (samples, channels), as audio.channel says; of a file with one channel that one."""
     if frames.shape[1] == 1:
         return frames[:, 0]
-    return frames.mean(axis=1) if channel == "mean" else np.ascontiguousarray(frames[:, ("left", "right").index(channel)])
+    if channel != "mean":
+        return np.ascontiguousarray(frames[:, ("left", "right").index(channel)])
+    return frames.mean(axis=1)
 
 
 # --- soundfile
