@@ -105,5 +105,5 @@ def _read_au_header(stream: BinaryIO) -> tuple[int, int]:
 
 def _first_line(complaints: bytes) -> str:
     """The cause: what follows it is what came of it. The name of the part of ffmpeg that speaks is left out."""
-    lines = (re.sub(r"^\[[^]]* @ 0x[0-9a-f]+\] *", "", line.strip()) for line in complaints.decode(errors="replace").splitlines())
+    lines = (re.sub(r"^(?:\[[^]]* @ 0x[0-9a-f]+\] *)+", "", line.strip()) for line in complaints.decode(errors="replace").splitlines())
     return next(filter(None, lines), "it gave no reason")

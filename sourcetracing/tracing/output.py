@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.runtime.files import atomic_path, write_json
+from sourcetracing.settings.recorded import channel_recipe
 from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
@@ -62,7 +63,13 @@ def header_of(tracer: Tracer) -> dict[str, Any]:
         },
         "calibration": asdict(tracer.calibration),
         "unknown": {"detector": rule.name, "threshold": rule.threshold, "origin": rule.origin, "dev_eer": rule.eer} if rule else None,
-        "settings": {**asdict(tracer.trace), "window_seconds": tracer.audio.crop_seconds, "sample_rate": tracer.audio.sample_rate},
+        "settings": {
+            **asdict(tracer.trace),
+            "window_seconds": tracer.audio.crop_seconds,
+            "sample_rate": tracer.audio.sample_rate,
+            **channel_recipe(tracer.audio),
+            **({"on_truncated": "keep"} if tracer.audio.on_truncated == "keep" else {}),
+        },
         "when_not_to_believe": limits(system, tracer.calibration, rule),
     }
 

@@ -21,9 +21,13 @@ from sourcetracing.audio.streaming import Windows, open_audio
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.metrics.ranking import is_called_unknown
 from sourcetracing.runtime.compute import prepare_device
+from sourcetracing.settings.frontends import Audio
 from sourcetracing.tracing.calibration import calibrate
 from sourcetracing.tracing.system import TracingSystem, run_in_folder
 from sourcetracing.tracing.unknown import UnknownRule, fit_rule
+
+# Settings of the files that are traced: what the system was trained on stays what it was.
+_OF_TRACED_FILES = ("audio.channel=", "audio.on_truncated=")
 
 
 @dataclass(frozen=True)
@@ -45,17 +49,19 @@ class FileTrace:
 class Tracer:
     """A system with its calibration and its rule for unknown sources; called with a path it gives a `FileTrace`."""
 
-    def __init__(self, system: TracingSystem, calibration: Calibration, rule: UnknownRule | None):
+    def __init__(self, system: TracingSystem, calibration: Calibration, rule: UnknownRule | None, audio: Audio | None = None):
+        """audio: how files are read; None: as those that the system was trained on."""
         self.system, self.calibration, self.rule = system, calibration, rule
-        self.trace, self.audio = system.settings.trace, system.settings.audio
+        self.trace, self.audio = system.settings.trace, audio or system.settings.audio
         self.hop_samples = max(1, round((1 - self.trace.overlap) * system.window_samples))
 
     @classmethod
     def load(cls, run_folder: str | Path, changes: list[str]) -> Tracer:
         """The tracer of a run folder; fits what is not there yet. changes: key=value words. Raises `UserError`."""
-        run = run_in_folder(run_folder, changes)
+        audio = run_in_folder(run_folder, changes).settings.audio
+        run = run_in_folder(run_folder, [word for word in changes if not word.startswith(_OF_TRACED_FILES)])
         device = prepare_device(run.settings.compute)
-        return cls(TracingSystem(run, device), calibrate(run, device), fit_rule(run, device))
+        return cls(TracingSystem(run, device), calibrate(run, device), fit_rule(run, device), audio)
 
     def __call__(self, path: str | Path) -> FileTrace:
         """Raises `BadAudio` for a file that cannot be read, is too short or silent throughout."""

@@ -58,9 +58,10 @@ def test_no_samples_are_no_samples(wav):
     assert through_all_doors(wav) == "holds no samples"
 
 
-@pytest.mark.parametrize(
-    ("suffix", "kind"), [("aiff", "AIFF"), ("au", "AU"), ("w64", "W64"), ("rf64", "RF64"), ("sph", "NIST"), ("flac", "FLAC"), ("caf", "CAF")]
-)
+KINDS = {"aiff": "AIFF", "au": "AU", "w64": "W64", "rf64": "RF64", "sph": "NIST", "flac": "FLAC", "caf": "CAF"}
+
+
+@pytest.mark.parametrize(("suffix", "kind"), KINDS.items())
 def test_other_containers_are_measured_likewise(tmp_path, suffix, kind):
     path = written(tmp_path / f"a.{suffix}", speech_like(2), format=kind)
     assert through_all_doors(path) == 2 * RATE

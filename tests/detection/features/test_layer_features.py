@@ -223,7 +223,7 @@ BAD_FILES = {
     "cannot be read as audio": lambda path: path.write_bytes(b"no sound at all" * 40),
     r"too short \(399 samples, the front-end needs 400\)": lambda path: soundfile.write(path, np.full(399, 0.1), 16000),
     "is missing": lambda path: path.unlink(),
-    "features are not finite": lambda path: soundfile.write(path, np.full(4000, np.nan, np.float32), 16000, subtype="FLOAT"),
+    "4000 of its samples are NaN or infinite": lambda path: soundfile.write(path, np.full(4000, np.nan), 16000, subtype="FLOAT"),
 }
 
 
