@@ -7,6 +7,9 @@ from pathlib import Path
 from sourcetracing.errors import UserError
 
 
+KEEP_HINT = "audio.on_truncated=keep uses what is there of it"
+
+
 class BadAudio(UserError):
     """An audio file that cannot be used, and why."""
 
@@ -20,3 +23,6 @@ class BadAudio(UserError):
 
 class Truncated(BadAudio):
     """A file that is cut off or damaged: a part of its sound is not there. audio.on_truncated says what becomes of it."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; {KEEP_HINT}"

@@ -20,7 +20,7 @@ from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.schema import Settings
 
 NUM_NAMED = 3  # bad files that the one-line message names; the CSV has them all
-KEEP_HINT = "audio.on_truncated=skip leaves out what is cut off, keep uses what is there of it"
+TRUNCATED_HINT = "audio.on_truncated=skip leaves out what is cut off, keep uses what is there of it"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def name_problems(problems: pd.DataFrame, is_truncated: pd.Series, total: int, l
     write_csv(problems, listing)
     fatal = problems[[stops(bool(is_cut), rules) for is_cut in is_truncated]]
     if len(fatal):
-        hint = f"; {KEEP_HINT}" if is_truncated.any() else ""
+        hint = f"; {TRUNCATED_HINT}" if is_truncated.any() else ""
         raise UserError(f"{_describe_problems(fatal, total, listing)}{hint}")
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from filelock import FileLock
 
 from sourcetracing.audio.bad_audio import BadAudio
+from sourcetracing.audio.formats import is_audio_name
 from sourcetracing.audio.reading import read_audio, resample, samples_at_most
 from sourcetracing.errors import UserError
 from sourcetracing.layout import noise_bank
@@ -94,7 +95,7 @@ def find_clips(settings: Settings) -> dict[str, list[Path]]:
 
 def find_noises(root: Path) -> dict[str, list[Path]]:
     """MUSAN's files by category: {music,noise,speech}/<subset>/<file>.wav. Raises `UserError` for any other category (D5)."""
-    files = _wav_files(root, "paths.musan")
+    files = _audio_files(root, "paths.musan")
     found: dict[str, list[Path]] = {kind: [] for kind in NOISE_KINDS}
     for file in files:
         folders = file.relative_to(root).parts[:-1]
@@ -107,16 +108,16 @@ def find_noises(root: Path) -> dict[str, list[Path]]:
 
 def find_responses(root: Path, real: bool) -> list[Path]:
     """RIRS_NOISES' simulated responses; `real` adds the measured ones (D8), but not the noise recordings in their folder."""
-    files = _wav_files(root / "simulated_rirs", "paths.rirs")
+    files = _audio_files(root / "simulated_rirs", "paths.rirs")
     if real:
-        files += [file for file in _wav_files(root / "real_rirs_isotropic_noises", "paths.rirs") if "noise" not in file.stem]
+        files += [file for file in _audio_files(root / "real_rirs_isotropic_noises", "paths.rirs") if "noise" not in file.stem]
     return sorted(files)
 
 
-def _wav_files(root: Path, setting_name: str) -> list[Path]:
+def _audio_files(root: Path, setting_name: str) -> list[Path]:
     if not root.is_dir():
         raise UserError(f"{root} ({setting_name}) does not exist. {_DOWNLOAD}")
-    return sorted(Path(folder) / name for folder, _, names in os.walk(root) for name in names if name.lower().endswith(".wav"))
+    return sorted(Path(folder) / name for folder, _, names in os.walk(root) for name in names if is_audio_name(name))
 
 
 def bank_manifests(settings: Settings) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sourcetracing.audio.bad_audio import BadAudio, Truncated
+from sourcetracing.audio.bad_audio import KEEP_HINT, BadAudio, Truncated
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.progress import bar
@@ -87,7 +87,7 @@ class Answers:
         try:
             return self.tracer(path)
         except Truncated as error:
-            return Failure(str(path), f"{error.reason}; audio.on_truncated=keep traces what is there")
+            return Failure(str(path), f"{error.reason}; {KEEP_HINT}")
         except BadAudio as error:
             return Failure(str(path), error.reason)
 

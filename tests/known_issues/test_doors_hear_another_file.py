@@ -69,7 +69,7 @@ def test_a_cut_file_is_not_traced_unless_it_is_kept(run_folder, tmp_path):
     path = half(written(tmp_path / "a.wav", speech_like(4)))
     tracer = Tracer.load(run_folder, [])
     line = answers_of(tracer).add(path)
-    assert "NOT TRACED: cut off: header says 4.00 s, file holds 2.00 s; audio.on_truncated=keep traces what is there" in line
+    assert "NOT TRACED: cut off: header says 4.00 s, file holds 2.00 s; audio.on_truncated=keep uses what is there of it" in line
     keeping = Tracer.load(run_folder, ["audio.on_truncated=keep"])
     found = keeping(path)
     assert (found.duration_s, found.notes[0].startswith("cut off: header says 4.00 s")) == (2.0, True)

@@ -15,7 +15,7 @@ import pandas as pd
 import soundfile
 
 from sourcetracing.audio.bad_audio import BadAudio, Truncated
-from sourcetracing.audio.checking import KEEP_HINT, stops
+from sourcetracing.audio.checking import TRUNCATED_HINT, stops
 from sourcetracing.audio.streaming import open_audio
 from sourcetracing.detection.data.corpora.listed import SEGMENTS_LIST
 from sourcetracing.detection.data.corpora.rows import LABEL_WORDS, read_lines
@@ -97,12 +97,12 @@ def segment_recordings(listing: Path, source: Path, target: Path, settings: Sett
 def _write_lists(jobs: list[_Job], failed: dict[str, BadAudio], target: Path, settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     failures = target / FAILED_NAME
     problems = [(job, failed[job.recording.name]) for job in jobs if job.recording.name in failed]
-    lines = [str(problem) for _, problem in problems]
+    lines = [f"{problem.path}: {problem.reason}" for _, problem in problems]
     if lines:
         write_csv(pd.DataFrame([(job.recording.path, it.reason) for job, it in problems], columns=["path", "reason"]), failures)
         if fatal := [problem for _, problem in problems if stops(isinstance(problem, Truncated), settings.audio)]:
-            count = f"{len(fatal)} of {len(jobs)} recordings cannot be cut: {fatal[0]}"
-            hint = f"; {KEEP_HINT}" if any(isinstance(problem, Truncated) for problem in fatal) else ""
+            count = f"{len(fatal)} of {len(jobs)} recordings cannot be cut: {fatal[0].path}: {fatal[0].reason}"
+            hint = f"; {TRUNCATED_HINT}" if any(isinstance(problem, Truncated) for problem in fatal) else ""
             raise UserError(f"{count}. All are in {failures}. Mend them, or leave them out with audio.on_bad_audio=skip{hint}")
     else:
         failures.unlink(missing_ok=True)
