@@ -79,7 +79,7 @@ class FfmpegSound:
         while content := self._process.stdout.read(num_frames * frame_bytes):
             whole = len(content) // frame_bytes * frame_bytes
             yield np.frombuffer(content[:whole], dtype=">f4").astype(np.float32).reshape(-1, self.num_channels)
-        if self._process.wait() or self._said():
+        if self._process.wait() or _lines(self._said()):
             raise Truncated(self.path, f"cut off or damaged (ffmpeg: {_first_line(self._said())})")
 
     def close(self) -> None:
@@ -104,6 +104,11 @@ def _read_au_header(stream: BinaryIO) -> tuple[int, int]:
 
 
 def _first_line(complaints: bytes) -> str:
-    """The cause: what follows it is what came of it. The name of the part of ffmpeg that speaks is left out."""
+    """The cause: what follows it is what came of it."""
+    return next(iter(_lines(complaints)), "it gave no reason")
+
+
+def _lines(complaints: bytes) -> list[str]:
+    """Without the names of the parts of ffmpeg that speak, and without complaints of times, which samples alone do not have."""
     lines = (re.sub(r"^(?:\[[^]]* @ 0x[0-9a-f]+\] *)+", "", line.strip()) for line in complaints.decode(errors="replace").splitlines())
-    return next(filter(None, lines), "it gave no reason")
+    return [line for line in lines if line and "increasing dts" not in line]

@@ -84,6 +84,8 @@ def scan_mp3(file: BinaryIO, size: int, *, seeks_first: bool) -> FramesFound | N
             break
         else:
             count, place = count + 1, place + frame.length
+    if 0 < size - place < 4 and _bytes(file, place, 1) == b"\xff":
+        damage = damage or "it ends inside a frame"
     return FramesFound(max(count, 0), promised, first.num_samples, first.rate, damage)
 
 
