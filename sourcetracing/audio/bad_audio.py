@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sourcetracing.errors import UserError
 
-
 KEEP_HINT = "audio.on_truncated=keep uses what is there of it"
 
 
