@@ -223,7 +223,7 @@ def test_short_tables():
 def test_a_protocol_without_rows_is_not_checked():
     utterances, protocol = make_corpus()
     table = audit(utterances, protocol.iloc[:0])
-    assert set(table["language"]) == {"all"} and table["values"].isna().all()
+    assert set(table["language"]) == {"all"} and table["percent"].isna().all()
     assert table["note"].str.startswith("not checked").all()
 
 
