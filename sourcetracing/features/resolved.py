@@ -34,9 +34,12 @@ def revision_of(settings: Settings, *, ask_hub: bool = False) -> str:
     return find(settings.ssl.model, settings.ssl.revision) or settings.ssl.revision
 
 
-def checkpoint_facts(settings: Settings) -> dict[str, str]:
-    """What store.json tells of the SSL checkpoint that settings as the user wrote them name: revision, and its commit where it is known."""
-    asked, commit = settings.ssl.revision, commit_of(settings.ssl.model, settings.ssl.revision)
+def checkpoint_facts(settings: Settings, loaded: str = "") -> dict[str, str]:
+    """What store.json tells of the SSL checkpoint that settings as the user wrote them name: revision, and its commit where it is known.
+
+    loaded: the commit that the weights came with, which is surer than what the cache tells.
+    """
+    asked, commit = settings.ssl.revision, loaded or commit_of(settings.ssl.model, settings.ssl.revision)
     return {"checkpoint_revision": asked, **({"checkpoint_commit": commit} if commit else {})}
 
 

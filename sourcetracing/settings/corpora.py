@@ -35,6 +35,12 @@ READERS = Registry(
 )
 
 
+def shapes_of(reader: str) -> tuple[str, ...]:
+    """`ReaderEntry.shapes`; one from outside may be a plain `Entry`."""
+    entry = READERS[reader]
+    return entry.shapes if isinstance(entry, ReaderEntry) else ()
+
+
 @dataclass
 class Corpus:
     reader: str = setting("demo", "which corpus provides the utterances", choices=READERS)

@@ -12,7 +12,7 @@ from dataclasses import fields
 from functools import reduce
 from typing import Any
 
-from sourcetracing.settings.corpora import READERS, ReaderEntry, Split
+from sourcetracing.settings.corpora import Split, shapes_of
 from sourcetracing.settings.schema import Settings
 
 _CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources")
@@ -34,9 +34,7 @@ def label_recipe(settings: Settings) -> dict[str, Any]:
 
 def _utterances(settings: Settings) -> tuple[str, ...]:
     """Settings that say which utterances there are, besides the files, whose digests stand in utterances.csv; which are too bad."""
-    entry = READERS[settings.corpus.reader]
-    own = entry.shapes if isinstance(entry, ReaderEntry) else ()  # one from outside may be a plain `Entry`
-    return (*_CORPUS, *own, *_AUDIO_RULES)
+    return (*_CORPUS, *shapes_of(settings.corpus.reader), *_AUDIO_RULES)
 
 
 def grouping_recipe(settings: Settings) -> dict[str, Any]:

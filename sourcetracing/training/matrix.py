@@ -43,7 +43,7 @@ def trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], str]:
 
 
 def trained_otherwise(run: TrainingRun) -> str:
-    """`; with compute.precision=bf16 there is FOLDER`, so that runs of a GPU are found on a computer without one; "" where there is none."""
+    """`; with compute.precision=bf16 there is FOLDER`, so that runs of a GPU are found without one; "" where there is none."""
     names = ["compute.precision", "compute.deterministic", *(["ssl.revision"] if is_fine_tuned(run.settings) else [])]
     for folder in sorted(run.folder.parent.glob(f"{run.train_set}-seed{run.seed}-*")):
         if folder == run.folder or not (files := RunFolder(folder)).is_finished:
