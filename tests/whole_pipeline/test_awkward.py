@@ -386,7 +386,7 @@ def test_ge2e(street):
     embeddings = {split: unit(np.load(run / "scores" / f"{split}.embeddings.npy").astype(np.float64)) for split in ("train", "eval")}
     train = raw_scores(run / "scores" / "train.parquet", street.corpus)
     learned = train["true_source"].isin(CLASSES).to_numpy()
-    neighbours = KNeighborsClassifier(10, metric="cosine", weights=lambda far: 1 + 1e-3 * (1 - far))
+    neighbours = KNeighborsClassifier(5, metric="cosine", weights=lambda far: 1 + 1e-3 * (1 - far))
     scores["by_neighbours"] = neighbours.fit(embeddings["train"][learned], train["true_source"][learned]).predict(embeddings["eval"])
     for row in figures.itertuples():
         own = scores if row.language == "pooled" else scores[scores["true_language"] == row.language]
