@@ -233,7 +233,7 @@ def test_intervals_of_cells_and_means(street):
         gaps += _gaps(row, np.mean(own, axis=0))
     gaps = np.array(gaps)
     assert len(gaps) >= 14
-    assert np.abs(gaps).max() < 1.6
+    assert np.abs(gaps).max() < 0.8
     assert np.abs(gaps.mean(axis=0)).max() < 0.25
     assert abs((gaps[:, 1] - gaps[:, 0]).mean()) < 0.3, "widths"
 
