@@ -2,7 +2,7 @@
 
 Reads   paths.corpus (fake/<language>/<model_dir>/*.wav and meta.csv, or your own layout); paths.protocols or mcl_mlaad.lists
 Writes  exp/<name>/utterances.csv, protocol.csv, label_assignment.txt, protocol.json, tables/table1_counts.csv, tables/leakage.csv
-        (and bad_audio.csv if any file is bad); with --audit at most tables/leakage_planned.csv;
+        (and bad_audio.csv, audio_notes.csv if any file is bad or odd); with --audit at most tables/leakage_planned.csv;
         the same below exp/<name>/protocols/<digest>/ where a protocol of other settings lies there, which stays
 Costs   reads all audio once: 1 s for the demo; nothing when nothing changed. --audit needs no audio
 Run     python scripts/02_build_protocols.py configs/demo.yaml
@@ -40,6 +40,8 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     print(built.counts.drop(columns=too_many).to_string(index=False))
     if built.num_left_out:
         print(f"left out {built.num_left_out} bad audio files, listed in {Layout.of(settings).bad_audio}")
+    if Layout.of(settings).audio_notes.is_file():
+        print(f"what is odd about audio files that were kept: {Layout.of(settings).audio_notes}")
     print("\n".join(built.balance))
     print(f"what two splits share, and the part of the second that it touches (--audit says more):\n{_overall(built.leakage)}\n")
     print(f"{'wrote' if built.is_new else 'unchanged:'} {Layout.of(settings).protocol}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from sourcetracing.audio.formats import AUDIO_SUFFIXES
 from sourcetracing.corpora.list_files import AUDIO_SUFFIX, LISTED_SUFFIX
 from sourcetracing.detection.data.corpora.rows import audio_below
+from sourcetracing.errors import UserError
 from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.protocols.building import build_protocols
@@ -44,7 +46,7 @@ def test_scripts_02_to_04_read_what_ffmpeg_reads(settings, capsys):
     assert (built.num_left_out, len(utterances)) == (0, 2 * len(SUFFIXES))
     np.testing.assert_allclose(utterances["duration_s"].astype(float), 1, atol=0.1)
     store = FeatureStore.open(extract_features(settings, utterances, protocol))
-    features = store.load(range(len(utterances)))
+    features = store.load(range(len(utterances))).astype(np.float32)
     assert np.isfinite(features).all() and all(row.std() > 0.1 for row in features)
 
 
@@ -59,8 +61,16 @@ def test_every_door_lists_the_same_files(settings):
         assert abs(through_all_doors(path) - RATE * (0.5 if path.suffix == ".amr" else 3 if path.suffix == ".webm" else 1)) < 4000
 
 
+def test_without_ffmpeg_one_line_says_so(tmp_path, monkeypatch):
+    def no_ffmpeg() -> str:
+        raise UserError("there is no ffmpeg")
+
+    monkeypatch.setattr("sourcetracing.audio.ffmpeg.ffmpeg_program", no_ffmpeg)
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    reason = through_all_doors(tmp_path / "a.m4a")
+    assert reason.startswith("cannot be read as audio by soundfile (") and reason.endswith("and there is no ffmpeg")
+
+
 @pytest.mark.parametrize("suffix", AUDIO_SUFFIXES)
 def test_lists_know_every_suffix(suffix):
-    import re
-
     assert re.search(AUDIO_SUFFIX, f"x{suffix}") and re.search(LISTED_SUFFIX, f"x{suffix}")
