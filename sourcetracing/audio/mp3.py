@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import BinaryIO
 
 _KBITS = {  # (MPEG 1, layer)
@@ -16,7 +16,7 @@ _KBITS = {  # (MPEG 1, layer)
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _HERTZ = (44100, 48000, 32000)
-_SEEK_BYTES = 65536  # how far from a break the next frame is looked for at a time
+_SEEK_BYTES = (4096, 65536)  # how far from a break the next frame is looked for at first, and then at a time
 _TAGS = (b"TAG", b"APETAGEX", b"LYRICS", b"ID3")
 
 
@@ -44,7 +44,7 @@ class FramesFound:
         return num_frames * self.samples_per_frame / self.rate
 
 
-@cache
+@lru_cache(maxsize=4096)
 def frame_of(header: bytes) -> Frame | None:
     """The frame that 4 bytes begin; None where they do not, or where its length is open ("free format")."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
@@ -111,8 +111,9 @@ def _next(file: BinaryIO, place: int, frame: Frame, size: int) -> Frame | None:
 
 def _seek(file: BinaryIO, place: int, size: int, like: Frame | None) -> int | None:
     """Where the next two frames begin, from `place` on."""
+    near, further = _SEEK_BYTES
     while place < size:
-        content = _bytes(file, place, _SEEK_BYTES)
+        content, near = _bytes(file, place, near), further
         at = content.find(b"\xff")
         while 0 <= at < len(content) - 3:
             if _begins_two(file, place + at, size, frame_of(content[at : at + 4]), like):

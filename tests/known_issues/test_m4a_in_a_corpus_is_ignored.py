@@ -74,3 +74,13 @@ def test_without_ffmpeg_one_line_says_so(tmp_path, monkeypatch):
 @pytest.mark.parametrize("suffix", AUDIO_SUFFIXES)
 def test_lists_know_every_suffix(suffix):
     assert re.search(AUDIO_SUFFIX, f"x{suffix}") and re.search(LISTED_SUFFIX, f"x{suffix}")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("suffix", "options"), [("m4a", ["-movflags", "+faststart"]), ("webm", []), ("mka", [])])
+def test_a_cut_one_is_named(tmp_path, suffix, options):
+    path = encoded(tmp_path / f"a.{suffix}", speech_like(10), *options)
+    whole = through_all_doors(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert through_all_doors(path).startswith("cut off or damaged (ffmpeg: ")
+    assert 0.2 * whole < through_all_doors(path, on_truncated="keep") < 0.8 * whole
