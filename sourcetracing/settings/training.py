@@ -30,6 +30,9 @@ class Train:
     select: str = setting("dev_macro_f1", "which dev figure picks the epoch (F1: ties by loss)", choices=("dev_macro_f1", "dev_loss"))
     variants: list[str] = setting([], "acoustic variants to train and develop on; empty = all stored", choices=VARIANTS)
     dev_variants: list[str] = setting([], "acoustic variants that dev chooses the epoch on; empty = train.variants", choices=VARIANTS)
+    dev_languages: list[str] = setting(
+        [], "languages whose dev rows choose the epoch (all: every one of the corpus); empty = the training languages"
+    )
     initial_weights: str = setting("", "checkpoint (ours or a published .pth/.pt) to start from; with epochs=0 it is only evaluated")
 
 

@@ -19,7 +19,7 @@ from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import is_fine_tuned
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
-from sourcetracing.training.loop import train_run
+from sourcetracing.training.loop import require_rows, train_run
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, load_runs
 from sourcetracing.training.state import LAST_EPOCH
@@ -66,6 +66,7 @@ def train_runs(runs: Sequence[TrainingRun]) -> None:
     if size_of_group() > 1:
         train_in_turn(to_do)
         return
+    require_rows(to_do)
     elsewhere = [run for run in to_do if run.files.is_being_trained]
     if elsewhere:
         print(f"another process is training {len(elsewhere)} of them: this one starts with the others", flush=True)

@@ -32,7 +32,7 @@ _GOOD_GRADIENT, _MOST_GRADIENT = 1e-6, 1e-4
 class Scaling:
     """Mean and standard deviation of each feature (D,), float64; 1 where a feature is constant.
 
-    varies (D,) bool: the features that get a weight. That of a constant one is 0 at the optimum, for the intercept does the same unpenalised.
+    varies (D,) bool: the features that get a weight. That of a constant one is 0 at the optimum: the intercept does the same, unpenalised.
     """
 
     mean: np.ndarray
@@ -217,8 +217,8 @@ def minimize(
                 return Solution(unknowns, step)
             if of_products is np.float64:
                 raise UserError(
-                    f"logistic regression: where it can get no further on {problem.num_rows} rows, its gradient is still {largest:.0e} a row. "
-                    "Are features of very different sizes? Or a lower logreg.c"
+                    f"logistic regression: no optimum on {problem.num_rows} rows: where float64 gets no further, its gradient is still "
+                    f"{largest:.0e} a row. Features of very different sizes need scaling, or a lower logreg.c"
                 )
             dtype, of_products, preconditioner = np.float64, np.float64, None
         elif length == 0 or not has_converged:
