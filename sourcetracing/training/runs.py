@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.resolved import precision_of, resolved, revision_of
+from sourcetracing.features.resolved import how_computed, resolved, revision_of
 from sourcetracing.features.rows import open_store
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.layout import Layout
@@ -71,7 +71,7 @@ def run_recipe(settings: Settings) -> dict:
     for name in ("dev_variants", "dev_languages"):  # empty they say nothing, and shall not rename the runs from before they were settings
         if not recipe["train"][name]:
             del recipe["train"][name]
-    recipe["precision"] = precision_of(settings)
+    recipe |= how_computed(settings)
     if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
     if is_fine_tuned(settings):
@@ -80,6 +80,18 @@ def run_recipe(settings: Settings) -> dict:
     if settings.train.initial_weights:
         recipe["train"]["initial_weights"] = _digest_of_weights(Path(settings.train.initial_weights))
     return recipe
+
+
+def settings_of_recipe(settings: Settings) -> list[str]:
+    """Names of the settings that decide what a run learns: of `run_recipe`, and of its feature store's recipe."""
+    kind, rules = stored_front_end(settings), BACKENDS[settings.backend]
+    groups = ["train", "augment"]
+    groups += [group for group in (kind, settings.backend) if hasattr(settings, group)]
+    groups += ["metric_learning"] if rules.metric_loss else []
+    groups += ["ssl", "finetune"] if is_fine_tuned(settings) else []
+    single = ["compute.precision", "compute.deterministic", "corpus.sources", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
+    named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]
+    return [*single, *(name for name in named if name != "metric_learning.neighbours")]
 
 
 def _digest_of_weights(path: Path) -> str:
