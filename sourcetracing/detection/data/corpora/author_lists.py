@@ -25,6 +25,8 @@ PUBLISHED_COUNTS = {
     "timit": (20640, 860, 19780, 430),
 }
 
+_SEGMENT = r"^(.*[^/])[_/]\d+$"  # <recording>_<number>, or a folder for each recording
+
 
 def has_list(settings: Settings, subset: str) -> bool:
     """Whether a subset is read from a list of the authors."""
@@ -67,6 +69,21 @@ def with_known_facts(rows: pd.DataFrame, official: pd.DataFrame, subset: str) ->
         raise UserError(f"{subset}: the list says {row['path']} is {row['label']}, the corpus' own protocol says otherwise")
     facts = ["speaker", "recording", "source"]
     return rows.assign(id=known["id"].fillna(rows["id"]), **{name: known[name].fillna("") for name in facts})
+
+
+def with_recordings(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of AI4T's list, those without speaker and recording with the recording that their names tell: real10_30.wav is of real10.
+
+    Segments of one recording must not choose and be reported on (D70). Raises `UserError` for a name that does not tell.
+    """
+    is_open = (rows["speaker"] == "") & (rows["recording"] == "")
+    found = rows["id"].where(is_open).str.extract(_SEGMENT)[0]
+    if (untold := is_open & found.isna()).any():
+        raise UserError(
+            f"ai4trust: {rows.loc[untold, 'path'].iloc[0]} does not tell which recording it was cut from, and its segments must stay "
+            "together: names like real10_30.wav are expected, or a segments.csv beside the audio (docs/detection_data.md)"
+        )
+    return rows.assign(recording=rows["recording"].where(~is_open, found))
 
 
 def count_notes(subset: str, rows: pd.DataFrame) -> list[str]:
