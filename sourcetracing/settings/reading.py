@@ -194,9 +194,6 @@ def _check_together(settings: Settings) -> None:
         raise UserError(f"train.micro_batch_size={settings.train.micro_batch_size}: must be 0 or at least 4, for BatchNorm's sake")
     if settings.backend == "ecapa_tdnn" and settings.ecapa_tdnn.channels % 8:
         raise UserError(f"ecapa_tdnn.channels={settings.ecapa_tdnn.channels}: must be a multiple of 8")
-    wanted, num_sources = settings.metric_learning.classes_per_batch, len(settings.corpus.sources)
-    if BACKENDS[settings.backend].metric_loss and wanted > num_sources and not settings.metric_learning.train_on_dev:
-        raise UserError(f"metric_learning.classes_per_batch={wanted}, but corpus.sources has {num_sources}: take no more than that")
     if settings.lfcc.n_lfcc > settings.lfcc.n_filter:
         raise UserError(f"lfcc.n_lfcc={settings.lfcc.n_lfcc} is more than lfcc.n_filter={settings.lfcc.n_filter}")
     dev_languages = [name for name in settings.train.dev_languages if name != "all"]

@@ -114,7 +114,16 @@ def settings_of_one_run(config: ConfigSources) -> Settings:
         changes["train.languages"] = chosen.split("+")
     if not config.says("train.seed"):
         changes["train.seed"] = _only_one("experiment.seeds", experiment.seeds, "train.seed=N")
-    return config.resolve(changes, system=system)
+    return _with_enough_classes(config.resolve(changes, system=system))
+
+
+def _with_enough_classes(settings: Settings) -> Settings:
+    """The same settings. Raises `UserError` where balanced batches need more classes than there are, before features are made for them."""
+    rules, num_sources = settings.metric_learning, len(settings.corpus.sources)
+    if BACKENDS[settings.backend].metric_loss and rules.classes_per_batch > num_sources and not rules.train_on_dev:
+        number = f"metric_learning.classes_per_batch={rules.classes_per_batch}"
+        raise UserError(f"{number}, but corpus.sources has {num_sources}: take no more than that")
+    return settings
 
 
 def _only_one(setting: str, values: Sequence, word: str):
@@ -131,7 +140,7 @@ def settings_of_runs(config: ConfigSources) -> list[Settings]:
     base = config.resolve()
     train_sets = dict.fromkeys(train_set for plan in plans_of(base) for train_set in plan.train_sets)
     runs = [
-        config.resolve({"train.languages": train_set.split("+"), "train.seed": seed}, system=system)
+        _with_enough_classes(config.resolve({"train.languages": train_set.split("+"), "train.seed": seed}, system=system))
         for system in base.experiment.systems
         for train_set in train_sets
         for seed in base.experiment.seeds

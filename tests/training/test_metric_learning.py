@@ -212,7 +212,7 @@ def test_a_loss_step_reaches_the_encoder(tmp_path, encoder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["metric_learning.classes_per_batch=4"], r"classes_per_batch=4, but corpus.sources has 3"),
+        (["metric_learning.classes_per_batch=4"], r"classes_per_batch=4, but train for en has 3 sources"),
         (
             ["metric_learning.classes_per_batch=4", "metric_learning.train_on_dev=true"],
             r"classes_per_batch=4, but train and dev .* 3 sources",
