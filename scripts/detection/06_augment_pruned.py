@@ -22,4 +22,8 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["detection", "logreg", "selection", "pruning", "layer_features", "rawboost", "codec", "ssl", "lfcc", "compute"])
+    run_script(
+        main,
+        doc=__doc__,
+        uses=["detection", "logreg", "selection", "pruning", "layer_features", "rawboost", "codec", "ssl", "lfcc", "compute"],
+    )

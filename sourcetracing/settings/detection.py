@@ -125,7 +125,9 @@ class LayerFeatures:
         [], "layers stored of these copies, once one is chosen (published: 9); empty = the same as `layers`", at_least=0
     )
     copies: list[str] = setting(
-        ["clean"], "clean: the files as they are; rawboost, codec: one augmented copy of each file of detection.baseline_train too", choices=COPIES
+        ["clean"],
+        "clean: the files as they are; rawboost, codec: an augmented copy of each file of detection.baseline_train",
+        choices=COPIES,
     )
     max_seconds: float = setting(
         0.0, "only so much of each file, from its beginning; 0 = all of it, as published (Whisper hears 30 s at most)", at_least=0

@@ -12,7 +12,9 @@ SPLITS = ("train", "dev", "eval")
 
 @dataclass
 class Train:
-    languages: list[str] = setting([], "training languages of a single run (train_refd.py); empty = all of the corpus")
+    languages: list[str] = setting(
+        [], "training languages of a single run (train_refd.py); empty = the only one of experiment.train_sets, or all of the corpus"
+    )
     seed: int = setting(688, "seed of initial weights, batches, mixup and dropout", at_least=0)
     epochs: int = setting(50, "passes over the training rows", at_least=0)
     batch_size: int = setting(16, "rows per step, before mixup doubles them", at_least=2)

@@ -37,7 +37,7 @@ def write_text(path: Path, *lines: str) -> None:
 def write_mlaad(root: Path, lists: Path) -> dict[str, list[tuple[str, str, str]]]:
     """A few files of every (split, language, model) of the official lists, their meta.csv, and the shortened lists as a zip.
 
-    Four of each in train, one in dev and eval; five of what MCL-MLAAD takes. Returns split -> (path, language, model).
+    Four of each in train, two in dev, one in eval; five of what MCL-MLAAD takes. Returns split -> (path, language, model).
     """
     chosen, members = {}, {}
     with zipfile.ZipFile(GOLDEN / "mlaad4sourcetracing.zip") as archive:
@@ -60,7 +60,7 @@ def write_mlaad(root: Path, lists: Path) -> dict[str, list[tuple[str, str, str]]
 
 
 def _share(split: str, language: str, model: str) -> int:
-    return 5 if language in MCL_LANGUAGES and model in MCL_SOURCES else 4 if split == "train" else 1
+    return 5 if language in MCL_LANGUAGES and model in MCL_SOURCES else {"train": 4, "dev": 2, "eval": 1}[split]
 
 
 def _write_audio(root: Path, rows: list[tuple[str, str, str]]) -> None:

@@ -78,6 +78,12 @@ def check_protocol(files: Layout, chosen: dict, num_unknown: int) -> None:
     assert Counter(kind.strip() for _, _, kind in labels) == {"ID": 24, "OOD": num_unknown}
 
 
+def check_nothing_is_left_to_train(shown: str, system: str) -> None:
+    """By the plan that script 05 prints: runs, done, to do."""
+    [line] = [line.split() for line in shown.splitlines() if line.startswith(system)]
+    assert line[1:4] == ["1", "1", "0"]
+
+
 def check_scores(run_files, chosen: dict, known: set[str]) -> None:
     for split in ("dev", "eval"):
         scores = pd.read_parquet(run_files.scores(split))
@@ -114,7 +120,7 @@ def test_refd_on_the_official_splits(tree, chosen, tmp_path, run):
     check_protocol(files, chosen, num_unknown=58)
     assert f"{total} utterances x 5 variants" in run("scripts/04_preprocess_dataset.py", words)
     run("train_refd.py", words)
-    assert "w2v2_base_aasist     1     1      0" in run("scripts/05_train_matrix.py", words)  # the same run
+    check_nothing_is_left_to_train(run("scripts/05_train_matrix.py", words), "w2v2_base_aasist")
     [trained] = load_runs(config)
     outcome = trained.files.read_outcome()
     assert trained.train_set == TRAINED
@@ -143,12 +149,9 @@ def test_ge2e_on_the_official_splits(tree, chosen, tmp_path, run, overlay):
     for script in ("02_build_protocols", "04_preprocess_dataset"):
         run(f"scripts/{script}.py", words)
     check_protocol(files, chosen, num_unknown=58)
-    if overlay:  # one model has a single file in dev here, and four are wanted
-        words.append("metric_learning.rows_per_class=2")
-        rare = [name for name, count in Counter(row[2] for split in ("train", "dev") for row in chosen[split]).items() if count < 2]
-        assert not rare or pytest.skip(f"{len(rare)} models of dev have one file each in the miniature tree")
+    words += ["metric_learning.rows_per_class=2"] if overlay else []  # dev has two files of some models here
     assert str(load_runs(read_config(words))[0].folder) in run("train_ge2e.py", words)
-    assert "w2v2_base_ge2e     1     1      0" in run("scripts/05_train_matrix.py", words)
+    check_nothing_is_left_to_train(run("scripts/05_train_matrix.py", words), "w2v2_base_ge2e")
     [trained] = load_runs(read_config(words))
     outcome, num_known_dev = trained.files.read_outcome(), sum(row[2] in known for row in chosen["dev"])
     assert (trained.train_set, trained.seed) == (TRAINED, 42)
