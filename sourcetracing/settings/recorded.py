@@ -57,6 +57,11 @@ def lacks_settings(made: Mapping[str, Any] | None, said: Mapping[str, Any]) -> b
     return made is None or not said.keys() <= made.keys()
 
 
+def what_lacks(made: Mapping[str, Any], names: list[str]) -> str:
+    """Which settings an older record does not say, in words."""
+    return f"{', '.join(names)} of what it was made with" if made else "which settings it was made with"
+
+
 def in_words(recipe: Mapping[str, Any], names: list[str]) -> str:
     """`split.stratify=false, seed=688`, as on a command line; `folder.table not noted` of an older recipe."""
     return ", ".join(f"{name}={_word(recipe[name])}" if name in recipe else f"{name} not noted" for name in names)

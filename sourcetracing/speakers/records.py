@@ -13,7 +13,7 @@ import pandas as pd
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, recipe_in
 from sourcetracing.runtime.files import digest_of_file, digest_of_json, read_csv, write_json
-from sourcetracing.settings.recorded import differences, grouping_recipe, in_words, label_recipe, lacks_settings
+from sourcetracing.settings.recorded import differences, grouping_recipe, in_words, label_recipe, lacks_settings, what_lacks
 from sourcetracing.settings.schema import Settings
 
 LABEL_COMMAND = "python scripts/03_label_speakers.py CONFIG.yaml"
@@ -56,14 +56,16 @@ def require_labels(settings: Settings) -> None:
     if layout.labels_folder == layout.speakers or layout.speakers_record.is_file():
         return
     records = [layout.speakers / "speakers.json", *sorted(layout.speakers.glob("*/speakers.json"))]
-    said, others = label_recipe(settings), {record: recipe_in(record) for record in records if record.is_file()}
-    noted = {record: (made, differences(made, said)) for record, made in others.items() if made is not None}
+    said, others = label_recipe(settings), {record: recipe_in(record) or {} for record in records if record.is_file()}
+    noted = {record: (made, differences(made, said)) for record, made in others.items()}
     if not noted:
+        return  # unfinished labels, which reading them reports
+    record, (made, names) = min(noted.items(), key=lambda item: len(item[1][1]) if item[1][0] else len(said))
+    if not made.keys() & set(names):
         raise UserError(
-            f"{records[0]} does not say which settings it was made with (it is from before they were noted). Run: {LABEL_COMMAND} "
+            f"{record} does not say {what_lacks(made, names)} (it is from before they were noted). Run: {LABEL_COMMAND} "
             "with the settings of this command; labels that fit them are kept"
         )
-    record, (made, names) = min(noted.items(), key=lambda item: len(item[1][1]))
     raise UserError(_refusal(f"{record.with_name('pseudo_speakers.csv')} was", in_words(made, names), in_words(said, names), "labels"))
 
 
