@@ -213,7 +213,7 @@ BEFORE = {"for": "for-norm/for-norm/", "timit": "CLEAN/"}
 def detection_words(root: Path, exp: Path, encoder: Path, origin: str) -> list[str]:
     corpora = ("asv19", "asv21", "asv5", "for", "itw", "mailabs", "mlaad", "odss", "timit", "ai4trust")
     places = [f"detection.roots={{{', '.join(f'{corpus}: {root}/{corpus}' for corpus in corpora)}}}", f"paths.exp={exp}"]
-    lists = [f"detection.lists={root}/lists", "detection.templates={for: 'for-norm/for-norm/{id}'}"]
+    lists = [f"detection.lists={root}/lists"]
     small = [
         f"ssl.model={encoder}",
         "layer_features.copy_layers=[]",

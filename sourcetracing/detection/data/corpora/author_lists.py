@@ -6,7 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from sourcetracing.detection.data.corpora.folders import place_of_version
 from sourcetracing.detection.data.corpora.rows import AUDIO_SUFFIXES, make_rows, read_lines, stem, to_labels
+from sourcetracing.detection.data.manifest import root_of
 from sourcetracing.errors import UserError
 from sourcetracing.settings.detection import CORPORA, corpus_of_subset
 from sourcetracing.settings.schema import Settings
@@ -40,7 +42,9 @@ def read(settings: Settings, subset: str) -> pd.DataFrame:
     if not entries:
         raise UserError(f"{path} lists no files")
     names = [name for name, _ in entries]
-    paths = [_fill(settings, subset, name) for name in names]
+    template = str(settings.detection.templates.get(subset) or CORPORA[corpus_of_subset()[subset]].subsets[subset])
+    place = place_of_version(root_of(settings, subset), settings.detection.for_version)
+    paths = [_fill(template, subset, name, place) for name in names]
     labels = to_labels(pd.Series([word for _, word in entries]), path)
     return make_rows(paths, labels, id=[stem(name) if name.lower().endswith(AUDIO_SUFFIXES) else name for name in names])
 
@@ -52,12 +56,11 @@ def _split(path: Path, number: int, line: str) -> tuple[str, str]:
     return fields[0].removeprefix("./"), fields[1]
 
 
-def _fill(settings: Settings, subset: str, name: str) -> str:
-    template = str(settings.detection.templates.get(subset) or CORPORA[corpus_of_subset()[subset]].subsets[subset])
+def _fill(template: str, subset: str, name: str, place: str) -> str:
     try:
-        return template.format(id=name.lstrip("/"), name=PurePosixPath(name).name)
+        return template.format(id=name.lstrip("/"), name=PurePosixPath(name).name, place=place)
     except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"detection.templates.{subset}={template}: {error} is no field; there are {{id}} and {{name}}") from None
+        raise UserError(f"detection.templates.{subset}={template}: {error} is no field; there are {{id}}, {{name}} and {{place}}") from None
 
 
 def with_known_facts(rows: pd.DataFrame, official: pd.DataFrame, subset: str) -> pd.DataFrame:

@@ -18,14 +18,17 @@ ODSS_NATURAL, ODSS_SYSTEMS = "natural", ("fastpitch-hifigan", "vits")
 
 def read_fake_or_real(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
     """Fake-or-Real: for-<version>/{training,validation,testing}/{real,fake}/*.wav (R. Reimao, V. Tzerpos 2019)."""
-    place = _place_of_version(root, settings.detection.for_version)
+    place = place_of_version(root, settings.detection.for_version)
     found = {f"{place}/{part}/{folder}": label for part in FOR_PARTS for folder, label in FOR_LABELS.items()}
     rows = [(path, label) for folder, label in found.items() for path in audio_below(root, folder)]
     return make_rows([path for path, _ in rows], [label for _, label in rows])
 
 
-def _place_of_version(root: Path, version: str) -> str:
-    """Where a version lies: the archives on Kaggle hold its folder once more, two of them under a longer name; any may be left out."""
+def place_of_version(root: Path, version: str) -> str:
+    """Where a version of Fake-or-Real lies.
+
+    The archives on Kaggle hold its folder once more, two of them under a longer name; either may have been left out.
+    """
     names = [version, FOR_LONG_NAMES.get(version, version)]
     places = [*(f"{outer}/{inner}" for outer in names for inner in names), *names]
     return next((place for place in places if (root / place / FOR_PARTS[0]).is_dir()), version)
