@@ -47,7 +47,7 @@ def grouping_recipe(settings: Settings) -> dict[str, Any]:
 
 def name_of_recipe(recipe: Mapping[str, Any]) -> str:
     """8 hex digits that depend on a recipe alone: the folder of what it makes."""
-    recipe = {name: value for name, value in recipe.items() if name not in _ADDED or value != _value(Settings(), name)}
+    recipe = {name: value for name, value in recipe.items() if name not in _ADDED or value != value_of(Settings(), name)}
     return hashlib.blake2b(json.dumps(recipe, sort_keys=True, ensure_ascii=False).encode(), digest_size=4).hexdigest()
 
 
