@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sourcetracing.drawing import colours
-from sourcetracing.drawing.pictures import STYLE, save_png
+from sourcetracing.drawing.pictures import picture_style, save_png
 from sourcetracing.layout import RunLayout, TablesLayout
 from sourcetracing.metrics.classification import row_shares
 from sourcetracing.runtime.files import read_csv
@@ -30,7 +30,7 @@ KIND_COLOURS = {MONO: colours.MONO, CROSS: colours.CROSS}
 
 def write_pictures(tables: Tables, out_folder: Path) -> list[Path]:
     """Draws a matrix for each system, for a plan with details also its confusions and all systems by variant; returns the paths."""
-    with plt.rc_context(STYLE):
+    with picture_style():
         files, prefix = TablesLayout(out_folder), tables.plan.file_prefix
         return [save_png(figure, files.picture(f"{prefix}{name}")) for name, figure in _pictures(tables)]
 
@@ -47,7 +47,7 @@ def _pictures(tables: Tables) -> Iterator[tuple[str, Figure]]:
 def write_curves(runs: list[ScoredRun], out_folder: Path) -> list[Path]:
     """Draws the training of each system, whatever tables its runs are in, as <system>_curves.png; returns the paths."""
     histories = read_histories(runs)
-    with plt.rc_context(STYLE):
+    with picture_style():
         systems = dict.fromkeys(system for system, _, _ in histories)
         return [save_png(draw_curves(histories, system), TablesLayout(out_folder).picture(f"{system}_curves")) for system in systems]
 
