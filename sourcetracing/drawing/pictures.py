@@ -28,7 +28,15 @@ FALLBACK_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "Source Han Sans SC"),
     *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "IPAexGothic", "NanumGothic", "Droid Sans Fallback"),
     *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "PingFang SC", "Hiragino Sans", "Arial Unicode MS"),
-    *("Noto Sans", "Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Telugu", "Noto Sans Thai", "Noto Sans Arabic"),
+    *(
+        "Noto Sans",
+        "Noto Sans Devanagari",
+        "Noto Sans Bengali",
+        "Noto Sans Tamil",
+        "Noto Sans Telugu",
+        "Noto Sans Thai",
+        "Noto Sans Arabic",
+    ),
     *("Noto Sans Hebrew", "Noto Sans Ethiopic", "Noto Sans Symbols", "Symbola", "Unifont"),
 )
 _MISSING = re.compile(r"Glyph (\d+) .* missing from ")

@@ -10,8 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from sourcetracing.settings.names import fitting_name
+
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_MOST_KEPT_BYTES = 150  # of a name within that of its temporary file
+
+
+def partial_path(path: Path) -> Path:
+    """Where this process writes `path` before it is complete: beside it, hidden, with its suffix, its name cut where it is long."""
+    name = Path(fitting_name(path.name, _MOST_KEPT_BYTES))
+    return path.with_name(f".{name.stem}.{os.getpid()}.partial{name.suffix}")
 
 
 @contextmanager
@@ -22,7 +33,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = partial_path(path)
     try:
         yield partial
         with open(partial, "rb+") as file:

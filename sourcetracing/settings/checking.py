@@ -10,6 +10,7 @@ from typing import Any
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.declaring import admitted
+from sourcetracing.settings.names import require_distinct
 
 
 @cache
@@ -123,6 +124,9 @@ def check_values(settings: Any, prefix: str = "") -> None:
             continue
         for item in value if isinstance(value, list) else [value]:
             _check_value(item, f"{prefix}{name}", field.metadata)
+        for key, items in (value if isinstance(value, dict) else {"": value}).items():
+            if isinstance(items, list) and not field.metadata.get("may_repeat"):
+                require_distinct(f"{prefix}{name}.{key}".rstrip("."), items)
 
 
 def _check_value(value: Any, key: str, rules: typing.Mapping) -> None:

@@ -13,6 +13,7 @@ from sourcetracing.audio.reading import BadAudio
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.names import fitting_name
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.output import Failure, entry_of, header_of, text_of, write_results_csv, write_results_json
 from sourcetracing.tracing.phrases import about, limits
@@ -96,7 +97,7 @@ class Answers:
         name = path.name
         if self.names.setdefault(name, str(path)) != str(path):
             name = f"{path.name}-{digest_of_json(str(path))[:8]}"
-        return self.outputs.timeline / f"{name}.png"
+        return self.outputs.timeline / fitting_name(f"{name}.png")
 
     def save(self) -> None:
         """Writes JSON and CSV."""

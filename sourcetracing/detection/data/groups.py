@@ -10,6 +10,7 @@ from sourcetracing.settings.schema import Settings
 # The settings that name sets.
 BASELINE_TRAIN, BASELINE_TEST = "detection.baseline_train", "detection.baseline_test"
 TRAIN, TEST, MIXED, PRUNED = "detection.train", "detection.test", "mixing.train_sets", "pruning.train"
+TRAINED = (TRAIN, MIXED, PRUNED, BASELINE_TRAIN)
 
 
 def test_sets(settings: Settings) -> dict[str, list[str]]:
@@ -25,7 +26,10 @@ def baseline_sets(settings: Settings) -> dict[str, list[str]]:
 
     ASV19 is its eval subset here: the sweep trains on ASV19's train + dev.
     """
-    return {name.removesuffix("_eval"): subsets for name, subsets in named_sets(settings, BASELINE_TEST).items()}
+    sets = named_sets(settings, BASELINE_TEST)
+    if twice := [name for name in sets if f"{name}_eval" in sets]:
+        raise UserError(f"{BASELINE_TEST}: {twice[0]} and {twice[0]}_eval would be one column; name one of them")
+    return {name.removesuffix("_eval"): subsets for name, subsets in sets.items()}
 
 
 def training_sets(settings: Settings, setting: str) -> dict[str, list[str]]:
@@ -48,7 +52,22 @@ def named_sets(settings: Settings, setting: str) -> dict[str, list[str]]:
     for name in names:
         if name not in known:
             raise UserError(f"{setting}: {name!r} is not among detection.sets{did_you_mean(name, known)}")
-    return {name: _checked(name, known[name]) for name in names}
+    sets = {name: _checked(name, known[name]) for name in names}
+    _refuse_shared(setting, sets)
+    if setting in TRAINED and (both := _members(sets).keys() & _members(named_sets(settings, TEST)).keys()):
+        raise UserError(f"{setting} and {TEST}: {min(both)} is in both, so a test file would be trained on; take it out of one of the two")
+    return sets
+
+
+def _refuse_shared(setting: str, sets: dict[str, list[str]]) -> None:
+    """A subset in two sets would count twice, in training as in averages."""
+    if shared := next(((subset, owners) for subset, owners in _members(sets).items() if len(owners) > 1), None):
+        raise UserError(f"{setting}: {' and '.join(shared[1])} both hold {shared[0]}; name one of them")
+
+
+def _members(sets: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Subset -> the sets that it is in."""
+    return {subset: [name for name, others in sets.items() if subset in others] for subsets in sets.values() for subset in subsets}
 
 
 def _checked(name: str, subsets: object) -> list[str]:
