@@ -10,7 +10,6 @@ from sourcetracing.settings.schema import Settings
 # The settings that name sets.
 BASELINE_TRAIN, BASELINE_TEST = "detection.baseline_train", "detection.baseline_test"
 TRAIN, TEST, MIXED, PRUNED = "detection.train", "detection.test", "mixing.train_sets", "pruning.train"
-TRAINED = (TRAIN, MIXED, PRUNED, BASELINE_TRAIN)
 
 
 def test_sets(settings: Settings) -> dict[str, list[str]]:
@@ -34,7 +33,11 @@ def baseline_sets(settings: Settings) -> dict[str, list[str]]:
 
 def training_sets(settings: Settings, setting: str) -> dict[str, list[str]]:
     """Name -> subsets of what is mixed or pruned; where that setting is empty, detection.train in the order of the published mixtures."""
-    return named_sets(settings, setting) or named_sets(settings, TRAIN)
+    setting = setting if named_sets(settings, setting) else TRAIN
+    sets = named_sets(settings, setting)
+    if both := _members(sets).keys() & _members(test_sets(settings)).keys():
+        raise UserError(f"{setting} and {TEST}: {min(both)} is in both, so test files would be trained on; take it out of one of the two")
+    return sets
 
 
 def used_subsets(settings: Settings, *names: str) -> list[str]:
@@ -54,8 +57,6 @@ def named_sets(settings: Settings, setting: str) -> dict[str, list[str]]:
             raise UserError(f"{setting}: {name!r} is not among detection.sets{did_you_mean(name, known)}")
     sets = {name: _checked(name, known[name]) for name in names}
     _refuse_shared(setting, sets)
-    if setting in TRAINED and (both := _members(sets).keys() & _members(named_sets(settings, TEST)).keys()):
-        raise UserError(f"{setting} and {TEST}: {min(both)} is in both, so a test file would be trained on; take it out of one of the two")
     return sets
 
 
