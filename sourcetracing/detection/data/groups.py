@@ -33,11 +33,7 @@ def baseline_sets(settings: Settings) -> dict[str, list[str]]:
 
 def training_sets(settings: Settings, setting: str) -> dict[str, list[str]]:
     """Name -> subsets of what is mixed or pruned; where that setting is empty, detection.train in the order of the published mixtures."""
-    setting = setting if named_sets(settings, setting) else TRAIN
-    sets = named_sets(settings, setting)
-    if both := _members(sets).keys() & _members(test_sets(settings)).keys():
-        raise UserError(f"{setting} and {TEST}: {min(both)} is in both, so test files would be trained on; take it out of one of the two")
-    return sets
+    return named_sets(settings, setting) or named_sets(settings, TRAIN)
 
 
 def used_subsets(settings: Settings, *names: str) -> list[str]:
@@ -55,20 +51,7 @@ def named_sets(settings: Settings, setting: str) -> dict[str, list[str]]:
     for name in names:
         if name not in known:
             raise UserError(f"{setting}: {name!r} is not among detection.sets{did_you_mean(name, known)}")
-    sets = {name: _checked(name, known[name]) for name in names}
-    _refuse_shared(setting, sets)
-    return sets
-
-
-def _refuse_shared(setting: str, sets: dict[str, list[str]]) -> None:
-    """A subset in two sets would count twice, in training as in averages."""
-    if shared := next(((subset, owners) for subset, owners in _members(sets).items() if len(owners) > 1), None):
-        raise UserError(f"{setting}: {' and '.join(shared[1])} both hold {shared[0]}; name one of them")
-
-
-def _members(sets: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Subset -> the sets that it is in."""
-    return {subset: [name for name, others in sets.items() if subset in others] for subsets in sets.values() for subset in subsets}
+    return {name: _checked(name, known[name]) for name in names}
 
 
 def _checked(name: str, subsets: object) -> list[str]:
