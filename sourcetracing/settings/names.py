@@ -18,6 +18,9 @@ RESERVED_LANGUAGES = ("all", "pooled", "total", "-", ".", "..")
 # corpus.unknown_sources=[all] means every other one; the others are columns of the counts that have one column for each source.
 RESERVED_SOURCES = ("all", "-", "language", "utterances", "train", "dev", "eval", "hours")
 MOST_BYTES = 255  # of a file name, on Linux's file systems
+# What spreadsheets, editors and web pages leave around a word: blanks of all widths, zero-width signs, byte order marks.
+EDGES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+EDGES += "\xad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _MOST_NAME_BYTES = 100  # of a name that a user gives to what becomes a folder: there is more to come behind it
 
 
@@ -107,17 +110,8 @@ def invisible_sign(text: str) -> str:
 
 
 def trimmed(text: str) -> str:
-    """Without blanks and invisible signs at both ends: what spreadsheets and web pages leave there."""
-    start, end = 0, len(text)
-    while start < end and _is_nothing(text[start]):
-        start += 1
-    while end > start and _is_nothing(text[end - 1]):
-        end -= 1
-    return text[start:end]
-
-
-def _is_nothing(sign: str) -> bool:
-    return sign.isspace() or unicodedata.category(sign) == "Cf"
+    """Without `EDGES` at both ends."""
+    return text.strip(EDGES)
 
 
 def _plain(text: str) -> str:
