@@ -24,7 +24,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.lists import ListText, read_list
 from sourcetracing.settings.checking import did_you_mean
-from sourcetracing.settings.names import EDGES, invisible_sign, trimmed
+from sourcetracing.settings.names import EDGES, invisible_sign, refuse_undecodable, trimmed
 from sourcetracing.settings.schema import Settings
 
 REQUIRED_COLUMNS = ("path", "language", "source")
@@ -109,7 +109,7 @@ def _read_tree(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
         held = f"; it holds {_count_suffixes(others)}" if others else ""
         expected = f"<language>/<source>/* with one of {' '.join(AUDIO_SUFFIXES)}"
         raise UserError(f"{settings.paths.corpus} holds no {expected}{held}. See paths.corpus")
-    _refuse_undecodable(paths)
+    refuse_undecodable(paths)
     source_of = {model_dir_of(source): source for source in [*settings.corpus.sources, *settings.corpus.unknown_sources]}
     folders = [path.split("/", 2) for path in paths]
     columns = {
@@ -158,14 +158,6 @@ def _count_suffixes(paths: list[str]) -> str:
     outside = " outside <language>/<source>/"
     counts = Counter(kind + (outside if kind in AUDIO_SUFFIXES else "") for kind in kinds)
     return ", ".join(f"{count} {kind}" for kind, count in counts.most_common(5)) + (", ..." if len(counts) > 5 else "")
-
-
-def _refuse_undecodable(paths: list[str]) -> None:
-    try:
-        "".join(paths).encode("utf-8")
-    except UnicodeEncodeError:
-        bad = next(path for path in paths if any("\ud800" <= char <= "\udfff" for char in path))
-        raise UserError(f"{bad.encode('utf-8', 'backslashreplace').decode()}: the file name is not UTF-8. Rename it") from None
 
 
 # --- a table

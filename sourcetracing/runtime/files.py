@@ -44,9 +44,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes UTF-8 text to a file that is complete or absent."""
+    """Writes UTF-8 text to a file that is complete or absent; what cannot be encoded is written as JSON writes it, such as \\udcff."""
     with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path, **how: Any) -> None:
@@ -103,4 +103,4 @@ def digest_of_bytes(content: bytes) -> str:
 def digest_of_json(value: object) -> str:
     """32 hex digits that depend on a JSON-able value alone (not on the order of keys)."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

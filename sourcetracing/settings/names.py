@@ -109,6 +109,31 @@ def invisible_sign(text: str) -> str:
     return next((sign for sign in text if unicodedata.category(sign) == "Cf"), "")
 
 
+def printable(text: str) -> str:
+    """On one line, in UTF-8: line breaks, other control signs, and bytes of a name that are no UTF-8, become \\n, \\x1b, \\xff."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(sign) if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") else sign for sign in text)
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode().replace("\\udc", "\\x")
+
+
+def refuse_undecodable(paths: Iterable[str]) -> None:
+    """Raises `UserError` for a file whose name is not UTF-8: no table can hold it."""
+    if bad := next((path for path in paths if not _is_utf_8(path)), None):
+        raise UserError(f"{printable(bad)}: the file name is not UTF-8. Rename it")
+
+
+def _is_utf_8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def trimmed(text: str) -> str:
     """Without `EDGES` at both ends."""
     return text.strip(EDGES)
@@ -122,6 +147,5 @@ def _refuse_blank(setting: str, name: str) -> None:
     if sign := invisible_sign(name):
         raise UserError(f"{setting}: {name.replace(sign, '')!r} holds the invisible sign U+{ord(sign):04X}. Type the name anew")
     if name != name.strip() or not name or not name.isprintable():
-        shown = name.encode("utf-8", "backslashreplace").decode()
         what = "is empty, begins or ends with a blank, or holds a sign that cannot be printed, such as a line break"
-        raise UserError(f"{setting}: {shown!r} {what}. Rename it")
+        raise UserError(f"{setting}: '{printable(name)}' {what}. Rename it")

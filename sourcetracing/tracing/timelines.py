@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from sourcetracing.drawing import colours
 from sourcetracing.drawing.pictures import legend_label, picture_style, save_png
+from sourcetracing.settings.names import printable
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
 MAX_LINES = 6  # sources drawn over time; the others are summed up
@@ -35,10 +36,8 @@ def draw_timeline(found: FileTrace, tracer: Tracer, path: Path) -> None:
         if has_scores:
             _draw_scores(panels[1, 0], tracer, *_with_gaps(centres, found.window_scores[:, None], longest_s))
         panels[-1, 0].set(xlabel="middle of the window, s", xlim=(0, max(found.duration_s, tracer.audio.crop_seconds)))
-        panels[0, 0].set_title(
-            f"{Path(found.path).name}: {len(centres)} windows of {tracer.audio.crop_seconds:g} s, {found.num_silent} silent left out",
-            loc="left",
-        )
+        windows = f"{len(centres)} windows of {tracer.audio.crop_seconds:g} s, {found.num_silent} silent left out"
+        panels[0, 0].set_title(f"{printable(Path(found.path).name)}: {windows}", loc="left")
         save_png(figure, path)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.lists import ListText, read_list
-from sourcetracing.settings.names import trimmed
+from sourcetracing.settings.names import refuse_undecodable, trimmed
 
 # id: unique in its subset. path: below the corpus' folder. recording: what a file was cut from or reads. source: the system that made it.
 ROW_COLUMNS = ("id", "path", "label", "speaker", "recording", "source")
@@ -93,6 +93,7 @@ def audio_below(root: Path, folder: str) -> list[str]:
     found = sorted(_walk(root, folder))
     if not found:
         raise UserError(f"{root / folder} holds no audio ({' '.join(AUDIO_SUFFIXES)})")
+    refuse_undecodable(found)
     return found
 
 
