@@ -122,11 +122,12 @@ def _escaped(sign: str) -> str:
 
 def refuse_undecodable(paths: Iterable[str]) -> None:
     """Raises `UserError` for a file whose name is not UTF-8: no table can hold it."""
-    if bad := next((path for path in paths if not _is_utf_8(path)), None):
+    if bad := next((path for path in paths if not is_utf_8(path)), None):
         raise UserError(f"{printable(bad)}: the file name is not UTF-8. Rename it")
 
 
-def _is_utf_8(text: str) -> bool:
+def is_utf_8(text: str) -> bool:
+    """Whether a text can be encoded; names of files and words of a command line may hold bytes that cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], str]:
 
 def trained_otherwise(run: TrainingRun) -> str:
     """`; with compute.precision=bf16 one is trained`, so that runs of a GPU are found on a computer without one; "" where there is none."""
-    for folder in sorted(run.folder.parent.glob(f"{run.train_set}-seed{run.seed}-*")):
+    for folder in sorted(run.folder.parent.glob(f"{glob.escape(run.folder.name.rpartition('-')[0])}-*")):
         if folder == run.folder or not (files := RunFolder(folder)).is_finished:
             continue
         own = yaml.safe_load(files.config.read_text(encoding="utf-8"))
