@@ -17,8 +17,10 @@ matplotlib.use("Agg")  # before pyplot: no display is needed anywhere
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
+from tqdm import tqdm
 
 from sourcetracing.runtime.files import atomic_path
+from sourcetracing.settings.names import printable
 
 # A name is text, whatever it holds: $^$ is no formula.
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "savefig.dpi": 160}
@@ -39,6 +41,7 @@ FALLBACK_FONTS = (
     ),
     *("Noto Sans Hebrew", "Noto Sans Ethiopic", "Noto Sans Symbols", "Symbola", "Unifont"),
 )
+MOST_LETTERS = 48  # of a name in a picture
 _MISSING = re.compile(r"Glyph (\d+) .* missing from ")
 
 
@@ -73,8 +76,11 @@ def save_png(figure: Figure, path: Path) -> Path:
     return path
 
 
-def legend_label(name: str) -> str:
-    """A name for a legend, from which matplotlib leaves out those that begin with _."""
+def label_of(name: str) -> str:
+    """A name as a picture shows it: on one line, a long one without its middle, and not beginning with _, which legends leave out."""
+    name = printable(name)
+    if len(name) > MOST_LETTERS:
+        name = f"{name[: MOST_LETTERS // 2]}…{name[-MOST_LETTERS // 2 + 1 :]}"
     return f" {name}" if name.startswith("_") else name
 
 
@@ -91,5 +97,5 @@ def _say_missing(letters: str) -> None:
     if new := [letter for letter in letters if letter not in _said]:
         if not _said:
             hint = "install a font that has them, such as Noto Sans CJK (Debian: apt install fonts-noto-cjk); pages and tables have them"
-            print(f"pictures: no installed font has {''.join(new[:20])}, drawn as boxes: {hint}", flush=True)
+            tqdm.write(f"pictures: no installed font has {''.join(new[:20])}, drawn as boxes: {hint}")  # not into a progress bar
         _said.update(new)

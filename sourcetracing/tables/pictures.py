@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sourcetracing.drawing import colours
-from sourcetracing.drawing.pictures import picture_style, save_png
+from sourcetracing.drawing.pictures import label_of, picture_style, save_png
+from sourcetracing.drawing.text import readable
 from sourcetracing.layout import RunLayout, TablesLayout
 from sourcetracing.metrics.classification import row_shares
 from sourcetracing.runtime.files import read_csv
@@ -101,9 +102,9 @@ def draw_matrix(tables: Tables, system: str, variant: str = POOLED) -> Figure:
 
 def draw_confusions(tables: Tables, system: str) -> Figure:
     """Two confusion matrices in percent of each true class: mono cells and cross cells, summed."""
-    names = [name.replace("_", " ") for name in tables.axes.classes]
-    size = 1.5 + 0.6 * len(names)
-    figure, panels = plt.subplots(1, 2, figsize=(2 * size + 0.9, size), layout="constrained", sharey=True)
+    names = [label_of(readable(name)) for name in tables.axes.classes]
+    size, room = 1.5 + 0.6 * len(names), 0.08 * max(0, max(map(len, names)) - 16)  # inches; room: for letters beyond those of a short name
+    figure, panels = plt.subplots(1, 2, figsize=(2 * size + 0.9 + room, size + 0.6 * room), layout="constrained", sharey=True)
     for panel, kind in zip(panels, (MONO, CROSS), strict=True):
         _heat_panel(panel, row_shares(summed_confusion(tables, system, kind)), names, names, digits=0)
         panel.tick_params(axis="x", labelrotation=35)

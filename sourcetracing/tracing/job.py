@@ -13,7 +13,7 @@ from sourcetracing.audio.reading import BadAudio
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.progress import bar
-from sourcetracing.settings.names import fitting_name
+from sourcetracing.settings.names import fitting_name, printable
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.output import Failure, entry_of, header_of, text_of, write_results_csv, write_results_json
 from sourcetracing.tracing.phrases import about, limits
@@ -75,7 +75,7 @@ class Answers:
         known = self.known.get(str(path))
         if known and known["facts"] == facts and (timeline is None or timeline.is_file()):
             self.entries.append(known)
-            return f"{path}: traced before, kept ({self.outputs.json})"
+            return f"{printable(str(path))}: traced before, kept ({self.outputs.json})"
         result = self._trace(path)
         self.entries.append({**entry_of(result, self.tracer), "facts": facts})
         if timeline and isinstance(result, FileTrace):

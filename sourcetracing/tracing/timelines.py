@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sourcetracing.drawing import colours
-from sourcetracing.drawing.pictures import legend_label, picture_style, save_png
-from sourcetracing.settings.names import printable
+from sourcetracing.drawing.pictures import label_of, picture_style, save_png
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
 MAX_LINES = 6  # sources drawn over time; the others are summed up
@@ -37,7 +36,7 @@ def draw_timeline(found: FileTrace, tracer: Tracer, path: Path) -> None:
             _draw_scores(panels[1, 0], tracer, *_with_gaps(centres, found.window_scores[:, None], longest_s))
         panels[-1, 0].set(xlabel="middle of the window, s", xlim=(0, max(found.duration_s, tracer.audio.crop_seconds)))
         windows = f"{len(centres)} windows of {tracer.audio.crop_seconds:g} s, {found.num_silent} silent left out"
-        panels[0, 0].set_title(f"{printable(Path(found.path).name)}: {windows}", loc="left")
+        panels[0, 0].set_title(f"{label_of(Path(found.path).name)}: {windows}", loc="left")
         save_png(figure, path)
 
 
@@ -50,7 +49,7 @@ def _with_gaps(times: np.ndarray, values: np.ndarray, longest_s: float) -> tuple
 def _draw_probabilities(panel: Axes, found: FileTrace, tracer: Tracer, times: np.ndarray, values: np.ndarray) -> None:
     leading = np.argsort(-found.probabilities, kind="stable")[:MAX_LINES]
     for number, colour in zip(leading, SHADES, strict=False):
-        label = legend_label(f"{tracer.system.classes[number]} ({found.probabilities[number]:.2f})")
+        label = f"{label_of(tracer.system.classes[number])} ({found.probabilities[number]:.2f})"
         panel.plot(times, values[:, number], color=colour, linewidth=1.2, marker="o", markersize=2.5, label=label)
     rest = len(found.probabilities) - len(leading)
     title = f"of the file; {rest} more sources not drawn" if rest else "of the file"

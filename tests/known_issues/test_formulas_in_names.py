@@ -21,6 +21,7 @@ from sourcetracing.tracing.timelines import draw_timeline
 from tests.support.places import ROOT
 
 NAMES = ["$^$", "$\\frac$", "a$b$c_d^", "_hidden"]
+LONG = "n" * 240
 
 
 def test_embeddings(tmp_path):
@@ -74,6 +75,18 @@ def test_letters_that_no_font_has_are_said_once(tmp_path, capsys, monkeypatch):
             save_png(figure, tmp_path / "a.png")
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 1 and "日本" in said[0] and "fonts-noto-cjk" in said[0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_of_240_letters_leave_room_for_the_picture(tmp_path):
+    tables = SimpleNamespace(axes=SimpleNamespace(classes=[f"{LONG}1", f"{LONG}2"]), confusions={})
+    with picture_style():
+        figure = draw_confusions(tables, "system")
+        assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == [f"{'n' * 24}…{'n' * 22}{end}" for end in "12"]
+        save_png(figure, tmp_path / "a.png")
+    index = pd.DataFrame({"source": [f"{LONG}{number % 3}" for number in range(12)]})
+    points = Projection("pca", np.random.default_rng(0).normal(size=(12, 2)), "")
+    write_picture(tmp_path / "b.png", [points], colouring_of(index, "source", index["source"].unique()), "run")
 
 
 def test_other_warnings_pass():

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm
 
 from sourcetracing.drawing import colours
-from sourcetracing.drawing.pictures import legend_label, picture_style
+from sourcetracing.drawing.pictures import label_of, picture_style
 from sourcetracing.drawing.templates import macros
 
 STYLE = {"axes.titlelocation": "left", "svg.hashsalt": "detection", "svg.fonttype": "path", "legend.frameon": False, "legend.fontsize": 8}
@@ -43,11 +43,11 @@ def draw_layers(curves: Mapping[str, pd.Series], published: Mapping[str, pd.Seri
     figure, panel = _panel(title, "layer", "EER, %")
     for number, (name, curve) in enumerate(curves.items()):
         style = {"color": colours.SERIES[number], "lw": 1.5}
-        panel.plot(curve.index, 100 * curve, marker=MARKERS[number], ms=3, label=legend_label(name), **style)
+        panel.plot(curve.index, 100 * curve, marker=MARKERS[number], ms=3, label=label_of(name), **style)
         if name in published and published[name].notna().any():
-            panel.plot(published[name].index, 100 * published[name], ls="--", label=legend_label(f"{name}, published"), **style | {"lw": 1})
+            panel.plot(published[name].index, 100 * published[name], ls="--", label=f"{label_of(name)}, published", **style | {"lw": 1})
     for number, (name, layer) in enumerate(chosen.items()):
-        panel.axvline(layer, color=colours.CHANCE, ls=(":", "-.")[number % 2], lw=1.2, label=legend_label(f"{name}: {layer}"))
+        panel.axvline(layer, color=colours.CHANCE, ls=(":", "-.")[number % 2], lw=1.2, label=f"{label_of(name)}: {layer}")
     panel.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     return _with_legend(figure, panel)
 
@@ -88,7 +88,7 @@ def draw_effects(effects: pd.DataFrame, title: str) -> Figure:
         panel.scatter(100 * effects["published_effect"], places, label="published", **marks)
         panel.legend()
     panel.axvline(0, color="black", lw=0.8)
-    panel.set_yticks(places, effects["corpus"])
+    panel.set_yticks(places, effects["corpus"].map(label_of))
     return figure
 
 
@@ -117,7 +117,9 @@ def draw_det(scores: Mapping[str, pd.DataFrame], title: str) -> Figure:
         accepted, rejected, _ = det_curve(own["label"], own["score"])
         smallest = 0.5 / len(own)  # a corner at infinity is drawn at half a file
         x, y = (norm.ppf(np.clip(_thinned(values), smallest, 1 - smallest)) for values in (accepted, rejected))
-        panel.plot(x, y, lw=1.4, color=colours.SERIES[number % len(colours.SERIES)], ls=("-", "--", "-.")[number // 2 % 3], label=name)
+        panel.plot(
+            x, y, lw=1.4, color=colours.SERIES[number % len(colours.SERIES)], ls=("-", "--", "-.")[number // 2 % 3], label=label_of(name)
+        )
     ticks = norm.ppf(DET_TICKS)
     panel.plot(ticks[[0, -1]], ticks[[0, -1]], color=colours.CHANCE, lw=0.8, ls=":")
     labels = [f"{100 * tick:g}" for tick in DET_TICKS]
