@@ -214,7 +214,7 @@ def _check_names(settings: Settings) -> None:
             if same := [other for other in sets[:number] if set(other.split("+")) == set(text.split("+"))]:
                 raise UserError(f"experiment.{key}: {same[0]} and {text} are the same set; name it once")
     for name in settings.detection.sets:
-        require_folder_name("detection.sets", str(name), separators="/\\+")
+        require_folder_name("detection.sets", str(name), separators="/\\+|")
 
 
 def _model_of_language(settings: Settings) -> str:

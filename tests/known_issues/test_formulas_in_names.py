@@ -105,3 +105,10 @@ def test_every_picture_is_drawn_in_the_one_style():
             continue
         assert "plt.rc_context" not in names and "matplotlib.use" not in names, path
         assert "plt.subplots" not in names or "picture_style" in names, path
+
+
+def test_latex_prints_names_as_they_are():
+    from sourcetracing.tables.text import _escaped
+
+    assert _escaped("lfcc_ecapa") == "lfcc\\_ecapa"
+    assert _escaped("$^$ 5% {a} #1 & ~\\") == "\\$\\textasciicircum{}\\$ 5\\% \\{a\\} \\#1 \\& \\textasciitilde{}\\textbackslash{}"
