@@ -17,6 +17,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.protocols.building import audit_protocol, build_protocols
 from sourcetracing.protocols.leakage import overall_table, summarize, worst_cells
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import CORPUS
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.settings.schema import Settings
@@ -44,7 +45,7 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     print(f"what two splits share, and the part of the second that it touches (--audit says more):\n{_overall(built.leakage)}\n")
     print(f"{'wrote' if built.is_new else 'unchanged:'} {Layout.of(settings).protocol}")
     next_script = "03_label_speakers" if any(plan.needs_speakers for plan in plans_of(settings)) else "04_preprocess_dataset"
-    print(f"next: python scripts/{next_script}.py CONFIG.yaml")
+    say_next(f"python scripts/{next_script}.py CONFIG.yaml")
 
 
 def _overall(leakage: pd.DataFrame) -> str:

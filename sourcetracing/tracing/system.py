@@ -18,6 +18,7 @@ from sourcetracing.features.rows import open_store
 from sourcetracing.layout import RunLayout
 from sourcetracing.runtime.compute import autocast
 from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.runtime.words import remember_words
 from sourcetracing.scoring.scores import is_scored, score_run
 from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.schema import Settings
@@ -69,6 +70,7 @@ def run_in_folder(run_folder: str | Path, changes: Sequence[str] = ()) -> Traini
     if not config.is_file():
         raise UserError(f"--run {folder} {_what_is_wrong(folder)}")
     settings = read_config([str(config), *changes]).resolve()
+    remember_words([str(config), f"system={settings.system}"])  # commands that messages name are about this run
     _check_classes(folder, settings)
     train_set = set_name(settings.train.languages or settings.corpus.languages)
     return TrainingRun(system_label(settings), train_set, settings.train.seed, settings, folder)
