@@ -140,8 +140,9 @@ def _refuse_flags(words: Sequence[str], flags: Mapping[str, str]) -> None:
         name, _, value = word.partition("=")
         if value and _is_setting(setting := name.lstrip("-")):
             raise UserError(f"{word}: settings are written without dashes: {setting}={value}")
-        names = [*(flag.split()[0] for flag in flags), "--help"]
-        raise UserError(f"{name}: there is no such flag{did_you_mean(name, names)}. Settings are written key=value, such as train.epochs=3")
+        hint = did_you_mean(name, [*(flag.split()[0] for flag in flags), "--help"])
+        more = "" if hint.endswith("?") else ". Settings are written key=value, such as train.epochs=3"
+        raise UserError(f"{name}: there is no such flag{hint}{more}")
 
 
 def _is_setting(name: str) -> bool:

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.backends import BACKENDS
-from sourcetracing.settings.checking import check_piece, check_values, did_you_mean, fields_of, lookup, spelled_out, type_name
+from sourcetracing.settings.checking import check_piece, check_values, did_you_mean, fields_of, in_words, lookup, spelled_out, type_name
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.settings.declaring import admitted
 from sourcetracing.settings.frontends import stored_front_end
@@ -106,8 +106,10 @@ def read_yaml(path: Path) -> dict:
         raise UserError(f"{path}, line {place.line + 1 if place else '?'}: not valid YAML: {error.problem}") from None
     except (OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as settings: {str(error).splitlines()[0]}") from None
+    if not content:  # OmegaConf reads nothing as {}, which would mean the demo
+        raise UserError(f"{path} is empty: lines such as `name: my_experiment` are expected")
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, but `setting: value` lines are expected")
+        raise UserError(f"{path}: holds a {'list' if isinstance(content, list) else 'single value'}, but `setting: value` lines are expected")
     return content
 
 
@@ -143,7 +145,7 @@ def _parse_value(text: str, kind: Any, word: str) -> Any:
             return yaml.load(text, yaml.BaseLoader)  # keeps every scalar text, so that [no] is Norwegian and not [false]
         value = OmegaConf.create(f"value: {text}").value
     except (yaml.YAMLError, OmegaConfBaseException):
-        raise UserError(f"{word}: {text!r} cannot be read as {type_name(kind)}") from None
+        raise UserError(f"{word}: {text!r} cannot be read as {in_words(kind)}") from None
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
