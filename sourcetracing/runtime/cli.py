@@ -140,7 +140,7 @@ def _refuse_flags(words: Sequence[str], flags: Mapping[str, str]) -> None:
         name, _, value = word.partition("=")
         if value and _is_setting(setting := name.lstrip("-")):
             raise UserError(f"{word}: settings are written without dashes: {setting}={value}")
-        hint = did_you_mean(name, [*(flag.split()[0] for flag in flags), "--help"])
+        hint = did_you_mean(name, [*(flag.split()[0] for flag in flags), "--help"], nearness=0.7)  # their dashes are alike
         more = "" if hint.endswith("?") else ". Settings are written key=value, such as train.epochs=3"
         raise UserError(f"{name}: there is no such flag{hint}{more}")
 

@@ -19,10 +19,10 @@ def fields_of(group: type) -> dict[str, tuple[Any, dataclasses.Field]]:
     return {field.name: (hints[field.name], field) for field in dataclasses.fields(group)}
 
 
-def did_you_mean(wrong: str, names: typing.Iterable[str]) -> str:
+def did_you_mean(wrong: str, names: typing.Iterable[str], *, nearness: float = 0.5) -> str:
     """`; did you mean 'x'?` for the nearest name, or the list of names where none is near and they are few."""
     names = sorted(names)
-    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=nearness)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; there are: {', '.join(names)}" if len(names) <= 30 else ""
