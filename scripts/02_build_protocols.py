@@ -36,15 +36,16 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     if "--audit" in flags:
         _report_audit(settings)
         return
-    built = build_protocols(settings)
+    plans = plans_of(settings)
+    built = build_protocols(settings, [name for plan in plans for name in plan.train_sets])
     too_many = settings.corpus.sources if len(settings.corpus.sources) > MAX_SOURCE_COLUMNS else []
     print(built.counts.drop(columns=too_many).to_string(index=False))
     if built.num_left_out:
         print(f"left out {built.num_left_out} bad audio files, listed in {Layout.of(settings).bad_audio}")
-    print("\n".join(built.balance))
+    print("".join(f"{line}\n" for line in built.remarks))
     print(f"what two splits share, and the part of the second that it touches (--audit says more):\n{_overall(built.leakage)}\n")
     print(f"{'wrote' if built.is_new else 'unchanged:'} {Layout.of(settings).protocol}")
-    next_script = "03_label_speakers" if any(plan.needs_speakers for plan in plans_of(settings)) else "04_preprocess_dataset"
+    next_script = "03_label_speakers" if any(plan.needs_speakers for plan in plans) else "04_preprocess_dataset"
     say_next(f"python scripts/{next_script}.py CONFIG.yaml")
 
 

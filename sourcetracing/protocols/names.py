@@ -10,7 +10,8 @@ from sourcetracing.errors import UserError
 LANGUAGE_SEPARATORS = "/\\+:,;|*?\"'<>% "
 RESERVED_LANGUAGES = ("all", "pooled", "total", "-", ".", "..")
 # corpus.unknown_sources=[all] means every other one; the others are columns of the counts that have one column for each source.
-RESERVED_SOURCES = ("all", "-", "language", "utterances", "train", "dev", "eval", "hours")
+UNKNOWN_COLUMN = "unknown_sources"
+RESERVED_SOURCES = ("all", "-", "language", "utterances", "train", "dev", "eval", "hours", UNKNOWN_COLUMN)
 
 
 def require_usable_names(languages: Sequence[str], sources: Sequence[str]) -> None:

@@ -93,7 +93,9 @@ def check_piece(piece: Any, group: type, where: str, prefix: str = "", root: typ
     """Refuses unknown keys and wrong types in nested dict `piece`, a part of settings group `group`."""
     root, piece = root or group, spelled_out(piece, group)
     if not isinstance(piece, dict):
-        raise UserError(f"{_place(where, prefix.rstrip('.'), piece)}: a group of settings is expected, such as {_example_of(group, prefix)}")
+        raise UserError(
+            f"{_place(where, prefix.rstrip('.'), piece)}: a group of settings is expected, such as {_example_of(group, prefix)}"
+        )
     known = fields_of(group)
     for key, value in piece.items():
         if key not in known:

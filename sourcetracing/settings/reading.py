@@ -109,7 +109,9 @@ def read_yaml(path: Path) -> dict:
     if not content:  # OmegaConf reads nothing as {}, which would mean the demo
         raise UserError(f"{path} is empty: lines such as `name: my_experiment` are expected")
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {'list' if isinstance(content, list) else 'single value'}, but `setting: value` lines are expected")
+        raise UserError(
+            f"{path}: holds a {'list' if isinstance(content, list) else 'single value'}, but `setting: value` lines are expected"
+        )
     return content
 
 
