@@ -11,7 +11,7 @@ from sourcetracing.tracing.unknown import UnknownRule
 
 POOR_ECE = 0.05
 POOR_EER = 0.15
-# Of so many utterances a share is known to within POOR_ECE, whatever it is: half the width of its 95 % interval, (1.96 * 0.5 / POOR_ECE) ** 2.
+# Of so many utterances a share, whatever it is, is known to within POOR_ECE: (1.96 * 0.5 / POOR_ECE) ** 2, by its 95 % interval.
 LEAST_UTTERANCES = 385
 
 
@@ -74,17 +74,13 @@ def _on_calibration(calibration: Calibration | None, settings: Settings) -> str:
     if calibration is None:
         return "Its logits are not calibrated."
     shown = calibration.after.get("eval", calibration.after["dev"])
-    num_utterances = shown.rows // len(
-        settings.evaluation.variants or settings.augment.variants
-    )  # variants of one are no evidence of their own
-    if shown.ece > POOR_ECE:
-        trust = "read them as a ranking, not as odds"
-    elif num_utterances < LEAST_UTTERANCES:
-        trust = (
-            f"that is of {num_utterances} utterances, and fewer than {LEAST_UTTERANCES} cannot tell; read them as a ranking, not as odds"
-        )
-    else:
+    # The variants of an utterance are no evidence of their own.
+    num_utterances = shown.rows // len(settings.evaluation.variants or settings.augment.variants)
+    trust = "read them as a ranking, not as odds"
+    if shown.ece <= POOR_ECE and num_utterances >= LEAST_UTTERANCES:
         trust = "for audio like that of its corpus they can be taken at their word"
+    elif shown.ece <= POOR_ECE:
+        trust += f"; {num_utterances} utterances are too few to trust that figure, {LEAST_UTTERANCES} are needed"
     others = calibration.after.get("eval_other_languages")
     elsewhere = f" (in other languages {others.ece:.1%})" if others else ""
     return f"Probabilities are off by {shown.ece:.1%} on average{elsewhere}: {trust}."
