@@ -87,7 +87,7 @@ class Corpus(ABC):
         files = self.files()
         missing = files["path"][~files["present"]].drop_duplicates().tolist()
         if missing:
-            named = ", ".join(missing[: self.num_named]) + (" ..." if len(missing) > self.num_named else "")
+            named = ", ".join(missing[: self.num_named])
             total = files["path"].nunique()
             raise UserError(f"{self.root}: {len(missing)} of {total} files are missing, such as: {named}. {self.advice}")
         return {"utterances": len(files)}

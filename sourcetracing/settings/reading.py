@@ -91,7 +91,9 @@ def load_settings(words: Sequence[str]) -> Settings:
 def read_yaml(path: Path) -> dict:
     """A YAML file as a nested dict. Raises `UserError` when it is missing, malformed or no mapping."""
     if path.suffix not in {".yaml", ".yml"}:
-        raise UserError(f"{path}: settings are read from .yaml files or given as key=value")
+        near = path.parent / "configs" / f"{path.name}.yaml"
+        hint = f"; did you mean {str(near)!r}?" if config_path(near).is_file() else ""
+        raise UserError(f"{path}: settings are read from .yaml files or given as key=value{hint}")
     if path.is_dir():
         raise UserError(f"{path} is a folder; a file of settings is expected")
     if not path.is_file():

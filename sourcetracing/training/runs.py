@@ -152,7 +152,7 @@ def require_two_classes(runs: Sequence[TrainingRun]) -> None:
         table = protocols[settings.name]
         sources = table.loc[select(table, languages=run.train_set.split("+"), splits=["train"]), "source"].unique()
         if len(sources) == 1:
-            others = "; leave it out: experiment.train_sets" if len(runs) > 1 else ""
+            others = "; name the other training sets in experiment.train_sets" if len(runs) > 1 else ""
             raise UserError(f"{run.system} on {run.train_set}: train has one source only, {sources[0]}: nothing to tell apart{others}")
 
 
