@@ -171,7 +171,7 @@ def rank_stability(tables: Tables, variant: str = POOLED) -> pd.DataFrame:
         of_kind = np.array([kind_of_cell(train, test) == kind for train, test in pairs], dtype=bool)
         cells = tables.cells[of_kind & (tables.cells["variant"] == variant)]
         means = cells.pivot_table(index="system", columns="seed", values="macro_f1", aggfunc="mean").dropna()
-        if min(means.shape, default=0) < 2:
+        if min(means.shape) < 2:
             continue
         ranks = means.rank(ascending=False)
         tau = float(np.mean([kendalltau(means[one], means[other]).statistic for one, other in combinations(means.columns, 2)]))

@@ -187,3 +187,8 @@ def test_p_of_seeds_is_students():
     sd, stretch = samples.std(ddof=1), scipy.stats.t.ppf(0.975, 2) / scipy.stats.norm.ppf(0.975)
     assert bootstrap.two_sided_p(3.0, samples, num_seeds=3) == pytest.approx(2 * scipy.stats.t.sf(3.0 / sd * stretch, 2))
     assert bootstrap.two_sided_p(scipy.stats.norm.ppf(0.975) * sd, samples, num_seeds=5) == pytest.approx(0.05)
+
+
+def test_two_resamples_have_a_spread_and_one_has_none():
+    assert bootstrap.two_sided_p(1.0, np.array([0.0, 1.0])) == pytest.approx(2 * scipy.stats.norm.sf(2**0.5))
+    assert np.isnan(bootstrap.two_sided_p(1.0, np.array([0.3])))

@@ -10,12 +10,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import balanced_accuracy_score, classification_report, f1_score
 
 from sourcetracing.report.experiment import compare
 from sourcetracing.scoring import reports
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.schema import Settings
+from sourcetracing.tables import class_lists
 from sourcetracing.tables import text as table_text
 from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.making import Tables, make_tables, mean_of
@@ -220,3 +221,23 @@ def test_reports_of_script_06_lead_with_the_classes_that_have_rows(tmp_path):
     assert taken and sum(int(word.split()[0]) for word in text.split("predicted ")[1:3]) == taken
     accuracy = balanced_accuracy_score(german["label"], german["prediction"])
     assert f"{accuracy:.6f}" in text  # the macro average of recall, printed by scikit-learn
+
+
+def test_a_test_set_names_what_it_lacks_and_counts_only_what_is_not_named():
+    names = [f"s{number}" for number in range(class_lists.SHOWN_NAMES + 1)]
+    assert "more" not in class_lists.note_on_test_set("en", names[:-1], 20)
+    assert f"{names[-2]} and 1 more)" in class_lists.note_on_test_set("en", names, 20)
+
+
+def test_the_report_by_class_is_scikit_learn_s_over_the_classes_with_rows(tmp_path):
+    settings = fake_settings(languages=["en"], systems=["a"], variants=["original"])
+    (run, *_) = fake_runs(settings, tmp_path)
+    run.scores = run.scores[run.scores["label"] != 1].reset_index(drop=True)
+    reports.write_reports([trained_run(run, settings)])
+    text, sources = next(run.folder.rglob("*eval_en.txt")).read_text(encoding="utf-8"), settings.corpus.sources
+    figures = classification_report(run.scores["label"], run.scores["prediction"], labels=range(4), output_dict=True, zero_division=0)
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.split()[:1] and line.split()[0] in sources}
+    assert list(rows) == [sources[label] for label in (0, 2, 3)]
+    for label in (0, 2, 3):
+        expected = [figures[str(label)][name] for name in ("precision", "recall", "f1-score", "support")]
+        assert [float(word) for word in rows[sources[label]]] == pytest.approx(expected, abs=1e-6)
