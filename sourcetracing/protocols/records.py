@@ -50,14 +50,14 @@ def require_protocol(settings: Settings) -> None:
     unnoted = [path for path, made in others.items() if made is None]
     if unnoted and len(others) == len(unnoted):
         raise UserError(
-            f"{unnoted[0]} does not say which settings it was made with (it is from before they were noted). Run: {PROTOCOL_COMMAND} "
-            "with the settings of this command; a protocol that fits them is kept"
+            f"{unnoted[0]} does not say which settings it was made with (it is from before they were noted). Run: {PROTOCOL_COMMAND}; "
+            "a protocol that fits these settings is kept"
         )
     made_at = {path: (made, differences(made, said)) for path, made in others.items() if made is not None}
     path, (made, names) = min(made_at.items(), key=lambda item: len(item[1][1]))
     raise UserError(
         f"{path} was made with {in_words(made, names)}, these settings say {in_words(said, names)}. Name the settings of the protocol, or "
-        f"run: {PROTOCOL_COMMAND} with the settings of this command; both protocols stay"
+        f"run: {PROTOCOL_COMMAND}; both protocols stay"
     )
 
 

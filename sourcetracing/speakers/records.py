@@ -57,8 +57,8 @@ def require_labels(settings: Settings) -> None:
     noted = {record: (made, differences(made, said)) for record, made in others.items() if made is not None}
     if not noted:
         raise UserError(
-            f"{records[0]} does not say which settings it was made with (it is from before they were noted). Run: {LABEL_COMMAND} "
-            "with the settings of this command; labels that fit them are kept"
+            f"{records[0]} does not say which settings it was made with (it is from before they were noted). Run: {LABEL_COMMAND}; "
+            "labels that fit these settings are kept"
         )
     record, (made, names) = min(noted.items(), key=lambda item: len(item[1][1]))
     raise UserError(_refusal(f"{record.with_name('pseudo_speakers.csv')} was", in_words(made, names), in_words(said, names), "labels"))
@@ -78,10 +78,7 @@ def require_grouping(settings: Settings) -> None:
 
 
 def _refusal(what: str, made: str, said: str, both: str) -> str:
-    return (
-        f"{what} made with {made}, these settings say {said}. Name the settings of the {both}, or run: {LABEL_COMMAND} "
-        f"with the settings of this command; both {both} stay"
-    )
+    return f"{what} made with {made}, these settings say {said}. Name the settings of the {both}, or run: {LABEL_COMMAND}; both {both} stay"
 
 
 def labels_of(settings: Settings) -> str:
