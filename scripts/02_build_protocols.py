@@ -21,7 +21,7 @@ from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import CORPUS
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.settings.schema import Settings
-from sourcetracing.training.table_plans import plans_of
+from sourcetracing.training.table_plans import GROUP_MARK, plans_of
 
 FLAGS = {"--audit": "report what train, dev and eval share: files, transcripts, recordings, speakers, audio"}
 NUM_WORST_CELLS = 10
@@ -37,7 +37,8 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
         _report_audit(settings)
         return
     plans = plans_of(settings)
-    built = build_protocols(settings, [name for plan in plans for name in plan.train_sets])
+    trained, tested = ([name for plan in plans for name in getattr(plan, sets)] for sets in ("train_sets", "test_sets"))
+    built = build_protocols(settings, trained, [name.partition(GROUP_MARK)[0] for name in tested])
     too_many = settings.corpus.sources if len(settings.corpus.sources) > MAX_SOURCE_COLUMNS else []
     print(built.counts.drop(columns=too_many).to_string(index=False))
     if built.num_left_out:

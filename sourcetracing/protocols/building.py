@@ -37,13 +37,13 @@ class BuiltProtocol:
     is_new: bool
 
 
-def build_protocols(settings: Settings, train_sets: Sequence[str] = ()) -> BuiltProtocol:
+def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_sets: Sequence[str] = ()) -> BuiltProtocol:
     """Reads the corpus, checks every audio file, splits the utterances, looks for what the splits share.
 
     Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, tables/leakage.csv and, last, protocol.json: the
     settings and the digest of what they were made from. They lie at exp/<name>/, or, where a protocol of other settings lies there, at
-    exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true. train_sets: languages joined by + that will be
-    trained on together. Raises `UserError` for a missing corpus, bad audio, or splits without a known source to train on.
+    exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true. train_sets, test_sets: languages joined by +
+    that will be trained or tested on together. Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.
     """
     corpus = corpus_of(settings)
     require_usable_names(settings.corpus.languages, settings.corpus.sources)
@@ -56,7 +56,7 @@ def build_protocols(settings: Settings, train_sets: Sequence[str] = ()) -> Built
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
         protocol = read_table(layout.protocol, ["utt_id", "split"], PROTOCOL_COMMAND)
         counts, leakage = read_csv(layout.counts, texts=["language"]), read_audit(layout.leakage)
-        return BuiltProtocol(counts, leakage, _remarks(utterances, protocol, settings, train_sets), num_left_out, is_new=False)
+        return BuiltProtocol(counts, leakage, _remarks(utterances, protocol, settings, train_sets, test_sets), num_left_out, is_new=False)
     _split(utterances, settings, train_sets)  # refuses what cannot be meant before all audio is read
     utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
     protocol = _split(utterances, settings, train_sets)
@@ -69,15 +69,17 @@ def build_protocols(settings: Settings, train_sets: Sequence[str] = ()) -> Built
     _write_speaker_groups(corpus, layout)
     write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
     write_record(settings, inputs, protocol, len(problems))
-    return BuiltProtocol(counts, leakage, _remarks(utterances, protocol, settings, train_sets), len(problems), is_new=True)
+    return BuiltProtocol(counts, leakage, _remarks(utterances, protocol, settings, train_sets, test_sets), len(problems), is_new=True)
 
 
-def _remarks(utterances: pd.DataFrame, protocol: pd.DataFrame, settings: Settings, train_sets: Sequence[str]) -> list[str]:
+def _remarks(
+    utterances: pd.DataFrame, protocol: pd.DataFrame, settings: Settings, train_sets: Sequence[str], test_sets: Sequence[str]
+) -> list[str]:
     cells = count_cells(utterances, protocol)
     lines = unknown_lines(cells, settings.corpus)
     if settings.split.group_by != "none":
         lines += balance_lines(split_balance(utterances, protocol, settings.split, _unknown_sources(utterances, settings)))
-    return lines + missing_lines(cells, settings.corpus, train_sets)
+    return lines + missing_lines(cells, settings.corpus, train_sets, test_sets)
 
 
 def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:

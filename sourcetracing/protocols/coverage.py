@@ -1,4 +1,4 @@
-"""What a protocol lacks, by language and known source, and what that means for every figure to come: said before anything is computed."""
+"""What a protocol lacks of each known source in each language, and what that means for the figures: said before anything is computed."""
 
 from __future__ import annotations
 
@@ -22,50 +22,61 @@ def count_cells(utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFram
     return counts.reindex(columns=list(SPLITS), fill_value=0)
 
 
-def missing_lines(cells: pd.DataFrame, corpus: Corpus, train_sets: Sequence[str] = ()) -> list[str]:
-    """One line for each language, and for each training set of several, that lacks a known source in some split; `cells`: `count_cells`."""
+def missing_lines(cells: pd.DataFrame, corpus: Corpus, train_sets: Sequence[str] = (), test_sets: Sequence[str] = ()) -> list[str]:
+    """What is missing and what follows, one line for each set of languages that is trained or tested on and lacks a known source.
+
+    cells: `count_cells`. Sets are languages joined by +; without any, each language is looked at as both.
+    """
     known = cells.reindex(pd.MultiIndex.from_product([corpus.languages, corpus.sources]), fill_value=0)
     lines = []
     if len(corpus.sources) == 1:
         lines.append(f"{corpus.sources[0]} is the only known source: there is nothing to tell apart, and script 05 trains nothing")
     if not known["dev"].any():
         lines.append("dev has no utterance of a known source: every run keeps its last epoch, and no threshold or calibration can be found")
-    sets = dict.fromkeys([*corpus.languages, *(name for name in train_sets if "+" in name)])
-    for name in sets:
-        counts = known.loc[name.split("+")].groupby(level=1, sort=False).sum()
-        if said := _of_set(name, counts):
-            lines.append(f"{name}: {said}")
+    if not train_sets and not test_sets:
+        train_sets = test_sets = corpus.languages
+    has_any = known.any(axis=1).groupby(level=0, sort=False).any()
+    if without := has_any.index[~has_any].tolist():
+        lines.append(f"{', '.join(without)}: no utterance of a known source")
+    for name in dict.fromkeys([*corpus.languages, *train_sets, *test_sets]):
+        roles = [split for split, sets in (("train", train_sets), ("dev", train_sets), ("eval", test_sets)) if name in sets]
+        counts = known.loc[name.split("+")].groupby(level=1, sort=False).sum()[roles]
+        if counts.to_numpy().any() and (facts := _facts(counts)):
+            lines.append(f"{name}: {'; '.join(facts)}{_what_follows(counts, name)}")
     return lines
 
 
-def _of_set(name: str, counts: pd.DataFrame) -> str:
-    """What a set of languages lacks and what follows; counts: of each known source in each split. "" for nothing."""
-    total, left = len(counts), (counts > 0).sum()
-    if not left.any():
-        return "no utterance of a known source"
-    empty = [split for split in SPLITS if not left[split]]
-    facts = [f"no {' or '.join(empty)} utterance"] if empty else []
-    lacking: dict[str, list[str]] = {}
-    for source, has in (counts > 0).iterrows():
-        if splits := [split for split in SPLITS if left[split] and not has[split]]:
-            lacking.setdefault("" if not has.any() else f"{' or '.join(splits)} ", []).append(str(source))
-    facts += [f"no {splits}utterance of {_named(sources)}" for splits, sources in lacking.items()]
-    follows = []
-    if left["eval"] < total:
-        follows.append(f"macro-F1 of {name} is over {left['eval']} of {total} classes" if left["eval"] else "it is not tested")
-    if left["train"] < 2 <= total:
-        follows.append("script 05 refuses to train on it alone")
-    else:
+def _facts(counts: pd.DataFrame) -> list[str]:
+    """What each split lacks; counts: of each known source (rows) in the splits that matter (columns)."""
+    has, found = counts > 0, []
+    if empty := [split for split in counts if not has[split].any()]:
+        found.append(f"no {' or '.join(empty)} utterance")
+    rest = has.drop(columns=empty)
+    for splits, rows in (~rest).groupby(list(rest.columns), sort=False):
+        lacking = [split for split, lacks in zip(rest, splits, strict=True) if lacks]
+        if lacking:
+            what = "utterance" if len(lacking) == counts.shape[1] > 1 else f"{' or '.join(lacking)} utterance"
+            found.append(f"no {what} of {_named(rows.index.tolist(), len(counts))}")
+    return found
+
+
+def _what_follows(counts: pd.DataFrame, name: str) -> str:
+    total, left, found = len(counts), (counts > 0).sum(), []
+    if left.get("eval", total) < total:
+        whose = "its macro-F1" if "+" in name else f"macro-F1 of {name}"
+        found.append(f"{whose} is over {left['eval']} of {total} classes" if left["eval"] else "it is not tested")
+    if left.get("train", 2) < 2 <= total:
+        found.append("script 05 refuses to train on it")
+    elif "train" in left:
         learnt = [f"learns {left['train']} of {total} classes"] if left["train"] < total else []
         kept = [] if left["dev"] else ["keeps its last epoch"]
         if learnt or kept:
-            follows.append(f"trained on it alone, a system {' and '.join(learnt + kept)}")
-    return "; ".join(facts) + (f": {'; '.join(follows)}" if follows else "")
+            found.append(f"trained on it, a system {' and '.join(learnt + kept)}")
+    return f": {'; '.join(found)}" if found else ""
 
 
-def _named(sources: Sequence[str]) -> str:
-    more = len(sources) - NUM_NAMED
-    return ", ".join(sources) if more <= 1 else f"{', '.join(sources[:NUM_NAMED])} and {more} more"
+def _named(sources: Sequence[str], total: int) -> str:
+    return ", ".join(sources) if len(sources) <= NUM_NAMED else f"{len(sources)} of the {total} known sources"
 
 
 def unknown_lines(cells: pd.DataFrame, corpus: Corpus) -> list[str]:
@@ -73,7 +84,8 @@ def unknown_lines(cells: pd.DataFrame, corpus: Corpus) -> list[str]:
     unknown = cells.groupby(level="source").sum().drop(index=corpus.sources, errors="ignore")
     if unknown.empty:
         return ["corpus.unknown_sources: the corpus has none of them"] if corpus.unknown_sources else []
-    names = _named([f"{name} {row.dev}/{row.eval}" for name, row in unknown.iterrows()])
+    names = ", ".join(f"{name} {row.dev}/{row.eval}" for name, row in unknown.head(NUM_NAMED).iterrows())
+    names += f" and {len(unknown) - NUM_NAMED} more" if len(unknown) > NUM_NAMED else ""
     lines = [f"unknown sources (dev/eval): {unknown['dev'].sum()}/{unknown['eval'].sum()}: {names}"]
     without = [split for split in ("dev", "eval") if not unknown[split].any()]
     return lines + [f"{' and '.join(without)} has no utterance of an unknown source: script 07 needs them in both"] * bool(without)

@@ -70,7 +70,7 @@ def run_in_folder(run_folder: str | Path, changes: Sequence[str] = ()) -> Traini
     if not config.is_file():
         raise UserError(f"--run {folder} {_what_is_wrong(folder)}")
     settings = read_config([str(config), *changes]).resolve()
-    remember_words([str(config), f"system={settings.system}"])  # commands that messages name are about this run
+    remember_words([str(config), f"system={settings.system}", *changes])  # commands that messages name are about this run
     _check_classes(folder, settings)
     train_set = set_name(settings.train.languages or settings.corpus.languages)
     return TrainingRun(system_label(settings), train_set, settings.train.seed, settings, folder)
