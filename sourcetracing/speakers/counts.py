@@ -28,8 +28,8 @@ def count_groups(settings: Settings, utterances: pd.DataFrame, protocol: pd.Data
         rows.append({"held_out": held_out, "language": LANGUAGE_NAMES.get(held_out, held_out), **_counts(grouping)})
         if settings.corpus.reader == "mcl_mlaad":
             rows[-1] |= _published(held_out)
-    protocol = protocol_facts(settings) or {"digest": ""}
-    table = pd.DataFrame(rows).assign(protocol=protocol["digest"][:8], labels=labels_of(settings))
+    made_from = protocol_facts(settings) or {"digest": ""}
+    table = pd.DataFrame(rows).assign(protocol=made_from["digest"][:8], labels=labels_of(settings))
     with atomic_path(Layout.of(settings).speaker_counts) as partial:
         table.to_csv(partial, index=False)
     return table

@@ -114,7 +114,7 @@ def contrast(
             )
         num_classes = f"{common.sum()} in common"
     (value_1, samples_1), (value_2, samples_2) = (_mean_of(tables, keys, common) for keys in sides)
-    low, high = percentile_interval(samples_1 - samples_2)
+    low, high = percentile_interval(samples_1 - samples_2, value_1 - value_2)
     p = two_sided_p(value_1 - value_2, samples_1 - samples_2, seeds)
     return Contrast(value_1, value_2, low, high, p, seeds, networks, num_classes)
 

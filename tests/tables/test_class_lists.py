@@ -146,6 +146,35 @@ def test_a_group_of_speakers_that_lacks_a_source():
     assert any("has items of 3 of 4 classes" in note for note in tables.notes)
 
 
+def test_every_systems_means_are_looked_at():
+    """The notes once looked at the first system alone, whose cells happened to have the same classes."""
+    settings = fake_settings(languages=["en", "de"], systems=["b", "a"])
+    settings.evaluation.bootstrap_samples, plan = 20, plans_of(settings)[0]
+    rows = rows_of({"en": [0, 1, 2, 3], "de": [0, 1, 2]}, list(settings.corpus.sources))
+    scored = rows.assign(prediction=perfect(rows))
+    runs = [ScoredRun(system, train, 1, ROOT, scored) for system, train in (("b", "en"), ("a", "en"), ("a", "de"))]
+    notes = make_tables(runs, settings, plan=plan).notes
+    assert any(note.startswith("The cells of the mono mean of a have different classes (3 to 4, 3 in all of them)") for note in notes)
+    assert "The mono means of the systems are over different classes (b 4, a 3 to 4): they do not compare as they stand." in notes
+    assert any(note.startswith("Mono and cross cells of b have different classes (mono 4 and cross 3)") for note in notes)
+    assert not any("Mono and cross cells of a" in note for note in notes)  # both 3 to 4
+
+
+def test_a_class_of_few_utterances_that_resamples_lose_is_said():
+    """Speakers of a group may have one or two of a class's utterances; which are drawn is up to the whole class."""
+    settings = fake_settings(languages=["en", "de"], systems=["a"])
+    rows = rows_of({"en": [0, 1, 2, 3], "de": [0, 1, 2, 3]}, list(settings.corpus.sources), per_class=6)
+    few = (rows["label"] == 1) & ~rows["utt_id"].str.endswith("/1/0")
+    groups = pd.DataFrame({"utt_id": rows["utt_id"], "published_group": np.where(few, "unseen", "seen"), "strict_group": "rare"})
+    tables = tables_of(settings, rows, perfect, "table6", dict.fromkeys(["de", "en"], groups))
+    lost = f"{settings.corpus.sources[1]} of test set en:seen, trained on de)"
+    (note,) = [note for note in tables.notes if note.startswith("Some resamples hold none")]
+    assert "in 2 places (first: " in note and lost.removesuffix(")").split(" of ")[0] in note
+    assert (tables.cells[["macro_f1", "ci_low"]] == 1).all(axis=None)
+    whole = tables_of(settings, rows, perfect)
+    assert not any("resamples" in note for note in whole.notes)
+
+
 def test_cells_with_other_classes_are_compared_on_those_in_common():
     """Mono has classes 0 to 19, cross 18 to 21. The network knows all but class 19, which it takes for 18."""
     settings, rows = special_session()
