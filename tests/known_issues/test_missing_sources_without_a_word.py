@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 
 from sourcetracing.errors import UserError
+from sourcetracing.protocols import building
 from sourcetracing.protocols.coverage import count_cells, missing_lines, require_classes, unknown_lines
 from sourcetracing.protocols.table import count_utterances, split_utterances
 from sourcetracing.settings.corpora import Corpus, Split
+from sourcetracing.settings.reading import load_settings
 
 CORPUS = Corpus(languages=["en", "de", "fr"], sources=["a", "b", "c"], unknown_sources=["x"])
 
@@ -126,3 +128,16 @@ def test_a_training_set_that_grouping_robs_of_a_source_is_refused_and_others_are
     require_classes(utterances, cells, CORPUS, Split(), ["en"])  # as published, or by utterance: 02 says it
     few = count_cells(*(pair := corpus_of(FULL | {("en", "c"): "0/0/0", ("de", "c"): "0/0/0"})))
     require_classes(pair[0].assign(speaker=""), few, CORPUS, split, ["en", "en+de"])  # there is nothing to take
+
+
+def test_what_cannot_be_meant_is_refused_before_any_audio_is_read(tmp_path, monkeypatch):
+    for source in ("a", "b"):
+        for number in range(4):
+            path = tmp_path / "corpus" / "en" / source / f"{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"never opened")
+    words = ["corpus.reader=folder", "corpus.languages=[en]", "corpus.sources=[a,b]", "split.train=0", "split.dev=0.5", "split.eval=0.5"]
+    settings = load_settings([f"paths.corpus={tmp_path}/corpus", f"paths.exp={tmp_path}/exp", *words])
+    monkeypatch.setattr(building, "check_corpus", lambda *_: pytest.fail("audio was read"))
+    with pytest.raises(UserError, match="^corpus.sources: a has no training utterance in these splits; move it"):
+        building.build_protocols(settings)
