@@ -15,10 +15,10 @@ from sourcetracing.layout import Layout
 from sourcetracing.protocols.coverage import count_cells, missing_lines, require_classes, unknown_lines
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit, read_audit
-from sourcetracing.protocols.names import require_usable_names
 from sourcetracing.protocols.records import PROTOCOL_COMMAND, note_settings_of_older_record, write_record
 from sourcetracing.protocols.table import balance_lines, count_utterances, read_table, split_balance, split_utterances
 from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_text
+from sourcetracing.settings.names import require_usable_names
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.schema import Settings
 
@@ -46,7 +46,6 @@ def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_set
     that will be trained or tested on together. Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.
     """
     corpus = corpus_of(settings)
-    require_usable_names(settings.corpus.languages, settings.corpus.sources)
     corpus.check()
     utterances = corpus.prepare()
     require_usable_names((), utterances["source"].unique())

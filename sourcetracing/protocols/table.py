@@ -17,10 +17,10 @@ import pyarrow.csv
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
-from sourcetracing.protocols.names import UNKNOWN_COLUMN
 from sourcetracing.protocols.records import PROTOCOL_COMMAND, require_protocol
 from sourcetracing.protocols.splitting import draw_groups, draw_utterances, fractions_of, strata_of
 from sourcetracing.settings.corpora import Split
+from sourcetracing.settings.names import UNKNOWN_COLUMN
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import SPLITS
 

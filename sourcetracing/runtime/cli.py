@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.runtime.progress import whole_bars
 from sourcetracing.runtime.words import in_users_words, remember_words
 from sourcetracing.settings.checking import did_you_mean, lookup
+from sourcetracing.settings.names import printable
 from sourcetracing.settings.reading import describe, read_config
 from sourcetracing.settings.schema import Settings
 
@@ -82,6 +84,9 @@ def run_tool(
 def _run(act: Callable[[list[str]], bool], words: list[str]) -> int:
     if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun or accelerate started, the first one talks
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends nothing
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
@@ -109,7 +114,7 @@ def _as_interrupt(signum: int, frame: object) -> None:
 
 
 def _complain(line: str) -> int:
-    print(in_users_words(line), file=sys.stderr)
+    print(printable(in_users_words(line)), file=sys.stderr)
     return EXIT_USER_ERROR
 
 

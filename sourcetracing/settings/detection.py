@@ -47,7 +47,7 @@ CORPORA = Registry(
         "asv19": _entry("asvspoof:read_asv19", "data/ASVspoof2019/LA", **_ASV19),
         "asv21": _entry("asvspoof:read_asv21", "data/ASVspoof2021", asv21="ASVspoof2021_DF_eval/flac/{id}.flac"),
         "asv5": _entry("asvspoof:read_asv5", "data/ASVspoof5", asv5_train="flac_T/{id}.flac", asv5_dev="flac_D/{id}.flac"),
-        "for": _entry("folders:read_fake_or_real", "data/FoR", **{"for": "for-norm/{id}"}),
+        "for": _entry("folders:read_fake_or_real", "data/FoR", **{"for": "{place}/{id}"}),
         "itw": _entry("listed:read_in_the_wild", "data/release_in_the_wild", itw="{id}"),
         "mailabs": _entry("mlaad:read_mailabs", "data/M-AILABS", mailabs="{id}"),
         "mlaad": _entry("mlaad:read_mlaad", "data/MLAADv5", mlaad="{id}"),
@@ -64,7 +64,8 @@ def corpus_of_subset() -> dict[str, str]:
 
 
 ROOTS = {corpus: entry.root for corpus, entry in CORPORA.items()}
-# {id}: the text of the list; {name}: its part behind the last /. ASVspoof's lists hold bare ids (D56).
+# {id}: the text of the list; {name}: its part behind the last /; {place}: the folder of detection.for_version. ASVspoof's lists hold bare
+# ids (D56).
 TEMPLATES = {subset: template for entry in CORPORA.values() for subset, template in entry.subsets.items()}
 LIST_FILES = {
     **{subset: f"{subset}_systems.csv" for subset in corpus_of_subset()},
@@ -122,10 +123,12 @@ class LayerFeatures:
         [], "layers stored, 0 = input of block 1, n = raw output of block n; the encoder is cut behind the last; empty = all", at_least=0
     )
     copy_layers: list[int] = setting(
-        [], "layers stored of the augmented copies, once one is chosen (published: 9); empty = the same as `layers`", at_least=0
+        [], "layers stored of these copies, once one is chosen (published: 9); empty = the same as `layers`", at_least=0
     )
     copies: list[str] = setting(
-        ["clean"], "clean: the files as they are; rawboost, codec: one augmented copy of each file as well", choices=COPIES
+        ["clean"],
+        "clean: the files as they are; rawboost, codec: an augmented copy of each file of detection.baseline_train",
+        choices=COPIES,
     )
     max_seconds: float = setting(
         0.0, "only so much of each file, from its beginning; 0 = all of it, as published (Whisper hears 30 s at most)", at_least=0
@@ -150,15 +153,15 @@ class Rawboost:
         choices=(0, 1, 2, 3, 4, 5, 6, 7, 8),
     )
     bands: int = setting(5, "notches of a filter", at_least=1)
-    center_hz: list[float] = setting([20.0, 8000.0], "centre of a notch", at_least=0)
-    width_hz: list[float] = setting([100.0, 1000.0], "width of a notch", at_least=1)
-    taps: list[int] = setting([10, 100], "length of a notch's filter; an even number becomes the next odd one", at_least=1)
-    gain_db: list[float] = setting([0.0, 0.0], "gain of a filter")
+    center_hz: list[float] = setting([20.0, 8000.0], "centre of a notch", at_least=0, may_repeat=True)
+    width_hz: list[float] = setting([100.0, 1000.0], "width of a notch", at_least=1, may_repeat=True)
+    taps: list[int] = setting([10, 100], "length of a notch's filter; an even number becomes the next odd one", at_least=1, may_repeat=True)
+    gain_db: list[float] = setting([0.0, 0.0], "gain of a filter", may_repeat=True)
     orders: int = setting(5, "algorithm 1: powers of the signal that are added up, each with a filter of its own", at_least=1)
-    bias_db: list[float] = setting([5.0, 20.0], "algorithm 1: powers above the first are weaker than gain_db by so much")
+    bias_db: list[float] = setting([5.0, 20.0], "algorithm 1: powers above the first are weaker than gain_db by so much", may_repeat=True)
     impulse_percent: float = setting(10.0, "algorithm 2: at most so many percent of the samples are hit", at_least=0, at_most=100)
     impulse_gain: float = setting(2.0, "algorithm 2: the most by which they change, times their own size", at_least=0)
-    snr_db: list[float] = setting([10.0, 40.0], "algorithm 3: signal to noise")
+    snr_db: list[float] = setting([10.0, 40.0], "algorithm 3: signal to noise", may_repeat=True)
 
 
 @dataclass
@@ -229,7 +232,7 @@ class Pruning:
         "chosen", "list of kept files that script 06 augments: chosen on the selection part, or a name such as margin-both_kept30"
     )
     augment_shares: list[float] = setting(
-        [3.0, 2.0, 2.0], "parts of that list that become codec copies, RawBoost copies, stay clean", at_least=0
+        [3.0, 2.0, 2.0], "parts of that list that become codec copies, RawBoost copies, stay clean", at_least=0, may_repeat=True
     )
     with_replacement: bool = setting(
         False, "augmented and clean files are drawn with replacement, half + a third + a third of the list, as published (D66)"

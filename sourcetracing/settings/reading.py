@@ -19,6 +19,7 @@ from sourcetracing.settings.checking import check_piece, check_values, did_you_m
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.settings.declaring import admitted
 from sourcetracing.settings.frontends import stored_front_end
+from sourcetracing.settings.names import require_distinct, require_folder_name, require_usable_names
 from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
 
@@ -41,7 +42,13 @@ class ConfigSources:
             pieces += [piece, piece.get("systems", {}).get(system, {})]
         pieces += [_nested(key, value) for key, value in {**(changes or {}), "system": system}.items()]
         pieces = [spelled_out(piece, Settings) for piece in pieces]
-        settings = OmegaConf.to_object(OmegaConf.merge(_defaults(), *pieces))
+        try:
+            settings = OmegaConf.to_object(OmegaConf.merge(_defaults(), *pieces))
+        except OmegaConfBaseException as error:
+            where, what = getattr(error, "full_key", "") or "settings", str(error).splitlines()[0]
+            raise UserError(f"{where}: {what}. Names cannot be ??? or hold ${{, which have a meaning of their own in settings") from None
+        if self.says("train.seed", system) and not self.says("experiment.seeds", system):
+            settings.experiment.seeds = [settings.train.seed]  # or scripts 05 to 13 would not know that run
         check_values(settings)
         _check_together(settings)
         settings.ssl.model = _model_of_language(settings)
@@ -51,6 +58,12 @@ class ConfigSources:
     def is_for_one_system(self) -> bool:
         """Whether `system=` stands on the command line, so that the experiment's list of systems is not meant."""
         return any("system" in piece for _, piece in self.overrides)
+
+    def says(self, key: str, system: str = "") -> bool:
+        """Whether the words give a value to a setting, such as train.seed: not defaults, not the file of a system."""
+        pieces = [piece for _, piece in [*self.files, *self.overrides]]
+        pieces += [piece.get("systems", {}).get(system or self._system_name(), {}) for piece in pieces]
+        return any(_holds(piece, key.split(".")) for piece in pieces)
 
     def _system_name(self) -> str:
         named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
@@ -159,6 +172,10 @@ def _nested(key: str, value: Any) -> dict:
     return value
 
 
+def _holds(piece: Any, parts: Sequence[str]) -> bool:
+    return not parts or (isinstance(piece, dict) and parts[0] in piece and _holds(piece[parts[0]], parts[1:]))
+
+
 def _read_system(name: str) -> dict:
     path = system_file(name)
     piece = read_yaml(path)
@@ -168,6 +185,7 @@ def _read_system(name: str) -> dict:
 
 def _check_together(settings: Settings) -> None:
     """What no single setting can tell."""
+    _check_names(settings)
     total = settings.split.train + settings.split.dev + settings.split.eval
     if abs(total - 1) > 1e-9:
         raise UserError(f"split.train + split.dev + split.eval = {total:g}, but the parts must add up to 1")
@@ -190,13 +208,32 @@ def _check_together(settings: Settings) -> None:
         raise UserError(f"ecapa_tdnn.channels={settings.ecapa_tdnn.channels}: must be a multiple of 8")
     if settings.lfcc.n_lfcc > settings.lfcc.n_filter:
         raise UserError(f"lfcc.n_lfcc={settings.lfcc.n_lfcc} is more than lfcc.n_filter={settings.lfcc.n_filter}")
-    for key, names in [("train.languages", settings.train.languages), *_set_languages(settings)]:
+    dev_languages = [name for name in settings.train.dev_languages if name != "all"]
+    for key, names in [("train.languages", settings.train.languages), ("train.dev_languages", dev_languages), *_set_languages(settings)]:
         for language in names:
             if language not in settings.corpus.languages:
                 raise UserError(f"{key}: unknown language {language!r}; corpus.languages are {', '.join(settings.corpus.languages)}")
     stored, wanted = settings.augment.variants, settings.train.variants
     if missing := [variant for variant in wanted if variant not in stored]:
         raise UserError(f"train.variants: {missing[0]!r} is not among augment.variants={stored}")
+
+
+def _check_names(settings: Settings) -> None:
+    """Names that become folders and files, and those that must not be confused with each other."""
+    require_folder_name("name", settings.name)
+    if settings.name == "noise_bank":
+        raise UserError("name='noise_bank': all experiments share the folder of that name. Give it another, such as name=noise_trial")
+    corpus = settings.corpus
+    require_usable_names(corpus.languages, corpus.sources, corpus.unknown_sources)
+    for key in ("train_sets", "test_sets"):
+        sets = getattr(settings.experiment, key)
+        for text in sets:
+            require_distinct(f"experiment.{key}: {text}", text.split("+"))
+        for number, text in enumerate(sets):
+            if same := [other for other in sets[:number] if set(other.split("+")) == set(text.split("+"))]:
+                raise UserError(f"experiment.{key}: {same[0]} and {text} are the same set; name it once")
+    for name in settings.detection.sets:
+        require_folder_name("detection.sets", str(name), separators="/\\+|")
 
 
 def _model_of_language(settings: Settings) -> str:

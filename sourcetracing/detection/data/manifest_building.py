@@ -15,11 +15,12 @@ import pandas as pd
 
 from sourcetracing.audio.reading import NUM_NAMED, check_file, name_problems
 from sourcetracing.detection.data import corpora
-from sourcetracing.detection.data.groups import used_subsets
+from sourcetracing.detection.data.groups import files_alone, used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BONAFIDE, COLUMNS, SPOOF, load_manifest, root_of
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_json, read_csv, write_csv, write_json, write_text
+from sourcetracing.runtime.lists import lookalike
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
@@ -92,7 +93,10 @@ def _list_all(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
         tables.append(_to_manifest(rows, subset))
     if not tables:
         raise UserError("detection.train and detection.test are empty: there is nothing to list")
-    return pd.concat(tables, ignore_index=True), notes
+    listed = pd.concat(tables, ignore_index=True)
+    if alone := files_alone(settings, listed):
+        notes.append(f"{', '.join(alone)}: no speaker or recording is known, so the parts that choose and that report may share some")
+    return listed, notes
 
 
 def _unique(rows: pd.DataFrame, subset: str, keep: bool) -> tuple[pd.DataFrame, list[str]]:
@@ -147,7 +151,8 @@ def _handle_missing(missing: list[str], total: int, settings: Settings) -> None:
     if settings.audio.on_bad_audio == "fail":
         more = f" and {len(missing) - NUM_NAMED} more" if len(missing) > NUM_NAMED else ""
         where = f"{len(missing)} of {total} files are missing: {', '.join(missing[:NUM_NAMED])}{more}. Full list: {listing}"
-        raise UserError(f"{where}. See detection.roots, or leave them out with audio.on_bad_audio=skip")
+        see = lookalike(Path(missing[0])) or "See detection.roots"
+        raise UserError(f"{where}. {see}, or leave them out with audio.on_bad_audio=skip")
 
 
 def _check(rows: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, int]:
