@@ -42,4 +42,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=RUN)
+    run_script(main, doc=__doc__, uses=[*RUN, "experiment"])
