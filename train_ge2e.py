@@ -15,6 +15,7 @@ from sourcetracing.features.rows import open_store
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.compute import prepare_device
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import ConfigSources
@@ -37,8 +38,8 @@ def main(config: ConfigSources) -> None:
     print(f"epoch {outcome['best_epoch']}, picked by {outcome['selected_by']}; on eval, in percent:")
     print(describe(evaluate_embeddings(run, open_store(settings), prepare_device(settings.compute))))
     print(f"wrote {run.folder} and {Layout.of(settings).metric_learning}")
-    print(f"next: python scripts/08_generate_embeddings.py CONFIG.yaml --run {run.folder}")
+    say_next(f"python scripts/08_generate_embeddings.py CONFIG.yaml --run {run.folder}")
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=RUN)
+    run_script(main, doc=__doc__, uses=[*RUN, "experiment"])

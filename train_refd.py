@@ -9,6 +9,7 @@ Run     python train_refd.py configs/demo.yaml system=lfcc_ecapa_tdnn 'train.lan
 """
 
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
@@ -24,8 +25,8 @@ def main(config: ConfigSources) -> None:
     if "dev_macro_f1" in outcome:
         print(f"epoch {outcome['best_epoch']}: dev macro-F1 {100 * outcome['dev_macro_f1']:.2f} %, dev loss {outcome['dev_loss']:.4f}")
     print(f"wrote {run.folder}")
-    print(f"next: python scripts/trace_audio.py FILE.wav --run {run.folder}")
+    say_next(f"python scripts/trace_audio.py FILE.wav --run {run.folder}")
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=RUN)
+    run_script(main, doc=__doc__, uses=[*RUN, "experiment"])

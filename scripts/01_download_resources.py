@@ -13,6 +13,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.corpora.availability import download_all, print_counts, print_plan
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import CORPUS
 from sourcetracing.settings.reading import ConfigSources
 
@@ -34,7 +35,7 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
         return
     counts = download_all(settings)
     print("complete: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
-    print("next: python scripts/02_build_protocols.py CONFIG.yaml")
+    say_next("python scripts/02_build_protocols.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

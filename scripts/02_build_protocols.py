@@ -17,10 +17,11 @@ from sourcetracing.layout import Layout
 from sourcetracing.protocols.building import audit_protocol, build_protocols
 from sourcetracing.protocols.leakage import overall_table, summarize, worst_cells
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import CORPUS
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.settings.schema import Settings
-from sourcetracing.training.table_plans import plans_of
+from sourcetracing.training.table_plans import GROUP_MARK, plans_of
 
 FLAGS = {"--audit": "report what train, dev and eval share: files, transcripts, recordings, speakers, audio"}
 NUM_WORST_CELLS = 10
@@ -35,18 +36,20 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     if "--audit" in flags:
         _report_audit(settings)
         return
-    built = build_protocols(settings)
+    plans = plans_of(settings)
+    trained, tested = ([name for plan in plans for name in getattr(plan, sets)] for sets in ("train_sets", "test_sets"))
+    built = build_protocols(settings, trained, [name.partition(GROUP_MARK)[0] for name in tested])
     too_many = settings.corpus.sources if len(settings.corpus.sources) > MAX_SOURCE_COLUMNS else []
     print(built.counts.drop(columns=too_many).to_string(index=False))
     if built.num_left_out:
         print(f"left out {built.num_left_out} bad audio files, listed in {Layout.of(settings).bad_audio}")
     if Layout.of(settings).audio_notes.is_file():
         print(f"what is odd about audio files that were kept: {Layout.of(settings).audio_notes}")
-    print("\n".join(built.balance))
+    print("".join(f"{line}\n" for line in built.remarks))
     print(f"what two splits share, and the part of the second that it touches (--audit says more):\n{_overall(built.leakage)}\n")
     print(f"{'wrote' if built.is_new else 'unchanged:'} {Layout.of(settings).protocol}")
-    next_script = "03_label_speakers" if any(plan.needs_speakers for plan in plans_of(settings)) else "04_preprocess_dataset"
-    print(f"next: python scripts/{next_script}.py CONFIG.yaml")
+    next_script = "03_label_speakers" if any(plan.needs_speakers for plan in plans) else "04_preprocess_dataset"
+    say_next(f"python scripts/{next_script}.py CONFIG.yaml")
 
 
 def _overall(leakage: pd.DataFrame) -> str:

@@ -13,6 +13,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.speakers.agreement import what_clusters_follow
 from sourcetracing.speakers.labelling import label_speakers
@@ -42,7 +43,7 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     counts = labelling.counts
     print(f"\nTable 2, tested on {counts['test_set'].iloc[0]}:\n{counts[COLUMNS].round(3).to_string(index=False)}\n")
     print(f"{'wrote' if labelling.is_new else 'unchanged:'} {layout.pseudo_speakers}")
-    print("next: python scripts/04_preprocess_dataset.py CONFIG.yaml")
+    say_next("python scripts/04_preprocess_dataset.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import STORE
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.settings.schema import Settings
@@ -26,7 +27,7 @@ def main(config: ConfigSources) -> None:
     """Makes the feature stores of the experiment's systems (or of `system=`), and says what is in them."""
     for settings in front_ends(config):
         make_store(settings)
-    print("next: python scripts/05_train_matrix.py CONFIG.yaml")
+    say_next("python scripts/05_train_matrix.py CONFIG.yaml")
 
 
 def make_store(settings: Settings) -> None:

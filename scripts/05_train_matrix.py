@@ -15,6 +15,7 @@ import _project_root  # noqa: F401
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.matrix import train_runs
@@ -41,7 +42,7 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     print(f"{len(runs)} trained runs in {Layout.of(settings).runs}")
     if not_trained := sum(not run.files.is_finished for run in all_runs):
         print(f"{not_trained} of all {len(all_runs)} runs are not trained yet: they were not chosen here")
-    print("next: python scripts/06_get_classification_metrics.py CONFIG.yaml")
+    say_next("python scripts/06_get_classification_metrics.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

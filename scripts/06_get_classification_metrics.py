@@ -10,6 +10,7 @@ Run     python scripts/06_get_classification_metrics.py configs/demo.yaml
 import _project_root  # noqa: F401
 
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import in_users_words, say_next
 from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.reports import write_reports
 from sourcetracing.settings.groups import EXPERIMENT
@@ -24,9 +25,9 @@ def main(config: ConfigSources) -> None:
     score_runs(trained)
     print(write_reports(trained))
     if lack:
-        print(f"{lack} and have no scores; {TRAIN_COMMAND} trains them")
-    next_script = "07_ood_detector" if config.resolve().corpus.unknown_sources else "11_audit_shortcuts"
-    print(f"next: python scripts/{next_script}.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
+        print(in_users_words(f"{lack} and have no scores; {TRAIN_COMMAND} trains them"))
+    next_script = "07_ood_detector" if config.resolve().corpus.unknown_sources else "08_generate_embeddings"
+    say_next(f"python scripts/{next_script}.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.openset.experiment import run_openset
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.runs import load_runs
@@ -23,7 +24,7 @@ def main(config: ConfigSources) -> None:
     runs = load_runs(config)
     print(f"07 known or unknown source: {', '.join(runs[0].settings.openset.detectors)}", flush=True)
     print(run_openset(runs))
-    print("next: python scripts/08_generate_embeddings.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
+    say_next("python scripts/08_generate_embeddings.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

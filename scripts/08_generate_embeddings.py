@@ -18,6 +18,7 @@ from sourcetracing.embeddings.export import export_tree
 from sourcetracing.embeddings.runs import chosen_runs
 from sourcetracing.embeddings.stored import read_record
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import in_users_words, say_next
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 
@@ -39,8 +40,8 @@ def main(config: ConfigSources, chosen: dict[str, str]) -> None:
     if folder := chosen.get("--export-npy"):
         print(f"{export_tree(runs, Path(folder))} files written below {folder}")
     if lack:
-        print(lack)
-    print("next: python scripts/09_visualize_embeddings.py CONFIG.yaml")
+        print(in_users_words(lack))
+    say_next(f"python scripts/09_visualize_embeddings.py CONFIG.yaml{f' --run {folder}' if (folder := chosen.get('--run')) else ''}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from sourcetracing.embeddings.visualizing import numbers_of, numbers_text, visua
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.files import write_frame
+from sourcetracing.runtime.words import in_users_words, say_next
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 
@@ -34,8 +35,8 @@ def main(config: ConfigSources, chosen: dict[str, str]) -> None:
         write_frame(numbers, Layout.of(config.resolve()).embedding_table)
         print(f"table: {Layout.of(config.resolve()).embedding_table}")
     if lack:
-        print(lack)
-    print("next: python scripts/11_audit_shortcuts.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
+        print(in_users_words(lack))
+    say_next("python scripts/11_audit_shortcuts.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

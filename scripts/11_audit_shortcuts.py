@@ -11,6 +11,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.shortcuts.audit import audit_shortcuts, summary
@@ -23,7 +24,7 @@ def main(config: ConfigSources) -> None:
     audit = audit_shortcuts(config)
     print(f"\n{summary(audit)}\n")
     print(f"wrote {layout.shortcut_text}")
-    print("next: python scripts/13_make_tables.py CONFIG.yaml")
+    say_next("python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

@@ -14,15 +14,18 @@ import _project_root  # noqa: F401
 
 from sourcetracing.report.experiment import report_experiment
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import in_users_words, say_next
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.training.runs import load_runs
 
 
 def main(config: ConfigSources) -> None:
     """Writes everything and shows the matrix of each system."""
     print("13 tables, figures, report", flush=True)
-    print(report_experiment(config))
-    print("next: python scripts/trace_audio.py FILE.wav --run RUN_FOLDER   (files of your own)")
+    print(in_users_words(report_experiment(config)))
+    trained = next(run.folder for run in load_runs(config) if run.files.is_finished)
+    say_next(f"python scripts/trace_audio.py FILE.wav --run {trained}   (files of your own)")
 
 
 if __name__ == "__main__":

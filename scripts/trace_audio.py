@@ -12,6 +12,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.cli import run_tool
+from sourcetracing.runtime.words import say_next
 from sourcetracing.tracing.job import Outputs, trace_files
 
 FLAGS = {
@@ -28,7 +29,7 @@ def main(words: list[str], chosen: dict[str, str], changes: list[str]) -> None:
         raise UserError("which system? Add --run exp/<name>/runs/<system>/<run> (script 05 trains them)")
     outputs = {name: Path(chosen[f"--{name}"]) for name in ("json", "csv", "timeline") if f"--{name}" in chosen}
     trace_files(words, chosen["--run"], changes, Outputs(**outputs))
-    print(f"next: python scripts/export_model.py {chosen['--run']} --folder FOLDER   (to share the system)")
+    say_next(f"python scripts/export_model.py {chosen['--run']} --folder FOLDER   (to share the system)")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from sourcetracing.detection.data.demo import READ_ME, make_demo
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest_building import build_manifest
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.reading import ConfigSources
 
 
@@ -28,7 +29,7 @@ def main(config: ConfigSources) -> None:
     print(built.counts.to_string(index=False))
     print("".join(f"note: {line}\n" for line in built.notes), end="")
     print(f"{'wrote' if built.is_new else 'unchanged:'} {path}")
-    print("next: python scripts/detection/01_extract_layers.py CONFIG.yaml")
+    say_next("python scripts/detection/01_extract_layers.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import _project_root  # noqa: F401
 from sourcetracing.detection.features.layer_features import extract_layers
 from sourcetracing.detection.features.layer_store import LayerStore
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.reading import ConfigSources
 
 
@@ -20,7 +21,7 @@ def main(config: ConfigSources) -> None:
     for store in stores:
         print(f"  {store.folder.name:<42} {store.num_files:>8,} files x {len(store.layers)} layers x {store.width}")
     print(f"{len(stores)} stores in {stores[0].folder.parent}")
-    print("next: python scripts/detection/02_layer_sweep.py CONFIG.yaml")
+    say_next("python scripts/detection/02_layer_sweep.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

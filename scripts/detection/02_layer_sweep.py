@@ -12,6 +12,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.detection.experiments.layer_sweep import run_sweep
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.reading import ConfigSources
 
 
@@ -19,7 +20,7 @@ def main(config: ConfigSources) -> None:
     """Fits the layers that are missing, writes the tables and shows them."""
     print("02 layer sweep", flush=True)
     print(run_sweep(config.resolve()))
-    print("next: python scripts/detection/03_augmented_baseline.py CONFIG.yaml")
+    say_next("python scripts/detection/03_augmented_baseline.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

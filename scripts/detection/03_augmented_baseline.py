@@ -10,6 +10,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.detection.experiments.augmented_baseline import run_augmented_baseline
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.reading import ConfigSources
 
 
@@ -17,7 +18,7 @@ def main(config: ConfigSources) -> None:
     """Fits the classifiers that are missing, writes the tables and shows them."""
     print("03 augmented baseline", flush=True)
     print(run_augmented_baseline(config.resolve()))
-    print("next: python scripts/detection/04_dataset_mixing.py CONFIG.yaml")
+    say_next("python scripts/detection/04_dataset_mixing.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

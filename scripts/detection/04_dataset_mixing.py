@@ -12,6 +12,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.detection.experiments.mixing import run_mixing
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.reading import ConfigSources
 
 
@@ -19,7 +20,7 @@ def main(config: ConfigSources) -> None:
     """Fits the mixtures that are missing, writes the tables and shows the best."""
     print("04 dataset mixing", flush=True)
     print(run_mixing(config.resolve()))
-    print("next: python scripts/detection/05_pruning.py CONFIG.yaml")
+    say_next("python scripts/detection/05_pruning.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

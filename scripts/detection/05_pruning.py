@@ -11,6 +11,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.detection.experiments.pruning import run_pruning
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.reading import ConfigSources
 
 
@@ -18,7 +19,7 @@ def main(config: ConfigSources) -> None:
     """Makes the lists that are missing, writes the tables and shows what was chosen."""
     print("05 pruning", flush=True)
     print(run_pruning(config.resolve()))
-    print("next: python scripts/detection/06_augment_pruned.py CONFIG.yaml")
+    say_next("python scripts/detection/06_augment_pruned.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

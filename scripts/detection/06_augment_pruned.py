@@ -11,6 +11,7 @@ import _project_root  # noqa: F401
 
 from sourcetracing.detection.experiments.augment_pruned import run_augmentation
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.reading import ConfigSources
 
 
@@ -18,7 +19,7 @@ def main(config: ConfigSources) -> None:
     """Fits the classifier unless it is there, writes the tables and shows the EERs."""
     print("06 augmentation after pruning", flush=True)
     print(run_augmentation(config.resolve()))
-    print("next: python scripts/detection/07_report.py CONFIG.yaml")
+    say_next("python scripts/detection/07_report.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from sourcetracing.detection.data.manifest import root_of
 from sourcetracing.detection.data.segments import segment_recordings
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.cli import run_script
+from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.reading import ConfigSources
 
 FLAGS = {
@@ -33,7 +34,8 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     segments, failed = segment_recordings(Path(flags["--list"]), Path(flags["--source"]), target, settings)
     print("\n".join(f"left out: {line}" for line in failed) + "\n" if failed else "", end="")
     print(f"{len(segments)} segments of {segments['recording'].nunique()} recordings, {segments['seconds'].sum() / 3600:.2f} h")
-    print(f"wrote {target / SEGMENTS_LIST}\nnext: python scripts/detection/00_build_manifest.py CONFIG.yaml")
+    print(f"wrote {target / SEGMENTS_LIST}")
+    say_next("python scripts/detection/00_build_manifest.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

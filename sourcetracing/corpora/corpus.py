@@ -89,7 +89,7 @@ class Corpus(ABC):
         files = self.files()
         missing = files["path"][~files["present"]].drop_duplicates().tolist()
         if missing:
-            named = ", ".join(missing[: self.num_named]) + (" ..." if len(missing) > self.num_named else "")
+            named = ", ".join(missing[: self.num_named])
             total = files["path"].nunique()
             advice = lookalike(self.root / missing[0]) or self.advice
             raise UserError(f"{self.root}: {len(missing)} of {total} files are missing, such as: {named}. {advice}")

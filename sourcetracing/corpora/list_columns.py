@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sourcetracing.corpora.mlaad import model_dir_of
-from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.settings.corpora import LANGUAGE_NAMES, SIX_LANGUAGES
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -47,8 +47,9 @@ class Vocabulary:
     @cached_property
     def language_words(self) -> dict[str, str]:
         """Codes (en), ISO 639-2 codes (eng) and English names, in lower case."""
-        names = {name.lower(): code for code, name in LANGUAGE_NAMES.items()}
-        return {code.lower(): code for code in (*LANGUAGE_NAMES, *self.languages)} | names | _ISO_639_2
+        codes = (*SIX_LANGUAGES, *self.languages)  # and no others: words such as "hi" or "el" may mean anything
+        names = {LANGUAGE_NAMES[code].lower(): code for code in codes if code in LANGUAGE_NAMES}
+        return {code.lower(): code for code in codes} | names | _ISO_639_2
 
     @cached_property
     def source_words(self) -> dict[str, str]:

@@ -21,11 +21,11 @@ from sourcetracing.openset.detectors import make_detectors
 from sourcetracing.openset.evaluation import evaluate
 from sourcetracing.openset.pictures import draw_pictures
 from sourcetracing.openset.tables import TEXTS, write_tables
-from sourcetracing.openset.trials import Trials, load_trials, padded
+from sourcetracing.openset.trials import Trials, load_trials, padded, require_both_kinds
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, read_csv, write_frame, write_json
 from sourcetracing.runtime.progress import bar
-from sourcetracing.scoring.matrix import score_runs
+from sourcetracing.scoring.matrix import score_runs, unscored
 from sourcetracing.scoring.scores import with_transcripts_as_units
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.training import SPLITS
@@ -46,6 +46,8 @@ def run_openset(runs: Sequence[TrainingRun]) -> str:
         raise UserError("experiment.systems and experiment.train_sets name no run")
     trained, lack = those_trained(runs)
     trained = [_with_all_splits(run) for run in trained]
+    if unscored(trained):
+        require_both_kinds(trained[0].settings, JUDGED)
     score_runs(trained)
     to_do = [run for run in trained if not is_up_to_date(run)]
     for run in bar(to_do, total=len(to_do), desc="detectors", unit="run", disable=not to_do):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,8 +58,10 @@ def write_tables(parts: Sequence[pd.DataFrame], settings: Settings) -> str:
 
 
 def add_published(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """With columns published_eer and published_detection_f1, where the baseline has published the same thing."""
-    is_same = (settings.corpus.reader == PUBLISHED_READER) & (table["split"] == "eval") & _is_pooled(table)
+    """With columns published_eer and published_detection_f1, where the baseline has published the same thing; else the table itself."""
+    if settings.corpus.reader != PUBLISHED_READER:
+        return table
+    is_same = (table["split"] == "eval") & _is_pooled(table)
     for figure in ("eer", "detection_f1"):
         known = [PUBLISHED.get(key, {}).get(figure, np.nan) for key in zip(table["system"], table["detector"], strict=True)]
         table[f"published_{figure}"] = np.where(is_same, known, np.nan)
@@ -117,7 +120,7 @@ def headline(table: pd.DataFrame, split: str = "eval") -> pd.DataFrame:
 
 def terminal(table: pd.DataFrame) -> str:
     """For each run: how many rows, then one line for each detector."""
-    lines = [LEGEND.split(" OSCR area:")[0]]
+    lines = [textwrap.fill(LEGEND.split(" OSCR area:")[0], 140)]
     for (system, train, seed), rows in headline(table).groupby(["system", "train_set", "seed"], sort=False):
         first = rows.iloc[0]
         counts = f"eval: {first.known} rows of {first.classes} known sources, {first.unknown} of unknown ones"
@@ -140,7 +143,7 @@ def published_notes(rows: pd.DataFrame) -> list[str]:
         f"published {row.detector}: EER {100 * row.published_eer:.0f} %, F1 {row.published_detection_f1:.2f}, with the score upside down "
         f"(D33; the right way round about {100 - 100 * row.published_eer:.0f} %). configs/as_published/published_ood.yaml repeats that"
         for row in rows.itertuples()
-        if not np.isnan(row.published_eer)
+        if not np.isnan(getattr(row, "published_eer", np.nan))
     ]
 
 

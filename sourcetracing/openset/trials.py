@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,9 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import UNKNOWN_LABEL
-from sourcetracing.protocols.table import select
+from sourcetracing.protocols.table import load_protocol, select
 from sourcetracing.scoring.scores import read_embeddings, read_scores
+from sourcetracing.settings.schema import Settings
 from sourcetracing.training.runs import TrainingRun
 
 
@@ -49,19 +51,28 @@ def load_trials(run: TrainingRun, split: str) -> Trials:
     rows = table[kept].reset_index(drop=True)
     trials = Trials(rows.drop(columns=names), embeddings[kept.to_numpy()], rows[names].to_numpy(np.float32))
     if split != "train":
-        _refuse_one_sided(trials, split, run)
+        _refuse_one_sided(trials.is_unknown, split, run.settings, f"; scores from before are in {run.files.all_scores}: delete that folder")
     return trials
 
 
-def _refuse_one_sided(trials: Trials, split: str, run: TrainingRun) -> None:
-    if not trials.is_unknown.any():
+def require_both_kinds(settings: Settings, splits: Sequence[str]) -> None:
+    """Raises `UserError` where a split of the protocol lacks known or unknown sources: before anything is scored for it."""
+    utterances, protocol = load_protocol(settings, unknown=True)
+    placed = utterances.drop(columns="split", errors="ignore").merge(protocol, on="utt_id")
+    for split in splits:
+        sources = placed.loc[placed["split"] == split, "source"]
+        _refuse_one_sided(~sources.isin(settings.corpus.sources).to_numpy(), split, settings)
+
+
+def _refuse_one_sided(is_unknown: np.ndarray, split: str, settings: Settings, more: str = "") -> None:
+    if not is_unknown.any():
         raise UserError(
-            f"{split} of {run.settings.name} has no row of an unknown source (corpus.unknown_sources="
-            f"[{','.join(run.settings.corpus.unknown_sources)}]). Set it, for example to [all], then run scripts 01, 02, 04, 05 and 07 "
-            f"again; scores from before are in {run.files.all_scores}: delete that folder"
+            f"{split} of {settings.name} has no row of an unknown source (corpus.unknown_sources="
+            f"[{','.join(settings.corpus.unknown_sources)}]). Set it, for example to [all], then run scripts 01, 02, 04, 05 and 07 "
+            f"again{more}"
         )
-    if trials.is_unknown.all():
-        raise UserError(f"{split} of {run.settings.name} has no row of a known source: nothing to tell unknown sources from")
+    if is_unknown.all():
+        raise UserError(f"{split} of {settings.name} has no row of a known source: nothing to tell unknown sources from")
 
 
 def padded(trials: Trials, batch: int) -> Trials:

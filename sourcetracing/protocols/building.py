@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import pandas as pd
 
 from sourcetracing.audio.checking import check_corpus
 from sourcetracing.corpora.corpus import Corpus, corpus_of
-from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
+from sourcetracing.protocols.coverage import count_cells, missing_lines, require_classes, unknown_lines
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit, read_audit
-from sourcetracing.protocols.records import note_settings_of_older_record, write_record
-from sourcetracing.protocols.table import balance_lines, count_utterances, split_balance, split_utterances
+from sourcetracing.protocols.records import PROTOCOL_COMMAND, note_settings_of_older_record, write_record
+from sourcetracing.protocols.table import balance_lines, count_utterances, read_table, split_balance, split_utterances
 from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_text
 from sourcetracing.settings.names import require_usable_names
 from sourcetracing.settings.reading import to_dict
@@ -25,25 +26,25 @@ from sourcetracing.settings.schema import Settings
 
 @dataclass(frozen=True)
 class BuiltProtocol:
-    """What script 02 says: counts (Table 1), leakage (what splits share), balance (lines; of a grouped split), num_left_out (bad audio).
+    """What script 02 says: counts (Table 1), leakage (what splits share), num_left_out (bad audio); is_new: whether anything was done.
 
-    is_new: whether anything was done.
+    remarks: lines on unknown sources, on the balance of a grouped split, and on what languages lack.
     """
 
     counts: pd.DataFrame
     leakage: pd.DataFrame
-    balance: list[str]
+    remarks: list[str]
     num_left_out: int
     is_new: bool
 
 
-def build_protocols(settings: Settings) -> BuiltProtocol:
+def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_sets: Sequence[str] = ()) -> BuiltProtocol:
     """Reads the corpus, checks every audio file, splits the utterances, looks for what the splits share.
 
     Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, tables/leakage.csv and, last, protocol.json: the
     settings and the digest of what they were made from. They lie at exp/<name>/, or, where a protocol of other settings lies there, at
-    exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true. Raises `UserError` for a missing corpus or
-    bad audio.
+    exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true. train_sets, test_sets: languages joined by +
+    that will be trained or tested on together. Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.
     """
     corpus = corpus_of(settings)
     corpus.check()
@@ -53,9 +54,12 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     note_settings_of_older_record(settings, inputs)
     layout = Layout.of(settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
-        return BuiltProtocol(read_csv(layout.counts, texts=["language"]), read_audit(layout.leakage), [], num_left_out, is_new=False)
+        protocol = read_table(layout.protocol, ["utt_id", "split"], PROTOCOL_COMMAND)
+        counts, leakage = read_csv(layout.counts, texts=["language"]), read_audit(layout.leakage)
+        return BuiltProtocol(counts, leakage, _remarks(utterances, protocol, settings, train_sets, test_sets), num_left_out, is_new=False)
+    _split(utterances, settings, train_sets)  # refuses what cannot be meant before all audio is read
     utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
-    protocol = _split(utterances, settings)
+    protocol = _split(utterances, settings, train_sets)
     counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)
     leakage = audit(utterances, protocol)
     tables = [(utterances.drop(columns="split", errors="ignore"), layout.utterances), (protocol, layout.protocol)]
@@ -65,13 +69,17 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     _write_speaker_groups(corpus, layout)
     write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
     write_record(settings, inputs, protocol, len(problems))
-    return BuiltProtocol(counts, leakage, _balance(utterances, protocol, settings), len(problems), is_new=True)
+    return BuiltProtocol(counts, leakage, _remarks(utterances, protocol, settings, train_sets, test_sets), len(problems), is_new=True)
 
 
-def _balance(utterances: pd.DataFrame, protocol: pd.DataFrame, settings: Settings) -> list[str]:
-    if settings.split.group_by == "none":
-        return []
-    return balance_lines(split_balance(utterances, protocol, settings.split, _unknown_sources(utterances, settings)))
+def _remarks(
+    utterances: pd.DataFrame, protocol: pd.DataFrame, settings: Settings, train_sets: Sequence[str], test_sets: Sequence[str]
+) -> list[str]:
+    cells = count_cells(utterances, protocol)
+    lines = unknown_lines(cells, settings.corpus)
+    if settings.split.group_by != "none":
+        lines += balance_lines(split_balance(utterances, protocol, settings.split, _unknown_sources(utterances, settings)))
+    return lines + missing_lines(cells, settings.corpus, train_sets, test_sets)
 
 
 def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:
@@ -100,12 +108,9 @@ def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
     return leakage, layout.planned_leakage
 
 
-def _split(utterances: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    sources = settings.corpus.sources
+def _split(utterances: pd.DataFrame, settings: Settings, train_sets: Sequence[str] = ()) -> pd.DataFrame:
     protocol = split_utterances(utterances, settings.split, settings.seed, _unknown_sources(utterances, settings))
-    trained = set(utterances["source"][(protocol["split"] == "train").to_numpy()])
-    if untrained := [source for source in sources if source not in trained]:
-        raise UserError(f"corpus.sources: {untrained[0]} has no training utterance in these splits; move it to corpus.unknown_sources")
+    require_classes(utterances, count_cells(utterances, protocol), settings.corpus, settings.split, train_sets)
     return protocol
 
 

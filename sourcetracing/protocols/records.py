@@ -53,12 +53,12 @@ def require_protocol(settings: Settings) -> None:
     path, (made, names) = min(made_at.items(), key=lambda item: len(item[1][1]) if item[1][0] else len(said))
     if not made.keys() & set(names):
         raise UserError(
-            f"{path} does not say {what_lacks(made, names)} (it is from before they were noted). Run: {PROTOCOL_COMMAND} "
-            "with the settings of this command; a protocol that fits them is kept"
+            f"{path} does not say {what_lacks(made, names)} (it is from before they were noted). Run: {PROTOCOL_COMMAND}; "
+            "a protocol that fits these settings is kept"
         )
     raise UserError(
         f"{path} was made with {in_words(made, names)}, these settings say {in_words(said, names)}. Name the settings of the protocol, or "
-        f"run: {PROTOCOL_COMMAND} with the settings of this command; both protocols stay"
+        f"run: {PROTOCOL_COMMAND}; both protocols stay"
     )
 
 

@@ -20,6 +20,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.protocols.records import PROTOCOL_COMMAND, require_protocol
 from sourcetracing.protocols.splitting import draw_groups, draw_utterances, fractions_of, strata_of
 from sourcetracing.settings.corpora import Split
+from sourcetracing.settings.names import UNKNOWN_COLUMN
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import SPLITS
 
@@ -135,11 +136,16 @@ def select(table: pd.DataFrame, *, languages: Sequence[str] = (), splits: Sequen
 
 
 def count_utterances(utterances: pd.DataFrame, protocol: pd.DataFrame, sources: Sequence[str], languages: Sequence[str]) -> pd.DataFrame:
-    """Table 1 of the paper: per language the number of utterances in all, per split, per source, and the hours of speech."""
+    """Table 1 of the paper: per language the number of utterances in all, per split, per source, and the hours of speech.
+
+    Sources that are no class have one column together, where there are any.
+    """
     described = utterances[["utt_id", "language", "source", "duration_s"]]  # a published column split would meet the protocol's
     table, parts = described.merge(protocol, on="utt_id", validate="one_to_one"), (("split", SPLITS), ("source", sources))
     counts = [pd.crosstab(table["language"], table[column]).reindex(columns=list(names), fill_value=0) for column, names in parts]
     by_language = table.groupby("language")
+    if len(unknown := table[~table["source"].isin(list(sources))]):
+        counts.append(unknown["language"].value_counts().reindex(by_language.groups, fill_value=0).rename(UNKNOWN_COLUMN))
     rows = pd.concat([by_language.size().rename("utterances"), *counts, by_language["duration_s"].sum().rename("hours")], axis=1)
     rows = pd.concat([rows.reindex(languages, fill_value=0), rows.agg(["sum"]).rename(index={"sum": "total"})])
     return rows.assign(hours=(rows["hours"] / 3600).round(3)).rename_axis("language").reset_index()

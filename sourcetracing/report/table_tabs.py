@@ -14,7 +14,7 @@ from sourcetracing.drawing.text import percent, points, readable
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.speakers.agreement import what_clusters_follow
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
-from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, is_same_corpus, marks_of, published_matrix, published_variant
+from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, marks_of, published_matrix, published_variant
 from sourcetracing.tables.making import Tables, matrix_of
 from sourcetracing.tables.text import classes_phrase, kinds_of, mean_text
 
@@ -49,11 +49,11 @@ def _matrix(tables: Tables, values: pd.DataFrame, low: pd.DataFrame, high: pd.Da
 
 def published_part(tables: Tables) -> Markup:
     """Published, ours and the difference side by side, for each system that the paper has; nothing where there is none."""
-    if "published" not in tables.cells or not has_published(tables):
+    if not has_published(tables):
         return Markup()
     systems = [_three(tables, system) for system in tables.axes.systems if _is_comparable(tables, system)]
     marks = pd.DataFrame(marks_of(tables), columns=["system", "where", "note"])
-    return TABLES.published(systems, is_same_corpus(tables), PUBLISHED_SPREAD, marks)
+    return TABLES.published(systems, PUBLISHED_SPREAD, marks)
 
 
 def _is_comparable(tables: Tables, system: str) -> bool:

@@ -15,8 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.progress import whole_bars
+from sourcetracing.runtime.words import in_users_words, remember_words
+from sourcetracing.settings.checking import did_you_mean, lookup
 from sourcetracing.settings.names import printable
 from sourcetracing.settings.reading import describe, read_config
+from sourcetracing.settings.schema import Settings
 
 _SETTINGS_FILES = "CONFIG.yaml [MORE.yaml ...]"
 EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
@@ -39,7 +43,9 @@ def run_script(
         if "--help" in chosen:
             _print_help(doc, uses, flags or {}, [word for word in settings_words if not word.startswith("-")])
             return False
-        _refuse_flags(settings_words, flags or {}, doc)
+        _refuse_flags(settings_words, flags or {})
+        _require_file(settings_words, doc)
+        remember_words(settings_words)
         config = read_config(settings_words)
         work(config, chosen) if flags else work(config)
         return True
@@ -68,8 +74,7 @@ def run_tool(
         if "--help" in chosen:
             _print_help(doc, uses, flags, changes, things)
             return False
-        if unknown := next((word for word in others if word.startswith("-") and not os.path.exists(word)), None):
-            raise UserError(f"{unknown}: there are no flags here but {', '.join([*flags, '--help'])}; settings are written key=value")
+        _refuse_flags([word for word in others if not os.path.exists(word)], flags)
         work(others, chosen, changes)
         return True
 
@@ -85,8 +90,9 @@ def _run(act: Callable[[list[str]], bool], words: list[str]) -> int:
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        if not act(words):  # --help
-            return 0
+        with whole_bars():
+            if not act(words):  # --help
+                return 0
     except UserError as error:
         return _complain(f"error: {error}")
     except KeyboardInterrupt:
@@ -108,7 +114,7 @@ def _as_interrupt(signum: int, frame: object) -> None:
 
 
 def _complain(line: str) -> int:
-    print(printable(line), file=sys.stderr)
+    print(printable(in_users_words(line)), file=sys.stderr)
     return EXIT_USER_ERROR
 
 
@@ -126,16 +132,33 @@ def _take_flags(words: Sequence[str], flags: Mapping[str, str]) -> tuple[dict[st
     try:
         chosen, others = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
-        usage = next((usage for usage in flags if usage.split()[0] == error.argument_name), error.argument_name)
-        raise UserError(f"{usage}: {error.message}") from None
+        usage = next((usage for usage in flags if usage.split()[0] == error.argument_name), "--help")
+        what = "what follows it is missing" if " " in usage else "nothing follows it"
+        raise UserError(f"{usage}: {what}") from None
     return vars(chosen), others
 
 
-def _refuse_flags(words: Sequence[str], flags: Mapping[str, str], doc: str) -> None:
+def _refuse_flags(words: Sequence[str], flags: Mapping[str, str]) -> None:
     for word in words:
-        if word.startswith("-"):
-            known = ", ".join([*flags, "--help"])
-            raise UserError(f"{word}: there are no flags here but {known}; settings are written key=value, for example train.epochs=3")
+        if not word.startswith("-"):
+            continue
+        name, _, value = word.partition("=")
+        if value and _is_setting(setting := name.lstrip("-")):
+            raise UserError(f"{word}: settings are written without dashes: {setting}={value}")
+        hint = did_you_mean(name, [*(flag.split()[0] for flag in flags), "--help"], nearness=0.7)  # their dashes are alike
+        more = "" if hint.endswith("?") else ". Settings are written key=value, such as train.epochs=3"
+        raise UserError(f"{name}: there is no such flag{hint}{more}")
+
+
+def _is_setting(name: str) -> bool:
+    try:
+        lookup(Settings, name, name)
+    except UserError:
+        return False
+    return True
+
+
+def _require_file(words: Sequence[str], doc: str) -> None:
     if not any("=" not in word for word in words):
         example = next(iter(re.findall(r"configs/\w+\.yaml", doc)), "configs/demo.yaml")
         raise UserError(f"a settings file is missing. Run: {_command([example, *words])}")

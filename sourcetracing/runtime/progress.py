@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
+
+_bars: weakref.WeakSet[tqdm] = weakref.WeakSet()
 
 
 def bar(
@@ -27,7 +30,7 @@ def bar(
     unit_scale: shows 1,000,000 as 1 M.
     """
     interactive = sys.stderr.isatty()
-    return tqdm(
+    made = tqdm(
         iterable,
         total=total,
         desc=desc,
@@ -42,6 +45,19 @@ def bar(
         leave=True,
         file=sys.stderr,
     )
+    _bars.add(made)
+    return made
+
+
+@contextmanager
+def whole_bars() -> Iterator[None]:
+    """Ends the line of every bar that an exception leaves unfinished, so that what is said of it does not stick to one."""
+    try:
+        yield
+    except BaseException:
+        for unfinished in list(_bars):
+            unfinished.close()
+        raise
 
 
 def advance_audio(progress: tqdm, num_items: int, hours_per_item: float) -> None:

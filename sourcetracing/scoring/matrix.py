@@ -12,10 +12,14 @@ from sourcetracing.training.matrix import each_run
 from sourcetracing.training.runs import TrainingRun
 
 
+def unscored(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
+    """Those whose scores of `evaluation.splits` are missing or older than their weights."""
+    return [run for run in runs if not all(is_scored(run, split) for split in run.settings.evaluation.splits)]
+
+
 def score_runs(runs: Sequence[TrainingRun]) -> None:
     """Scores the runs whose scores are missing or older than their weights; a progress bar counts runs."""
-    to_do = [run for run in runs if not all(is_scored(run, split) for split in run.settings.evaluation.splits)]
-    if not to_do:
+    if not (to_do := unscored(runs)):
         return
     with bar(total=len(to_do), desc="score", unit="run") as progress:
         for _ in each_run(_score_one, to_do):

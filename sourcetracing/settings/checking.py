@@ -20,10 +20,10 @@ def fields_of(group: type) -> dict[str, tuple[Any, dataclasses.Field]]:
     return {field.name: (hints[field.name], field) for field in dataclasses.fields(group)}
 
 
-def did_you_mean(wrong: str, names: typing.Iterable[str]) -> str:
+def did_you_mean(wrong: str, names: typing.Iterable[str], *, nearness: float = 0.5) -> str:
     """`; did you mean 'x'?` for the nearest name, or the list of names where none is near and they are few."""
     names = sorted(names)
-    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=nearness)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; there are: {', '.join(names)}" if len(names) <= 30 else ""
@@ -49,6 +49,20 @@ def type_name(kind: Any) -> str:
     return str(kind) if typing.get_origin(kind) else kind.__name__
 
 
+_ONE_AND_MANY = {int: ("a whole number", "whole numbers"), float: ("a number", "numbers"), str: ("text", "words")}
+
+
+def in_words(kind: Any, *, many: bool = False) -> str:
+    """What a setting of that type holds, for those who do not write Python: a whole number, a list of words ..."""
+    if kind is bool:
+        return "true or false"
+    if typing.get_origin(kind) is list:
+        return f"{'lists' if many else 'a list'} of {in_words(typing.get_args(kind)[0], many=True)}"
+    if typing.get_origin(kind) is dict:
+        return f"a mapping from names to {in_words(typing.get_args(kind)[1], many=True)}"
+    return _ONE_AND_MANY[kind][many] if kind in _ONE_AND_MANY else f"{'groups' if many else 'a group'} of settings"
+
+
 def lookup(group: type, dotted: str, where: str) -> Any:
     """The type of the setting `dotted` (such as train.epochs); an unknown name is refused with the nearest one."""
     kind: Any = group
@@ -58,7 +72,7 @@ def lookup(group: type, dotted: str, where: str) -> Any:
         if kind is dict or typing.get_origin(kind) is dict:
             return Any
         if not dataclasses.is_dataclass(kind):
-            raise UserError(f"{where}: {prefix.rstrip('.')} is a single setting ({type_name(kind)}), it has no {part!r} below it")
+            raise UserError(f"{where}: {prefix.rstrip('.')} is a single setting ({in_words(kind)}), it has no {part!r} below it")
         known = fields_of(kind)
         if part not in known:
             raise UserError(f"{where}: unknown setting '{prefix}{part}'{_nearest_setting(part, prefix, group)}")
@@ -80,7 +94,9 @@ def check_piece(piece: Any, group: type, where: str, prefix: str = "", root: typ
     """Refuses unknown keys and wrong types in nested dict `piece`, a part of settings group `group`."""
     root, piece = root or group, spelled_out(piece, group)
     if not isinstance(piece, dict):
-        raise UserError(f"{where}: {prefix.rstrip('.') or 'the file'} is {type(piece).__name__}, but a group of settings is expected")
+        raise UserError(
+            f"{_place(where, prefix.rstrip('.'), piece)}: a group of settings is expected, such as {_example_of(group, prefix)}"
+        )
     known = fields_of(group)
     for key, value in piece.items():
         if key not in known:
@@ -89,17 +105,30 @@ def check_piece(piece: Any, group: type, where: str, prefix: str = "", root: typ
         if dataclasses.is_dataclass(kind):
             check_piece(value, kind, where, f"{prefix}{key}.", root)
         elif not has_type(value, kind):
-            expected = f"{type_name(kind)} is expected{_type_hint(value, kind)}"
-            raise UserError(f"{where}: {prefix}{key}={value!r} is {type(value).__name__}, but {expected}")
+            raise UserError(f"{_place(where, f'{prefix}{key}', value)}: {in_words(kind)} is expected{_type_hint(value, kind)}")
+
+
+def _place(where: str, key: str, value: Any) -> str:
+    """The file, setting and value at fault; a word of the command line says all three."""
+    if not key or where.partition("=")[0].strip() == key:
+        return where
+    return f"{where}: {key} has no value" if value is None else f"{where}: {key}={value!r}"
+
+
+def _example_of(group: type, prefix: str) -> str:
+    defaults = {name: field.default for name, (_, field) in fields_of(group).items() if field.default is not dataclasses.MISSING}
+    name = next(iter(defaults), "")
+    return f"{prefix}{name}={defaults.get(name, '')}"
 
 
 def _type_hint(value: Any, kind: Any) -> str:
     if typing.get_origin(kind) is list and not isinstance(value, list):
         return f", such as [{value}]"
     if typing.get_origin(kind) is list:
-        wrong = next(item for item in value if not has_type(item, typing.get_args(kind)[0]))
-        return f": item {wrong!r} is {type(wrong).__name__}" + (" (quote it)" if isinstance(wrong, bool) else "")
-    return " (quote it)" if kind is str and isinstance(value, bool) else ""
+        inner = typing.get_args(kind)[0]
+        wrong = next(item for item in value if not has_type(item, inner))
+        return f", and {wrong!r} is none{_type_hint(wrong, inner)}"
+    return " (put it in quotation marks)" if kind is str and isinstance(value, bool | int | float) else ""
 
 
 def has_type(value: Any, kind: Any) -> bool:

@@ -7,7 +7,48 @@ from dataclasses import dataclass
 from sourcetracing.settings.declaring import setting
 from sourcetracing.settings.parts import Entry, Registry
 
-LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "it": "Italian", "pl": "Polish", "ru": "Russian"}
+# English names of the languages of MLAAD v5, by the codes of its folders (ISO 639-1, and zh-cn); the six of MCL-MLAAD come first.
+LANGUAGE_NAMES = {
+    "en": "English",
+    "de": "German",
+    "fr": "French",
+    "it": "Italian",
+    "pl": "Polish",
+    "ru": "Russian",
+    "ar": "Arabic",
+    "bg": "Bulgarian",
+    "bn": "Bengali",
+    "cs": "Czech",
+    "da": "Danish",
+    "el": "Greek",
+    "es": "Spanish",
+    "et": "Estonian",
+    "fa": "Persian",
+    "fi": "Finnish",
+    "ga": "Irish",
+    "hi": "Hindi",
+    "hr": "Croatian",
+    "hu": "Hungarian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "lt": "Lithuanian",
+    "lv": "Latvian",
+    "mt": "Maltese",
+    "nl": "Dutch",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "sk": "Slovak",
+    "sl": "Slovenian",
+    "sv": "Swedish",
+    "sw": "Swahili",
+    "th": "Thai",
+    "tk": "Turkmen",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "vi": "Vietnamese",
+    "zh-cn": "Chinese",
+}
+SIX_LANGUAGES = tuple(LANGUAGE_NAMES)[:6]
 
 
 @dataclass(frozen=True)
@@ -44,7 +85,7 @@ def shapes_of(reader: str) -> tuple[str, ...]:
 @dataclass
 class Corpus:
     reader: str = setting("demo", "which corpus provides the utterances", choices=READERS)
-    languages: list[str] = setting(list(LANGUAGE_NAMES), "language codes used, in the order of the tables")
+    languages: list[str] = setting(list(SIX_LANGUAGES), "language codes used, in the order of the tables")
     sources: list[str] = setting(
         ["espeak_formant", "espeak_klatt", "griffin_lim", "lpc_vocoder"], "sources = classes, in the order of the class ids"
     )

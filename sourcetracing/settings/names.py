@@ -16,7 +16,8 @@ from sourcetracing.errors import UserError
 LANGUAGE_SEPARATORS = "/\\+:,;|*?\"'<>% "
 RESERVED_LANGUAGES = ("all", "pooled", "total", "-", ".", "..")
 # corpus.unknown_sources=[all] means every other one; the others are columns of the counts that have one column for each source.
-RESERVED_SOURCES = ("all", "-", "language", "utterances", "train", "dev", "eval", "hours")
+UNKNOWN_COLUMN = "unknown_sources"
+RESERVED_SOURCES = ("all", "-", "language", "utterances", "train", "dev", "eval", "hours", UNKNOWN_COLUMN)
 MOST_BYTES = 255  # of a file name, on Linux's file systems
 # What spreadsheets, editors and web pages leave around a word: blanks of all widths, zero-width signs, byte order marks.
 EDGES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))

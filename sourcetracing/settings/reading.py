@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.backends import BACKENDS
-from sourcetracing.settings.checking import check_piece, check_values, did_you_mean, fields_of, lookup, spelled_out, type_name
+from sourcetracing.settings.checking import check_piece, check_values, did_you_mean, fields_of, in_words, lookup, spelled_out, type_name
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.settings.declaring import admitted
 from sourcetracing.settings.frontends import stored_front_end
@@ -104,7 +104,9 @@ def load_settings(words: Sequence[str]) -> Settings:
 def read_yaml(path: Path) -> dict:
     """A YAML file as a nested dict. Raises `UserError` when it is missing, malformed or no mapping."""
     if path.suffix not in {".yaml", ".yml"}:
-        raise UserError(f"{path}: settings are read from .yaml files or given as key=value")
+        near = path.parent / "configs" / f"{path.name}.yaml"
+        hint = f"; did you mean {str(near)!r}?" if config_path(near).is_file() else ""
+        raise UserError(f"{path}: settings are read from .yaml files or given as key=value{hint}")
     if path.is_dir():
         raise UserError(f"{path} is a folder; a file of settings is expected")
     if not path.is_file():
@@ -119,8 +121,12 @@ def read_yaml(path: Path) -> dict:
         raise UserError(f"{path}, line {place.line + 1 if place else '?'}: not valid YAML: {error.problem}") from None
     except (OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as settings: {str(error).splitlines()[0]}") from None
+    if not content:  # OmegaConf reads nothing as {}, which would mean the demo
+        raise UserError(f"{path} is empty: lines such as `name: my_experiment` are expected")
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, but `setting: value` lines are expected")
+        raise UserError(
+            f"{path}: holds a {'list' if isinstance(content, list) else 'single value'}, but `setting: value` lines are expected"
+        )
     return content
 
 
@@ -156,7 +162,7 @@ def _parse_value(text: str, kind: Any, word: str) -> Any:
             return yaml.load(text, yaml.BaseLoader)  # keeps every scalar text, so that [no] is Norwegian and not [false]
         value = OmegaConf.create(f"value: {text}").value
     except (yaml.YAMLError, OmegaConfBaseException):
-        raise UserError(f"{word}: {text!r} cannot be read as {type_name(kind)}") from None
+        raise UserError(f"{word}: {text!r} cannot be read as {in_words(kind)}") from None
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 

@@ -113,8 +113,7 @@ def verdict(tables: Tables, best_trained: str | None) -> list[str]:
     kind = _kind_shown(tables)
     chance = _chance(tables, ALL, kind)
     everything = _f1(tables, ALL, kind)
-    low, high = _interval(tables, ALL, kind)
-    way = f"{_way(everything, chance)} of the way from chance to 100" if low > chance else "no better than chance"
+    way = _beside_chance(everything, chance, *_interval(tables, ALL, kind))
     groups = sorted((f"{PREFIX}{group}" for group in GROUPS), key=lambda system: _f1(tables, system, kind), reverse=True)
     strongest = ", ".join(f"{group} {_percent(tables, group, kind)}" for group in groups[:3])
     lines = [
@@ -124,6 +123,15 @@ def verdict(tables: Tables, best_trained: str | None) -> list[str]:
     if best_trained is None:
         return [*lines, "No system has scores yet. One that is not far above all cues has learnt little about the sources."]
     return [*lines, comparison(tables, best_trained, kind)]
+
+
+def _beside_chance(figure: float, chance: float, low: float, high: float) -> str:
+    """What a figure and its interval say about chance."""
+    if not figure > chance:
+        return "no better than chance"
+    if low > chance or math.isnan(low):
+        return f"{_way(figure, chance)} of the way from chance to 100{' (nothing was resampled)' if math.isnan(low) else ''}"
+    return f"which may be chance (95 % CI {percent(low)} to {percent(high)})"
 
 
 def comparison(tables: Tables, best_trained: str, kind: str) -> str:
@@ -231,11 +239,9 @@ def _chance(tables: Tables, system: str, kind: str) -> float:
 
 
 def _interval(tables: Tables, system: str, kind: str) -> tuple[float, float]:
-    """Of the pooled mean; the mean itself, twice, where nothing was resampled."""
+    """Of the pooled mean; nan where nothing was resampled."""
     row = mean_of(tables, system, kind)
-    if row is None or math.isnan(row.ci_low):
-        return (_f1(tables, system, kind),) * 2
-    return float(row.ci_low), float(row.ci_high)
+    return (math.nan, math.nan) if row is None else (float(row.ci_low), float(row.ci_high))
 
 
 def _percent(tables: Tables, system: str, kind: str) -> str:

@@ -83,7 +83,8 @@ def train_cues(rows: pd.DataFrame, labels: np.ndarray, dev_rows: pd.DataFrame, d
 def score_cues(model: Pipeline, rows: pd.DataFrame, num_classes: int) -> np.ndarray:
     """Log probabilities (N, num_classes) float32, at least -100."""
     scores = np.full((len(rows), num_classes), LEAST_LOG_PROBABILITY, dtype=np.float32)
-    scores[:, model.classes_] = np.maximum(model.predict_log_proba(rows.to_numpy()), LEAST_LOG_PROBABILITY)
+    with np.errstate(divide="ignore"):  # the logarithm of 0 is floored
+        scores[:, model.classes_] = np.maximum(model.predict_log_proba(rows.to_numpy()), LEAST_LOG_PROBABILITY)
     return scores
 
 

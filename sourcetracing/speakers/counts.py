@@ -19,13 +19,15 @@ def count_groups(settings: Settings, utterances: pd.DataFrame, protocol: pd.Data
     """One row per held-out language, in the order of the corpus; also written to exp/<name>/tables/table2.csv.
 
     Columns held_out, language, test_set, threshold, p_min, p_max (smallest and largest share of the training data among the speakers of the
-    test utterances), seen, unseen, never_seen, rare, frequent, total (utterances); published_seen, published_unseen, published_total,
-    published_threshold; protocol, labels: which ones it was counted with.
+    test utterances), seen, unseen, never_seen, rare, frequent, total (utterances); of the paper's corpus
+    published_seen, published_unseen, published_total, published_threshold; protocol, labels: which ones it was counted with.
     """
     rows = []
     for held_out in settings.corpus.languages:
         grouping = group_speakers(settings, held_out, utterances, protocol)
-        rows.append({"held_out": held_out, "language": LANGUAGE_NAMES.get(held_out, held_out), **_counts(grouping), **_published(held_out)})
+        rows.append({"held_out": held_out, "language": LANGUAGE_NAMES.get(held_out, held_out), **_counts(grouping)})
+        if settings.corpus.reader == "mcl_mlaad":
+            rows[-1] |= _published(held_out)
     made_from = protocol_facts(settings) or {"digest": ""}
     table = pd.DataFrame(rows).assign(protocol=made_from["digest"][:8], labels=labels_of(settings))
     with atomic_path(Layout.of(settings).speaker_counts) as partial:

@@ -63,8 +63,8 @@ def require_labels(settings: Settings) -> None:
     record, (made, names) = min(noted.items(), key=lambda item: len(item[1][1]) if item[1][0] else len(said))
     if not made.keys() & set(names):
         raise UserError(
-            f"{record} does not say {what_lacks(made, names)} (it is from before they were noted). Run: {LABEL_COMMAND} "
-            "with the settings of this command; labels that fit them are kept"
+            f"{record} does not say {what_lacks(made, names)} (it is from before they were noted). Run: {LABEL_COMMAND}; "
+            "labels that fit these settings are kept"
         )
     raise UserError(_refusal(f"{record.with_name('pseudo_speakers.csv')} was", in_words(made, names), in_words(said, names), "labels"))
 
@@ -83,10 +83,7 @@ def require_grouping(settings: Settings) -> None:
 
 
 def _refusal(what: str, made: str, said: str, both: str) -> str:
-    return (
-        f"{what} made with {made}, these settings say {said}. Name the settings of the {both}, or run: {LABEL_COMMAND} "
-        f"with the settings of this command; both {both} stay"
-    )
+    return f"{what} made with {made}, these settings say {said}. Name the settings of the {both}, or run: {LABEL_COMMAND}; both {both} stay"
 
 
 def labels_of(settings: Settings) -> str:

@@ -12,6 +12,7 @@ from sourcetracing.training.table_plans import TablePlan, group_of
 
 PUBLISHED_COLUMNS = ["published", "published_spread", "difference", "note"]
 PUBLISHED_SPREAD = "The published figures are single numbers of unknown spread: no seeds, no intervals. Ours says nothing about theirs."
+PAPERS_READER = "mcl_mlaad"
 # Rules of the training and test sets -> the paper's table of that shape.
 PAPER_TABLES = {
     ("languages", "languages"): "table4",
@@ -36,7 +37,12 @@ def paper_table(plan: TablePlan) -> str:
 
 
 def add_published(tables: Tables) -> None:
-    """Adds PUBLISHED_COLUMNS to `tables.cells` and `tables.means`; empty where the paper has no such number. Figures are fractions."""
+    """Adds PUBLISHED_COLUMNS to `tables.cells` and `tables.means`; empty where the paper has no such number. Figures are fractions.
+
+    Of another corpus than the paper's nothing is added: the difference would say nothing.
+    """
+    if tables.corpus != PAPERS_READER:
+        return
     table = paper_table(tables.plan)
     tables.cells = _beside(tables.cells, [_of_cell(table, row) for row in tables.cells.itertuples()])
     tables.means = _beside(tables.means, [_of_mean(table, row) for row in tables.means.itertuples()])
@@ -44,12 +50,7 @@ def add_published(tables: Tables) -> None:
 
 def has_published(tables: Tables) -> bool:
     """Whether any figure of the tables has a published counterpart."""
-    return bool(tables.cells["published"].notna().any())
-
-
-def is_same_corpus(tables: Tables) -> bool:
-    """Whether the published figures are of the corpus at hand; elsewhere the differences say nothing."""
-    return tables.corpus == "mcl_mlaad"
+    return "published" in tables.cells and bool(tables.cells["published"].notna().any())
 
 
 def published_matrix(tables: Tables, system: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from sourcetracing.layout import TablesLayout
 from sourcetracing.runtime.files import write_text
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.class_lists import chance_text, classes_text, range_text
-from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, is_same_corpus, marks_of, published_matrix, published_variant
+from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, marks_of, published_matrix, published_variant
 from sourcetracing.tables.making import NEXT_COMMAND, Tables, matrix_of, mean_of
 
 
@@ -118,11 +118,9 @@ def markdown(tables: Tables) -> str:
 def _published_lines(tables: Tables, first: str) -> list[str]:
     """The published figures with the difference of ours, and which of them are known to be wrong; nothing where there are none."""
     axes = tables.axes
-    if "published" not in tables.cells or not has_published(tables):
+    if not has_published(tables):
         return []
     lines = ["", "## Published, in brackets ours minus published", "", PUBLISHED_SPREAD, ""]
-    if not is_same_corpus(tables):
-        lines += ["The published figures are of MCL-MLAAD, ours of another corpus: the differences say nothing.", ""]
     lines += [_markdown_row(["system", "variants", first, *axes.columns]), _markdown_row(["---"] * 3 + ["---:"] * len(axes.columns))]
     for system in axes.systems:
         variant = published_variant(system)

@@ -10,7 +10,6 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.metrics.classification import confusion_matrix, macro_f1, num_present
-from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.tracing.calibration import calibration_sets, train_languages
 from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.pictures import SET_WORDS
@@ -143,7 +142,7 @@ def _metadata(system: TracingSystem, figures: list[SetFigures], name: str, licen
         for kind, value in (("f1", row.macro_f1), ("accuracy", row.accuracy))
     ]
     return ModelCardData(
-        language=[code for code in train_languages(system.run) if code in LANGUAGE_NAMES or len(code) == 2],
+        language=[code for code in train_languages(system.run) if len(code) == 2],
         license=licence,
         library_name="sourcetracing",
         pipeline_tag="audio-classification",

@@ -11,6 +11,8 @@ from sourcetracing.tracing.unknown import UnknownRule
 
 POOR_ECE = 0.05
 POOR_EER = 0.15
+# Of so many utterances a share, whatever it is, is known to within POOR_ECE: (1.96 * 0.5 / POOR_ECE) ** 2, by its 95 % interval.
+LEAST_UTTERANCES = 385
 
 
 def about(system: TracingSystem) -> str:
@@ -39,7 +41,7 @@ def limits(system: TracingSystem, calibration: Calibration | None, rule: Unknown
         f"It heard {language_names(train_languages(system.run))} in training. {_on_languages(calibration)}",
         f"It heard {_conditions(settings)}, no codec, no telephone. Coded, cut or mixed recordings may change the answer.",
         f"It hears windows of {settings.audio.crop_seconds:g} s. Shorter files are repeated to fill one and are less sure than they look.",
-        _on_calibration(calibration),
+        _on_calibration(calibration, settings),
     ]
 
 
@@ -68,15 +70,17 @@ def _on_languages(calibration: Calibration | None) -> str:
     return f"There its accuracy on eval is {own.accuracy:.1%}, in other languages {others.accuracy:.1%} ({others.rows} rows)."
 
 
-def _on_calibration(calibration: Calibration | None) -> str:
+def _on_calibration(calibration: Calibration | None, settings: Settings) -> str:
     if calibration is None:
         return "Its logits are not calibrated."
     shown = calibration.after.get("eval", calibration.after["dev"])
-    trust = (
-        "read them as a ranking, not as odds"
-        if shown.ece > POOR_ECE
-        else "for audio like that of its corpus they can be taken at their word"
-    )
+    # The variants of an utterance are no evidence of their own.
+    num_utterances = shown.rows // len(settings.evaluation.variants or settings.augment.variants)
+    trust = "read them as a ranking, not as odds"
+    if shown.ece <= POOR_ECE and num_utterances >= LEAST_UTTERANCES:
+        trust = "for audio like that of its corpus they can be taken at their word"
+    elif shown.ece <= POOR_ECE:
+        trust += f"; {num_utterances} utterances are too few to trust that figure, {LEAST_UTTERANCES} are needed"
     others = calibration.after.get("eval_other_languages")
     elsewhere = f" (in other languages {others.ece:.1%})" if others else ""
     return f"Probabilities are off by {shown.ece:.1%} on average{elsewhere}: {trust}."

@@ -18,6 +18,7 @@ from sourcetracing.features.rows import open_store
 from sourcetracing.layout import RunLayout
 from sourcetracing.runtime.compute import autocast
 from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.runtime.words import remember_words
 from sourcetracing.scoring.scores import is_scored, score_run
 from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.schema import Settings
@@ -68,6 +69,7 @@ def run_in_folder(run_folder: str | Path, changes: Sequence[str] = ()) -> Traini
     if not config.is_file():
         raise UserError(f"--run {folder} {_what_is_wrong(folder)}")
     settings = read_config([str(config), *changes]).resolve()
+    remember_words([str(config), f"system={settings.system}", *changes])  # commands that messages name are about this run
     encoder = RunLayout(folder).encoder
     if settings.ssl.model == encoder.name and encoder.is_dir():
         settings.ssl.model = str(encoder)

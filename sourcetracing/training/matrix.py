@@ -21,7 +21,7 @@ from sourcetracing.settings.recorded import in_words, value_of
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import require_rows, train_run
 from sourcetracing.training.run_folder import RunFolder
-from sourcetracing.training.runs import TrainingRun, load_runs, settings_of_recipe
+from sourcetracing.training.runs import TrainingRun, load_runs, require_two_classes, settings_of_recipe
 from sourcetracing.training.state import LAST_EPOCH
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
@@ -89,6 +89,7 @@ def train_runs(runs: Sequence[TrainingRun]) -> None:
     to_do = [run for run in runs if not run.files.is_finished]
     if not to_do:
         return
+    require_two_classes(to_do)
     if size_of_group() > 1:
         train_in_turn(to_do)
         return

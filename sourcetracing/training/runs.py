@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from sourcetracing.errors import UserError
 from sourcetracing.features.resolved import how_computed, resolved, revision_of
 from sourcetracing.features.rows import open_store
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.layout import Layout
+from sourcetracing.protocols.table import load_protocol, select
 from sourcetracing.runtime.files import digest_of_file, digest_of_json
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.frontends import is_fine_tuned, stored_front_end
@@ -183,6 +186,23 @@ def front_end_key(settings: Settings) -> tuple:
 def load_run(settings: Settings) -> TrainingRun:
     """The one run that settings describe. Raises `UserError` when its feature store is missing."""
     return run_of(settings, open_store(settings).folder.name)
+
+
+def require_two_classes(runs: Sequence[TrainingRun]) -> None:
+    """Raises `UserError` for the first run whose training rows are of one source only: there is nothing to tell apart."""
+    protocols: dict[str, pd.DataFrame] = {}
+    for run in runs:
+        settings = run.settings
+        if BACKENDS[settings.backend].metric_loss and settings.metric_learning.train_on_dev:
+            continue  # dev and unknown sources train too
+        if settings.name not in protocols:
+            utterances, protocol = load_protocol(settings)
+            protocols[settings.name] = utterances.drop(columns="split", errors="ignore").merge(protocol, on="utt_id")
+        table = protocols[settings.name]
+        sources = table.loc[select(table, languages=run.train_set.split("+"), splits=["train"]), "source"].unique()
+        if len(sources) == 1:
+            others = "; name the other training sets in experiment.train_sets" if len(runs) > 1 else ""
+            raise UserError(f"{run.system} on {run.train_set}: train has one source only, {sources[0]}: nothing to tell apart{others}")
 
 
 def test_sets(settings: Settings, train_set: str) -> list[str]:

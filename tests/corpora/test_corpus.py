@@ -65,7 +65,7 @@ def test_a_corpus_from_outside_goes_through_scripts_01_and_02(tmp_path):
     (tmp_path / "my_parts.py").write_text(ENTRY)
     chosen = ["corpus.reader=mine", "corpus.languages=[en,de]", "corpus.sources=[a,b]", "augment.variants=[original]"]
     words = ["name=outside", f"paths.corpus={tmp_path}/audio", f"paths.exp={tmp_path}/exp", *chosen]
-    (tmp_path / "config.yaml").write_text("")
+    (tmp_path / "config.yaml").write_text("name: outside\n")
     words = [str(tmp_path / "config.yaml"), *words]
     shown = run("scripts/01_download_resources.py", *words, "--check", folder=tmp_path, status=2)
     assert "40 of 40 files are missing" in shown and "01_download_resources" in shown

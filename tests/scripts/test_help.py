@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import is_dataclass
@@ -69,46 +70,76 @@ def _in_this_process(function, items, *, num_workers, initializer=None, initargs
 
 
 @pytest.fixture
-def run(monkeypatch, groups_read):
-    """Runs a script in this process; returns the groups that it reads and does not declare."""
+def run(monkeypatch, groups_read, capsys):
+    """Runs a script in this process as its command line would; returns the groups that it reads and does not declare, and its output."""
     for module in ("training.matrix", "embeddings.visualizing"):
         monkeypatch.setattr(f"sourcetracing.{module}.map_unordered", _in_this_process)
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.chdir(ROOT)
+    real = {door: getattr(cli, door) for door in ("run_script", "run_tool")}
 
-    def run(script: str, *arguments) -> set[str]:
+    def run(script: str, *words: str) -> tuple[set[str], str]:
         declared: list[str] = []
 
-        def record(work, *, uses, **_):
-            declared.extend(uses)
-            work(*arguments)
+        def recording(door):
+            def record(work, *, uses, **more):
+                declared.extend(uses)
+                with pytest.raises(SystemExit) as ended:
+                    real[door](work, uses=uses, argv=words, **more)
+                assert ended.value.code == 0, capsys.readouterr().err
 
-        for door in ("run_script", "run_tool"):
-            monkeypatch.setattr(cli, door, record)
+            return record
+
+        for door in real:
+            monkeypatch.setattr(cli, door, recording(door))
         groups_read.clear()
+        capsys.readouterr()
         runpy.run_path(str(ROOT / script), run_name="__main__")
         assert groups_read
-        return groups_read - set(declared)
+        return groups_read - set(declared), "".join(capsys.readouterr())
 
     return run
 
 
-def test_help_names_every_group_that_a_script_reads(words, run, tmp_path):
+NUMBERED = (
+    "01_download_resources",
+    "02_build_protocols",
+    "03_label_speakers",
+    "04_preprocess_dataset",
+    "05_train_matrix",
+    "06_get_classification_metrics",
+    "07_ood_detector",
+    "08_generate_embeddings",
+    "09_visualize_embeddings",
+    "11_audit_shortcuts",
+    "13_make_tables",
+)
+FLAGS = {"01_download_resources": ["--check"]}
+
+
+def test_help_names_every_group_that_a_script_reads_and_scripts_name_what_comes_next(words, run, tmp_path):
+    """And no command that they print says CONFIG.yaml: it names the files and words of this run."""
+    files = [tmp_path / "my first.yaml", tmp_path / "second.yaml"]
+    files[0].write_text("name: somebody\n", encoding="utf-8")
+    files[1].write_text("seed: 688\n", encoding="utf-8")
+    words = [*map(str, files), *words]
+    typed = shlex.join(words)
+    for number, script in enumerate(NUMBERED):
+        unnamed, shown = run(f"scripts/{script}.py", *words, *FLAGS.get(script, []))
+        assert unnamed == set(), script
+        assert "CONFIG.yaml" not in shown
+        if script not in FLAGS:
+            after = NUMBERED[number + 1] if script != NUMBERED[-1] else "trace_audio"
+            assert f"\nnext: python scripts/{after}.py {typed if script != NUMBERED[-1] else 'FILE.wav --run'}" in shown
+        if script == "05_train_matrix":
+            assert run("train_refd.py", *words)[0] == set()
+            metric = [*words, "backend=embedding_head", "metric_learning.classes_per_batch=2"]
+            unnamed, shown = run("train_ge2e.py", *metric)
+            assert unnamed == set() and f"next: python scripts/08_generate_embeddings.py {shlex.join(metric)} --run" in shown
     config = read_config(words)
-    assert run("scripts/01_download_resources.py", config, {"--check": ""}) == set()
-    assert run("scripts/02_build_protocols.py", config, {}) == set()
-    assert run("scripts/03_label_speakers.py", config, {}) == set()
-    assert run("scripts/04_preprocess_dataset.py", config) == set()
-    assert run("scripts/05_train_matrix.py", config, {}) == set()
-    assert run("train_refd.py", config) == set()
-    assert run("train_ge2e.py", read_config([*words, "backend=embedding_head", "metric_learning.classes_per_batch=2"])) == set()
-    assert run("scripts/06_get_classification_metrics.py", config) == set()
-    assert run("scripts/07_ood_detector.py", config) == set()
-    assert run("scripts/08_generate_embeddings.py", config, {}) == set()
-    assert run("scripts/09_visualize_embeddings.py", config, {}) == set()
-    assert run("scripts/11_audit_shortcuts.py", config) == set()
-    assert run("scripts/13_make_tables.py", config) == set()
     trained = load_runs(config)[0]
     audio = next(Path(config.resolve().paths.corpus).rglob("*.wav"))
     # The other settings of a trained run are those in its folder, and not for this script to change.
-    assert run("scripts/trace_audio.py", [str(audio)], {"--run": str(trained.folder)}, []) <= set(RUN)
-    assert run("scripts/export_model.py", [str(trained.folder)], {"--folder": str(tmp_path / "system")}, []) <= set(RUN)
+    unnamed, shown = run("scripts/trace_audio.py", str(audio), "--run", str(trained.folder))
+    assert unnamed <= set(RUN) and f"next: python scripts/export_model.py {trained.folder}" in shown
+    run("scripts/export_model.py", str(trained.folder), "--folder", str(tmp_path / "system"))  # looks for paths in every group

@@ -153,6 +153,8 @@ def test_search_takes_the_lowest_of_equals_halfway_between_two_shares():
 
 def test_table_2_has_a_row_for_each_language_and_the_paper_beside_it(tmp_path: Path):
     settings, utterances, protocol = write_groups_case(tmp_path, "speakers.thresholds=published")
+    assert not count_groups(settings, utterances, protocol).columns.str.startswith("published_").any()  # another corpus than the paper's
+    settings.corpus.reader = "mcl_mlaad"
     table = count_groups(settings, utterances, protocol).set_index("held_out")
     assert pd.read_csv(Layout.of(settings).speaker_counts)["held_out"].tolist() == ["en", "de", "fr"]
     own = table.loc["fr", ["threshold", "p_min", "p_max", "seen", "unseen", "never_seen", "rare", "frequent", "total"]]

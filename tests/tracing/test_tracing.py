@@ -383,7 +383,7 @@ def test_the_script(run, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: 1 of 1 files could not be traced")
     wrong = {
         "which system": ["x.wav"],
-        "--rum: there are no flags": ["--rum", "x"],
+        "--rum: there is no such flag; did you mean '--run'?": ["--rum", "x"],
         "which files": ["--run", "x"],
         "unknown setting 'trace.hop'": [tmp_path / "a=b.wav", "--run", run.folder, "trace.hop=1"],
     }

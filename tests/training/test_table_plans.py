@@ -55,7 +55,7 @@ def test_ones_own_families_take_the_place_of_ours():
     settings.experiment.families = {"North": ["sv"]}
     with pytest.raises(UserError, match="figure4 needs language families, but experiment.families has none of en, de"):
         read_plan("figure4", settings)
-    with pytest.raises(UserError, match="experiment.families=.* is dict, but dict.str, list.str.. is expected"):
+    with pytest.raises(UserError, match="experiment.families=.*: a mapping from names to lists of words is expected"):
         read_config(["experiment.families={West: en}"])
 
 

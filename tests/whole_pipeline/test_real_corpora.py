@@ -165,7 +165,7 @@ def test_an_own_folder_runs(demo_root, tmp_path):
 
 def test_unknown_flags_are_refused():
     shown = run("scripts/01_download_resources.py", "configs/demo.yaml", "--chek", status=2)
-    assert "--chek: there are no flags here but --dry-run, --check, --help" in shown
+    assert "--chek: there is no such flag; did you mean '--check'?" in shown
     assert "--dry-run" in run("scripts/01_download_resources.py", "configs/mcl_mlaad.yaml", "--help")
 
 

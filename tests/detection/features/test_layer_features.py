@@ -301,6 +301,6 @@ def test_the_script_makes_the_stores_and_names_the_next(tmp_path, audio, models)
     script = ROOT / "scripts" / "detection" / "01_extract_layers.py"
     done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "11 files x 1 layers x 80" in done.stdout and "next: python scripts/detection/02_layer_sweep.py" in done.stdout
+    assert "11 files x 1 layers x 80" in done.stdout and "scripts/detection/02_layer_sweep.py" in done.stdout
     assert find_layers(settings, "itw").num_files == 3
     assert pick_device("cpu").type == "cpu" and len(load_manifest(settings)) == NUM_FILES + 3
