@@ -75,6 +75,7 @@ class EmbeddingLayout(FolderLayout):
     numbers = At("numbers.csv")
     page = At("explore.html")
     pictures_record = At("pictures.json")
+    lock = At(".lock")
 
     def picture(self, label: str) -> Path:
         """The picture that is coloured by a label."""
@@ -95,6 +96,7 @@ class RunLayout(FolderLayout):
     history = At("history.csv")
     tensorboard = At("tensorboard")
     all_scores = At("scores")
+    scores_lock = At("scores/.lock")
     calibration = At("calibration.json")
     calibration_picture = At("calibration.png")
 
@@ -121,6 +123,7 @@ class OpensetLayout(FolderLayout):
 
     record = At("detectors.json")
     figures = At("figures.csv")
+    lock = At(".lock")
     curves = At("curves.png")
     histograms = At("histograms.png")
     oscr = At("oscr.png")
@@ -170,6 +173,7 @@ class Layout(FolderLayout):
     counts = OfProtocol("tables/table1_counts.csv")
     leakage = OfProtocol("tables/leakage.csv")
     planned_leakage = OfProtocol("tables/leakage_planned.csv")
+    protocol_lock = At(".protocol.lock")
     missing_files = At("missing_files.txt")
     report = At("report.html")
 
@@ -198,6 +202,7 @@ class Layout(FolderLayout):
     shortcut_means = At("tables/shortcuts_means.csv")
     shortcut_text = At("tables/shortcuts.md")
     metric_learning = At("tables/metric_learning.csv")
+    metric_learning_lock = At("tables/.metric_learning.lock")
     embedding_table = At("tables/embeddings.csv")
 
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from sourcetracing.audio.reading import check_corpus
-from sourcetracing.corpora.corpus import Corpus, corpus_of
+from sourcetracing.corpora.corpus import corpus_of
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
@@ -17,7 +17,8 @@ from sourcetracing.protocols.leakage import audit, read_audit
 from sourcetracing.protocols.names import require_usable_names
 from sourcetracing.protocols.records import note_settings_of_older_record, write_record
 from sourcetracing.protocols.table import balance_lines, count_utterances, split_balance, split_utterances
-from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_text
+from sourcetracing.runtime.files import digest_of_json, is_half_written, read_csv, write_csv, write_text, written_together
+from sourcetracing.runtime.locks import held
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.schema import Settings
 
@@ -44,6 +45,11 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true. Raises `UserError` for a missing corpus or
     bad audio.
     """
+    with held(Layout.of(settings).protocol_lock, f"another process is writing the protocol of {settings.name}", wait=True):
+        return _build(settings)
+
+
+def _build(settings: Settings) -> BuiltProtocol:
     corpus = corpus_of(settings)
     require_usable_names(settings.corpus.languages, settings.corpus.sources)
     corpus.check()
@@ -59,12 +65,13 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)
     leakage = audit(utterances, protocol)
     tables = [(utterances.drop(columns="split", errors="ignore"), layout.utterances), (protocol, layout.protocol)]
-    for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage)]:
-        with atomic_path(path) as partial:
-            table.to_csv(partial, index=False)
-    _write_speaker_groups(corpus, layout)
-    write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
-    write_record(settings, inputs, protocol, len(problems))
+    with written_together(layout.protocol_record):
+        for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage)]:
+            write_csv(table, path)
+        if (groups := corpus.speaker_groups()) is not None:  # only imported lists have them
+            write_csv(groups, layout.speaker_groups)
+        write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
+        write_record(settings, inputs, protocol, len(problems))
     return BuiltProtocol(counts, leakage, _balance(utterances, protocol, settings), len(problems), is_new=True)
 
 
@@ -78,22 +85,13 @@ def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:
     return [source for source in utterances["source"].unique() if source not in settings.corpus.sources]
 
 
-def _write_speaker_groups(corpus: Corpus, layout: Layout) -> None:
-    """Only imported lists have them."""
-    groups = corpus.speaker_groups()
-    if groups is not None:
-        with atomic_path(layout.speaker_groups) as partial:
-            groups.to_csv(partial, index=False)
-
-
 def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
     """The leakage audit and where it lies: of the protocol on disk, or else of the one that would be built, without its audio."""
     layout, utterances = Layout.of(settings), corpus_of(settings).prepare()
     if _left_out_last_time(layout, _digest_of_inputs(utterances, settings)) is not None:
         return read_audit(layout.leakage), layout.leakage
     leakage = audit(utterances, _split(utterances, settings))
-    with atomic_path(layout.planned_leakage) as partial:
-        leakage.to_csv(partial, index=False)
+    write_csv(leakage, layout.planned_leakage)
     return leakage, layout.planned_leakage
 
 
@@ -123,7 +121,7 @@ def _size_and_time(path: Path) -> tuple[int, int] | None:
 
 def _left_out_last_time(layout: Layout, inputs: str) -> int | None:
     """None unless the files on disk were made from these inputs."""
-    if not all(path.is_file() for path in _files(layout)):
+    if is_half_written(layout.protocol_record) or not all(path.is_file() for path in _files(layout)):
         return None
     record = json.loads(layout.protocol_record.read_text(encoding="utf-8"))
     return record["num_left_out"] if record.get("inputs") == inputs else None

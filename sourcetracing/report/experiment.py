@@ -19,7 +19,7 @@ from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
-from sourcetracing.runtime.files import read_csv, write_frame
+from sourcetracing.runtime.files import is_whole, read_csv, write_frame
 from sourcetracing.scoring.scores import with_transcripts_as_units
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.schema import Settings
@@ -126,7 +126,7 @@ def _openset_tables(layout: Layout) -> list[pd.DataFrame | None]:
 
 def _openset_pictures(layout: Layout) -> dict[str, dict[str, bytes]]:
     """Run folder's name -> file name -> PNG bytes."""
-    found = [files for path in sorted(layout.openset.glob("*/*")) if (files := OpensetLayout(path)).record.is_file()]
+    found = [files for path in sorted(layout.openset.glob("*/*")) if is_whole((files := OpensetLayout(path)).record)]
     return {files.root.name: {path.name: image for path in files.pictures if (image := _bytes(path))} for files in found}
 
 

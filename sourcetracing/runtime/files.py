@@ -32,6 +32,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def written_together(record: Path) -> Iterator[None]:
+    """Around replacing files that belong together, `record`, which tells of them, last of all: until then they are not `is_whole`.
+
+    A mark beside the record says so, which a kill or an error leaves behind. The record itself stays, for it says whose place this is.
+    """
+    mark = _mark_of(record)
+    write_text(mark, f"{record.name} and the files that it tells of were not all written\n")
+    yield
+    mark.unlink(missing_ok=True)
+
+
+def is_whole(record: Path) -> bool:
+    """Whether a record is there and all files that it tells of were written after their last change began."""
+    return record.is_file() and not is_half_written(record)
+
+
+def is_half_written(record: Path) -> bool:
+    """Whether a process is replacing the files that a record tells of, or was killed while it did."""
+    return _mark_of(record).is_file()
+
+
+def _mark_of(record: Path) -> Path:
+    return record.with_name(f".{record.name}.unfinished")
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes UTF-8 text to a file that is complete or absent."""
     with atomic_path(path) as partial:
