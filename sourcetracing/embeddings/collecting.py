@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.embeddings.stored import only_writer, read_record
-from sourcetracing.errors import UserError
 from sourcetracing.features.rows import UNKNOWN_LABEL
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol, read_table, select
@@ -32,7 +31,7 @@ BLOCK_ROWS = 8192  # copied at a time
 def collect_embeddings(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
     """Makes what is missing of train, dev and eval: known and unknown sources, the variants that are scored. Returns the runs of it.
 
-    Embeddings that belong to the weights and tables on disk are kept. Raises `UserError`.
+    Embeddings that belong to the weights and tables on disk are kept.
     """
     digests = {run.folder: _digest_of_inputs(run) for run in runs}
     missing = [run for run in runs if read_record(run.files.embeddings).get("inputs") != digests[run.folder]]
@@ -80,10 +79,7 @@ def _collect(run: TrainingRun, inputs: str) -> None:
 def _stored_part(run: TrainingRun, split: str) -> tuple[np.ndarray, np.ndarray]:
     """The embeddings that lie beside the scores of a split, memory-mapped, and which of them are of the wanted variants, (N,) bool."""
     path, scores = run.files.scored_embeddings(split), pd.read_parquet(run.files.scores(split), columns=["variant"])
-    array = np.load(path, mmap_mode="r")
-    if len(array) != len(scores):
-        raise UserError(f"{path} has {len(array)} rows, its scores have {len(scores)}. Delete both and run this again")
-    return array, select(scores, variants=variants_of(run.settings, split)).to_numpy()
+    return np.load(path, mmap_mode="r"), select(scores, variants=variants_of(run.settings, split)).to_numpy()
 
 
 def _blocks(array: np.ndarray, is_kept: np.ndarray) -> Iterator[np.ndarray]:

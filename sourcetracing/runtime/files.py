@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from sourcetracing.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +95,18 @@ def _to_numbers(cells: pd.Series) -> pd.Series:
     if len(cells) and cells.isin(["True", "False"]).all():
         return cells == "True"
     return pd.to_numeric(cells.where(~cells.isin(["", "nan"])))
+
+
+def require_inside(names: Iterable[str], where: str) -> None:
+    """Raises `UserError` for the first name of a user's list that is no path to a file below the folder that the list is about.
+
+    where: the list. Absolute paths, . and .. as parts (a leading ./ apart), empty names, folders and control signs are refused.
+    """
+    for name in names:
+        parts = name.removeprefix("./").replace("\\", "/").split("/")
+        is_strange = re.match(r"[A-Za-z]:[/\\]", name) or any(sign < " " for sign in name)
+        if not parts[0] or not parts[-1] or not {".", ".."}.isdisjoint(parts) or is_strange:
+            raise UserError(f"{where}: {name!r} is no path to a file below its folder; write it without .. and a leading /")
 
 
 def write_json(path: str | Path, value: object) -> None:

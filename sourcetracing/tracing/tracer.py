@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from sourcetracing.audio.reading import BadAudio
 from sourcetracing.audio.streaming import Windows, open_audio
 from sourcetracing.metrics.calibration import Calibration
-from sourcetracing.metrics.ranking import is_called_unknown
+from sourcetracing.metrics.ranking import is_above
 from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.tracing.calibration import calibrate
 from sourcetracing.tracing.system import TracingSystem, run_in_folder
@@ -76,7 +76,7 @@ class Tracer:
             window_scores=scores if self.rule else None,
             probabilities=combined,
             unknown_score=score,
-            is_unknown=bool(is_called_unknown(score, self.rule.threshold)) if self.rule else None,
+            is_unknown=bool(is_above(score, self.rule.threshold)) if self.rule else None,
             notes=self._notes(stream.rate, stream.is_lossy, duration_s, log_p),
         )
 

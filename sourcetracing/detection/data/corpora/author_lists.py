@@ -8,6 +8,7 @@ import pandas as pd
 
 from sourcetracing.detection.data.corpora.rows import AUDIO_SUFFIXES, make_rows, read_lines, stem, to_labels
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import require_inside
 from sourcetracing.settings.detection import CORPORA, corpus_of_subset
 from sourcetracing.settings.schema import Settings
 
@@ -47,6 +48,7 @@ def _split(path: Path, number: int, line: str) -> tuple[str, str]:
     fields = [field.strip() for field in line.split("|")]
     if len(fields) != 2:
         raise UserError(f"{path}, line {number}: {len(fields)} fields between |, but path|label are expected (D67)")
+    require_inside([fields[0].removeprefix("./").lstrip("/")], f"{path}, line {number}")
     return fields[0].removeprefix("./"), fields[1]
 
 
