@@ -101,6 +101,11 @@ class RunLayout(FolderLayout):
     calibration_picture = At("calibration.png")
 
     @property
+    def records(self) -> tuple[Path, ...]:
+        """What says how the run was made and what became of it."""
+        return self.config, self.environment, self.classes, self.protocol, self.outcome
+
+    @property
     def embeddings(self) -> EmbeddingLayout:
         """The files of its embeddings."""
         return EmbeddingLayout(self.root / "embeddings")
@@ -192,8 +197,10 @@ class Layout(FolderLayout):
     shortcuts = At("shortcuts")
     cues = At("shortcuts/cues.parquet")
     shortcut_scores = At("shortcuts/scores.parquet")
+    shortcuts_record = At("shortcuts/made.json")
 
     tables = At("tables")
+    tables_record = At("tables/made.json")
     speaker_counts = At("tables/table2.csv")
     openset_table = At("tables/openset.csv")
     openset_text = At("tables/openset.md")

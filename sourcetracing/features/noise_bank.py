@@ -178,9 +178,9 @@ def _digests(files: list[Path], settings: Settings) -> list[str]:
     stamps = {name: [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for name, stat in stats.items()}
     missing = [name for name, stamp in stamps.items() if known.get(name, [None])[:-1] != stamp]
     if missing:
-        made = bar(
-            _in_threads(lambda place: digest_of_file(missing[place]), len(missing), settings), total=len(missing), desc="read noises"
-        )
+        is_quick = sum(stamps[name][0] for name in missing) < QUICK_BYTES
+        made = _in_threads(lambda place: digest_of_file(missing[place]), len(missing), settings)
+        made = bar(made, total=len(missing), desc="read noises", unit="file", disable=is_quick)
         known |= {name: [*stamps[name], digest] for name, digest in zip(missing, made, strict=True)}
         # A file that is being written may change once more and keep its times, which are no finer than some milliseconds.
         settled = {name: entry for name, entry in known.items() if max(entry[1:-1]) < time.time_ns() - SETTLED_NS}

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_NOTED: list[list[Path]] = []  # of the `noted_files` that are open
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path in the folder of `path`; on success it is synced and renamed, on failure removed.
@@ -31,8 +34,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+        for noted in _NOTED:
+            noted.append(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def noted_files() -> Iterator[list[Path]]:
+    """The paths that this process has written by `atomic_path` since, whoever wrote them."""
+    noted: list[Path] = []
+    _NOTED.append(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.remove(noted)
 
 
 @contextmanager
