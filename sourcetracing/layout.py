@@ -181,6 +181,7 @@ class Layout(FolderLayout):
     protocol_lock = At(".protocol.lock")
     missing_files = At("missing_files.txt")
     report = At("report.html")
+    report_record = At("report.json")
 
     protocols = At("protocols")
     features = At("features")
@@ -200,7 +201,6 @@ class Layout(FolderLayout):
     shortcuts_record = At("shortcuts/made.json")
 
     tables = At("tables")
-    tables_record = At("tables/made.json")
     speaker_counts = At("tables/table2.csv")
     openset_table = At("tables/openset.csv")
     openset_text = At("tables/openset.md")

@@ -48,7 +48,7 @@ def report_experiment(config: ConfigSources) -> str:
     """
     settings, trained = config.resolve(), load_runs(config)
     inputs = digest_of_inputs(_facts_of(settings, trained), _files_read(settings, trained))
-    return made_once(Layout.of(settings).tables_record, inputs, lambda: _report(settings, trained))
+    return made_once(Layout.of(settings).report_record, inputs, lambda: _report(settings, trained))
 
 
 def _facts_of(settings: Settings, trained: Sequence[TrainingRun]) -> list:
