@@ -26,7 +26,7 @@ def held(lock: Path, busy: str, *, wait: bool = False, reentrant: bool = False) 
         if not wait:
             raise UserError(f"{busy}. Wait for it, then run the same command again") from None
         say(f"{busy}: waiting for it")
-        guard.acquire(poll_interval=0.5)
+        guard.acquire(poll_interval=0.1)
     try:
         yield
     finally:
