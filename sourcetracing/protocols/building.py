@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from sourcetracing.audio.reading import check_corpus
-from sourcetracing.corpora.corpus import corpus_of
+from sourcetracing.corpora.corpus import Corpus, corpus_of
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
@@ -55,7 +55,7 @@ def _build(settings: Settings) -> BuiltProtocol:
     corpus.check()
     utterances = corpus.prepare()
     require_usable_names((), utterances["source"].unique())
-    inputs = _digest_of_inputs(utterances, settings)
+    inputs = _digest_of_inputs(corpus, utterances)
     note_settings_of_older_record(settings, inputs)
     layout = Layout.of(settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
@@ -68,8 +68,7 @@ def _build(settings: Settings) -> BuiltProtocol:
     with written_together(layout.protocol_record):
         for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage)]:
             write_csv(table, path)
-        if (groups := corpus.speaker_groups()) is not None:  # only imported lists have them
-            write_csv(groups, layout.speaker_groups)
+        _write_speaker_groups(corpus, layout)
         write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
         write_record(settings, inputs, protocol, len(problems))
     return BuiltProtocol(counts, leakage, _balance(utterances, protocol, settings), len(problems), is_new=True)
@@ -85,10 +84,19 @@ def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:
     return [source for source in utterances["source"].unique() if source not in settings.corpus.sources]
 
 
+def _write_speaker_groups(corpus: Corpus, layout: Layout) -> None:
+    """Only imported lists have them; those of lists that named groups before do not stay."""
+    if (groups := corpus.speaker_groups()) is not None:
+        write_csv(groups, layout.speaker_groups)
+    else:
+        layout.speaker_groups.unlink(missing_ok=True)
+
+
 def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
     """The leakage audit and where it lies: of the protocol on disk, or else of the one that would be built, without its audio."""
-    layout, utterances = Layout.of(settings), corpus_of(settings).prepare()
-    if _left_out_last_time(layout, _digest_of_inputs(utterances, settings)) is not None:
+    layout, corpus = Layout.of(settings), corpus_of(settings)
+    utterances = corpus.prepare()
+    if _left_out_last_time(layout, _digest_of_inputs(corpus, utterances)) is not None:
         return read_audit(layout.leakage), layout.leakage
     leakage = audit(utterances, _split(utterances, settings))
     write_csv(leakage, layout.planned_leakage)
@@ -104,12 +112,13 @@ def _split(utterances: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     return protocol
 
 
-def _digest_of_inputs(utterances: pd.DataFrame, settings: Settings) -> str:
-    """Changes when a file is added, removed or rewritten, or when a setting that shapes the protocol does."""
-    root = Path(settings.paths.corpus)
+def _digest_of_inputs(corpus: Corpus, utterances: pd.DataFrame) -> str:
+    """Changes when a file is added, removed or rewritten, or when a list or a setting that shapes the protocol does."""
+    settings, root, groups = corpus.settings, corpus.root, corpus.speaker_groups()
+    listed = [] if groups is None else [groups.astype(str).to_numpy().tolist()]
     stats = [_size_and_time(root / path) for path in utterances["path"]]
     rows = utterances.astype(str).to_numpy().tolist()
-    return digest_of_json([rows, stats, to_dict(settings.split), to_dict(settings.audio), to_dict(settings.corpus), settings.seed])
+    return digest_of_json([rows, stats, to_dict(settings.split), to_dict(settings.audio), to_dict(settings.corpus), settings.seed, *listed])
 
 
 def _size_and_time(path: Path) -> tuple[int, int] | None:
