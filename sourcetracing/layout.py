@@ -99,6 +99,7 @@ class RunLayout(FolderLayout):
     scores_lock = At("scores/.lock")
     calibration = At("calibration.json")
     calibration_picture = At("calibration.png")
+    encoder = At("encoder")  # of an export: the SSL encoder, where it is no model of the Hub
 
     @property
     def records(self) -> tuple[Path, ...]:

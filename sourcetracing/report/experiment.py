@@ -37,6 +37,7 @@ from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, environm
 from sourcetracing.tables.significance import compare_systems, rank_stability
 from sourcetracing.tables.text import terminal, write_text_tables
 from sourcetracing.tables.writing import write_csv
+from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.runs import TrainingRun, load_runs
 from sourcetracing.training.table_plans import TablePlan, held_out_of, plans_of
 
@@ -47,13 +48,14 @@ def report_experiment(config: ConfigSources) -> str:
     Nothing is written again while all that they are made from is as it was.
     """
     settings, trained = config.resolve(), load_runs(config)
-    inputs = digest_of_inputs(_facts_of(settings, trained), _files_read(settings, trained))
-    return made_once(Layout.of(settings).report_record, inputs, lambda: _report(settings, trained))
+    _, lack = those_trained(trained)
+    inputs = digest_of_inputs(_facts_of(settings, trained, lack), _files_read(settings, trained))
+    return made_once(Layout.of(settings).report_record, inputs, lambda: _report(settings, trained, lack))
 
 
-def _facts_of(settings: Settings, trained: Sequence[TrainingRun]) -> list:
+def _facts_of(settings: Settings, trained: Sequence[TrainingRun], lack: str) -> list:
     of_runs = [[run.system, run.train_set, run.seed, run.folder.name, to_yaml(run.settings), _has_scores(run)] for run in trained]
-    return [to_yaml(settings), repr(plans_of(settings)), of_runs, labels_of(settings), protocol_facts(settings)]
+    return [to_yaml(settings), repr(plans_of(settings)), of_runs, labels_of(settings), protocol_facts(settings), lack]
 
 
 def _has_scores(run: TrainingRun) -> bool:
@@ -84,7 +86,7 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
     return found
 
 
-def _report(settings: Settings, trained: Sequence[TrainingRun]) -> str:
+def _report(settings: Settings, trained: Sequence[TrainingRun], lack: str) -> str:
     layout, runs = Layout.of(settings), scored_runs(trained)
     if settings.evaluation.bootstrap_by == "transcript":
         utterances, _ = load_protocol(settings)
@@ -99,7 +101,8 @@ def _report(settings: Settings, trained: Sequence[TrainingRun]) -> str:
     for name, frame in statistics.items():
         write_frame(frame, TablesLayout(layout.tables).csv(name))
     write_page(made, runs, statistics, settings)
-    return "\n".join(["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"])
+    lines = ["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"]
+    return "\n".join([*lines, lack] if lack else lines)
 
 
 def table_of(plan: TablePlan, trained: Sequence[TrainingRun], runs: Sequence[ScoredRun], settings: Settings) -> Tables:

@@ -29,6 +29,7 @@ from sourcetracing.tables.making import Tables, make_tables, mean_of
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, scored_runs
 from sourcetracing.tables.significance import Contrast, cells_of_kind, contrast
 from sourcetracing.tables.text import interval_text, markdown, mean_text
+from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.runs import TrainingRun, load_runs
 
 ALL, HEARD = f"{PREFIX}all", f"{PREFIX}heard"
@@ -47,29 +48,27 @@ class Audit:
 def report_shortcuts(config: ConfigSources) -> str:
     """The `summary` of the audit; nothing is computed again while scores, records of runs and settings are as they were."""
     settings = config.resolve()
-    layout, baselines, trained = Layout.of(settings), shortcut_runs(settings), _trained_runs(config)
-    facts = [to_yaml(settings), repr(audit_plan(settings)), [[run.folder.name, to_yaml(run.settings)] for run in trained]]
-    records = [
-        path for run in trained for path in (run.files.scores(REPORTED_SPLIT), run.files.outcome, run.files.config, run.files.protocol)
-    ]
-    made_from = [*records, layout.shortcut_scores, layout.utterances, layout.protocol, layout.protocol_record, layout.speakers_record]
+    layout, baselines, (trained, others) = Layout.of(settings), shortcut_runs(settings), _trained_runs(config)
+    facts = [to_yaml(settings), repr(audit_plan(settings)), [[run.folder.name, to_yaml(run.settings)] for run in trained], others]
+    made_from = [path for files in [run.files for run in trained] for path in (files.scores(REPORTED_SPLIT), *files.records)]
+    made_from += [layout.shortcut_scores, layout.utterances, layout.protocol, layout.protocol_record, layout.speakers_record]
     inputs = digest_of_inputs(facts, made_from)
-    return made_once(layout.shortcuts_record, inputs, lambda: summary(_audit(settings, baselines, trained)))
+    return made_once(layout.shortcuts_record, inputs, lambda: summary(_audit(settings, baselines, trained, others)))
 
 
 def audit_shortcuts(config: ConfigSources) -> Audit:
     """Computes what is missing and writes tables/shortcuts.csv, shortcuts_means.csv, shortcuts.md. Raises `UserError`."""
     settings = config.resolve()
-    return _audit(settings, shortcut_runs(settings), _trained_runs(config))
+    return _audit(settings, shortcut_runs(settings), *_trained_runs(config))
 
 
-def _audit(settings: Settings, baselines: Sequence[ScoredRun], trained: Sequence[TrainingRun]) -> Audit:
+def _audit(settings: Settings, baselines: Sequence[ScoredRun], trained: Sequence[TrainingRun], others: list[str]) -> Audit:
     trained = [run for run in trained if run.train_set in audit_plan(settings).train_sets]
     best = best_system(dev_figures(trained))
     runs, num_lost = on_same_rows([*baselines, *scored_runs([run for run in trained if run.system == best])])
     tables = _tables(_with_units(runs, settings), settings)
     lost = [f"{num_lost} rows that not all runs were scored on are left out of all figures."] if num_lost else []
-    audit = Audit(tables, best, verdict(tables, best) + lost)
+    audit = Audit(tables, best, verdict(tables, best) + others + lost)
     _write(audit, Layout.of(settings))
     return audit
 
@@ -211,12 +210,17 @@ def _write(audit: Audit, layout: Layout) -> None:
     write_text(layout.shortcut_text, "\n".join(lines) + "\n#" + markdown(audit.tables) + "\n".join(legend))
 
 
-def _trained_runs(config: ConfigSources) -> list[TrainingRun]:
-    """Those that are finished and scored."""
+def _trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], list[str]]:
+    """Those that are finished and scored; a sentence on those that are not trained."""
     try:
-        return [run for run in load_runs(config) if run.files.is_finished and is_scored(run, REPORTED_SPLIT)]
+        runs = load_runs(config)
     except UserError:  # no features yet, hence nothing trained
-        return []
+        return [], []
+    try:
+        trained, lack = those_trained(runs)
+    except UserError as error:
+        trained, lack = [], str(error).partition(". Run: ")[0]
+    return [run for run in trained if is_scored(run, REPORTED_SPLIT)], [f"{lack}."] if lack else []
 
 
 def _tables(runs: Sequence[ScoredRun], settings: Settings) -> Tables:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sourcetracing.features.rows import FeatureRows, select_rows
+from sourcetracing.features.rows import FeatureRows, known_rows
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.losses.mixup import regmix_loss
 from sourcetracing.runtime.process_group import ProcessGroup
@@ -25,8 +24,8 @@ class Objective(Protocol):
     selected_by: str  # the figure of history.csv that picks the epoch
 
     @staticmethod
-    def train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
-        """The rows to train on. Raises `UserError` where they will not do."""
+    def train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(rows to train on, their class ids). Raises `UserError` where they will not do."""
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
         """Those of one epoch."""
@@ -51,8 +50,8 @@ class CrossEntropy:
         self.selected_by = settings.train.select
 
     @staticmethod
-    def train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
-        return select_rows(store, settings, "train", languages, device)
+    def train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        return known_rows(store, settings, "train", languages)
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
         return shuffled_batches(self.num_rows, self.rules, generator, group)
