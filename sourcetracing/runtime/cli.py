@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sourcetracing.errors import UserError
+from sourcetracing.settings.names import printable
 from sourcetracing.settings.reading import describe, read_config
 
 _SETTINGS_FILES = "CONFIG.yaml [MORE.yaml ...]"
@@ -77,6 +79,9 @@ def run_tool(
 def _run(act: Callable[[list[str]], bool], words: list[str]) -> int:
     if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun or accelerate started, the first one talks
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends nothing
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
@@ -103,7 +108,7 @@ def _as_interrupt(signum: int, frame: object) -> None:
 
 
 def _complain(line: str) -> int:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
     return EXIT_USER_ERROR
 
 

@@ -10,8 +10,8 @@ from sourcetracing.settings.parts import Entry, Registry
 
 @dataclass
 class Aasist:
-    channels: list[int] = setting([32, 64], "width of the first two and of the other residual blocks")
-    gat_dims: list[int] = setting([64, 32], "width of the graph layers")
+    channels: list[int] = setting([32, 64], "width of the first two and of the other residual blocks", may_repeat=True)
+    gat_dims: list[int] = setting([64, 32], "width of the graph layers", may_repeat=True)
     random_pos_s: bool = setting(False, "LFCC input: draw the position embedding afresh at every forward, as published (D14)")
 
 
@@ -30,8 +30,8 @@ class EcapaTdnn:
 class AasistRaw:
     """clovaai's AASIST with its own sinc filters."""
 
-    channels: list[int] = setting([32, 64], "width of the first two and of the other residual blocks")
-    gat_dims: list[int] = setting([64, 32], "width of the graph layers")
+    channels: list[int] = setting([32, 64], "width of the first two and of the other residual blocks", may_repeat=True)
+    gat_dims: list[int] = setting([64, 32], "width of the graph layers", may_repeat=True)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.declaring import admitted
+from sourcetracing.settings.names import is_utf_8, printable, require_distinct
 
 
 @cache
@@ -123,9 +124,14 @@ def check_values(settings: Any, prefix: str = "") -> None:
             continue
         for item in value if isinstance(value, list) else [value]:
             _check_value(item, f"{prefix}{name}", field.metadata)
+        for key, items in (value if isinstance(value, dict) else {"": value}).items():
+            if isinstance(items, list) and not field.metadata.get("may_repeat"):
+                require_distinct(f"{prefix}{name}.{key}".rstrip("."), items)
 
 
 def _check_value(value: Any, key: str, rules: typing.Mapping) -> None:
+    if isinstance(value, str) and not is_utf_8(value):
+        raise UserError(f"{key}={printable(value)}: is not UTF-8, and no file of settings could hold it. Rename it")
     choices, at_least, at_most = admitted(rules), rules.get("at_least"), rules.get("at_most")
     if choices is not None and value not in choices:
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""

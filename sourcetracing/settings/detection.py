@@ -153,15 +153,15 @@ class Rawboost:
         choices=(0, 1, 2, 3, 4, 5, 6, 7, 8),
     )
     bands: int = setting(5, "notches of a filter", at_least=1)
-    center_hz: list[float] = setting([20.0, 8000.0], "centre of a notch", at_least=0)
-    width_hz: list[float] = setting([100.0, 1000.0], "width of a notch", at_least=1)
-    taps: list[int] = setting([10, 100], "length of a notch's filter; an even number becomes the next odd one", at_least=1)
-    gain_db: list[float] = setting([0.0, 0.0], "gain of a filter")
+    center_hz: list[float] = setting([20.0, 8000.0], "centre of a notch", at_least=0, may_repeat=True)
+    width_hz: list[float] = setting([100.0, 1000.0], "width of a notch", at_least=1, may_repeat=True)
+    taps: list[int] = setting([10, 100], "length of a notch's filter; an even number becomes the next odd one", at_least=1, may_repeat=True)
+    gain_db: list[float] = setting([0.0, 0.0], "gain of a filter", may_repeat=True)
     orders: int = setting(5, "algorithm 1: powers of the signal that are added up, each with a filter of its own", at_least=1)
-    bias_db: list[float] = setting([5.0, 20.0], "algorithm 1: powers above the first are weaker than gain_db by so much")
+    bias_db: list[float] = setting([5.0, 20.0], "algorithm 1: powers above the first are weaker than gain_db by so much", may_repeat=True)
     impulse_percent: float = setting(10.0, "algorithm 2: at most so many percent of the samples are hit", at_least=0, at_most=100)
     impulse_gain: float = setting(2.0, "algorithm 2: the most by which they change, times their own size", at_least=0)
-    snr_db: list[float] = setting([10.0, 40.0], "algorithm 3: signal to noise")
+    snr_db: list[float] = setting([10.0, 40.0], "algorithm 3: signal to noise", may_repeat=True)
 
 
 @dataclass
@@ -232,7 +232,7 @@ class Pruning:
         "chosen", "list of kept files that script 06 augments: chosen on the selection part, or a name such as margin-both_kept30"
     )
     augment_shares: list[float] = setting(
-        [3.0, 2.0, 2.0], "parts of that list that become codec copies, RawBoost copies, stay clean", at_least=0
+        [3.0, 2.0, 2.0], "parts of that list that become codec copies, RawBoost copies, stay clean", at_least=0, may_repeat=True
     )
     with_replacement: bool = setting(
         False, "augmented and clean files are drawn with replacement, half + a third + a third of the list, as published (D66)"

@@ -27,10 +27,10 @@ class Audio:
 @dataclass
 class Augment:
     variants: list[str] = setting(list(VARIANTS), "acoustic variants stored for each utterance", choices=VARIANTS)
-    noise_snr_db: list[float] = setting([0.0, 15.0], "SNR range of the noise variant, dB")
-    speech_snr_db: list[float] = setting([13.0, 20.0], "SNR range of the speech (babble) variant, dB")
-    music_snr_db: list[float] = setting([5.0, 15.0], "SNR range of the music variant, dB")
-    babble_talkers: list[int] = setting([3, 8], "fewest and most talkers summed into babble")
+    noise_snr_db: list[float] = setting([0.0, 15.0], "SNR range of the noise variant, dB", may_repeat=True)
+    speech_snr_db: list[float] = setting([13.0, 20.0], "SNR range of the speech (babble) variant, dB", may_repeat=True)
+    music_snr_db: list[float] = setting([5.0, 15.0], "SNR range of the music variant, dB", may_repeat=True)
+    babble_talkers: list[int] = setting([3, 8], "fewest and most talkers summed into babble", may_repeat=True)
     random_offset: bool = setting(True, "noise clips start at a random place; false = always at their beginning, as published (D7)")
     stacked: bool = setting(False, "each variant is made from the one before instead of the clean signal, as published (D6)")
     force_speech: bool = setting(False, "music and noise variants mix in speech, as published (D5)")
