@@ -16,7 +16,7 @@ import _project_root  # noqa: F401
 from sourcetracing.embeddings.collecting import collect_embeddings
 from sourcetracing.embeddings.export import export_tree
 from sourcetracing.embeddings.runs import chosen_runs
-from sourcetracing.embeddings.stored import read_record
+from sourcetracing.embeddings.stored import load_embeddings
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.words import in_users_words, say_next
 from sourcetracing.settings.groups import EXPERIMENT
@@ -34,7 +34,7 @@ def main(config: ConfigSources, chosen: dict[str, str]) -> None:
     print(f"08 embeddings: {len(runs)} runs", flush=True)
     new = {run.folder for run in collect_embeddings(runs)}
     for run in runs:
-        record = read_record(run.files.embeddings)
+        record = load_embeddings(run.files).record
         shape = f"{record['rows']} x {record['width']}, {record['sources']} sources, {record['unknown_sources']} of them unknown"
         print(f"{'wrote' if run.folder in new else 'unchanged:'} {run.files.embeddings.array}  {shape}")
     if folder := chosen.get("--export-npy"):

@@ -14,15 +14,14 @@ from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
-from sourcetracing.shortcuts.audit import audit_shortcuts, summary
+from sourcetracing.shortcuts.audit import report_shortcuts
 
 
 def main(config: ConfigSources) -> None:
     """Computes what is missing, writes the tables and shows the verdict."""
     layout = Layout.of(config.resolve())
     print(f"11 shortcuts: {layout.root}", flush=True)
-    audit = audit_shortcuts(config)
-    print(f"\n{summary(audit)}\n")
+    print(f"\n{report_shortcuts(config)}\n")
     print(f"wrote {layout.shortcut_text}")
     say_next("python scripts/13_make_tables.py CONFIG.yaml")
 

@@ -76,6 +76,7 @@ class EmbeddingLayout(FolderLayout):
     numbers = At("numbers.csv")
     page = At("explore.html")
     pictures_record = At("pictures.json")
+    lock = At(".lock")
 
     def picture(self, label: str) -> Path:
         """The picture that is coloured by a label."""
@@ -96,9 +97,15 @@ class RunLayout(FolderLayout):
     history = At("history.csv")
     tensorboard = At("tensorboard")
     all_scores = At("scores")
+    scores_lock = At("scores/.lock")
     calibration = At("calibration.json")
     calibration_picture = At("calibration.png")
     encoder = At("encoder")  # of an export: the SSL encoder, where it is no model of the Hub
+
+    @property
+    def records(self) -> tuple[Path, ...]:
+        """What says how the run was made and what became of it."""
+        return self.config, self.environment, self.classes, self.protocol, self.outcome
 
     @property
     def embeddings(self) -> EmbeddingLayout:
@@ -123,6 +130,7 @@ class OpensetLayout(FolderLayout):
 
     record = At("detectors.json")
     figures = At("figures.csv")
+    lock = At(".lock")
     curves = At("curves.png")
     histograms = At("histograms.png")
     oscr = At("oscr.png")
@@ -173,8 +181,10 @@ class Layout(FolderLayout):
     counts = OfProtocol("tables/table1_counts.csv")
     leakage = OfProtocol("tables/leakage.csv")
     planned_leakage = OfProtocol("tables/leakage_planned.csv")
+    protocol_lock = At(".protocol.lock")
     missing_files = At("missing_files.txt")
     report = At("report.html")
+    report_record = At("report.json")
 
     protocols = At("protocols")
     features = At("features")
@@ -191,6 +201,7 @@ class Layout(FolderLayout):
     shortcuts = At("shortcuts")
     cues = At("shortcuts/cues.parquet")
     shortcut_scores = At("shortcuts/scores.parquet")
+    shortcuts_record = At("shortcuts/made.json")
 
     tables = At("tables")
     speaker_counts = At("tables/table2.csv")
@@ -201,6 +212,7 @@ class Layout(FolderLayout):
     shortcut_means = At("tables/shortcuts_means.csv")
     shortcut_text = At("tables/shortcuts.md")
     metric_learning = At("tables/metric_learning.csv")
+    metric_learning_lock = At("tables/.metric_learning.lock")
     embedding_table = At("tables/embeddings.csv")
 
     @classmethod

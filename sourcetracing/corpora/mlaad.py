@@ -13,7 +13,7 @@ import pandas as pd
 
 from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, UTTERANCE_COLUMNS, require_names
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import read_csv
+from sourcetracing.runtime.files import read_csv, require_inside
 
 META_COLUMNS = (
     "path",
@@ -49,6 +49,7 @@ def read_meta(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is no MLAAD meta.csv: {error}") from None
     if missing := [column for column in META_COLUMNS if column not in table]:
         raise UserError(f"{path} has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
+    require_inside(table["path"], str(path))
     return table
 
 

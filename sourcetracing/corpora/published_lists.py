@@ -18,6 +18,7 @@ from sourcetracing.corpora.list_columns import SPEAKER_WORDS, SPLIT_WORDS, Vocab
 from sourcetracing.corpora.list_files import ListFile, group_of, parse_paths, read_list_file
 from sourcetracing.corpora.mlaad import model_dir_of
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import require_inside
 from sourcetracing.settings.training import SPLITS
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
@@ -269,7 +270,9 @@ def _complete(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _with_paths(rows: pd.DataFrame) -> pd.DataFrame:
     folders = rows["source"].map({source: model_dir_of(source) for source in rows["source"].unique()}).astype("str")
-    return rows.assign(path="fake/" + rows["language"] + "/" + folders + "/" + rows["stem"] + rows["suffix"])
+    paths = "fake/" + rows["language"] + "/" + folders + "/" + rows["stem"] + rows["suffix"]
+    require_inside(paths, "mcl_mlaad.lists")
+    return rows.assign(path=paths)
 
 
 def _fill(rows: pd.DataFrame, known: pd.DataFrame, facts: Sequence[str]) -> pd.DataFrame:

@@ -12,16 +12,15 @@ from itertools import chain, starmap
 import numpy as np
 import pandas as pd
 
-from sourcetracing.embeddings.stored import read_record
-from sourcetracing.errors import UserError
+from sourcetracing.embeddings.stored import only_writer, read_record
 from sourcetracing.features.rows import UNKNOWN_LABEL
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol, read_table, select
-from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
+from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json, written_together
 from sourcetracing.runtime.npy import create_array, write_at
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.matrix import score_runs
-from sourcetracing.scoring.scores import is_scored, read_scores, variants_of
+from sourcetracing.scoring.scores import read_scores, variants_of
 from sourcetracing.settings.training import SPLITS
 from sourcetracing.speakers.records import LABEL_COMMAND, require_labels
 from sourcetracing.training.runs import TrainingRun
@@ -32,16 +31,16 @@ BLOCK_ROWS = 8192  # copied at a time
 def collect_embeddings(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
     """Makes what is missing of train, dev and eval: known and unknown sources, the variants that are scored. Returns the runs of it.
 
-    Embeddings that belong to the weights and tables on disk are kept. Raises `UserError`.
+    Embeddings that belong to the weights and tables on disk are kept.
     """
     digests = {run.folder: _digest_of_inputs(run) for run in runs}
     missing = [run for run in runs if read_record(run.files.embeddings).get("inputs") != digests[run.folder]]
     to_do = [_on_all_splits(run) for run in missing]
-    for run in to_do:
-        _forget_scores_without_embeddings(run)
     score_runs(to_do)
     for run in bar(to_do, desc="collect", unit="run", disable=not to_do):
-        _collect(run, digests[run.folder])
+        with only_writer(run):
+            if read_record(run.files.embeddings).get("inputs") != digests[run.folder]:  # unless another process was faster
+                _collect(run, digests[run.folder])
     return missing
 
 
@@ -62,35 +61,25 @@ def _on_all_splits(run: TrainingRun) -> TrainingRun:
     return replace(run, settings=replace(run.settings, evaluation=evaluation))
 
 
-def _forget_scores_without_embeddings(run: TrainingRun) -> None:
-    """Scores of a time when evaluation.embeddings was false look complete to `score_runs`, so they have to go."""
-    for split in run.settings.evaluation.splits:
-        if is_scored(run, split) and not run.files.scored_embeddings(split).is_file():
-            run.files.scores(split).unlink()
-
-
 def _collect(run: TrainingRun, inputs: str) -> None:
     files, splits = run.files.embeddings, run.settings.evaluation.splits
     index = _index_of(run, pd.concat([read_scores(run, split, unknown=True) for split in splits], ignore_index=True))
     assert not index.duplicated(["utt_id", "variant"]).any()
     parts = [_stored_part(run, split) for split in splits]
     width, dtype = parts[0][0].shape[1], parts[0][0].dtype
-    files.record.unlink(missing_ok=True)
-    with atomic_path(files.array) as partial:
-        first = create_array(partial, (len(index), width), dtype)
-        write_at(partial, first, chain.from_iterable(starmap(_blocks, parts)))
-    with atomic_path(files.index) as partial:
-        index.to_parquet(partial, index=False)
-    write_json(files.record, _record(run, index, {"width": width, "dtype": str(dtype)}, inputs))
+    with written_together(files.record):
+        with atomic_path(files.array) as partial:
+            first = create_array(partial, (len(index), width), dtype)
+            write_at(partial, first, chain.from_iterable(starmap(_blocks, parts)))
+        with atomic_path(files.index) as partial:
+            index.to_parquet(partial, index=False)
+        write_json(files.record, _record(run, index, {"width": width, "dtype": str(dtype)}, inputs))
 
 
 def _stored_part(run: TrainingRun, split: str) -> tuple[np.ndarray, np.ndarray]:
     """The embeddings that lie beside the scores of a split, memory-mapped, and which of them are of the wanted variants, (N,) bool."""
     path, scores = run.files.scored_embeddings(split), pd.read_parquet(run.files.scores(split), columns=["variant"])
-    array = np.load(path, mmap_mode="r")
-    if len(array) != len(scores):
-        raise UserError(f"{path} has {len(array)} rows, its scores have {len(scores)}. Delete both and run this again")
-    return array, select(scores, variants=variants_of(run.settings, split)).to_numpy()
+    return np.load(path, mmap_mode="r"), select(scores, variants=variants_of(run.settings, split)).to_numpy()
 
 
 def _blocks(array: np.ndarray, is_kept: np.ndarray) -> Iterator[np.ndarray]:

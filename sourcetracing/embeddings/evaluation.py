@@ -17,7 +17,8 @@ from sourcetracing.layout import Layout
 from sourcetracing.metrics.classification import accuracy, class_figures, confusion_matrix
 from sourcetracing.metrics.ranking import Ranking
 from sourcetracing.metrics.retrieval import mean_average_precision, nearest_neighbour_classes, unit_rows, verification_eer
-from sourcetracing.runtime.files import atomic_path, read_csv
+from sourcetracing.runtime.files import read_csv, write_csv
+from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.scores import read_embeddings, read_scores, score_run
 from sourcetracing.settings.schema import Settings
@@ -121,11 +122,12 @@ def _unknown_detection(rows: Rows) -> dict[str, float]:
 
 def _add(table: pd.DataFrame, settings: Settings) -> None:
     """Puts the rows of a run behind those of the other runs."""
-    path = Layout.of(settings).metric_learning
-    others = read_csv(path, texts=TEXTS) if path.is_file() else pd.DataFrame(columns=table.columns)
-    others = others[others["run"] != table["run"].iloc[0]]
-    with atomic_path(path) as partial:
-        pd.concat([others, table] if len(others) else [table]).to_csv(partial, index=False, float_format="%.6g")
+    layout = Layout.of(settings)
+    path = layout.metric_learning
+    with held(layout.metric_learning_lock, f"another process is adding to {path}", wait=True):
+        others = read_csv(path, texts=TEXTS) if path.is_file() else pd.DataFrame(columns=table.columns)
+        others = others[others["run"] != table["run"].iloc[0]]
+        write_csv(pd.concat([others, table] if len(others) else [table]), path, float_format="%.6g")
 
 
 def describe(table: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ embeddings.json  last: the digest of the weights and of the tables that the rows
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,9 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import EmbeddingLayout, RunLayout
-from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.runtime.files import digest_of_file, is_whole
+from sourcetracing.runtime.locks import held
+from sourcetracing.training.runs import TrainingRun
 
 MAKE_COMMAND = "python scripts/08_generate_embeddings.py CONFIG.yaml"
 
@@ -35,9 +38,15 @@ def read_pictures_record(files: EmbeddingLayout) -> dict:
 
 def _read(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8")) if is_whole(path) else {}
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
+
+
+def only_writer(run: TrainingRun) -> AbstractContextManager[None]:
+    """Holds the lock of a run's embeddings and their pictures; waits while another process has it."""
+    files = run.files.embeddings
+    return held(files.lock, f"another process is writing {files.root}", wait=True)
 
 
 @dataclass(frozen=True)

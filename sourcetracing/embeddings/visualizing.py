@@ -14,12 +14,12 @@ from sourcetracing.embeddings.pictures import write_picture
 from sourcetracing.embeddings.projections import Projection, prepared, project
 from sourcetracing.embeddings.quality import TEXTS, label_quality
 from sourcetracing.embeddings.sampling import stratified_rows
-from sourcetracing.embeddings.stored import load_embeddings, read_pictures_record, read_record
+from sourcetracing.embeddings.stored import load_embeddings, only_writer, read_pictures_record, read_record
 from sourcetracing.errors import UserError
 from sourcetracing.layout import EmbeddingLayout
 from sourcetracing.runtime.compute import prepare_cpu
 from sourcetracing.runtime.extras import version_of
-from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_frame, write_json
+from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_frame, write_json, written_together
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.training.runs import TrainingRun
@@ -32,7 +32,7 @@ def visualize_runs(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
 
     Raises `UserError`: a run has no embeddings, or too few; no such variant.
     """
-    to_do = [run for run in runs if read_pictures_record(run.files.embeddings).get("inputs") != digest_of_inputs(run)]
+    to_do = [run for run in runs if not is_drawn(run)]
     if to_do:
         workers = min(resolve_workers(to_do[0].settings.compute.workers), len(to_do))
         setup = {"num_workers": workers, "initializer": prepare_cpu, "initargs": (1,)}
@@ -50,7 +50,18 @@ def digest_of_inputs(run: TrainingRun) -> str:
 
 
 def visualize_run(run: TrainingRun) -> None:
-    """Numbers, pictures and page of one run; its record last."""
+    """Numbers, pictures and page of one run; its record last. Another process that makes the same is waited for."""
+    with only_writer(run):
+        if not is_drawn(run):
+            _visualize(run)
+
+
+def is_drawn(run: TrainingRun) -> bool:
+    """Whether the pictures on disk are of the embeddings and settings at hand. Raises as `digest_of_inputs` does."""
+    return read_pictures_record(run.files.embeddings).get("inputs") == digest_of_inputs(run)
+
+
+def _visualize(run: TrainingRun) -> None:
     files, options, seed = run.files.embeddings, run.settings.embedding_pictures, run.settings.seed
     inputs = digest_of_inputs(run)
     vectors, index, num_rows = _chosen_rows(run)
@@ -64,11 +75,11 @@ def visualize_run(run: TrainingRun) -> None:
         is_fit = (shown["split"] != "eval").to_numpy()
     projections = [project(name, vectors[drawn], is_fit, options, seed) for name in dict.fromkeys(options.projections)]
     colourings = [colouring_of(shown, label, run.settings.corpus.sources) for label in LABELS]
-    files.pictures_record.unlink(missing_ok=True)
-    _write_tables(files, shown, projections, numbers)
-    names = [files.points.name, files.numbers.name, files.page.name, *_write_pictures(run, projections, colourings, num_rows)]
-    facts = {"weights": read_record(files)["weights"], "points": len(shown), "rows": num_rows, "seed": seed}
-    write_json(files.pictures_record, {"inputs": inputs, **facts, "files": names})
+    with written_together(files.pictures_record):
+        _write_tables(files, shown, projections, numbers)
+        names = [files.points.name, files.numbers.name, files.page.name, *_write_pictures(run, projections, colourings, num_rows)]
+        facts = {"weights": read_record(files)["weights"], "points": len(shown), "rows": num_rows, "seed": seed}
+        write_json(files.pictures_record, {"inputs": inputs, **facts, "files": names})
 
 
 def _chosen_rows(run: TrainingRun) -> tuple[np.ndarray, pd.DataFrame, int]:

@@ -19,7 +19,7 @@ from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.blocks import StoreJob, crop_samples
 from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.making import make_blocks
-from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepare_banks
+from sourcetracing.features.noise_bank import banks_at_hand, find_clips, open_banks, prepare_banks
 from sourcetracing.features.resolved import checkpoint_facts, how_computed, in_todays_terms, otherwise, resolved, revision_of
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import (
@@ -89,9 +89,15 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
         raise UserError(
             "the protocol names no utterance of these languages and sources. Run: python scripts/02_build_protocols.py CONFIG.yaml"
         )
-    manifests = prepare_banks(settings)
     asked, settings = settings, resolved(settings, ask_hub=stored_front_end(settings) == "ssl")
     recipe = store_recipe(settings, items)
+    try:
+        find_clips(settings)
+    except UserError:
+        if made := _made_before(asked, recipe, {}):  # the noises are gone, but all that was to be made of them is there
+            return made.folder
+        raise
+    manifests = prepare_banks(settings)
     banks = open_banks(manifests)
     noises = {kind: bank.digest for kind, bank in banks.items()}
     folder = Layout.of(settings).store(stored_front_end(settings), digest_of_json([recipe, noises])[:8]).root
@@ -113,9 +119,9 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
 def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFrame) -> FeatureStore:
     """The finished store of these settings and utterances. Raises `UserError` when there is none.
 
-    Where the noises are at hand they must be the store's too; a machine that only trains need not have them.
+    Where the noises and their bank are at hand they must be the store's too; a machine that only trains need not have them.
     """
-    items, noises = list_items(utterances, protocol), _known_noises(settings)
+    items, noises = list_items(utterances, protocol), {kind: bank.digest for kind, bank in banks_at_hand(settings).items()}
     if store := _made_before(settings, store_recipe(settings, items), noises):
         return store
     hint = _made_otherwise(settings, items, noises) if FRONTENDS[stored_front_end(settings)].is_encoder else ""
@@ -125,7 +131,7 @@ def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFr
     )
 
 
-def _made_otherwise(settings: Settings, items: pd.DataFrame, noises: dict[str, str] | None) -> str:
+def _made_otherwise(settings: Settings, items: pd.DataFrame, noises: dict[str, str]) -> str:
     """`; with compute.precision=bf16 there is FOLDER`, for what a GPU made is looked for on a computer without one; "" for none."""
     for words, other in otherwise(settings).items():
         if store := _made_before(other, store_recipe(other, items), noises):
@@ -133,13 +139,16 @@ def _made_otherwise(settings: Settings, items: pd.DataFrame, noises: dict[str, s
     return ""
 
 
-def _made_before(settings: Settings, recipe: dict, noises: dict[str, str] | None) -> FeatureStore | None:
-    """The newest finished store of a recipe, whatever its folder is called. settings: as the user wrote them; noises: None = any."""
+def _made_before(settings: Settings, recipe: dict, noises: dict[str, str]) -> FeatureStore | None:
+    """The newest finished store of a recipe, whatever its folder is called. settings: as the user wrote them.
+
+    noises: digests of their banks, by kind; of a kind that is not named any will do.
+    """
     folder = Layout.of(settings).features
     records = [StoreLayout(path).record for path in folder.glob(f"{stored_front_end(settings)}-*") if is_finished(path)]
     for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
         facts = json.loads(record.read_text(encoding="utf-8"))
-        if _has_recipe(facts, recipe, settings.ssl.revision) and (noises is None or facts.get("noises") == noises):
+        if _has_recipe(facts, recipe, settings.ssl.revision) and noises.items() <= facts.get("noises", {}).items():
             return FeatureStore.open(record.parent)
     return None
 
@@ -150,14 +159,6 @@ def _has_recipe(facts: dict, recipe: dict, asked: str) -> bool:
     if theirs is None or "precision" not in ours:
         return made == recipe
     return {**made, "frontend": {kind: in_todays_terms(theirs, facts, ours, asked)}} == recipe
-
-
-def _known_noises(settings: Settings) -> dict[str, str] | None:
-    try:
-        manifests = bank_manifests(settings)
-    except UserError:  # no noises on this machine
-        return None
-    return {kind: bank.digest for kind, bank in open_banks({k: path for k, path in manifests.items() if path.exists()}).items()}
 
 
 def _fill_store(settings: Settings, items: pd.DataFrame, manifests: dict[str, Path], folder: Path, facts: dict) -> None:

@@ -3,7 +3,8 @@
 MUSAN's files last minutes; decoding one for each variant of each utterance is what made the published preprocessing slow.
 
 Files   <paths.exp>/noise_bank/<kind>-<hash8>.npy (all clips end to end) and .json (where each begins, written last).
-        The hash covers the names, sizes and times of the audio files: change one and a new bank is made.
+        The hash covers the names of the audio files below their folder and their content: copy or move the folder and the bank is found,
+        change a file and a new one is made. clip_digests.json spares reading files again that have not changed since.
 Kinds   music, noise, speech: int16 with one scale per file, which is exact for 16-bit files at the bank's rate (all of MUSAN);
         rir: float32, since the tail of a response matters down to its end.
 """
@@ -12,20 +13,22 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.audio.formats import is_audio_name
 from sourcetracing.audio.reading import read_audio, resample, samples_at_most
 from sourcetracing.errors import UserError
 from sourcetracing.layout import noise_bank
-from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
+from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json, write_text
+from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.npy import create_array, write_at
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
@@ -37,6 +40,8 @@ from sourcetracing.settings.schema import Settings
 NOISE_KINDS = ("music", "noise", "speech")
 RIR = "rir"
 BANK_FORMAT = 1  # raise it when the content of a bank changes for the same audio files
+DIGESTS_NAME = "clip_digests.json"  # absolute path -> size, times of change, digest
+SETTLED_NS, QUICK_BYTES = 2_000_000_000, 1_000_000_000
 INT16_STEPS = 32768
 _DOWNLOAD = "Run: python scripts/01_download_resources.py CONFIG.yaml"
 
@@ -123,9 +128,20 @@ def _audio_files(root: Path, setting_name: str) -> list[Path]:
     return files
 
 
-def bank_manifests(settings: Settings) -> dict[str, Path]:
-    """The .json of each bank that the variants need, whether it has been made or not. Raises `UserError` when audio is missing."""
-    return {kind: _manifest(kind, files, settings) for kind, files in find_clips(settings).items()}
+def banks_at_hand(settings: Settings) -> dict[str, ClipBank]:
+    """The banks that the variants need and that have been made of the noises on this machine; those of other noises are not among them.
+
+    Where there is no bank at all, no noise is read.
+    """
+    kinds = needed_kinds(settings.augment)
+    if not any(noise_bank(settings, kind, "").parent.glob(f"{kind}-*.json") for kind in kinds):
+        return {}
+    try:
+        found = find_clips(settings)
+    except UserError:  # no noises on this machine
+        return {}
+    manifests = {kind: _manifest(kind, files, settings) for kind, files in found.items()}
+    return open_banks({kind: path for kind, path in manifests.items() if _is_made(path)})
 
 
 def prepare_banks(settings: Settings) -> dict[str, Path]:
@@ -133,10 +149,9 @@ def prepare_banks(settings: Settings) -> dict[str, Path]:
     manifests = {}
     for kind, files in find_clips(settings).items():
         manifests[kind] = manifest = _manifest(kind, files, settings)
-        if not manifest.exists():
-            manifest.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(manifest.with_suffix(".lock")):
-                if not manifest.exists():
+        if not _is_made(manifest):
+            with held(manifest.with_suffix(".lock"), f"another process is decoding {kind} files", wait=True):
+                if not _is_made(manifest) and not _taken_over(kind, files, manifest, settings):
                     _build_bank(kind, files, manifest, settings)
     return manifests
 
@@ -146,11 +161,60 @@ def open_banks(manifests: dict[str, Path]) -> dict[str, ClipBank]:
     return {kind: ClipBank.open(manifest) for kind, manifest in manifests.items()}
 
 
+def _is_made(manifest: Path) -> bool:
+    return manifest.is_file() and manifest.with_suffix(".npy").is_file()
+
+
+def _root_of(kind: str, settings: Settings) -> Path:
+    return Path(settings.paths.rirs if kind == RIR else settings.paths.musan)
+
+
 def _manifest(kind: str, files: list[Path], settings: Settings) -> Path:
+    root, digests = _root_of(kind, settings), _digests(files, settings)
+    facts = [(file.relative_to(root).as_posix(), digest) for file, digest in zip(files, digests, strict=True)]
+    return noise_bank(settings, kind, digest_of_json([BANK_FORMAT, settings.audio.sample_rate, facts, *_mixed(kind, settings)])[:8])
+
+
+def _mixed(kind: str, settings: Settings) -> list:
+    """How channels become one, where that is not the default; a room response always has its first."""
+    return [] if kind == RIR else list(channel_recipe(settings.audio).values())
+
+
+def _digests(files: list[Path], settings: Settings) -> list[str]:
+    """Of the content of each file. One is read when its size or one of its times is not what it was when it was read last."""
+    path = noise_bank(settings, "", "").with_name(DIGESTS_NAME)
+    known = _read_digests(path)
+    stats = {os.path.abspath(file): file.stat() for file in files}
+    stamps = {name: [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for name, stat in stats.items()}
+    missing = [name for name, stamp in stamps.items() if known.get(name, [None])[:-1] != stamp]
+    if missing:
+        is_quick = sum(stamps[name][0] for name in missing) < QUICK_BYTES
+        made = _in_threads(lambda place: digest_of_file(missing[place]), len(missing), settings)
+        made = bar(made, total=len(missing), desc="read noises", unit="file", disable=is_quick)
+        known |= {name: [*stamps[name], digest] for name, digest in zip(missing, made, strict=True)}
+        # A file that is being written may change once more and keep its times, which are no finer than some milliseconds.
+        settled = {name: entry for name, entry in known.items() if max(entry[1:-1]) < time.time_ns() - SETTLED_NS}
+        with suppress(PermissionError):  # whoever may only read it, reads the noises each time
+            write_text(path, json.dumps(_read_digests(path) | settled))
+    return [known[name][-1] for name in stamps]
+
+
+def _read_digests(path: Path) -> dict[str, list]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _taken_over(kind: str, files: list[Path], manifest: Path, settings: Settings) -> bool:
+    """Renames a bank of these files that was called after paths and times, as all were before 2026-11-27; False where there is none."""
     facts = [(str(file), stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
-    mixed = [] if kind == RIR else list(channel_recipe(settings.audio).values())
-    key = digest_of_json([BANK_FORMAT, settings.audio.sample_rate, facts, *mixed])[:8]
-    return noise_bank(settings, kind, key)
+    old = noise_bank(settings, kind, digest_of_json([BANK_FORMAT, settings.audio.sample_rate, facts, *_mixed(kind, settings)])[:8])
+    if not _is_made(old):
+        return False
+    for suffix in (".npy", ".json"):
+        os.replace(old.with_suffix(suffix), manifest.with_suffix(suffix))
+    return True
 
 
 def _build_bank(kind: str, files: list[Path], manifest: Path, settings: Settings) -> None:
@@ -173,7 +237,8 @@ def _build_bank(kind: str, files: list[Path], manifest: Path, settings: Settings
         digest = digest_of_file(partial)
     lengths, scales = [length for length, _ in results], [scale for _, scale in results]
     facts = {"kind": kind, "sample_rate": rate, "num_files": len(files), "seconds": round(sum(lengths) / rate, 3), "digest": digest}
-    write_json(manifest, {**facts, "files": [str(file) for file in files], "starts": starts, "lengths": lengths, "scales": scales})
+    names = [file.relative_to(_root_of(kind, settings)).as_posix() for file in files]
+    write_json(manifest, {**facts, "files": names, "starts": starts, "lengths": lengths, "scales": scales})
 
 
 def _in_threads(function, count: int, settings: Settings) -> Iterator:

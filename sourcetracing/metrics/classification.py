@@ -153,10 +153,19 @@ def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> tuple[float, flo
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     _check_scores(labels, scores)
+    scores = without_infinities(scores)
     thresholds, inverse = np.unique(-scores, return_inverse=True)
     positives = np.bincount(inverse, weights=labels == 1)
     negatives = np.bincount(inverse, weights=labels == 0)
     return eer_of_counts(positives, negatives, -thresholds)
+
+
+def without_infinities(scores: np.ndarray) -> np.ndarray:
+    """Scores (N,) in the same order, infinite ones beyond the finite ones, so that thresholds between them are numbers."""
+    if not np.isinf(scores).any():
+        return scores
+    largest = np.abs(scores[np.isfinite(scores)]).max(initial=1.0)
+    return np.nan_to_num(scores, nan=np.nan, posinf=2 * largest, neginf=-2 * largest)
 
 
 def eer_of_counts(positives: np.ndarray, negatives: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sourcetracing.metrics.classification import equal_error_rate
+from sourcetracing.metrics.classification import equal_error_rate, without_infinities
 
 RECALL = 0.95  # of the unknown rows, where FPR at 95 % TPR is read; of the known rows, where unknown_accepted_at_95 is
 
@@ -65,7 +65,8 @@ class Ranking:
 
     def __init__(self, scores: np.ndarray, is_unknown: np.ndarray, is_right: np.ndarray):
         order = np.argsort(-scores, kind="stable")
-        ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # last row of each distinct score
+        falling = scores[order]
+        ends = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(order) - 1)  # last row of each distinct score, infinite or not
         kinds = [kind[order] for kind in (is_unknown, ~is_unknown, ~is_unknown & is_right)]
         self.rows = [order[kind] for kind in kinds]
         self.counts = [np.append(0, kind.cumsum()[ends]) for kind in kinds]  # how many rows of a kind lie above each point
@@ -93,9 +94,9 @@ def threshold_at_eer(is_unknown: np.ndarray, scores: np.ndarray, eer_point: str)
 
     crossing: tie-safe and interpolated; rows that share a score fall on the side that leaves the errors nearer to equal. nearest: the
     corner of the ROC where false alarms and misses differ least and its false-alarm rate, as the published evaluation has it (D34).
-    `is_called_unknown` decides by it. Raises `UserError` for NaN or a set with one kind of row only.
+    `is_above` decides by it. Raises `UserError` for NaN or a set with one kind of row only.
     """
-    scores = np.asarray(scores, dtype=np.float64)
+    scores = without_infinities(np.asarray(scores, dtype=np.float64))
     eer, threshold = equal_error_rate(is_unknown.astype(np.int64), scores)
     if eer_point == "crossing":
         return eer, _beside_ties(is_unknown.astype(bool), scores, threshold)
@@ -106,8 +107,8 @@ def threshold_at_eer(is_unknown: np.ndarray, scores: np.ndarray, eer_point: str)
     return float(false_alarms[place]), float(thresholds[place])
 
 
-def is_called_unknown(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """The one rule of decision (...): a score above the threshold; one that equals it is called known."""
+def is_above(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """The one rule of decision (...): the positive class (unknown; bona fide) is called above the threshold, not at it."""
     return np.asarray(scores) > threshold
 
 

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from sourcetracing.metrics.bootstrap import Resampler, percentile_interval
 from sourcetracing.metrics.classification import class_figures
-from sourcetracing.metrics.ranking import Ranking, is_called_unknown
+from sourcetracing.metrics.ranking import Ranking, is_above
 from sourcetracing.runtime.seeding import rng
 
 POOLED, ALL_LANGUAGES = "pooled", "all"
@@ -98,7 +98,7 @@ class Part:
         resampled = self._resampled(rankings)
         found = {}
         for name, values in scores.items():
-            decisions = np.where(is_called_unknown(values, thresholds[name]), self.num_classes, self.predictions)
+            decisions = np.where(is_above(values, thresholds[name]), self.num_classes, self.predictions)
             figures = _ranked(rankings[name], np.ones((1, len(values)))) | decided(self._confusion(decisions)[None])
             samples = resampled[name] | decided(self._resampled_confusions(decisions))
             found[name] = _with_intervals(figures, samples)

@@ -23,7 +23,17 @@ from sourcetracing.openset.pictures import draw_pictures
 from sourcetracing.openset.tables import TEXTS, write_tables
 from sourcetracing.openset.trials import Trials, load_trials, padded, require_both_kinds
 from sourcetracing.protocols.table import load_protocol
-from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, read_csv, write_frame, write_json
+from sourcetracing.runtime.files import (
+    atomic_path,
+    digest_of_file,
+    digest_of_json,
+    is_whole,
+    read_csv,
+    write_frame,
+    write_json,
+    written_together,
+)
+from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.matrix import score_runs, unscored
 from sourcetracing.scoring.scores import with_transcripts_as_units
@@ -82,29 +92,42 @@ def recipe_of(run: TrainingRun) -> str:
 
 def is_up_to_date(run: TrainingRun) -> bool:
     """Whether the files are whole and were made from the scores and settings at hand."""
+    record = openset_files(run).record
     try:
-        return json.loads(openset_files(run).record.read_text(encoding="utf-8"))["recipe"] == recipe_of(run)
+        return is_whole(record) and json.loads(record.read_text(encoding="utf-8"))["recipe"] == recipe_of(run)
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return False
 
 
 def judge(run: TrainingRun) -> None:
-    """Fits the detectors of a run, sets their thresholds on dev, and writes scores, figures and pictures of dev and eval."""
+    """Fits the detectors of a run, sets their thresholds on dev, and writes scores, figures and pictures of dev and eval.
+
+    Another process that does so is waited for.
+    """
+    files = openset_files(run)
+    with held(files.lock, f"another process is writing {files.root}", wait=True):
+        if not is_up_to_date(run):
+            _judge(run)
+
+
+def _judge(run: TrainingRun) -> None:
     files, openset = openset_files(run), run.settings.openset
     train, *judged = (padded(load_trials(run, split), openset.padded_batch) for split in SPLITS)
     trials = dict(zip(JUDGED, judged, strict=True))
     scores = detector_scores(train, trials, run)
     points = {name: threshold_at_eer(trials["dev"].is_unknown, values, openset.eer_point) for name, values in scores["dev"].items()}
     thresholds = {name: threshold for name, (_, threshold) in points.items()}
-    files.record.unlink(missing_ok=True)
-    for split in JUDGED:
-        with atomic_path(files.scores(split)) as partial:
-            trials[split].table.assign(**scores[split]).to_parquet(partial, index=False)
-    figures = pd.concat([_figures(run, trials[split], scores[split], thresholds).assign(split=split) for split in JUDGED])
-    figures["dev_eer_at_threshold"] = figures["detector"].map({name: eer for name, (eer, _) in points.items()})
-    write_frame(figures, files.figures)
-    draw_pictures(trials["eval"], scores["eval"], thresholds, f"{run.system}, {run.train_set}, eval", files)
-    write_json(files.record, {"recipe": recipe_of(run), "positive": "unknown source", "threshold_from": "dev", "thresholds": thresholds})
+    with written_together(files.record):
+        for split in JUDGED:
+            with atomic_path(files.scores(split)) as partial:
+                trials[split].table.assign(**scores[split]).to_parquet(partial, index=False)
+        figures = pd.concat([_figures(run, trials[split], scores[split], thresholds).assign(split=split) for split in JUDGED])
+        figures["dev_eer_at_threshold"] = figures["detector"].map({name: eer for name, (eer, _) in points.items()})
+        write_frame(figures, files.figures)
+        draw_pictures(trials["eval"], scores["eval"], thresholds, f"{run.system}, {run.train_set}, eval", files)
+        write_json(
+            files.record, {"recipe": recipe_of(run), "positive": "unknown source", "threshold_from": "dev", "thresholds": thresholds}
+        )
 
 
 def detector_scores(train: Trials, trials: dict[str, Trials], run: TrainingRun) -> dict[str, dict[str, np.ndarray]]:

@@ -17,7 +17,8 @@ from sourcetracing.protocols.label_assignment import assign_labels, format_label
 from sourcetracing.protocols.leakage import audit, read_audit
 from sourcetracing.protocols.records import PROTOCOL_COMMAND, note_settings_of_older_record, write_record
 from sourcetracing.protocols.table import balance_lines, count_utterances, read_table, split_balance, split_utterances
-from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_text
+from sourcetracing.runtime.files import digest_of_json, is_half_written, read_csv, write_csv, write_text, written_together
+from sourcetracing.runtime.locks import held
 from sourcetracing.settings.names import require_usable_names
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.recorded import audio_rules
@@ -46,6 +47,11 @@ def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_set
     exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true. train_sets, test_sets: languages joined by +
     that will be trained or tested on together. Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.
     """
+    with held(Layout.of(settings).protocol_lock, f"another process is writing the protocol of {settings.name}", wait=True):
+        return _build(settings, train_sets, test_sets)
+
+
+def _build(settings: Settings, train_sets: Sequence[str], test_sets: Sequence[str]) -> BuiltProtocol:
     corpus = corpus_of(settings)
     corpus.check()
     utterances = corpus.prepare()
@@ -63,12 +69,12 @@ def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_set
     counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)
     leakage = audit(utterances, protocol)
     tables = [(utterances.drop(columns="split", errors="ignore"), layout.utterances), (protocol, layout.protocol)]
-    for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage)]:
-        with atomic_path(path) as partial:
-            table.to_csv(partial, index=False)
-    _write_speaker_groups(corpus, layout)
-    write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
-    write_record(settings, inputs, protocol, len(problems))
+    with written_together(layout.protocol_record):
+        for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage)]:
+            write_csv(table, path)
+        _write_speaker_groups(corpus, layout)
+        write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
+        write_record(settings, inputs, protocol, len(problems))
     return BuiltProtocol(counts, leakage, _remarks(utterances, protocol, settings, train_sets, test_sets), len(problems), is_new=True)
 
 
@@ -88,12 +94,10 @@ def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:
 
 def _write_speaker_groups(corpus: Corpus, layout: Layout) -> None:
     """Only imported lists have them; those of lists that named groups before do not stay."""
-    groups = corpus.speaker_groups()
-    if groups is None:
-        layout.speaker_groups.unlink(missing_ok=True)
+    if (groups := corpus.speaker_groups()) is not None:
+        write_csv(groups, layout.speaker_groups)
     else:
-        with atomic_path(layout.speaker_groups) as partial:
-            groups.to_csv(partial, index=False)
+        layout.speaker_groups.unlink(missing_ok=True)
 
 
 def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
@@ -103,8 +107,7 @@ def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
     if _left_out_last_time(layout, _digest_of_inputs(corpus, utterances)) is not None:
         return read_audit(layout.leakage), layout.leakage
     leakage = audit(utterances, _split(utterances, settings))
-    with atomic_path(layout.planned_leakage) as partial:
-        leakage.to_csv(partial, index=False)
+    write_csv(leakage, layout.planned_leakage)
     return leakage, layout.planned_leakage
 
 
@@ -134,7 +137,7 @@ def _size_and_time(path: Path) -> tuple[int, int] | None:
 
 def _left_out_last_time(layout: Layout, inputs: str) -> int | None:
     """None unless the files on disk were made from these inputs."""
-    if not all(path.is_file() for path in _files(layout)):
+    if is_half_written(layout.protocol_record) or not all(path.is_file() for path in _files(layout)):
         return None
     record = json.loads(layout.protocol_record.read_text(encoding="utf-8"))
     return record["num_left_out"] if record.get("inputs") == inputs else None

@@ -1,6 +1,6 @@
 """What a protocol says of itself: protocol.json beside it holds the settings that made it and a digest of what is in it.
 
-A protocol without a record was made by hand (or script 02 was interrupted): it is taken as it is, and its settings are not known.
+A protocol without a record was made by hand: it is taken as it is, and its settings are not known.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, recipe_in
-from sourcetracing.runtime.files import digest_of_json, read_csv, write_json
+from sourcetracing.runtime.files import digest_of_json, is_half_written, read_csv, write_json
 from sourcetracing.settings.recorded import differences, in_words, lacks_settings, protocol_recipe, what_lacks
 from sourcetracing.settings.schema import Settings
 
@@ -44,8 +44,13 @@ def note_settings_of_older_record(settings: Settings, inputs: str) -> None:
 
 
 def require_protocol(settings: Settings) -> None:
-    """Raises `UserError` unless a protocol of these settings is there, or one whose settings nobody noted, or none at all."""
+    """Raises `UserError` unless a protocol of these settings is there, or one whose settings nobody noted, or none at all.
+
+    One that script 02 was interrupted at is refused: its files need not belong together.
+    """
     layout = Layout.of(settings)
+    if is_half_written(layout.protocol_record):
+        raise UserError(f"{layout.protocol} was not written to its end, or is being written. Run: {PROTOCOL_COMMAND}")
     if layout.protocol_folder == layout.root or layout.protocol_record.is_file():
         return
     said, others = protocol_recipe(settings), _others(layout)

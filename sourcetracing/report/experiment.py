@@ -19,8 +19,9 @@ from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
-from sourcetracing.runtime.files import read_csv, write_frame
-from sourcetracing.scoring.scores import with_transcripts_as_units
+from sourcetracing.runtime.files import is_whole, read_csv, write_frame
+from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
+from sourcetracing.scoring.scores import is_scored, with_transcripts_as_units
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.audit import MEANS_TEXTS as SHORTCUT_TEXTS
@@ -32,7 +33,7 @@ from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.comparison import add_published
 from sourcetracing.tables.making import Tables, make_tables
 from sourcetracing.tables.pictures import write_curves, write_pictures
-from sourcetracing.tables.scored_runs import ScoredRun, environment_of, scored_runs
+from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, environment_of, scored_runs
 from sourcetracing.tables.significance import compare_systems, rank_stability
 from sourcetracing.tables.text import terminal, write_text_tables
 from sourcetracing.tables.writing import write_csv
@@ -42,9 +43,50 @@ from sourcetracing.training.table_plans import TablePlan, held_out_of, plans_of
 
 
 def report_experiment(config: ConfigSources) -> str:
-    """Writes the tables, figures and report of an experiment; returns the matrices and the paths as text. Raises `UserError`."""
+    """Writes the tables, figures and report of an experiment; returns the matrices and the paths as text. Raises `UserError`.
+
+    Nothing is written again while all that they are made from is as it was.
+    """
     settings, trained = config.resolve(), load_runs(config)
     _, lack = those_trained(trained)
+    inputs = digest_of_inputs(_facts_of(settings, trained, lack), _files_read(settings, trained))
+    return made_once(Layout.of(settings).report_record, inputs, lambda: _report(settings, trained, lack))
+
+
+def _facts_of(settings: Settings, trained: Sequence[TrainingRun], lack: str) -> list:
+    of_runs = [[run.system, run.train_set, run.seed, run.folder.name, to_yaml(run.settings), _has_scores(run)] for run in trained]
+    return [to_yaml(settings), repr(plans_of(settings)), of_runs, labels_of(settings), protocol_facts(settings), lack]
+
+
+def _has_scores(run: TrainingRun) -> bool:
+    return run.files.is_finished and is_scored(run, REPORTED_SPLIT)
+
+
+def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path]:
+    """All that `_report` may read, whether it is there or not."""
+    layout, files = Layout.of(settings), [run.files for run in trained]
+    found = [layout.utterances, layout.protocol, layout.counts, layout.leakage, layout.pseudo_speakers, layout.speakers_record]
+    found += [
+        layout.speaker_objective_figure,
+        layout.speaker_groups,
+        layout.speaker_counts,
+        layout.openset_table,
+        layout.openset_by_language,
+    ]
+    found += [layout.shortcut_means, *sorted(layout.openset.glob("*/*/*"))]
+    for run in files:
+        found += [
+            run.scores(REPORTED_SPLIT),
+            run.history,
+            *run.records,
+            run.embeddings.pictures_record,
+            run.embeddings.numbers,
+            *sorted(run.embeddings.root.glob("*.png")),
+        ]
+    return found
+
+
+def _report(settings: Settings, trained: Sequence[TrainingRun], lack: str) -> str:
     layout, runs = Layout.of(settings), scored_runs(trained)
     if settings.evaluation.bootstrap_by == "transcript":
         utterances, _ = load_protocol(settings)
@@ -129,7 +171,7 @@ def _openset_tables(layout: Layout) -> list[pd.DataFrame | None]:
 
 def _openset_pictures(layout: Layout) -> dict[str, dict[str, bytes]]:
     """Run folder's name -> file name -> PNG bytes."""
-    found = [files for path in sorted(layout.openset.glob("*/*")) if (files := OpensetLayout(path)).record.is_file()]
+    found = [files for path in sorted(layout.openset.glob("*/*")) if is_whole((files := OpensetLayout(path)).record)]
     return {files.root.name: {path.name: image for path in files.pictures if (image := _bytes(path))} for files in found}
 
 

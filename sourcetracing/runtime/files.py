@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from sourcetracing.errors import UserError
 from sourcetracing.settings.names import fitting_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+_NOTED: list[list[Path]] = []  # of the `noted_files` that are open
 _MOST_KEPT_BYTES = 150  # of a name within that of its temporary file
 
 
@@ -39,8 +42,47 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+        for noted in _NOTED:
+            noted.append(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def noted_files() -> Iterator[list[Path]]:
+    """The paths that this process has written by `atomic_path` since, whoever wrote them."""
+    noted: list[Path] = []
+    _NOTED.append(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.remove(noted)
+
+
+@contextmanager
+def written_together(record: Path) -> Iterator[None]:
+    """Around replacing files that belong together, `record`, which tells of them, last of all: until then they are not `is_whole`.
+
+    A mark beside the record says so, which a kill or an error leaves behind. The record itself stays, for it says whose place this is.
+    """
+    mark = _mark_of(record)
+    write_text(mark, f"{record.name} and the files that it tells of were not all written\n")
+    yield
+    mark.unlink(missing_ok=True)
+
+
+def is_whole(record: Path) -> bool:
+    """Whether a record is there and all files that it tells of were written after their last change began."""
+    return record.is_file() and not is_half_written(record)
+
+
+def is_half_written(record: Path) -> bool:
+    """Whether a process is replacing the files that a record tells of, or was killed while it did."""
+    return _mark_of(record).is_file()
+
+
+def _mark_of(record: Path) -> Path:
+    return record.with_name(f".{record.name}.unfinished")
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -77,6 +119,18 @@ def _to_numbers(cells: pd.Series) -> pd.Series:
     if len(cells) and cells.isin(["True", "False"]).all():
         return cells == "True"
     return pd.to_numeric(cells.where(~cells.isin(["", "nan"])))
+
+
+def require_inside(names: Iterable[str], where: str) -> None:
+    """Raises `UserError` for the first name of a user's list that is no path to a file below the folder that the list is about.
+
+    where: the list. Absolute paths, . and .. as parts (a leading ./ apart), empty names, folders and control signs are refused.
+    """
+    for name in names:
+        parts = name.removeprefix("./").replace("\\", "/").split("/")
+        is_strange = re.match(r"[A-Za-z]:[/\\]", name) or any(sign < " " for sign in name)
+        if not parts[0] or not parts[-1] or not {".", ".."}.isdisjoint(parts) or is_strange:
+            raise UserError(f"{where}: {name!r} is no path to a file below its folder; write it without .. and a leading /")
 
 
 def write_json(path: str | Path, value: object) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.progress import say
 
 
 @contextmanager
@@ -20,9 +21,12 @@ def held(lock: Path, busy: str, *, wait: bool = False, reentrant: bool = False) 
     lock.parent.mkdir(parents=True, exist_ok=True)
     guard = FileLock(lock.resolve(), is_singleton=reentrant)
     try:
-        guard.acquire(timeout=-1 if wait else 0, poll_interval=0.5)
+        guard.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"{busy}. Wait for it, then run the same command again") from None
+        if not wait:
+            raise UserError(f"{busy}. Wait for it, then run the same command again") from None
+        say(f"{busy}: waiting for it")
+        guard.acquire(poll_interval=0.1)
     try:
         yield
     finally:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from sourcetracing.features.rows import open_store
 from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.runtime.progress import bar
-from sourcetracing.scoring.scores import is_scored, score_run
+from sourcetracing.scoring.scores import is_made, score_run
 from sourcetracing.training.matrix import each_run
 from sourcetracing.training.runs import TrainingRun
 
 
 def unscored(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
     """Those whose scores of `evaluation.splits` are missing or older than their weights."""
-    return [run for run in runs if not all(is_scored(run, split) for split in run.settings.evaluation.splits)]
+    return [run for run in runs if not all(is_made(run, split) for split in run.settings.evaluation.splits)]
 
 
 def score_runs(runs: Sequence[TrainingRun]) -> None:

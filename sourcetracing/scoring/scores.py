@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +17,53 @@ from sourcetracing.features.rows import UNKNOWN_LABEL, FeatureRows, label_ids
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.files import atomic_path, digest_of_file
+from sourcetracing.runtime.locks import held
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.checkpoints import load_trained
 from sourcetracing.training.networks import build_model, forward
 from sourcetracing.training.runs import TrainingRun
 
 _KEY = b"story"  # of the metadata in the file; another name would make all scores of before look out of date
+_PARTNER = "embeddings"  # in it: the digest of the embeddings that were stored with these scores, "" for none
 
 
 def is_scored(run: TrainingRun, split: str) -> bool:
-    """Whether the scores on disk belong to the weights on disk and hold the wanted variants."""
+    """Whether the scores on disk belong to the weights and to the embeddings on disk, and hold the wanted variants.
+
+    Embeddings that lie beside them must be those of the same rows; there need not be any.
+    """
     path, weights = run.files.scores(split), run.files.weights
     if not path.is_file() or not weights.is_file():
         return False
     metadata, wanted = _metadata_of(path), variants_of(run.settings, split)
     there = metadata.get("variants", [])  # empty = all
-    return metadata.get("weights") == digest_of_file(weights) and (not there or (bool(wanted) and set(wanted) <= set(there)))
+    is_current = metadata.get("weights") == digest_of_file(weights) and (not there or (bool(wanted) and set(wanted) <= set(there)))
+    return is_current and (not run.files.scored_embeddings(split).is_file() or _own_embeddings(run, split) is not False)
+
+
+def is_made(run: TrainingRun, split: str) -> bool:
+    """Whether nothing is left to be scored: `is_scored`, with embeddings where `evaluation.embeddings` wants them."""
+    return is_scored(run, split) and (not run.settings.evaluation.embeddings or _own_embeddings(run, split) is True)
+
+
+def _own_embeddings(run: TrainingRun, split: str) -> bool | None:
+    """Whether the embeddings on disk are those of the scores on disk; None where the scores were stored without, or there are none.
+
+    Scores of before 2026-11-27 do not tell their digest: then the numbers of rows have to agree.
+    """
+    path, digest = run.files.scored_embeddings(split), _metadata_of(run.files.scores(split)).get(_PARTNER)
+    if digest == "" or not path.is_file():
+        return None
+    if digest is None:
+        return _num_rows(path) == pq.read_metadata(run.files.scores(split)).num_rows
+    return digest == digest_of_file(path)
+
+
+def _num_rows(path: Path) -> int:
+    try:
+        return len(np.load(path, mmap_mode="r"))
+    except (ValueError, EOFError):
+        return -1
 
 
 def variants_of(settings: Settings, split: str) -> list[str]:
@@ -42,13 +74,18 @@ def variants_of(settings: Settings, split: str) -> list[str]:
 def score_run(run: TrainingRun, store: FeatureStore, device: torch.device) -> None:
     """Scores all languages and sources (unknown ones too, as UNKNOWN_LABEL) of `evaluation.splits` on the variants of `variants_of`.
 
-    Stores logits and embeddings.
+    Stores logits and embeddings. A second process waits for the first one, and finds its scores.
     """
     settings = run.settings
-    model = load_model(run, store).to(device)
-    for split in settings.evaluation.splits:
-        if is_scored(run, split):
-            continue
+    with held(run.files.scores_lock, f"another process is scoring {run.folder}", wait=True):
+        missing = [split for split in settings.evaluation.splits if not is_made(run, split)]
+        if missing:
+            _score(run, missing, store, device)
+
+
+def _score(run: TrainingRun, splits: Sequence[str], store: FeatureStore, device: torch.device) -> None:
+    settings, model = run.settings, load_model(run, store).to(device)
+    for split in splits:
         variants = variants_of(settings, split)
         index = store.index[select(store.index, languages=settings.corpus.languages, splits=[split], variants=variants)]
         if index.empty:
@@ -73,14 +110,21 @@ def _write(
     table["label"], table["prediction"] = rows.labels.cpu().numpy(), logits.argmax(axis=1)
     for number in range(logits.shape[1]):
         table[f"logit_{number}"] = logits[:, number]
-    if run.settings.evaluation.embeddings:
-        with atomic_path(run.files.scored_embeddings(split)) as partial:
-            np.save(partial, embeddings.astype(np.float16))
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     metadata = {"weights": weights, "system": run.system, "train_set": run.train_set, "seed": run.seed}
-    metadata["variants"] = variants_of(run.settings, split)
+    metadata |= {"variants": variants_of(run.settings, split), _PARTNER: _write_embeddings(run, split, embeddings)}
     with atomic_path(run.files.scores(split)) as partial:
         pq.write_table(arrow.replace_schema_metadata({**arrow.schema.metadata, _KEY: json.dumps(metadata).encode()}), partial)
+
+
+def _write_embeddings(run: TrainingRun, split: str, embeddings: np.ndarray) -> str:
+    """Before the scores, which hold their digest: until those are there too, the old ones have lost their partner. Returns the digest."""
+    path = run.files.scored_embeddings(split)
+    if not run.settings.evaluation.embeddings:
+        return ""
+    with atomic_path(path) as partial:
+        np.save(partial, embeddings.astype(np.float16))
+    return digest_of_file(path)
 
 
 def _metadata_of(path: Path) -> dict:
@@ -111,8 +155,9 @@ def _wanted(scores: pd.DataFrame, run: TrainingRun, split: str) -> pd.Series:
 def read_embeddings(run: TrainingRun, split: str) -> np.ndarray:
     """Embeddings (N, E) float32, one for each row of `read_scores(..., unknown=True)`. Raises `UserError` when they were not stored."""
     path = run.files.scored_embeddings(split)
-    if not path.is_file():
-        raise UserError(f"{path} is missing. Delete {run.files.scores(split)} and run script 06 with evaluation.embeddings=true")
+    if not _own_embeddings(run, split):
+        what = "is missing" if not path.is_file() else f"is not of {run.files.scores(split).name} beside it"
+        raise UserError(f"{path} {what}. Run script 06 with evaluation.embeddings=true")
     scores = pd.read_parquet(run.files.scores(split), columns=["variant"])
     return np.load(path)[_wanted(scores, run, split).to_numpy()].astype(np.float32)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-PROJECT_ROOT = _PACKAGE.parent  # of a checkout; of an installed package the folder that Python finds it in
-IS_CHECKOUT = not (_PACKAGE / "configs").is_dir()
-_CONFIGS = (PROJECT_ROOT if IS_CHECKOUT else _PACKAGE) / "configs"
+PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+PROJECT_ROOT = PACKAGE_ROOT.parent  # of a checkout; of an installed package the folder that Python finds it in
+IS_CHECKOUT = not (PACKAGE_ROOT / "configs").is_dir()
+_CONFIGS = (PROJECT_ROOT if IS_CHECKOUT else PACKAGE_ROOT) / "configs"
 
 
 def config_path(path: str | Path) -> Path:

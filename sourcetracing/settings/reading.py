@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Sequence
-from functools import cache
+from copy import deepcopy
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class ConfigSources:
 
     files: tuple[tuple[str, dict], ...]
     overrides: tuple[tuple[str, dict], ...]
+    _known: dict[str, Settings] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def resolve(self, changes: dict[str, Any] | None = None, *, system: str | None = None) -> Settings:
         """Merges and checks: defaults < system's file < each YAML file and its `systems.<system>` < key=value < `changes`.
@@ -37,22 +39,32 @@ class ConfigSources:
         `changes` maps dotted names to values, e.g. {"train.languages": ["en"]}. Raises `UserError`.
         """
         system = system or self._system_name()
-        pieces = [_read_system(system)]
-        for _, piece in [*self.files, *self.overrides]:
-            pieces += [piece, piece.get("systems", {}).get(system, {})]
-        pieces += [_nested(key, value) for key, value in {**(changes or {}), "system": system}.items()]
-        pieces = [spelled_out(piece, Settings) for piece in pieces]
-        try:
-            settings = OmegaConf.to_object(OmegaConf.merge(_defaults(), *pieces))
-        except OmegaConfBaseException as error:
-            where, what = getattr(error, "full_key", "") or "settings", str(error).splitlines()[0]
-            raise UserError(f"{where}: {what}. Names cannot be ??? or hold ${{, which have a meaning of their own in settings") from None
+        settings = deepcopy(self._merged(system))
+        for key, value in (changes or {}).items():
+            *groups, name = key.split(".")
+            setattr(reduce(getattr, groups, settings), name, value)
         if self.says("train.seed", system) and not self.says("experiment.seeds", system):
             settings.experiment.seeds = [settings.train.seed]  # or scripts 05 to 13 would not know that run
         check_values(settings)
         _check_together(settings)
         settings.ssl.model = _model_of_language(settings)
         return settings
+
+    def _merged(self, system: str) -> Settings:
+        """Kept, for an experiment has many runs of a system and merging takes a tenth of a second."""
+        if system not in self._known:
+            pieces = [_read_system(system)]
+            for _, piece in [*self.files, *self.overrides]:
+                pieces += [piece, piece.get("systems", {}).get(system, {})]
+            pieces = [spelled_out(piece, Settings) for piece in [*pieces, {"system": system}]]
+            try:
+                self._known[system] = OmegaConf.to_object(OmegaConf.merge(_defaults(), *pieces))
+            except OmegaConfBaseException as error:
+                where, what = getattr(error, "full_key", "") or "settings", str(error).splitlines()[0]
+                raise UserError(
+                    f"{where}: {what}. Names cannot be ??? or hold ${{, which have a meaning of their own in settings"
+                ) from None
+        return self._known[system]
 
     @property
     def is_for_one_system(self) -> bool:

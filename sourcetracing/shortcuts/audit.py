@@ -17,9 +17,10 @@ from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import write_frame, write_text
+from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
 from sourcetracing.scoring.scores import is_scored, with_transcripts_as_units
 from sourcetracing.settings.backends import BACKENDS
-from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
 from sourcetracing.shortcuts.cues import GROUPS
@@ -44,10 +45,24 @@ class Audit:
     verdict: list[str]
 
 
+def report_shortcuts(config: ConfigSources) -> str:
+    """The `summary` of the audit; nothing is computed again while scores, records of runs and settings are as they were."""
+    settings = config.resolve()
+    layout, baselines, (trained, others) = Layout.of(settings), shortcut_runs(settings), _trained_runs(config)
+    facts = [to_yaml(settings), repr(audit_plan(settings)), [[run.folder.name, to_yaml(run.settings)] for run in trained], others]
+    made_from = [path for files in [run.files for run in trained] for path in (files.scores(REPORTED_SPLIT), *files.records)]
+    made_from += [layout.shortcut_scores, layout.utterances, layout.protocol, layout.protocol_record, layout.speakers_record]
+    inputs = digest_of_inputs(facts, made_from)
+    return made_once(layout.shortcuts_record, inputs, lambda: summary(_audit(settings, baselines, trained, others)))
+
+
 def audit_shortcuts(config: ConfigSources) -> Audit:
     """Computes what is missing and writes tables/shortcuts.csv, shortcuts_means.csv, shortcuts.md. Raises `UserError`."""
     settings = config.resolve()
-    baselines, (trained, others) = shortcut_runs(settings), _trained_runs(config)
+    return _audit(settings, shortcut_runs(settings), *_trained_runs(config))
+
+
+def _audit(settings: Settings, baselines: Sequence[ScoredRun], trained: Sequence[TrainingRun], others: list[str]) -> Audit:
     trained = [run for run in trained if run.train_set in audit_plan(settings).train_sets]
     best = best_system(dev_figures(trained))
     runs, num_lost = on_same_rows([*baselines, *scored_runs([run for run in trained if run.system == best])])

@@ -22,7 +22,6 @@ from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.compute import one_thread_each
 from sourcetracing.runtime.files import atomic_path, read_csv
-from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
@@ -36,15 +35,14 @@ def embed_utterances(settings: Settings, utterances: pd.DataFrame) -> np.ndarray
     """Embeddings (len(utterances), D) float32 of length one; makes those that are not on disk.
 
     utterances: columns utt_id, path (relative to paths.corpus), digest. Raises `UserError`, `BadAudio` among them; then and on Ctrl-C what
-    was made is kept.
+    was made is kept. The caller holds the lock of the folder.
     """
     layout, key = Layout.of(settings), embedder_key(settings)
     wanted = utterances[["utt_id", "path", "digest"]].assign(embedder=key)
-    with held(layout.speakers_lock, f"another process is writing {layout.speakers}"):
-        kept = _Kept(layout.speaker_embeddings(settings.speakers.embedder), wanted)
-        missing = wanted[~wanted["utt_id"].isin(kept.index["utt_id"])]
-        if len(missing):
-            _make(settings, missing, kept)
+    kept = _Kept(layout.speaker_embeddings(settings.speakers.embedder), wanted)
+    missing = wanted[~wanted["utt_id"].isin(kept.index["utt_id"])]
+    if len(missing):
+        _make(settings, missing, kept)
     return kept.rows[pd.Index(kept.index["utt_id"]).get_indexer(wanted["utt_id"])]
 
 

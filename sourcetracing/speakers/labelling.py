@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,8 @@ import pandas as pd
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
-from sourcetracing.runtime.files import atomic_path, digest_of_json, write_json
+from sourcetracing.runtime.files import digest_of_json, is_half_written, write_csv, write_json, written_together
+from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.agreement import COMPARED, agreement
@@ -43,6 +43,12 @@ def label_speakers(settings: Settings) -> Labelling:
     from the same things is kept. Raises `UserError`.
     """
     check_thresholds(settings)
+    layout = Layout.of(settings)
+    with held(layout.speakers_lock, f"another process is writing {layout.speakers}"):
+        return _label(settings)
+
+
+def _label(settings: Settings) -> Labelling:
     utterances, protocol = load_protocol(settings)
     if settings.speakers.k > len(utterances):
         raise UserError(f"speakers.k={settings.speakers.k}, but there are only {len(utterances)} utterances")
@@ -53,8 +59,8 @@ def label_speakers(settings: Settings) -> Labelling:
     record = _record_of_last_time(layout, inputs)
     is_new = record is None
     if is_new:
-        layout.speakers_record.unlink(missing_ok=True)
-        record = _cluster(settings, utterances, embeddings, inputs)
+        with written_together(layout.speakers_record):
+            record = _cluster(settings, utterances, embeddings, inputs)
     counts = count_groups(settings, utterances, protocol)
     note_grouping(settings)
     return Labelling(record, counts, is_new)
@@ -70,7 +76,7 @@ def _digest_of_inputs(settings: Settings, utterances: pd.DataFrame) -> str:
 def _record_of_last_time(layout: Layout, inputs: str) -> dict | None:
     """None unless the files on disk were made from these inputs."""
     made = (layout.speakers_record, layout.pseudo_speakers, layout.speaker_objective, layout.speaker_objective_figure)
-    if not all(path.is_file() for path in made):
+    if is_half_written(layout.speakers_record) or not all(path.is_file() for path in made):
         return None
     record = json.loads(layout.speakers_record.read_text(encoding="utf-8"))
     return record if record.get("inputs") == inputs else None
@@ -83,19 +89,14 @@ def _cluster(settings: Settings, utterances: pd.DataFrame, embeddings: np.ndarra
     at_elbow = elbow(objectives)
     k = speakers.k or at_elbow
     clustering = spherical_kmeans(embeddings, k, speakers.restarts, settings.seed)
-    _write_table(pd.DataFrame({"k": range(1, k_max + 1), "objective": objectives}), layout.speaker_objective)
+    write_csv(pd.DataFrame({"k": range(1, k_max + 1), "objective": objectives}), layout.speaker_objective)
     write_objective_figure(layout.speaker_objective_figure, objectives, at_elbow, k, len(embeddings))
     labels = pd.DataFrame({"utt_id": utterances["utt_id"], "pseudo_speaker": clustering.labels})
-    _write_table(labels, layout.pseudo_speakers)
+    write_csv(labels, layout.pseudo_speakers)
     facts = {"agreement": agreement(utterances, clustering.labels), **label_facts(settings, labels)}
     record = {"inputs": inputs, "k": k, "elbow": at_elbow, **_facts(settings, clustering), **facts}
     write_json(layout.speakers_record, record)
     return record
-
-
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    with atomic_path(path) as partial:
-        table.to_csv(partial, index=False)
 
 
 def _facts(settings: Settings, clustering: Clustering) -> dict:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, recipe_in
-from sourcetracing.runtime.files import digest_of_file, digest_of_json, read_csv, write_json
+from sourcetracing.runtime.files import digest_of_file, digest_of_json, is_half_written, read_csv, write_json
 from sourcetracing.settings.recorded import differences, grouping_recipe, in_words, label_recipe, lacks_settings, what_lacks
 from sourcetracing.settings.schema import Settings
 
@@ -51,8 +51,10 @@ def note_grouping(settings: Settings) -> None:
 
 
 def require_labels(settings: Settings) -> None:
-    """Raises `UserError` unless labels of these settings are there, or some whose settings nobody noted, or none at all."""
+    """Raises `UserError` unless whole labels of these settings are there, or some whose settings nobody noted, or none at all."""
     layout = Layout.of(settings)
+    if is_half_written(layout.speakers_record):
+        raise UserError(f"{layout.pseudo_speakers} was not written to its end, or is being written. Run: {LABEL_COMMAND}")
     if layout.labels_folder == layout.speakers or layout.speakers_record.is_file():
         return
     records = [layout.speakers / "speakers.json", *sorted(layout.speakers.glob("*/speakers.json"))]

@@ -44,8 +44,11 @@ def calibrate(run: TrainingRun, device: torch.device) -> Calibration:
         for t in (1.0, temperature)
     )
     made = Calibration(digest_of_file(files.weights), temperature, train_languages(run), num_bins, before, after)
-    draw_reliability({name: _bins_of(rows, made) for name, rows in sets.items()}, made, files.calibration_picture)
-    write_json(files.calibration, asdict(made))
+    try:
+        draw_reliability({name: _bins_of(rows, made) for name, rows in sets.items()}, made, files.calibration_picture)
+        write_json(files.calibration, asdict(made))
+    except OSError as error:  # somebody else's run, or one on a disk that is read-only or full
+        print(f"note: {files.calibration} cannot be written ({error.strerror or error}); the calibration is fitted anew each time")
     return made
 
 

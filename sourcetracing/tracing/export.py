@@ -71,18 +71,19 @@ def _refuse_strangers(folder: Path, run_folder: Path) -> None:
 def write_folder(
     system: TracingSystem, calibration: Calibration, rule: UnknownRule | None, settings: Settings, folder: Path, licence: str
 ) -> None:
-    """Weights, encoder, settings, classes, calibration, scores and, last, the card. The folder is a run folder: trace_audio.py takes it."""
+    """Weights, encoder, classes, calibration, scores, the card and, last, settings. The folder is a run folder: trace_audio.py takes it."""
     run = system.run
     score_splits(run, ["train", "dev", "eval"], CPU)
     there = {name: meaning for name, meaning in COPIED.items() if (run.folder / name).is_file()}
+    (folder / _RELATIVE.config).unlink(missing_ok=True)  # of an earlier export: a folder without it is no run
     for name in there:
         with atomic_path(folder / name) as partial:
             shutil.copyfile(run.folder / name, partial)
     there |= _copy_encoder(run.settings, folder / _RELATIVE.encoder)
-    write_text(folder / _RELATIVE.config, to_yaml(portable(settings)))
     write_json(folder / _RELATIVE.classes, system.classes)
     card = model_card(system, calibration, rule, {**WRITTEN, **there}, licence)
     write_text(folder / CARD, str(card))
+    write_text(folder / _RELATIVE.config, to_yaml(portable(settings)))
 
 
 def _copy_encoder(settings: Settings, target: Path) -> dict[Path, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from sourcetracing.audio.bad_audio import KEEP_HINT, BadAudio, Truncated
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_json
+from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.names import fitting_name, printable
 from sourcetracing.tracing.inputs import list_files
@@ -36,21 +38,28 @@ class Outputs:
 def trace_files(words: Sequence[str], run_folder: str, changes: list[str], outputs: Outputs) -> None:
     """Traces what the words name and prints each answer. Raises `UserError` at the end when some files could not be traced.
 
-    Answers that the JSON file holds for the same files, system and settings are kept; it is written every 20 s, so a run can be killed.
+    Answers that the JSON file holds for the same files, system and settings are kept; it is written every 20 s and when anything ends the
+    run, so it can be killed.
     """
     files, num_left_out = list_files(words)
     tracer = Tracer.load(run_folder, changes)
+    with _only_writer(outputs.json):
+        _trace_files(files, num_left_out, tracer, outputs)
+
+
+def _trace_files(files: Sequence[Path], num_left_out: int, tracer: Tracer, outputs: Outputs) -> None:
     print(about(tracer.system), flush=True)
     if num_left_out:
         print(f"{num_left_out} files in these folders were left out: their names are not those of audio")
     header = header_of(tracer)
-    answers = Answers(outputs, tracer, header)
-    with bar(total=len(files), desc="trace", unit="file", disable=len(files) == 1) as progress:
-        for path in files:
-            if line := answers.add(path):
-                progress.write(line)
-            progress.update(1)
-    answers.save()
+    answers = Answers(outputs, tracer, header, files)
+    try:
+        with bar(total=len(files), desc="trace", unit="file", disable=len(files) == 1) as progress:
+            for path in files:
+                progress.write(answers.add(path))
+                progress.update(1)
+    finally:
+        answers.save()
     print("When not to believe this:")
     print("\n".join(f"  - {line}" for line in limits(tracer.system, tracer.calibration, tracer.rule)))
     if failed := [entry for entry in answers.entries if entry["status"] == "failed"]:
@@ -59,10 +68,10 @@ def trace_files(words: Sequence[str], run_folder: str, changes: list[str], outpu
 
 
 class Answers:
-    """The entries of the JSON, in the order in which files were added; those of an earlier run that still hold are taken over."""
+    """The entries of the JSON, in the order of `files`; those of an earlier run that still hold are taken over."""
 
-    def __init__(self, outputs: Outputs, tracer: Tracer, header: dict[str, Any]):
-        self.outputs, self.tracer, self.header = outputs, tracer, header
+    def __init__(self, outputs: Outputs, tracer: Tracer, header: dict[str, Any], files: Sequence[Path]):
+        self.outputs, self.tracer, self.header, self.files = outputs, tracer, header, files
         self.entries: list[dict[str, Any]] = []
         self.names: dict[str, str] = {}
         self.known = _read_known(outputs.json, header)
@@ -78,19 +87,31 @@ class Answers:
             return f"{printable(str(path))}: traced before, kept ({self.outputs.json})"
         result = self._trace(path)
         self.entries.append({**entry_of(result, self.tracer), "facts": facts})
+        text = text_of(result, self.tracer)
         if timeline and isinstance(result, FileTrace):
-            draw_timeline(result, self.tracer, timeline)
+            text += self._draw(result, timeline)
         if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
             self.save()
-        return text_of(result, self.tracer)
+        return text
 
     def _trace(self, path: Path) -> FileTrace | Failure:
+        """Whatever goes wrong with one file is that file's failure: the answers for the others are not lost by it."""
         try:
             return self.tracer(path)
         except Truncated as error:
             return Failure(str(path), f"{error.reason}; {KEEP_HINT}")
         except BadAudio as error:
             return Failure(str(path), error.reason)
+        except Exception as error:
+            return Failure(str(path), f"{type(error).__name__}: {error}")
+
+    def _draw(self, result: FileTrace, timeline: Path) -> str:
+        """Draws a timeline; returns what to print of one that cannot be drawn. The answer counts all the same."""
+        try:
+            draw_timeline(result, self.tracer, timeline)
+        except Exception as error:
+            return f"\n  note: {timeline} was not drawn: {type(error).__name__}: {error}"
+        return ""
 
     def _timeline(self, path: Path) -> Path | None:
         """One picture per file; two files of the same name get two, told apart by a digest of the path."""
@@ -102,12 +123,18 @@ class Answers:
         return self.outputs.timeline / fitting_name(f"{name}.png")
 
     def save(self) -> None:
-        """Writes JSON and CSV."""
+        """Writes JSON and CSV; in the JSON also what an earlier run knew of files whose turn has not come."""
         if self.outputs.json:
-            write_results_json(self.outputs.json, self.header, self.entries)
+            later = [self.known[path] for path in map(str, self.files[len(self.entries) :]) if path in self.known]
+            write_results_json(self.outputs.json, self.header, [*self.entries, *later])
         if self.outputs.csv:
             write_results_csv(self.outputs.csv, self.tracer, self.entries)
         self.saved_at = time.monotonic()
+
+
+def _only_writer(path: Path | None) -> AbstractContextManager[None]:
+    """Holds a lock beside a JSON file that answers are read from and added to. Raises `UserError` when another process has it."""
+    return nullcontext() if path is None else held(path.with_name(f".{path.name}.lock"), f"another process is writing {path}")
 
 
 def _facts(path: Path) -> list[int]:

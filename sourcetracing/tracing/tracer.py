@@ -19,7 +19,7 @@ from sourcetracing.audio.plausibility import is_constant
 from sourcetracing.audio.source import Source
 from sourcetracing.audio.streaming import Windows, open_audio
 from sourcetracing.metrics.calibration import Calibration
-from sourcetracing.metrics.ranking import is_called_unknown
+from sourcetracing.metrics.ranking import is_above
 from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.settings.frontends import Audio
 from sourcetracing.tracing.calibration import calibrate
@@ -84,7 +84,7 @@ class Tracer:
             window_scores=scores if self.rule else None,
             probabilities=combined,
             unknown_score=score,
-            is_unknown=bool(is_called_unknown(score, self.rule.threshold)) if self.rule else None,
+            is_unknown=bool(is_above(score, self.rule.threshold)) if self.rule else None,
             notes=self._notes(source, duration_s, log_p),
         )
 

@@ -34,7 +34,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class UnknownRule:
-    """A score above `threshold` means an unknown source (`is_called_unknown`). `eer` is dev's, if known.
+    """A score above `threshold` means an unknown source (`is_above`). `eer` is dev's, if known.
 
     `origin` says in words how the threshold was found and, where it was, how the detector was chosen.
     """

@@ -59,7 +59,8 @@ class RunFolder(RunLayout):
         return is_held(self.lock)
 
     def open(self, settings: Settings, device: torch.device) -> None:
-        """Writes down what is about to run, and on what."""
+        """Writes down what is about to run, and on what. A run whose weights were deleted is no finished one from its first epoch on."""
+        self.outcome.unlink(missing_ok=True)
         write_text(self.config, to_yaml(settings))
         write_json(self.classes, settings.corpus.sources)
         write_json(self.environment, environment(device))

@@ -102,12 +102,18 @@ def _restore(state: TrainingState, path: Path) -> None:
 
 
 def is_better(row: dict[str, float], best: dict[str, float] | None, select: str) -> bool:
-    """Whether an epoch beats the best so far: by a loss (dev_loss, train_loss), by dev macro-F1, ties by dev loss, or by being later."""
+    """Whether an epoch beats the best so far: by a loss (dev_loss, train_loss), by dev macro-F1, ties by dev loss, or by being later.
+
+    A figure that is not a number is worse than any number.
+    """
     if best is None or select == LAST_EPOCH:
         return True
-    if select != "dev_macro_f1":
-        return row[select] < best[select]
-    return (row["dev_macro_f1"], -row["dev_loss"]) > (best["dev_macro_f1"], -best["dev_loss"])
+    return _merit(row, select) > _merit(best, select)
+
+
+def _merit(row: dict[str, float], select: str) -> tuple[float, ...]:
+    merits = (row["dev_macro_f1"], -row["dev_loss"]) if select == "dev_macro_f1" else (-row[select],)
+    return tuple(-math.inf if math.isnan(merit) else merit for merit in merits)
 
 
 def keep_epoch(state: TrainingState, row: dict[str, float], folder: RunFolder) -> None:

@@ -20,7 +20,7 @@ from sourcetracing.features.blocks import BlockMaker, StoreJob
 from sourcetracing.features.extracting import extract_features, find_store, list_items, store_recipe
 from sourcetracing.features.front_end import build_front_end, convert_once
 from sourcetracing.features.making import make_blocks
-from sourcetracing.features.noise_bank import bank_manifests, prepare_banks
+from sourcetracing.features.noise_bank import prepare_banks
 from sourcetracing.features.store import FeatureStore, StoreWriter
 from sourcetracing.models.frontends.ssl import SslEncoder
 from sourcetracing.runtime.files import digest_of_file
@@ -87,7 +87,7 @@ def job_of(experiment, tmp_path: Path) -> tuple[StoreJob, StoreWriter]:
     shape = (len(items) * NUM_VARIANTS, *build_front_end(settings).output_shape(8000))
     (tmp_path / "store").mkdir()
     writer = StoreWriter(tmp_path / "store", shape, np.dtype("float32"), 4 * NUM_VARIANTS)
-    return StoreJob(settings, items, bank_manifests(settings), writer.path, writer.header_bytes, shape, writer.rows_per_block), writer
+    return StoreJob(settings, items, prepare_banks(settings), writer.path, writer.header_bytes, shape, writer.rows_per_block), writer
 
 
 @pytest.mark.parametrize("encoder_batch", [2, 5, 12, 64], ids=lambda size: f"batch{size}")

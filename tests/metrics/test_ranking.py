@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score, roc_curve
 
 from sourcetracing.features.rows import UNKNOWN_LABEL
 from sourcetracing.metrics.classification import equal_error_rate
-from sourcetracing.metrics.ranking import Ranking, is_called_unknown, threshold_at_eer
+from sourcetracing.metrics.ranking import Ranking, is_above, threshold_at_eer
 from sourcetracing.openset.evaluation import evaluate
 
 
@@ -82,7 +82,7 @@ def shares(known: list[float], unknown: list[float]) -> tuple[float, float, floa
     """EER; known and unknown rows called unknown at its threshold."""
     is_unknown, scores = np.repeat([0, 1], [len(known), len(unknown)]), np.array([*known, *unknown], float)
     eer, threshold = threshold_at_eer(is_unknown, scores, "crossing")
-    called = is_called_unknown(scores, threshold)
+    called = is_above(scores, threshold)
     return eer, called[is_unknown == 0].mean(), called[is_unknown == 1].mean()
 
 
@@ -113,7 +113,7 @@ def test_without_ties_the_threshold_is_that_of_the_interpolated_crossing():
 
 
 def test_what_equals_the_threshold_is_known():
-    assert is_called_unknown(np.array([0.5, np.nextafter(0.5, 1), 0.4]), 0.5).tolist() == [False, True, False]
+    assert is_above(np.array([0.5, np.nextafter(0.5, 1), 0.4]), 0.5).tolist() == [False, True, False]
 
 
 def test_a_threshold_between_two_rows_stays_where_the_curve_crosses():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -211,7 +212,10 @@ def test_missing_unknown_sources_get_a_clear_line(run, tmp_path):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pa.Table.from_pandas(scores[known], preserve_index=False).replace_schema_metadata(pq.read_schema(path).metadata)
+        metadata = pq.read_schema(path).metadata
+        facts = {**json.loads(metadata[b"story"]), "embeddings": None}  # as scores of before, which do not name their embeddings
+        table = pa.Table.from_pandas(scores[known], preserve_index=False)
+        table = table.replace_schema_metadata({**metadata, b"story": json.dumps(facts).encode()})
         pq.write_table(table, path)
         np.save(path.with_suffix(".embeddings.npy"), np.load(path.with_suffix(".embeddings.npy"))[known.to_numpy()])
         with pytest.raises(UserError, match=r"dev of demo has no row of an unknown source \(corpus.unknown_sources=\[c\]\)"):

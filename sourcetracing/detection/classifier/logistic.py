@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from sourcetracing.detection.classifier.newton import Problem, Scaling, minimize, row_blocks, sigmoid
 from sourcetracing.errors import UserError
-from sourcetracing.metrics.classification import equal_error_rate
+from sourcetracing.metrics.ranking import is_above, threshold_at_eer
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.settings.detection import Logreg
 
@@ -85,8 +85,17 @@ def starting_point(problem: Problem) -> np.ndarray:
 
 
 def eer_of_scores(labels: np.ndarray, scores: np.ndarray, settings: Logreg) -> tuple[float, float]:
-    """EER (fraction) and threshold of decision values (N,), or of their probabilities (logreg.eer_from, D62)."""
-    return equal_error_rate(labels, sigmoid(scores) if settings.eer_from == "probability" else scores)
+    """EER (fraction) and threshold of decision values (N,), or of their probabilities (logreg.eer_from, D62), for `is_bonafide`."""
+    return threshold_at_eer(np.asarray(labels) == 1, _judged(scores, settings), "crossing")
+
+
+def is_bonafide(scores: np.ndarray, threshold: float, settings: Logreg) -> np.ndarray:
+    """What decision values (N,) are called at a threshold of `eer_of_scores`."""
+    return is_above(_judged(scores, settings), threshold)
+
+
+def _judged(scores: np.ndarray, settings: Logreg) -> np.ndarray:
+    return sigmoid(scores) if settings.eer_from == "probability" else scores
 
 
 def _fit_published(arrays: list, labels: list, weights: list, settings: Logreg) -> LinearModel:

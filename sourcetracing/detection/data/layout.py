@@ -24,7 +24,7 @@ class DetectionLayout:
         self.results = root / "results"
         self.layer_choice = self.results / "layer_choice.json"
         self.pruning, self.augment_pruned = root / "pruning", root / "augment_pruned"
-        self.report = root / "report.html"
+        self.report, self.report_record = root / "report.html", root / "report.json"
 
     def table(self, name: str) -> Path:
         """results/<name>.csv"""

@@ -1,14 +1,17 @@
 """Cuts long recordings into segments of ten seconds, as AI4T's are, in flat memory and so that a killed run goes on.
 
-A recording's segments are numbered from 0; its list `<recording>.done.json` is written last, so it is complete or done again.
+A recording's segments are numbered from 0. They are cut in a hidden folder, which gets its name `<recording>` when all are there; the list
+`<recording>.done.json` belongs to it. A folder of that name with anything else in it is left alone, and the recording fails.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pandas as pd
@@ -20,7 +23,7 @@ from sourcetracing.audio.streaming import open_audio
 from sourcetracing.detection.data.corpora.listed import SEGMENTS_LIST
 from sourcetracing.detection.data.corpora.rows import LABEL_WORDS, read_lines
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import atomic_path, write_csv, write_json
+from sourcetracing.runtime.files import atomic_path, require_inside, write_csv, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import Audio
@@ -66,7 +69,8 @@ def read_recordings(path: Path) -> list[Recording]:
             raise UserError(f"{path}, line {number}: expected path|label or path|label|speaker, found {line.strip()!r}")
         if fields[1] not in LABEL_WORDS:
             raise UserError(f"{path}, line {number}: {fields[1]!r} is no label; expected: {', '.join(LABEL_WORDS)}")
-        name = Path(fields[0]).as_posix().strip("/").replace("/", "__")
+        require_inside([fields[0]], f"{path}, line {number}")
+        name = Path(fields[0]).as_posix().replace("/", "__")
         if name in recordings:
             raise UserError(f"{path}, line {number}: {fields[0]} is listed before")
         recordings[name] = Recording(fields[0], LABEL_WORDS[fields[1]], fields[2] if len(fields) == 3 else "", name)
@@ -123,7 +127,11 @@ def _rows_of(job: _Job) -> list[tuple]:
 
 
 def _segment_path(recording: Recording, number: int) -> str:
-    return f"{recording.name}/{number:05d}.wav"
+    return f"{recording.name}/{_segment_name(number)}"
+
+
+def _segment_name(number: int) -> str:
+    return f"{number:05d}.wav"
 
 
 def _done_path(job: _Job) -> Path:
@@ -143,35 +151,62 @@ def _read_done(job: _Job) -> list[float] | None:
     """Lengths in seconds of the segments of a finished recording; None if it has to be cut (again)."""
     try:
         done = json.loads(_done_path(job).read_text(encoding="utf-8"))
-        return done["segments"] if done["recipe"] == _recipe(job) else None
+        return done["segments"] if done["recipe"] == _recipe(job) and (job.target / job.recording.name).is_dir() else None
     except FileNotFoundError:
         return None
 
 
 def _cut(job: _Job) -> BadAudio | None:
     """Cuts one recording, in a worker process; returns why it cannot be, if so."""
-    folder = job.target / job.recording.name
     try:
         recipe = _recipe(job)
     except OSError as error:
         return BadAudio(job.source, "is missing" if isinstance(error, FileNotFoundError) else str(error.strerror))
-    for old in folder.glob("*.wav"):  # of a killed run, or of other settings
-        old.unlink()
-    rate = job.rules.sample_rate
+    if strangers := _strangers(job):
+        place = job.target / job.recording.name
+        return BadAudio(job.source, f"{place} holds {strangers[0]}, which this script did not write; move that folder away")
+    folder, rate = _private(job, "cutting"), job.rules.sample_rate
     num_samples = round(job.seconds * rate)
     lengths = []
     try:
         with open_audio(job.source, job.rules) as (_, blocks):
             for segment in cut(blocks, num_samples, round(job.min_seconds * rate)):
-                with atomic_path(job.target / _segment_path(job.recording, len(lengths))) as partial:
+                with atomic_path(folder / _segment_name(len(lengths))) as partial:
                     soundfile.write(partial, segment.clip(-1, 1), rate, subtype="PCM_16")
                 lengths.append(len(segment) / rate)
     except BadAudio as error:
         return error
     if not lengths:
         return BadAudio(job.source, f"shorter than detection.min_segment_seconds={job.min_seconds:g}")
-    write_json(_done_path(job), {"recipe": recipe, "segments": lengths})
+    _put_in_place(job, folder, {"recipe": recipe, "segments": lengths})
     return None
+
+
+def _strangers(job: _Job) -> list[str]:
+    """What lies in the folder of a recording beside the segments that its list tells of."""
+    folder, done = job.target / job.recording.name, _done_path(job)
+    if not folder.exists():
+        return []
+    ours = len(json.loads(done.read_text(encoding="utf-8"))["segments"]) if done.is_file() else 0
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    return sorted(there - set(map(_segment_name, range(ours))))
+
+
+def _private(job: _Job, what: str) -> Path:
+    """The name of a hidden folder of this script's own, nothing in it."""
+    folder = job.target / f".{job.recording.name}.{what}"
+    rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def _put_in_place(job: _Job, folder: Path, done: dict) -> None:
+    """In this order: wherever a kill comes, the list or its folder is missing until both are new, or both are still the old ones."""
+    place, old = job.target / job.recording.name, _private(job, "old")
+    if place.exists():
+        os.replace(place, old)
+    write_json(_done_path(job), done)
+    os.replace(folder, place)
+    rmtree(old, ignore_errors=True)
 
 
 def cut(blocks: Iterator[np.ndarray], num_samples: int, min_samples: int) -> Iterator[np.ndarray]:

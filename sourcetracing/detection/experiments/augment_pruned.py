@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from sourcetracing.detection.classifier.logistic import fit, save_model
+from sourcetracing.detection.classifier.logistic import fit, is_bonafide, save_model
 from sourcetracing.detection.data.layout import DetectionLayout, ListFolder
 from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF, load_manifest
 from sourcetracing.detection.experiments.layer_sweep import working_layer
@@ -137,7 +137,7 @@ def augment_pruned(plan: AugmentationPlan) -> None:
 def write_wrong_predictions(settings: Settings, place: ListFolder) -> dict[str, int]:
     """Writes wrong_predictions_<set>.csv (file_id, part, label, predicted, score); returns set -> how many.
 
-    A file counts as bona fide from the EER threshold of its set's selection part on; the files of that part are marked as such.
+    A file counts as bona fide above the EER threshold of its set's selection part; the files of that part are marked as such.
     """
     scores = pd.read_parquet(place.scores)
     masks = masks_of(settings, scores)
@@ -145,8 +145,8 @@ def write_wrong_predictions(settings: Settings, place: ListFolder) -> dict[str, 
     scores = scores.assign(label=np.where(scores["label"] == 1, BONAFIDE, SPOOF), part=np.where(masks[SELECTION], SELECTION, REPORT))
     counts = {}
     for name, own in scores.groupby("dataset", sort=False):
-        threshold = _decision_threshold(eers.loc[(name, SELECTION), "threshold"], settings)
-        own = own.assign(predicted=np.where(own["score"] >= threshold, BONAFIDE, SPOOF))
+        called = is_bonafide(own["score"].to_numpy(), eers.loc[(name, SELECTION), "threshold"], settings.logreg)
+        own = own.assign(predicted=np.where(called, BONAFIDE, SPOOF))
         wrong = own[own["predicted"] != own["label"]]
         write_csv(wrong[["file_id", "part", "label", "predicted", "score"]], place.wrong_predictions(name))
         counts[name] = len(wrong)
@@ -222,8 +222,3 @@ def _features(store: LayerStore, file_ids: pd.Series, layer: int) -> np.ndarray:
         missing = file_ids.to_numpy()[rows < 0]
         raise UserError(f"{store.folder.name} lacks {len(missing)} kept files, the first is {missing[0]}. Run: {store.command}")
     return store.layer(layer)[rows]
-
-
-def _decision_threshold(threshold: float, settings: Settings) -> float:
-    """A threshold on probabilities as one on decision values (logreg.eer_from)."""
-    return float(np.log(threshold) - np.log1p(-threshold)) if settings.logreg.eer_from == "probability" else float(threshold)

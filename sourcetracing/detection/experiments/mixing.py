@@ -24,7 +24,7 @@ from sourcetracing.detection.experiments.layer_sweep import working_layer
 from sourcetracing.detection.experiments.published import note_of, origin_lines, published_mixture
 from sourcetracing.detection.experiments.scoring import ALL, MEAN, PARTS, REPORT, SELECTION, ScoreFile, eers_by_part, masks_of, scores_of
 from sourcetracing.detection.experiments.text_tables import markdown_table, percent, text_table
-from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets, stores_record
+from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets, sole_user, stores_record
 from sourcetracing.runtime.files import digest_of_json, write_frame, write_text
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
@@ -100,12 +100,18 @@ def run_mixing(settings: Settings) -> str:
 
 
 def make_mixtures(plan: MixingPlan) -> None:
-    """Fits and scores the mixtures that are not finished. Can be interrupted at any time."""
-    order = plan.mixtures[::-1]
-    missing = [mixture for mixture in order if not plan.is_finished(mixture)]
-    if not missing:
+    """Fits and scores the mixtures that are not finished. Can be interrupted at any time; waits while another process does the same."""
+    if all(map(plan.is_finished, plan.mixtures)):
         return
     shared = DetectionLayout(plan.settings).scratch("mixing")
+    with sole_user(shared):
+        _fit_missing(plan, shared)
+        rmtree(shared, ignore_errors=True)  # those of other settings too
+
+
+def _fit_missing(plan: MixingPlan, shared: Path) -> None:
+    order = plan.mixtures[::-1]
+    missing = [mixture for mixture in order if not plan.is_finished(mixture)]
     scratch = shared / digest_of_json(plan.scores(order[0]).recipe)[:8]  # of all that the content depends on
     blocks = {one.name: one.blocks(plan.layer, scratch) for one in [*plan.training.values(), *plan.tested]}
     solver = MixingSolver({name: Corpus(blocks[name], one.labels) for name, one in plan.training.items()}, plan.settings.logreg, scratch)
@@ -116,9 +122,9 @@ def make_mixtures(plan: MixingPlan) -> None:
         else:
             solver.share(load_model(plan.model_path(order[0])))
             model = solver.fit(mixture, load_model(plan.model_path(start_of(mixture, list(plan.training), num_rows))))
+        plan.scores(mixture).path.unlink(missing_ok=True)  # of another classifier, which is gone in the next line
         save_model(plan.model_path(mixture), model, {"mixture": "+".join(mixture), "layer": str(plan.layer)})
         plan.scores(mixture).write(scores_of(model, plan.tested, [blocks[one.name] for one in plan.tested]))
-    rmtree(shared, ignore_errors=True)  # those of other settings too
 
 
 def mixing_results(plan: MixingPlan) -> MixingResults:

@@ -28,7 +28,7 @@ from sourcetracing.detection.experiments import pruning_strategies as strategies
 from sourcetracing.detection.experiments.layer_sweep import working_layer
 from sourcetracing.detection.experiments.scoring import ALL, MEAN, PARTS, REPORT, SELECTION, ScoreFile, eers_by_part, masks_of
 from sourcetracing.detection.experiments.text_tables import markdown_table
-from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets
+from sourcetracing.detection.features.feature_sets import FeatureSet, check_apart, open_sets, sole_user
 from sourcetracing.detection.features.file_pool import FilePool, open_pool
 from sourcetracing.errors import UserError
 from sourcetracing.layout import StoreLayout
@@ -86,7 +86,14 @@ class PruningPlan:
 
 
 def make_lists(plan: PruningPlan) -> None:
-    """Makes the lists that are not there yet. Ctrl-C or a kill lose the one in progress."""
+    """Makes the lists that are not there yet. Ctrl-C or a kill lose the one in progress. Waits while another process does the same."""
+    if plan.is_finished:
+        return
+    with sole_user(plan.folder):
+        _make_missing(plan)
+
+
+def _make_missing(plan: PruningPlan) -> None:
     if plan.is_finished:
         return
     wanted = plan.settings.pruning

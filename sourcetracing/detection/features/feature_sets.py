@@ -7,7 +7,7 @@ read many times.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -18,6 +18,7 @@ import pandas as pd
 from sourcetracing.detection.features.layer_store import LayerStore, find_layers
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import atomic_path
+from sourcetracing.runtime.locks import held
 from sourcetracing.settings.schema import Settings
 
 _COPY_ROWS = 2048
@@ -104,7 +105,13 @@ def contiguous_layer(store: LayerStore, layer: int, scratch: Path) -> np.ndarray
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
     """A folder for copies that are read many times; gone afterwards."""
-    try:
-        yield folder
-    finally:
-        rmtree(folder, ignore_errors=True)
+    with sole_user(folder):
+        try:
+            yield folder
+        finally:
+            rmtree(folder, ignore_errors=True)
+
+
+def sole_user(folder: Path) -> AbstractContextManager[None]:
+    """Holds the lock of a folder that its user removes; waits while another process works there."""
+    return held(folder.with_name(f".{folder.name}.lock"), f"another process is computing in {folder}", wait=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -23,6 +24,7 @@ from sourcetracing.detection.report import sections
 from sourcetracing.drawing.page import settings_section, write_page
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import read_csv
+from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
 from sourcetracing.settings.reading import to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.run_folder import environment
@@ -67,9 +69,20 @@ class Results:
 
 
 def write_detection_report(settings: Settings) -> str:
-    """Writes the page; returns what was chosen and where the page is, as text. Raises `UserError`."""
+    """Writes the page; returns what was chosen and where the page is, as text. Raises `UserError`.
+
+    It is not written again while all that it is made from is as it was.
+    """
+    layout, made_with = DetectionLayout(settings), environment(torch.device("cpu"))
+    folders = (layout.results, layout.root / "scores", layout.augment_pruned, layout.pruning)
+    found = [path for folder in folders for path in sorted(folder.rglob("*.*")) if path.suffix in (".csv", ".json", ".parquet")]
+    inputs = digest_of_inputs([to_yaml(settings), made_with], [layout.manifest, layout.manifest_record, *found])
+    return made_once(layout.report_record, inputs, lambda: _write(settings, made_with))
+
+
+def _write(settings: Settings, made_with: dict[str, Any]) -> str:
     manifest, results = load_manifest(settings), Results.read(settings)
-    choices, made_with = choices_table(results), environment(torch.device("cpu"))
+    choices = choices_table(results)
     write_page(
         DetectionLayout(settings).report,
         title=f"{settings.name}: detection",

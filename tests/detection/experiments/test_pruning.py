@@ -213,7 +213,7 @@ def test_wrong_predictions_are_wrong_and_complete(pruned):
     for name in ("ITW", "AI4T"):
         wrong = pd.read_csv(folder / f"wrong_predictions_{name}.csv")
         own = scores[scores["dataset"] == name]
-        predicted = np.where(own["score"] >= augmented.loc[(name, "selection"), "threshold"], "bonafide", "spoof")
+        predicted = np.where(own["score"] > augmented.loc[(name, "selection"), "threshold"], "bonafide", "spoof")
         assert len(wrong) and wrong["file_id"].tolist() == own.index[predicted != np.where(own["label"] == 1, "bonafide", "spoof")].tolist()
         assert (wrong["label"] != wrong["predicted"]).all() and set(wrong["part"]) <= {"selection", "report"}
 

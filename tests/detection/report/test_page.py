@@ -18,7 +18,7 @@ from sourcetracing.detection.experiments.scoring import selection_mask
 from sourcetracing.detection.report.page import TABLES, TEXTS, Results, _scores_tab, choices_table, scored_systems, write_detection_report
 from sourcetracing.detection.report.pictures import draw_det, draw_kept
 from sourcetracing.errors import UserError
-from sourcetracing.metrics.classification import equal_error_rate
+from sourcetracing.metrics.ranking import threshold_at_eer
 from sourcetracing.settings.reading import to_yaml
 from tests.support.detection import detection_settings, make_detection
 from tests.support.web_pages import Page, browser_width, needs_chromium
@@ -151,7 +151,7 @@ def test_scores_are_those_of_the_report_part_and_thresholds_those_of_the_selecti
             assert set(scores.loc[scores["dataset"] == name, "file_id"]) == reported
         own = stored[stored["dataset"] == name]
         in_report = own["file_id"].isin(reported)
-        thresholds = [equal_error_rate(part["label"], part["score"])[1] for part in (own[~in_report], own[in_report], own)]
+        thresholds = [threshold_at_eer(part["label"] == 1, part["score"], "crossing")[1] for part in (own[~in_report], own[in_report], own)]
         assert given["thresholds"][name] == pytest.approx(thresholds[0]) != pytest.approx(thresholds[1])
         assert given["thresholds"][name] != pytest.approx(thresholds[2])
 

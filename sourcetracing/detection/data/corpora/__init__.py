@@ -13,6 +13,7 @@ import pandas as pd
 from sourcetracing.detection.data.corpora import author_lists, listed
 from sourcetracing.detection.data.manifest import root_of
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import require_inside
 from sourcetracing.settings.detection import CORPORA, corpus_of_subset
 from sourcetracing.settings.schema import Settings
 
@@ -30,10 +31,10 @@ def read_subset(settings: Settings, subset: str) -> tuple[pd.DataFrame, list[str
     if not root.is_dir():
         raise UserError(f"detection.roots.{corpus}={root} is no folder. docs/detection_data.md says where to get it")
     if settings.detection.origin == "demo":
-        return listed.read_demo(settings, subset, root), []
+        return _inside(listed.read_demo(settings, subset, root), subset), []
     read: Reader = CORPORA[corpus].load()
     if not author_lists.has_list(settings, subset):
-        return read(settings, subset, root), []
+        return _inside(read(settings, subset, root), subset), []
     rows = author_lists.read(settings, subset)
     notes = author_lists.count_notes(subset, rows)
     try:
@@ -43,3 +44,8 @@ def read_subset(settings: Settings, subset: str) -> tuple[pd.DataFrame, list[str
         notes += [] if corpus == "ai4trust" else [f"{subset}: no speakers or recordings, since its own protocol cannot be read ({error})"]
     rows = rows if official is None else author_lists.with_known_facts(rows, official, subset)
     return author_lists.with_recordings(rows) if corpus == "ai4trust" else rows, notes
+
+
+def _inside(rows: pd.DataFrame, subset: str) -> pd.DataFrame:
+    require_inside(rows["path"], f"the list of {subset}")
+    return rows

@@ -11,6 +11,7 @@ from sourcetracing.detection.data.corpora.folders import place_of_version
 from sourcetracing.detection.data.corpora.rows import make_rows, read_lines, stem, to_labels
 from sourcetracing.detection.data.manifest import root_of
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import require_inside
 from sourcetracing.settings.detection import CORPORA, corpus_of_subset
 from sourcetracing.settings.names import trimmed
 from sourcetracing.settings.schema import Settings
@@ -55,6 +56,7 @@ def _split(path: Path, number: int, line: str) -> tuple[str, str]:
     fields = [trimmed(field) for field in line.split("|")]
     if len(fields) != 2:
         raise UserError(f"{path}, line {number}: {len(fields)} fields between |, but path|label are expected (D67)")
+    require_inside([fields[0].removeprefix("./").lstrip("/")], f"{path}, line {number}")
     return fields[0].removeprefix("./"), fields[1]
 
 
