@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import disk_usage
 from typing import IO, TYPE_CHECKING, Any
+
+from sourcetracing.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FULL_BYTES = 1 << 20  # a disk with less counts as full
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path in the folder of `path`; on success it is synced and renamed, on failure removed.
 
-    The temporary name keeps the suffix, so libraries that choose a format by it work unchanged.
+    The temporary name keeps the suffix, so libraries that choose a format by it work unchanged. An error that says neither what nor
+    where, as numpy's, soundfile's and safetensors' on a full disk, comes out as an `OSError` with both.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,8 +36,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except Exception as error:
+        if (named := _as_os_error(error, path)) is None:
+            raise
+        raise named from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _as_os_error(error: Exception, path: Path) -> OSError | None:
+    """The same error about `path`, with the system's number where a library keeps it to itself; None where no disk is to blame."""
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.filename is None:
+            error.filename = str(path)
+        return error
+    if found := re.search(r"os error (\d+)", str(error)):  # safetensors
+        number = int(found[1])
+    elif disk_usage(path.parent).free < _FULL_BYTES and not isinstance(error, UserError):
+        number = errno.ENOSPC
+    elif isinstance(error, OSError):  # numpy: "160000 requested and 4096 written"
+        number = errno.EIO
+    else:
+        return None
+    return OSError(number, os.strerror(number), str(path))
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Sequence
-from functools import cache
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sourcetracing.errors import UserError
@@ -21,6 +22,7 @@ from sourcetracing.settings.declaring import admitted
 from sourcetracing.settings.frontends import stored_front_end
 from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.sizes import check_sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ class ConfigSources:
             pieces += [piece, piece.get("systems", {}).get(system, {})]
         pieces += [_nested(key, value) for key, value in {**(changes or {}), "system": system}.items()]
         pieces = [spelled_out(piece, Settings) for piece in pieces]
-        settings = OmegaConf.to_object(OmegaConf.merge(_defaults(), *pieces))
+        settings = _built(Settings, _interpolated(reduce(_merged, pieces, to_dict(Settings()))))
         check_values(settings)
         _check_together(settings)
         settings.ssl.model = _model_of_language(settings)
@@ -57,10 +59,40 @@ class ConfigSources:
         return named[-1] if named else Settings().system
 
 
-@cache
-def _defaults() -> DictConfig:
-    """Kept: building it takes longer than all the rest of resolving. `merge` works on a copy."""
-    return OmegaConf.structured(Settings)
+def _merged(tree: dict, piece: dict) -> dict:
+    """Nested settings with those of `piece` in their place; a list replaces a list."""
+    both = {key: _merged(tree[key], piece[key]) for key in piece if isinstance(piece[key], dict) and isinstance(tree.get(key), dict)}
+    return {**tree, **piece, **both}
+
+
+def _interpolated(tree: dict) -> dict:
+    """`${seed}` in a text as what that setting is. Raises `UserError` for one that there is not."""
+    if "${" not in str(tree):
+        return tree
+    try:
+        return OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{getattr(error, 'full_key', '')}: {str(error).splitlines()[0]}") from None
+
+
+def _built(group: type, tree: dict) -> Any:
+    """The dataclass of nested settings, whose types were checked; a whole number becomes a float where one is expected."""
+    values = {
+        name: _built(kind, tree[name]) if dataclasses.is_dataclass(kind) else tree[name] for name, (kind, _) in fields_of(group).items()
+    }
+    for name, (kind, _) in fields_of(group).items():
+        if kind is float:
+            values[name] = _to_float(values[name])
+        elif isinstance(values[name], list):
+            values[name] = [_to_float(item) if kind == list[float] else item for item in values[name]]
+    return group(**values)
+
+
+def _to_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number of more than 308 digits
+        return math.inf
 
 
 def read_config(words: Sequence[str]) -> ConfigSources:
@@ -104,8 +136,8 @@ def read_yaml(path: Path) -> dict:
     except yaml.MarkedYAMLError as error:
         place = error.problem_mark or error.context_mark
         raise UserError(f"{path}, line {place.line + 1 if place else '?'}: not valid YAML: {error.problem}") from None
-    except (OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as settings: {str(error).splitlines()[0]}") from None
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as settings: {(str(error) or type(error).__name__).splitlines()[0]}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, but `setting: value` lines are expected")
     return content
@@ -142,7 +174,7 @@ def _parse_value(text: str, kind: Any, word: str) -> Any:
         if typing.get_args(kind) == (str,):
             return yaml.load(text, yaml.BaseLoader)  # keeps every scalar text, so that [no] is Norwegian and not [false]
         value = OmegaConf.create(f"value: {text}").value
-    except (yaml.YAMLError, OmegaConfBaseException):
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError):
         raise UserError(f"{word}: {text!r} cannot be read as {type_name(kind)}") from None
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
@@ -165,10 +197,6 @@ def _check_together(settings: Settings) -> None:
     total = settings.split.train + settings.split.dev + settings.split.eval
     if abs(total - 1) > 1e-9:
         raise UserError(f"split.train + split.dev + split.eval = {total:g}, but the parts must add up to 1")
-    for name in ("noise_snr_db", "speech_snr_db", "music_snr_db", "babble_talkers"):
-        value = getattr(settings.augment, name)
-        if len(value) != 2 or value[0] > value[1]:
-            raise UserError(f"augment.{name}={value}: two numbers are expected, the lower one first")
     gets_waveforms = settings.frontend == "waveform"
     if gets_waveforms != BACKENDS[settings.backend].on_waveforms:
         fitting = ", ".join(name for name, entry in BACKENDS.items() if entry.on_waveforms == gets_waveforms)
@@ -180,10 +208,10 @@ def _check_together(settings: Settings) -> None:
         raise UserError("store.dtype=float16 would cut 16-bit samples to 11 bits: waveforms need store.dtype=float32")
     if 0 < settings.train.micro_batch_size < 4:
         raise UserError(f"train.micro_batch_size={settings.train.micro_batch_size}: must be 0 or at least 4, for BatchNorm's sake")
-    if settings.backend == "ecapa_tdnn" and settings.ecapa_tdnn.channels % 8:
-        raise UserError(f"ecapa_tdnn.channels={settings.ecapa_tdnn.channels}: must be a multiple of 8")
-    if settings.lfcc.n_lfcc > settings.lfcc.n_filter:
-        raise UserError(f"lfcc.n_lfcc={settings.lfcc.n_lfcc} is more than lfcc.n_filter={settings.lfcc.n_filter}")
+    for name in ("ecapa_tdnn", "ecapa_raw"):
+        if settings.backend == name and (channels := getattr(settings, name).channels) % 8:
+            raise UserError(f"{name}.channels={channels}: must be a multiple of 8")
+    check_sizes(settings)
     for key, names in [("train.languages", settings.train.languages), *_set_languages(settings)]:
         for language in names:
             if language not in settings.corpus.languages:

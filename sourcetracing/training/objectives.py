@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sourcetracing.errors import UserError
 from sourcetracing.features.rows import FeatureRows, select_rows
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.losses.mixup import regmix_loss
-from sourcetracing.runtime.process_group import ProcessGroup
+from sourcetracing.runtime.process_group import ProcessGroup, size_of_group
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.batches import Batch, Targets, shuffled_batches
 
@@ -52,7 +53,14 @@ class CrossEntropy:
 
     @staticmethod
     def train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
-        return select_rows(store, settings, "train", languages, device)
+        rows = select_rows(store, settings, "train", languages, device)
+        fewest, num_rows = 2 * size_of_group(), min(len(rows), settings.train.rows_per_epoch or len(rows))
+        if num_rows < fewest:
+            raise UserError(
+                f"{num_rows} training rows in {'+'.join(languages)}: BatchNorm needs {fewest}. Take more languages or variants (script 02 "
+                "counts utterances), or a larger train.rows_per_epoch"
+            )
+        return rows
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
         return shuffled_batches(self.num_rows, self.rules, generator, group)
