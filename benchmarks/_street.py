@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ JUDGING = ("06_get_classification_metrics", "07_ood_detector", "08_generate_embe
 DETECTION = ("00_build_manifest", "01_extract_layers", "02_layer_sweep", "03_augmented_baseline", "04_dataset_mixing", "05_pruning")
 DETECTION_ENDS = ("06_augment_pruned", "07_report")
 # What says when, how long, by which process or on how busy a machine; the same work leaves other values of it each time.
-TIMES = re.compile(r"(^|_)(seconds|time|started|finished|hours_of_sound|created|date|when|pid|load|workers)($|_)")
+TIMES = re.compile(r"(^|_)(seconds|time|started|finished|hours_of_sound|git_commit|created|date|when|pid|load|workers)($|_)")
 IGNORED = (".lock", "events.out.tfevents", "report.html", ".png", ".trials")
 
 
@@ -104,10 +105,16 @@ class Street:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def walk(self, say: Callable[[str], None] = print) -> list[Stage]:
-        """Runs every stage undisturbed, with a copy of the folder before each and one of the end; returns those that were chosen."""
-        import time
+        """Runs every stage undisturbed, with a copy of the folder before each and one of the end; returns those that were chosen.
 
-        there = stages(self.place)
+        A street that was walked before is taken as it is.
+        """
+        there, walked = stages(self.place), self.copies / "seconds.json"
+        if walked.is_file():
+            self.seconds = json.loads(walked.read_text())
+            return [stage for stage in there if self.chosen(stage.name)]
+        shutil.rmtree(self.copies, ignore_errors=True)
+        shutil.rmtree(self.place, ignore_errors=True)
         for number, stage in enumerate(there):
             self._keep(number)
             started = time.perf_counter()
@@ -117,6 +124,7 @@ class Street:
             self.seconds[stage.name] = time.perf_counter() - started
             say(f"  undisturbed {stage.name}: {self.seconds[stage.name]:.1f} s")
         self._keep(len(there))
+        walked.write_text(json.dumps(self.seconds))
         return [stage for stage in there if self.chosen(stage.name)]
 
     def number(self, stage: Stage) -> int:
@@ -131,6 +139,10 @@ class Street:
     def after(self, number: int) -> dict[str, str]:
         """What the undisturbed stage of that number left."""
         return contents(self.copies / str(number + 1))
+
+    def now(self) -> dict[str, str]:
+        """What the folder holds."""
+        return contents(self.place)
 
     def command(self, stage: Stage) -> list[str]:
         """The command line, patterns completed."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,13 +217,8 @@ def _first_row(path: Path, separator: str) -> list[str]:
 def _read_cells(path: Path, columns: list[str], separator: str) -> pd.DataFrame:
     """All cells as text, indexed by row as a spreadsheet counts them (the header is row 1); blank rows left out."""
     names = [column or f"unnamed {place}" for place, column in enumerate(columns)]
-    rules = {"index_col": False, "skip_blank_lines": False, "encoding": "utf-8-sig"}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            cells = read_csv(path, sep=separator, header=0, names=names, **rules)
-    except pd.errors.ParserWarning:
-        raise UserError(f"{path}, row 2: more cells than the header has columns ({len(columns)})") from None
+        cells = read_csv(path, sep=separator, header=0, names=names, skip_blank_lines=False, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no UTF-8 table ({error}). Save it as CSV in UTF-8") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,7 +83,12 @@ def read_csv(source: str | Path | IO, *, numbers: Collection[str] = (), texts: C
     """
     import pandas as pd
 
-    table = pd.read_csv(source, **{"dtype": "str", "keep_default_na": False, **how})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:  # without index_col the first cells of rows that are longer than the header would become their names, and all others move
+            table = pd.read_csv(source, **{"dtype": "str", "keep_default_na": False, "index_col": False, **how})
+        except pd.errors.ParserWarning:
+            raise pd.errors.ParserError("row 2: more cells than the header has columns") from None
     for column in table.columns:
         if column in numbers if texts is None else column not in texts:
             table[column] = _to_numbers(table[column])

@@ -14,7 +14,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.front_end import build_front_end
 from sourcetracing.layout import Layout
 from sourcetracing.settings.checking import fields_of
-from sourcetracing.settings.declaring import admitted
+from sourcetracing.settings.declaring import RANGE, admitted
 from sourcetracing.settings.reading import ConfigSources, load_settings, read_config, to_yaml
 from sourcetracing.settings.recorded import grouping_recipe, label_recipe, protocol_recipe
 from sourcetracing.settings.schema import Settings
@@ -120,6 +120,30 @@ def words(draw: st.DrawFn) -> str:
             st.sampled_from([key[:-1], key + ".x", key.split(".")[0], f"systems.lfcc_aasist.{key}", "systems.x." + key, key.upper()])
         )
     return f"{key}={text}"
+
+
+@st.composite
+def fitting_words(draw: st.DrawFn) -> str:
+    """One key=value that each setting by itself admits: an end of its range, a choice, a list of these."""
+    key = draw(st.sampled_from(sorted(LEAVES)))
+    kind, field = LEAVES[key]
+    rules = field.metadata
+    item = typing.get_args(kind)[0] if typing.get_origin(kind) is list else kind
+    if choices := admitted(rules):
+        pool = list(map(str, choices))
+    elif item is bool:
+        pool = ["true", "false"]
+    elif item in (int, float):
+        low, high = rules["at_least"], rules["at_most"]
+        near = [low, low + 1, low + (high - low) / 1000, *(number for number in (1, 2, 3, 7, 40) if low <= number <= high)]
+        pool = [str(int(number) if item is int else float(number)) for number in near]
+    else:
+        pool = ["en", "de", "quiet", "loud", "foreign", "all", "x", "3", "sweep", "last"]
+    if item is kind:
+        return f"{key}={draw(st.sampled_from(pool))}"
+    length = rules.get("items") if isinstance(rules.get("items"), int) else 2 if rules.get("items") == RANGE else draw(st.integers(0, 3))
+    values = [draw(st.sampled_from(pool)) for _ in range(length)]
+    return f"{key}=[{', '.join(sorted(values, key=float) if rules.get('items') == RANGE else values)}]"
 
 
 @st.composite
