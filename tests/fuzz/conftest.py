@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import huggingface_hub
+from huggingface_hub import constants
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
     """As HF_HUB_OFFLINE=1, which is read when the package is imported."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -22,6 +22,7 @@ from sourcetracing.training.networks import build_model
 from sourcetracing.training.runs import front_ends, run_of, settings_of_runs
 from sourcetracing.training.table_plans import plans_of
 from tests.support.fuzzing import SHORT_AND_LONG, run_cases
+from tests.support.mutations import mutated
 from tests.support.places import ROOT
 
 ODD_WORDS = ("", "nan", ".nan", ".inf", "-.inf", "null", "~", "true", "no", "0", "-1", "1e3", "1e12", "1e308", "1e999", "0x10", "1_000")
@@ -162,19 +163,10 @@ def files(draw: st.DrawFn) -> bytes:
             group, _, name = key.rpartition(".")
             (tree.setdefault(group, {}) if group else tree)[name] = draw(values)
         return yaml.dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass")
-    return mutated(draw, draw(st.sampled_from(CONFIGS)).read_bytes())
+    return draw(mutated(draw(st.sampled_from(CONFIGS)).read_bytes(), PIECES))
 
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-
-
-def mutated(draw: st.DrawFn, content: bytes) -> bytes:
-    """A few bytes overwritten, put in or taken out."""
-    for _ in range(draw(st.integers(1, 4))):
-        place, piece = draw(st.integers(0, len(content))), draw(st.one_of(st.binary(min_size=1, max_size=3), st.sampled_from(PIECES)))
-        taken = draw(st.sampled_from([0, 0, len(piece), 1, 20]))
-        content = content[:place] + piece + content[place + taken :]
-    return content
 
 
 PIECES = [
@@ -255,6 +247,11 @@ def assert_one_line(error: UserError) -> None:
 @SHORT_AND_LONG
 def test_words(tmp_path, is_long):
     run_cases("settings_words", is_long, st.lists(words(), min_size=1, max_size=3), partial(check_words, tmp_path))
+
+
+@SHORT_AND_LONG
+def test_fitting_words(tmp_path, is_long):
+    run_cases("fitting_settings", is_long, st.lists(fitting_words(), min_size=1, max_size=2), partial(check_words, tmp_path))
 
 
 @SHORT_AND_LONG

@@ -22,12 +22,13 @@ SHORT_AND_LONG = pytest.mark.parametrize("is_long", [False, pytest.param(True, m
 MOST_BYTES = 2 << 30  # that a case may take on top of what the process has
 MOST_SECONDS = 20.0
 CASES: dict[str, tuple[int, int]] = {  # property -> how many in `make test`, how many in `make test-all`
-    "settings_words": (60, 2500),
+    "settings_words": (40, 1200),
+    "fitting_settings": (10, 200),
     "settings_files": (60, 1500),
-    "audio": (60, 2500),
-    "lists": (60, 2500),
-    "own_files": (20, 500),
-    "scripts": (20, 600),
+    "audio": (60, 3000),
+    "lists": (100, 3950),
+    "scripts": (10, 150),
+    "own_files": (0, 50),
 }
 
 
