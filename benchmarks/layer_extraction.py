@@ -29,6 +29,8 @@ import soundfile
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import COLUMNS, audio_path
 from sourcetracing.detection.features.layer_features import CPU_BATCH_SECONDS, GPU_BATCH_SECONDS, extract_layers, plan_batches

@@ -8,11 +8,15 @@ Run: python benchmarks/rawboost.py        (about 20 s)
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import scipy.signal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sourcetracing.detection.features.rawboost import between, draw_filter, limited, rawboost
 from sourcetracing.runtime.seeding import rng

@@ -8,10 +8,14 @@ default memory layout in ResNet18.
 from __future__ import annotations
 
 import copy
+import sys
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sourcetracing.models.backends import aasist, ecapa_tdnn, graph_attention, resnet18
 

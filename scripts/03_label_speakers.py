@@ -19,8 +19,6 @@ from sourcetracing.speakers.labelling import label_speakers
 from sourcetracing.training.table_plans import plans_of
 
 COLUMNS = ["held_out", "threshold", "p_min", "p_max", "seen", "unseen", "never_seen", "rare", "frequent", "total"]
-
-
 FLAGS = {"--if-needed": "does nothing where no table of the experiment tells groups of speakers apart"}
 
 

@@ -18,7 +18,7 @@ ORDER = (
     *("protocols", "speakers", "features", "training", "scoring", "tables", "openset", "embeddings", "shortcuts", "report", "tracing"),
     *("detection.data", "detection.features", "detection.classifier", "detection.experiments", "detection.report"),
 )
-TESTS_OF_NO_PACKAGE = {"support", "scripts", "whole_pipeline", "golden"}
+TESTS_OF_NO_PACKAGE = {"support", "scripts", "whole_pipeline", "golden", "gpu", "known_issues", "fuzz"}
 
 
 def modules_below(root: Path) -> dict[str, Path]:

@@ -20,7 +20,7 @@ from sourcetracing.features.blocks import StoreJob, crop_samples
 from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.making import make_blocks
 from sourcetracing.features.noise_bank import bank_manifests, open_banks, prepare_banks
-from sourcetracing.features.resolved import checkpoint_facts, in_todays_terms, precision_of, resolved, revision_of
+from sourcetracing.features.resolved import checkpoint_facts, how_computed, in_todays_terms, otherwise, resolved, revision_of
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import (
     INDEX_COLUMNS,
@@ -60,7 +60,7 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     options = asdict(getattr(settings, kind)) if FRONTENDS[kind].options else {}
     if FRONTENDS[kind].is_encoder:
         options.pop("mode", None)
-        options |= {"precision": precision_of(settings), "checkpoint": checkpoint_digest(getattr(settings, kind).model)}
+        options |= {**how_computed(settings), "checkpoint": checkpoint_digest(getattr(settings, kind).model)}
         if kind == "ssl":
             options["revision"] = revision_of(settings)
         if settings.compute.compile:
@@ -113,11 +113,22 @@ def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFr
 
     Where the noises are at hand they must be the store's too; a machine that only trains need not have them.
     """
-    if store := _made_before(settings, store_recipe(settings, list_items(utterances, protocol)), _known_noises(settings)):
+    items, noises = list_items(utterances, protocol), _known_noises(settings)
+    if store := _made_before(settings, store_recipe(settings, items), noises):
         return store
+    hint = _made_otherwise(settings, items, noises) if FRONTENDS[stored_front_end(settings)].is_encoder else ""
     raise UserError(
-        f"{Layout.of(settings).features} holds no features for these settings. Run: python scripts/04_preprocess_dataset.py CONFIG.yaml"
+        f"{Layout.of(settings).features} holds no features for these settings{hint}. "
+        "Run: python scripts/04_preprocess_dataset.py CONFIG.yaml"
     )
+
+
+def _made_otherwise(settings: Settings, items: pd.DataFrame, noises: dict[str, str] | None) -> str:
+    """`; with compute.precision=bf16 there is FOLDER`, for what a GPU made is looked for on a computer without one; "" for none."""
+    for words, other in otherwise(settings).items():
+        if store := _made_before(other, store_recipe(other, items), noises):
+            return f"; with {words} there is {store.folder}"
+    return ""
 
 
 def _made_before(settings: Settings, recipe: dict, noises: dict[str, str] | None) -> FeatureStore | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sourcetracing.features.ssl_front_end import commit_of, fetched_commit
 from sourcetracing.runtime.compute import pick_device, precision_in_recipes, resolved_precision
+from sourcetracing.settings.paths import Compute
 from sourcetracing.settings.schema import Settings
 
 
@@ -33,15 +34,40 @@ def revision_of(settings: Settings, *, ask_hub: bool = False) -> str:
     return find(settings.ssl.model, settings.ssl.revision) or settings.ssl.revision
 
 
-def checkpoint_facts(settings: Settings) -> dict[str, str]:
-    """What store.json tells of the SSL checkpoint that settings as the user wrote them name: revision, and its commit where it is known."""
-    asked, commit = settings.ssl.revision, commit_of(settings.ssl.model, settings.ssl.revision)
+def checkpoint_facts(settings: Settings, loaded: str = "") -> dict[str, str]:
+    """What store.json tells of the SSL checkpoint that settings as the user wrote them name: revision, and its commit where it is known.
+
+    loaded: the commit that the weights came with, which is surer than what the cache tells.
+    """
+    asked, commit = settings.ssl.revision, loaded or commit_of(settings.ssl.model, settings.ssl.revision)
     return {"checkpoint_revision": asked, **({"checkpoint_commit": commit} if commit else {})}
 
 
 def precision_of(settings: Settings) -> str:
     """The resolved precision as recipes write it."""
     return precision_in_recipes(resolved(settings).compute.precision)
+
+
+def how_computed(settings: Settings) -> dict[str, Any]:
+    """What a recipe says of the arithmetic: precision, and deterministic where it is off.
+
+    That is written for every device, so that on a computer without a GPU the same words find what one with a GPU made.
+    """
+    return {"precision": precision_of(settings), **({} if settings.compute.deterministic else {"deterministic": False})}
+
+
+def otherwise(settings: Settings) -> dict[str, Settings]:
+    """`compute.precision=bf16` and such -> the settings with it: where another computer may have put what is not found here."""
+    ours = resolved(settings).compute
+    others = [replace(ours, precision=word) for word in ("float32", "bf16")]
+    others += [replace(one, deterministic=not one.deterministic) for one in others]
+    return {words: replace(settings, compute=other) for other in others if (words := _differing(ours, other))}
+
+
+def _differing(ours: Compute, other: Compute) -> str:
+    words = [f"compute.precision={other.precision}"] if other.precision != ours.precision else []
+    words += [f"compute.deterministic={str(other.deterministic).lower()}"] if other.deterministic != ours.deterministic else []
+    return " ".join(words)
 
 
 def in_todays_terms(theirs: Mapping[str, Any], facts: Mapping[str, Any], ours: Mapping[str, Any], asked: str) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import psutil
 import torch
 
 from sourcetracing.errors import UserError
 from sourcetracing.features.extracting import find_store
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.protocols.table import load_protocol, select
+from sourcetracing.runtime.parallel import memory_budget
 from sourcetracing.settings.schema import Settings
 
 
@@ -35,7 +35,7 @@ class FeatureRows:
 
     def _hold(self) -> torch.Tensor | None:
         num_bytes = int(np.prod(self.store.shape[1:])) * self.store.dtype.itemsize * len(self.rows)
-        if num_bytes > psutil.virtual_memory().available / 2:
+        if num_bytes > memory_budget():
             return None
         features = torch.from_numpy(self.store.load(self.rows))
         if self.device.type == "cuda" and num_bytes < torch.cuda.mem_get_info(self.device)[0] / 2:

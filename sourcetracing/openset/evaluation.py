@@ -138,8 +138,9 @@ def _blocks(num_samples: int, num_columns: int) -> Iterator[slice]:
 def _with_intervals(figures: Mapping[str, np.ndarray], samples: Mapping[str, np.ndarray]) -> dict[str, float]:
     found = {}
     for name in FIGURES:
-        low, high = percentile_interval(samples[name][~np.isnan(samples[name])])
-        found |= {name: float(figures[name][0]), f"{name}_low": low, f"{name}_high": high}
+        value = float(figures[name][0])
+        low, high = percentile_interval(samples[name], value)
+        found |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return found
 
 

@@ -49,7 +49,7 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     corpus.check()
     utterances = corpus.prepare()
     require_usable_names((), utterances["source"].unique())
-    inputs = _digest_of_inputs(utterances, settings)
+    inputs = _digest_of_inputs(corpus, utterances)
     note_settings_of_older_record(settings, inputs)
     layout = Layout.of(settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
@@ -79,17 +79,20 @@ def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:
 
 
 def _write_speaker_groups(corpus: Corpus, layout: Layout) -> None:
-    """Only imported lists have them."""
+    """Only imported lists have them; those of lists that named groups before do not stay."""
     groups = corpus.speaker_groups()
-    if groups is not None:
+    if groups is None:
+        layout.speaker_groups.unlink(missing_ok=True)
+    else:
         with atomic_path(layout.speaker_groups) as partial:
             groups.to_csv(partial, index=False)
 
 
 def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
     """The leakage audit and where it lies: of the protocol on disk, or else of the one that would be built, without its audio."""
-    layout, utterances = Layout.of(settings), corpus_of(settings).prepare()
-    if _left_out_last_time(layout, _digest_of_inputs(utterances, settings)) is not None:
+    layout, corpus = Layout.of(settings), corpus_of(settings)
+    utterances = corpus.prepare()
+    if _left_out_last_time(layout, _digest_of_inputs(corpus, utterances)) is not None:
         return read_audit(layout.leakage), layout.leakage
     leakage = audit(utterances, _split(utterances, settings))
     with atomic_path(layout.planned_leakage) as partial:
@@ -106,12 +109,13 @@ def _split(utterances: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     return protocol
 
 
-def _digest_of_inputs(utterances: pd.DataFrame, settings: Settings) -> str:
-    """Changes when a file is added, removed or rewritten, or when a setting that shapes the protocol does."""
-    root = Path(settings.paths.corpus)
+def _digest_of_inputs(corpus: Corpus, utterances: pd.DataFrame) -> str:
+    """Changes when a file is added, removed or rewritten, or when a list or a setting that shapes the protocol does."""
+    settings, root, groups = corpus.settings, corpus.root, corpus.speaker_groups()
+    listed = [] if groups is None else [groups.astype(str).to_numpy().tolist()]
     stats = [_size_and_time(root / path) for path in utterances["path"]]
     rows = utterances.astype(str).to_numpy().tolist()
-    return digest_of_json([rows, stats, to_dict(settings.split), to_dict(settings.audio), to_dict(settings.corpus), settings.seed])
+    return digest_of_json([rows, stats, to_dict(settings.split), to_dict(settings.audio), to_dict(settings.corpus), settings.seed, *listed])
 
 
 def _size_and_time(path: Path) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ import pandas as pd
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, recipe_in
 from sourcetracing.runtime.files import digest_of_json, read_csv, write_json
-from sourcetracing.settings.recorded import differences, in_words, protocol_recipe
+from sourcetracing.settings.recorded import differences, in_words, lacks_settings, protocol_recipe, what_lacks
 from sourcetracing.settings.schema import Settings
 
 PROTOCOL_COMMAND = "python scripts/02_build_protocols.py CONFIG.yaml"
@@ -31,9 +31,11 @@ def write_record(settings: Settings, inputs: str, protocol: pd.DataFrame, num_le
 
 
 def note_settings_of_older_record(settings: Settings, inputs: str) -> None:
-    """Completes a protocol.json of the time before settings were noted in it, if these settings and files are what it was made from."""
+    """Completes a protocol.json of the time before all these settings were noted, if they and the files are what it was made from."""
     first = Layout(Layout.of(settings).root)
-    if not first.protocol_record.is_file() or recipe_in(first.protocol_record) is not None or not first.protocol.is_file():
+    if not first.protocol_record.is_file() or not first.protocol.is_file():
+        return
+    if not lacks_settings(recipe_in(first.protocol_record), protocol_recipe(settings)):
         return
     record = json.loads(first.protocol_record.read_text(encoding="utf-8"))
     if record.get("inputs") == inputs:
@@ -47,14 +49,13 @@ def require_protocol(settings: Settings) -> None:
     if layout.protocol_folder == layout.root or layout.protocol_record.is_file():
         return
     said, others = protocol_recipe(settings), _others(layout)
-    unnoted = [path for path, made in others.items() if made is None]
-    if unnoted and len(others) == len(unnoted):
+    made_at = {path: (made or {}, differences(made or {}, said)) for path, made in others.items()}
+    path, (made, names) = min(made_at.items(), key=lambda item: len(item[1][1]) if item[1][0] else len(said))
+    if not made.keys() & set(names):
         raise UserError(
-            f"{unnoted[0]} does not say which settings it was made with (it is from before they were noted). Run: {PROTOCOL_COMMAND} "
+            f"{path} does not say {what_lacks(made, names)} (it is from before they were noted). Run: {PROTOCOL_COMMAND} "
             "with the settings of this command; a protocol that fits them is kept"
         )
-    made_at = {path: (made, differences(made, said)) for path, made in others.items() if made is not None}
-    path, (made, names) = min(made_at.items(), key=lambda item: len(item[1][1]))
     raise UserError(
         f"{path} was made with {in_words(made, names)}, these settings say {in_words(said, names)}. Name the settings of the protocol, or "
         f"run: {PROTOCOL_COMMAND} with the settings of this command; both protocols stay"

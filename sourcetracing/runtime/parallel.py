@@ -16,10 +16,13 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any
 
+import psutil
+
 from sourcetracing.errors import UserError
 
 MOST_WORKERS = 8
 QUEUED_PER_WORKER = 2
+_num_sharing = 1  # processes of the pool that this one belongs to
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -39,13 +42,23 @@ def _exit_with_parent(parent_pid: int) -> None:
     os._exit(1)
 
 
-def start_worker(parent_pid: int, initializer: Callable | None = None, initargs: tuple = ()) -> None:
+def start_worker(parent_pid: int, num_workers: int = 1, initializer: Callable | None = None, initargs: tuple = ()) -> None:
     """Runs first in each worker process."""
+    global _num_sharing  # noqa: PLW0603 (a fact of the process, set once)
+    _num_sharing = num_workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_exit_with_parent, args=(parent_pid,), daemon=True).start()
     if initializer is not None:
         initializer(*initargs)
+
+
+def memory_budget() -> int:
+    """Bytes that this process may fill with data it could also read from disk: half of what is free, shared among all workers of a pool.
+
+    Each asks for itself, so without the sharing eight workers would take eight halves.
+    """
+    return psutil.virtual_memory().available // (2 * _num_sharing)
 
 
 def _start_pool(num_workers: int, initializer: Callable | None, initargs: tuple) -> ProcessPoolExecutor:
@@ -56,7 +69,7 @@ def _start_pool(num_workers: int, initializer: Callable | None, initargs: tuple)
         num_workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=start_worker,
-        initargs=(os.getpid(), initializer, initargs),
+        initargs=(os.getpid(), num_workers, initializer, initargs),
     )
 
 

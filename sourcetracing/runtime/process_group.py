@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed
+from torch.utils._pytree import tree_leaves
 
 from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.settings.paths import Compute
@@ -39,7 +40,12 @@ class ProcessGroup:
             distributed.barrier()
 
     def gather(self, mine: Any) -> Sequence[Any]:
-        """What each process has, in the order of their ranks, on every process."""
+        """What each process has, in the order of their ranks, on every process. Tensors must lie on the CPU.
+
+        It is pickled, and a tensor of a GPU would come back on the sender's GPU, where no other process computes.
+        """
+        strangers = [leaf for leaf in tree_leaves(mine) if isinstance(leaf, torch.Tensor) and leaf.device.type != "cpu"]
+        assert not strangers, f"gather: a tensor on {strangers[0].device}; move it to the CPU first"
         if self.size == 1:
             return [mine]
         everyones: list[Any] = [None] * self.size

@@ -17,7 +17,7 @@ from sourcetracing.features.store import FeatureStore
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.files import atomic_path, digest_of_file
 from sourcetracing.settings.schema import Settings
-from sourcetracing.training.checkpoints import load_checkpoint, load_weights
+from sourcetracing.training.checkpoints import load_trained
 from sourcetracing.training.networks import build_model, forward
 from sourcetracing.training.runs import TrainingRun
 
@@ -61,10 +61,8 @@ def score_run(run: TrainingRun, store: FeatureStore, device: torch.device) -> No
 
 def load_model(run: TrainingRun, store: FeatureStore) -> torch.nn.Module:
     """The trained network of a run, in evaluation mode. Raises `UserError` when it is missing, damaged or of another shape."""
-    weights = run.files.weights
-    tensors, _ = load_checkpoint(weights)
     model = build_model(run.settings, store.shape[1:])
-    load_weights(model, tensors, str(weights))
+    load_trained(model, run.files.weights)
     return model.eval()
 
 

@@ -9,17 +9,36 @@ from sourcetracing.settings.parts import Entry, Registry
 
 LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "it": "Italian", "pl": "Polish", "ru": "Russian"}
 
-# Each target is a class that derives from `sourcetracing.corpora.corpus.Corpus`.
+
+@dataclass(frozen=True)
+class ReaderEntry(Entry):
+    """target: a class that derives from `sourcetracing.corpora.corpus.Corpus`.
+
+    shapes: settings that decide which utterances there are, or how they sound, besides corpus.*, split.*, seed and what lies at paths.*.
+    They are recorded with a protocol and with speakers' labels: with others of them, others are made beside those.
+    """
+
+    shapes: tuple[str, ...] = ()
+
+
 READERS = Registry(
     "corpus reader",
     {
-        "demo": Entry("sourcetracing.corpora.demo:DemoCorpus"),
-        "mlaad_source_tracing": Entry("sourcetracing.corpora.mlaad_source_tracing:MlaadSourceTracing"),
-        "mcl_mlaad": Entry("sourcetracing.corpora.mcl_mlaad:MclMlaad"),
-        "folder": Entry("sourcetracing.corpora.folder:FolderCorpus"),
-        "awkward": Entry("sourcetracing.corpora.awkward:AwkwardCorpus"),
+        "demo": ReaderEntry("sourcetracing.corpora.demo:DemoCorpus", shapes=("demo.utterances_per_source", "demo.speakers_per_language")),
+        "mlaad_source_tracing": ReaderEntry(
+            "sourcetracing.corpora.mlaad_source_tracing:MlaadSourceTracing", shapes=("mlaad.keep_duplicates",)
+        ),
+        "mcl_mlaad": ReaderEntry("sourcetracing.corpora.mcl_mlaad:MclMlaad", shapes=("mlaad.keep_duplicates", "mcl_mlaad.lists")),
+        "folder": ReaderEntry("sourcetracing.corpora.folder:FolderCorpus", shapes=("folder.table",)),
+        "awkward": ReaderEntry("sourcetracing.corpora.awkward:AwkwardCorpus", shapes=("folder.table",)),
     },
 )
+
+
+def shapes_of(reader: str) -> tuple[str, ...]:
+    """`ReaderEntry.shapes`; one from outside may be a plain `Entry`."""
+    entry = READERS[reader]
+    return entry.shapes if isinstance(entry, ReaderEntry) else ()
 
 
 @dataclass

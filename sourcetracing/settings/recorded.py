@@ -12,31 +12,29 @@ from dataclasses import fields
 from functools import reduce
 from typing import Any
 
-from sourcetracing.settings.corpora import Split
+from sourcetracing.settings.corpora import Split, shapes_of
 from sourcetracing.settings.schema import Settings
 
-_CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources")
-_OF_READER = {  # besides the files themselves, whose digests stand in utterances.csv
-    "mlaad_source_tracing": ("mlaad.keep_duplicates",),
-    "mcl_mlaad": ("mlaad.keep_duplicates", "mcl_mlaad.lists"),
-    "folder": ("folder.table",),
-}
+_CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources")
 _AUDIO_RULES = ("audio.min_seconds", "audio.silence_peak_dbfs", "audio.on_bad_audio")
 _CLUSTERS = ("speakers.embedder", "speakers.k", "speakers.k_max", "speakers.k_restarts", "speakers.restarts")
 _GROUPING = ("speakers.thresholds", "speakers.test_set")
 
 
 def protocol_recipe(settings: Settings) -> dict[str, Any]:
-    """What script 02 goes by: corpus, splits, seed, and which audio is too bad."""
-    splits = tuple(f"split.{field.name}" for field in fields(Split))
-    reader = _OF_READER.get(settings.corpus.reader, ())
-    return _values(settings, (*_CORPUS, "corpus.unknown_sources", *reader, *splits, *_AUDIO_RULES, "seed"))
+    """What script 02 goes by: the utterances, their splits, the seed."""
+    return _values(settings, (*_utterances(settings), *(f"split.{field.name}" for field in fields(Split)), "seed"))
 
 
 def label_recipe(settings: Settings) -> dict[str, Any]:
-    """What script 03 clusters by: the embedder, how many clusters and how they are sought, the seed, the corpus."""
+    """What script 03 clusters by: the embedder, how many clusters and how they are sought, the seed, the utterances."""
     checksum = ("speakers.ecapa2_checksum",) if settings.speakers.embedder == "ecapa2" else ()
-    return _values(settings, (*_CLUSTERS, *checksum, "seed", *_CORPUS))
+    return _values(settings, (*_CLUSTERS, *checksum, "seed", *_utterances(settings)))
+
+
+def _utterances(settings: Settings) -> tuple[str, ...]:
+    """Settings that say which utterances there are, besides the files, whose digests stand in utterances.csv; which are too bad."""
+    return (*_CORPUS, *shapes_of(settings.corpus.reader), *_AUDIO_RULES)
 
 
 def grouping_recipe(settings: Settings) -> dict[str, Any]:
@@ -54,9 +52,19 @@ def differences(made: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
     return [name for name, value in said.items() if made.get(name, _value(Settings(), name)) != value]
 
 
+def lacks_settings(made: Mapping[str, Any] | None, said: Mapping[str, Any]) -> bool:
+    """Whether a record is from before all settings of today's recipe were noted."""
+    return made is None or not said.keys() <= made.keys()
+
+
+def what_lacks(made: Mapping[str, Any], names: list[str]) -> str:
+    """Which settings an older record does not say, in words."""
+    return f"{', '.join(names)} of what it was made with" if made else "which settings it was made with"
+
+
 def in_words(recipe: Mapping[str, Any], names: list[str]) -> str:
-    """`split.stratify=false, seed=688`, as on a command line."""
-    return ", ".join(f"{name}={_word(recipe.get(name, _value(Settings(), name)))}" for name in names)
+    """`split.stratify=false, seed=688`, as on a command line; `folder.table not noted` of an older recipe."""
+    return ", ".join(f"{name}={_word(recipe[name])}" if name in recipe else f"{name} not noted" for name in names)
 
 
 def _word(value: Any) -> str:

@@ -26,8 +26,8 @@ def count_groups(settings: Settings, utterances: pd.DataFrame, protocol: pd.Data
     for held_out in settings.corpus.languages:
         grouping = group_speakers(settings, held_out, utterances, protocol)
         rows.append({"held_out": held_out, "language": LANGUAGE_NAMES.get(held_out, held_out), **_counts(grouping), **_published(held_out)})
-    protocol = protocol_facts(settings) or {"digest": ""}
-    table = pd.DataFrame(rows).assign(protocol=protocol["digest"][:8], labels=labels_of(settings))
+    made_from = protocol_facts(settings) or {"digest": ""}
+    table = pd.DataFrame(rows).assign(protocol=made_from["digest"][:8], labels=labels_of(settings))
     with atomic_path(Layout.of(settings).speaker_counts) as partial:
         table.to_csv(partial, index=False)
     return table

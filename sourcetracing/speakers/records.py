@@ -12,8 +12,8 @@ import pandas as pd
 
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, recipe_in
-from sourcetracing.runtime.files import digest_of_json, read_csv, write_json
-from sourcetracing.settings.recorded import differences, grouping_recipe, in_words, label_recipe
+from sourcetracing.runtime.files import digest_of_file, digest_of_json, read_csv, write_json
+from sourcetracing.settings.recorded import differences, grouping_recipe, in_words, label_recipe, lacks_settings, what_lacks
 from sourcetracing.settings.schema import Settings
 
 LABEL_COMMAND = "python scripts/03_label_speakers.py CONFIG.yaml"
@@ -25,13 +25,16 @@ def digest_of_labels(labels: pd.DataFrame) -> str:
 
 
 def note_settings_of_older_record(settings: Settings, inputs: str) -> None:
-    """Completes a speakers.json of the time before settings were noted in it, if these settings and files are what it was made from."""
+    """Completes a speakers.json of the time before all these settings were noted, if they and the files are what it was made from."""
     first = Layout(Layout.of(settings).root)
-    if not first.speakers_record.is_file() or recipe_in(first.speakers_record) is not None or not first.pseudo_speakers.is_file():
+    if not first.speakers_record.is_file() or not first.pseudo_speakers.is_file():
+        return
+    if not lacks_settings(recipe_in(first.speakers_record), label_recipe(settings)):
         return
     record = json.loads(first.speakers_record.read_text(encoding="utf-8"))
     if record.get("inputs") == inputs:
-        write_json(first.speakers_record, {**record, **label_facts(settings, _read(first))})
+        facts = label_facts(settings, _read(first))
+        write_json(first.speakers_record, {**facts, **record, "settings": facts["settings"]})
 
 
 def label_facts(settings: Settings, labels: pd.DataFrame) -> dict[str, Any]:
@@ -53,14 +56,16 @@ def require_labels(settings: Settings) -> None:
     if layout.labels_folder == layout.speakers or layout.speakers_record.is_file():
         return
     records = [layout.speakers / "speakers.json", *sorted(layout.speakers.glob("*/speakers.json"))]
-    said, others = label_recipe(settings), {record: recipe_in(record) for record in records if record.is_file()}
-    noted = {record: (made, differences(made, said)) for record, made in others.items() if made is not None}
+    said, others = label_recipe(settings), {record: recipe_in(record) or {} for record in records if record.is_file()}
+    noted = {record: (made, differences(made, said)) for record, made in others.items()}
     if not noted:
+        return  # unfinished labels, which reading them reports
+    record, (made, names) = min(noted.items(), key=lambda item: len(item[1][1]) if item[1][0] else len(said))
+    if not made.keys() & set(names):
         raise UserError(
-            f"{records[0]} does not say which settings it was made with (it is from before they were noted). Run: {LABEL_COMMAND} "
+            f"{record} does not say {what_lacks(made, names)} (it is from before they were noted). Run: {LABEL_COMMAND} "
             "with the settings of this command; labels that fit them are kept"
         )
-    record, (made, names) = min(noted.items(), key=lambda item: len(item[1][1]))
     raise UserError(_refusal(f"{record.with_name('pseudo_speakers.csv')} was", in_words(made, names), in_words(said, names), "labels"))
 
 
@@ -85,14 +90,26 @@ def _refusal(what: str, made: str, said: str, both: str) -> str:
 
 
 def labels_of(settings: Settings) -> str:
-    """`<8 hex digits of the labels> <rule for theta> <what is tested>` of the labels that the settings mean; "" without any."""
+    """What makes groups of speakers by the settings: `<8 hex digits of the labels> theta=<rule> on <what is tested>`; "" for nothing.
+
+    Where script 02 imported lists of seen and unseen speakers: `<8 hex digits of them> imported lists`, and, where there are labels, which
+    say the strict groups, `; strict groups: <8 hex digits of the labels> theta=<rule>`.
+    """
     layout = Layout.of(settings)
+    rule, tested = grouping_recipe(settings).values()
+    by_labels = f"{_digest_of(layout)[:8]} theta={rule if isinstance(rule, str) else json.dumps(rule)}"
+    if not layout.speaker_groups.is_file():
+        return f"{by_labels} on {tested}" if layout.pseudo_speakers.is_file() else ""
+    by_lists = f"{digest_of_file(layout.speaker_groups)[:8]} imported lists"
+    return f"{by_lists}; strict groups: {by_labels}" if layout.pseudo_speakers.is_file() else by_lists
+
+
+def _digest_of(layout: Layout) -> str:
+    """Of the labels, from their record where it has one; "" without labels."""
     if not layout.pseudo_speakers.is_file():
         return ""
     record = json.loads(layout.speakers_record.read_text(encoding="utf-8")) if layout.speakers_record.is_file() else {}
-    digest = record.get("digest") or digest_of_labels(_read(layout))
-    rule, tested = grouping_recipe(settings).values()
-    return f"{digest[:8]} theta={rule if isinstance(rule, str) else json.dumps(rule)} on {tested}"
+    return record.get("digest") or digest_of_labels(_read(layout))
 
 
 def _read(layout: Layout) -> pd.DataFrame:

@@ -82,17 +82,41 @@ def note_on_test_set(name: str, absent: Sequence[str], num_declared: int) -> str
     return f"Test set {name} has items of {found} of {num_declared} classes (none of {shown}): its macro-F1 is over those {found}."
 
 
+def note_on_lost_classes(lost: Sequence[str]) -> str:
+    """That a resample may hold none of a class's few utterances. Its F1 is then missing from that resample's mean.
+
+    Simulated (docs/tables.md), such intervals hold the truth more often than those that put the class's own F1 there or draw within the
+    group: of so few utterances a bootstrap says too little, and a class that comes and goes makes up for some of it.
+    """
+    where = f"in {len(lost)} places (first: {lost[0]})"
+    return f"Some resamples hold none of the few utterances of a class, {where}: they average over the other classes."
+
+
 def notes_on_means(means: pd.DataFrame) -> Iterator[str]:
-    """Where a mean is over cells with different classes, and where mono and cross are, so that they do not compare as they stand."""
+    """Where a mean is over cells with different classes, and where two means are, so that they do not compare as they stand."""
     pooled = means[means["variant"] == POOLED]
     for kind, rows in pooled.groupby("kind", sort=False):
-        row = rows.iloc[0]
-        if row.num_classes != str(row.common_classes):
+        for (numbers, common), own in rows.groupby(["num_classes", "common_classes"], sort=False):
+            if numbers != str(common):
+                yield (
+                    f"The cells of the {kind} mean{_of_systems(own, rows)} have different classes ({numbers}, {common} in all of them): "
+                    "each cell counts over its own; macro_f1_common of the means is over those in all."
+                )
+        if rows["num_classes"].nunique() > 1:
+            parts = ", ".join(f"{row.system} {row.num_classes}" for row in rows.itertuples())
+            yield f"The {kind} means of the systems are over different classes ({parts}): they do not compare as they stand."
+    sides = pooled[pooled["kind"].isin([MONO, CROSS])].pivot(index="system", columns="kind", values="num_classes")
+    sides = sides.reindex(pooled["system"].unique()).dropna().reset_index()
+    if not {MONO, CROSS} <= set(sides.columns):
+        return
+    for (mono, cross), own in sides.groupby([MONO, CROSS], sort=False):
+        if mono != cross:
             yield (
-                f"The cells of the {kind} mean have different classes ({row.num_classes}, {row.common_classes} in all of them): "
-                "each cell counts over its own; macro_f1_common of the means is over those in all."
+                f"Mono and cross cells{_of_systems(own, sides)} have different classes ({MONO} {mono} and {CROSS} {cross}): "
+                "their means do not compare; claims.csv compares them on common ones."
             )
-    numbers = pooled[pooled["kind"].isin([MONO, CROSS])].groupby("kind")["num_classes"].first()
-    if numbers.nunique() > 1:
-        parts = " and ".join(f"{kind} {numbers[kind]}" for kind in (MONO, CROSS))
-        yield f"Mono and cross cells have different classes ({parts}): their means do not compare; claims.csv compares them on common ones."
+
+
+def _of_systems(own: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """` of A, B`, or nothing where it is all of them."""
+    return "" if len(own) == len(rows) else f" of {', '.join(own['system'])}"

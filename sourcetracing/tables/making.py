@@ -264,7 +264,7 @@ def _cell_row(count: _Count, split: str, zero_division: float) -> list:
     num_classes = int(metrics.num_present(confusion))
     figures = [metrics.macro_f1_harmonic(confusion, zero_division), metrics.accuracy(confusion), metrics.balanced_accuracy(confusion)]
     values = [float(metrics.macro_f1(confusion)), num_classes, float(metrics.macro_f1_declared(confusion, zero_division)), 1 / num_classes]
-    values += [*map(float, figures), *bootstrap.percentile_interval(count.resampled)]
+    values += [*map(float, figures), *bootstrap.percentile_interval(count.resampled, values[0])]
     return [*count.key, *values, int(confusion.sum()), split, run.chosen_by, run.as_published, *_made_from(count)]
 
 
@@ -282,12 +282,17 @@ def _class_rows(count: _Count, classes: Sequence[str], zero_division: float) -> 
 
 def _notes_on_classes(counts: Sequence[_Count], axes: Axes) -> Iterator[str]:
     """Which test sets lack which classes. Groups of speakers are other utterances for each training set, so they are told apart."""
+    lost = []
     for count in counts:
         if count.variant == POOLED:
             absent = [axes.classes[place] for place in np.flatnonzero(count.confusion.sum(axis=1) == 0)]
             name = f"{count.test_set}, trained on {count.run.train_set}," if group_of(count.test_set) else count.test_set
             if absent:
                 yield class_lists.note_on_test_set(name, absent, len(axes.classes))
+            is_lost = np.isnan(count.resampled_f1).any(axis=0) & class_lists.present(count.confusion)
+            lost += [f"{axes.classes[place]} of test set {name.removesuffix(',')}" for place in np.flatnonzero(is_lost)]
+    if lost:
+        yield class_lists.note_on_lost_classes(unique(lost))
 
 
 def _means(
@@ -315,7 +320,7 @@ def _mean_over_cells(
     found = cells.loc[keys, ["macro_f1", "macro_f1_declared", "chance"]].assign(macro_f1_common=lists.common_f1)
     by_seed = found.groupby(level="seed").mean()
     value, declared, chance, common = map(float, by_seed.mean())
-    low, high = bootstrap.percentile_interval(resampled_mean({key: resampled[key] for key in keys}, seed))
+    low, high = bootstrap.percentile_interval(resampled_mean({key: resampled[key] for key in keys}, seed), value)
     sd = float(by_seed["macro_f1"].std(ddof=1)) if len(by_seed) > 1 else float("nan")
     return [value, lists.text, declared, chance, common, lists.num_common, sd, low, high]
 

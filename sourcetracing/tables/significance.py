@@ -114,7 +114,7 @@ def contrast(
             )
         num_classes = f"{common.sum()} in common"
     (value_1, samples_1), (value_2, samples_2) = (_mean_of(tables, keys, common) for keys in sides)
-    low, high = percentile_interval(samples_1 - samples_2)
+    low, high = percentile_interval(samples_1 - samples_2, value_1 - value_2)
     p = two_sided_p(value_1 - value_2, samples_1 - samples_2, seeds)
     return Contrast(value_1, value_2, low, high, p, seeds, networks, num_classes)
 
@@ -171,7 +171,7 @@ def rank_stability(tables: Tables, variant: str = POOLED) -> pd.DataFrame:
         of_kind = np.array([kind_of_cell(train, test) == kind for train, test in pairs], dtype=bool)
         cells = tables.cells[of_kind & (tables.cells["variant"] == variant)]
         means = cells.pivot_table(index="system", columns="seed", values="macro_f1", aggfunc="mean").dropna()
-        if min(means.shape, default=0) < 2:
+        if min(means.shape) < 2:
             continue
         ranks = means.rank(ascending=False)
         tau = float(np.mean([kendalltau(means[one], means[other]).statistic for one, other in combinations(means.columns, 2)]))

@@ -21,7 +21,7 @@ from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.scoring.scores import is_scored, score_run
 from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.schema import Settings
-from sourcetracing.training.checkpoints import load_checkpoint, load_weights
+from sourcetracing.training.checkpoints import load_trained
 from sourcetracing.training.networks import build_model
 from sourcetracing.training.runs import TrainingRun, set_name, system_label
 
@@ -39,11 +39,10 @@ class TracingSystem:
         self.classes: list[str] = run.settings.corpus.sources
         self.window_samples = crop_samples(run.settings)
         weights = run.files.weights
-        tensors, _ = load_checkpoint(weights)
         self.front_end = build_front_end(run.settings)
         self.feature_shape = self.front_end.output_shape(self.window_samples)
         model = build_model(run.settings, self.feature_shape)
-        load_weights(model, tensors, str(weights))
+        load_trained(model, weights)
         self.model = model.eval().to(device)
         self.weights = digest_of_file(weights)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,36 @@ def learned_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """What a checkpoint of ours holds: weights and buffers, but not the weights that never learn; those come from an SSL checkpoint."""
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def frozen_digest(model: torch.nn.Module) -> str:
+    """Digest of the weights that never learn, by name and value; empty where there are none.
+
+    A checkpoint holds the digest alone: a run that is scored with other frozen weights than it was trained with is another system.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    frozen = [(name, parameter) for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    for name, parameter in frozen:
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().float().contiguous().numpy().data)
+    return digest.hexdigest() if frozen else ""
+
+
+def load_trained(model: torch.nn.Module, path: Path) -> dict[str, Any]:
+    """Puts a checkpoint of ours into a model; returns its metadata. Raises `UserError`, also where the frozen weights are others."""
+    tensors, metadata = load_checkpoint(path)
+    load_weights(model, tensors, str(path))
+    refuse_other_frozen_weights(model, metadata, path)
+    return metadata
+
+
+def refuse_other_frozen_weights(model: torch.nn.Module, metadata: dict[str, Any], path: Path) -> None:
+    """Raises `UserError` where a checkpoint knows its frozen weights (earlier ones do not) and the model has others."""
+    if "frozen" in metadata and metadata["frozen"] != frozen_digest(model):
+        raise UserError(
+            f"{path} was trained on top of other frozen weights than the SSL checkpoint at hand has: what ssl.model names has changed "
+            "since. Put the earlier checkpoint back, or train again under another name"
+        )
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

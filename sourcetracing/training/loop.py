@@ -146,11 +146,11 @@ def evaluate(model: torch.nn.Module, rows: FeatureRows, settings: Settings, grou
         features, labels = rows.batch(positions)
         with autocast(features.device, settings.compute.precision):
             _, logits = model(features)
-        outputs.append((logits.float(), labels))
+        outputs.append((logits.float().cpu(), labels.cpu()))
     outputs = [output for outputs_of_one in group.gather(outputs) for output in outputs_of_one]
     logits, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
     predictions = logits.argmax(dim=1)
-    confusion = confusion_matrix(labels.cpu().numpy(), predictions.cpu().numpy(), range(len(settings.corpus.sources)))
+    confusion = confusion_matrix(labels.numpy(), predictions.numpy(), range(len(settings.corpus.sources)))
     return {
         "dev_loss": functional.cross_entropy(logits, labels).item(),
         "dev_accuracy": (predictions == labels).float().mean().item(),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
+from typing import Any
 
-import yaml
 from tqdm import tqdm
 
 from sourcetracing.errors import UserError
@@ -17,7 +18,8 @@ from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.process_group import size_of_group
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import is_fine_tuned
-from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.settings.reading import ConfigSources, read_yaml
+from sourcetracing.settings.recorded import in_words
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import train_run
 from sourcetracing.training.run_folder import RunFolder
@@ -41,17 +43,26 @@ def trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], str]:
 
 
 def trained_otherwise(run: TrainingRun) -> str:
-    """`; with compute.precision=bf16 one is trained`, so that runs of a GPU are found on a computer without one; "" where there is none."""
+    """`; with compute.precision=bf16 there is FOLDER`, so that runs of a GPU are found without one; "" where there is none."""
+    names = ["compute.precision", "compute.deterministic", *(["ssl.revision"] if is_fine_tuned(run.settings) else [])]
     for folder in sorted(run.folder.parent.glob(f"{run.train_set}-seed{run.seed}-*")):
         if folder == run.folder or not (files := RunFolder(folder)).is_finished:
             continue
-        own = yaml.safe_load(files.config.read_text(encoding="utf-8"))
-        pairs = [("compute.precision", own["compute"]["precision"], run.settings.compute.precision)]
-        if is_fine_tuned(run.settings):
-            pairs.append(("ssl.revision", own["ssl"]["revision"], run.settings.ssl.revision))
-        if words := [f"{name}={theirs}" for name, theirs, ours in pairs if theirs != ours and theirs != "auto"]:
-            return f"; with {' '.join(words)} there is {folder}"
+        own = _recorded(files, names)
+        differing = [name for name, value in own.items() if value not in ("auto", reduce(getattr, name.split("."), run.settings))]
+        if differing:
+            return f"; with {in_words(own, differing)} there is {folder}"
     return ""
+
+
+def _recorded(files: RunFolder, names: Sequence[str]) -> dict[str, Any]:
+    """Name -> value of those settings that a run's config.yaml has; {} where that is missing or was cut off."""
+    try:
+        config = read_yaml(files.config)
+    except UserError:
+        return {}
+    places = ((name, *name.split(".")) for name in names)
+    return {name: config[group][key] for name, group, key in places if isinstance(config.get(group), dict) and key in config[group]}
 
 
 def train_runs(runs: Sequence[TrainingRun]) -> None:

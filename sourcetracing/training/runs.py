@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.resolved import precision_of, resolved, revision_of
+from sourcetracing.features.resolved import how_computed, resolved, revision_of
 from sourcetracing.features.rows import open_store
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.layout import Layout
@@ -70,7 +70,7 @@ def run_recipe(settings: Settings) -> dict:
     recipe["train"]["languages"] = settings.train.languages or settings.corpus.languages
     if not settings.train.dev_variants:  # says nothing, and shall not rename the runs from before it was a setting
         del recipe["train"]["dev_variants"]
-    recipe["precision"] = precision_of(settings)
+    recipe |= how_computed(settings)
     if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
     if is_fine_tuned(settings):

@@ -16,11 +16,13 @@ from sourcetracing.models.backends.synced_batch_norm import synced
 from sourcetracing.runtime.process_group import ALONE, ProcessGroup
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.checkpoints import (
+    frozen_digest,
     learned_tensors,
     load_checkpoint,
     load_initial_weights,
     load_weights,
     optimizer_tensors,
+    refuse_other_frozen_weights,
     restore_optimizer,
     save_checkpoint,
 )
@@ -44,9 +46,11 @@ class TrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     selected_by: str = ""  # the figure of history.csv that picks the epoch, or LAST_EPOCH; empty = the objective's
+    frozen: dict[str, str] = field(init=False)  # for the metadata of checkpoints: digest of the weights that never learn, if any
 
     def __post_init__(self) -> None:
         self.selected_by = self.selected_by or self.objective.selected_by
+        self.frozen = {"frozen": digest} if (digest := frozen_digest(self.model)) else {}
 
     @property
     def next_epoch(self) -> int:
@@ -92,6 +96,7 @@ def _restore(state: TrainingState, path: Path) -> None:
     if state.objective.weights:
         state.objective.weights.load_state_dict({name.removeprefix("loss."): tensor for name, tensor in parts["loss."].items()})
     load_weights(state.model, tensors, str(path))
+    refuse_other_frozen_weights(state.model, metadata, path)
     restore_optimizer(state.optimizer, parts["optimizer."])
     state.history, state.best_epoch = metadata["history"], metadata["best_epoch"]
 
@@ -118,8 +123,8 @@ def keep_epoch(state: TrainingState, row: dict[str, float], folder: RunFolder) -
     # The best weights go first: should the run be killed between the two, the epoch is repeated and writes the same file again.
     if improved:
         dev = _known_dev_figures(row)  # no seconds: the same run gives the same bytes
-        save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": dev})
-    metadata = {"history": state.history, "best_epoch": state.best_epoch}
+        save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": dev, **state.frozen})
+    metadata = {"history": state.history, "best_epoch": state.best_epoch, **state.frozen}
     of_loss = {f"loss.{name}": tensor for name, tensor in state.objective.weights.state_dict().items()} if state.objective.weights else {}
     save_checkpoint(folder.last, {**weights, **of_loss, **optimizer_tensors(state.optimizer)}, metadata)
     folder.write_history(state.history)
@@ -128,7 +133,7 @@ def keep_epoch(state: TrainingState, row: dict[str, float], folder: RunFolder) -
 def keep_untrained(state: TrainingState, dev: dict[str, float], folder: RunFolder) -> None:
     """For train.epochs=0: the initial weights and their dev figures."""
     if state.group.is_first:
-        save_checkpoint(folder.weights, learned_tensors(state.model), {"epoch": 0, "dev": _known_dev_figures(dev)})
+        save_checkpoint(folder.weights, learned_tensors(state.model), {"epoch": 0, "dev": _known_dev_figures(dev), **state.frozen})
         folder.write_history([])
 
 

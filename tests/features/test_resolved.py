@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from sourcetracing.layout import StoreLayout
 from sourcetracing.runtime.compute import autocast
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.schema import Settings
-from sourcetracing.training.runs import run_of
+from sourcetracing.training.runs import run_of, run_recipe
 from tests.support.places import ROOT
 from tests.support.small_experiment import SmallExperiment
 from tests.support.tiny_ssl import save_tiny
@@ -93,6 +94,31 @@ def test_a_store_of_an_encoder_on_a_gpu_is_another_one(a_gpu_with_bf16, experime
     assert recipes == ["auto", "bf16"]
     detection = [load_settings([TINY, "layer_features.kind=ssl", f"compute.device={device}"]) for device in ("cpu", "cuda")]
     assert [layer_recipe(settings, "clean")["precision"] for settings in detection] == ["auto", "bf16"]
+
+
+def test_without_determinism_stores_and_runs_have_names_of_their_own_on_every_device(experiment):
+    """The bytes differ on a GPU; a computer without one finds them by the same words. The names of what is deterministic stay."""
+    items, recipes = list_items(experiment.utterances, experiment.protocol), {}
+    for deterministic in (True, False):
+        settings = with_ssl(experiment, str(save_tiny("wav2vec2", experiment.root / "tiny")))
+        settings.compute.deterministic = deterministic
+        layers = load_settings([TINY, "layer_features.kind=ssl", f"compute.deterministic={deterministic}"])
+        recipes[deterministic] = [store_recipe(settings, items)["frontend"]["ssl"], layer_recipe(layers, "clean"), run_recipe(settings)]
+    assert [recipe.pop("deterministic") for recipe in recipes[False]] == [False] * 3
+    assert recipes[False] == recipes[True]
+
+
+def test_features_of_a_gpu_are_named_where_there_is_none(experiment, monkeypatch):
+    """A store that `auto` made in bf16 was not found on a computer without a GPU, and nothing said by which setting it is."""
+    settings = with_ssl(experiment, str(save_tiny("wav2vec2", experiment.root / "tiny")))
+    settings.compute.precision = "bf16"
+    made = extract_features(settings, experiment.utterances, experiment.protocol)
+    settings.compute.precision = "auto"
+    with pytest.raises(UserError, match=re.escape(f"these settings; with compute.precision=bf16 there is {made}. Run: python scripts/04")):
+        find_store(settings, experiment.utterances, experiment.protocol)
+    settings.compute.precision, settings.ssl.layer = "bf16", 1
+    with pytest.raises(UserError, match=re.escape("these settings. Run: python scripts/04")):
+        find_store(settings, experiment.utterances, experiment.protocol)
 
 
 def test_what_is_hashed_is_what_is_computed(monkeypatch):

@@ -52,7 +52,8 @@ def interval_of_recall(correct_of_utterance, num_variants):
     utterances = np.repeat(np.arange(num_utterances), num_variants)
     predictions = 1 - np.repeat(correct_of_utterance, num_variants)
     resampler = Resampler(np.zeros(num_utterances, dtype=int), 2, 4000, np.random.default_rng(5))
-    return bootstrap.percentile_interval(metrics.accuracy(resampler.confusions(utterances, np.zeros_like(utterances), predictions)))
+    samples = metrics.accuracy(resampler.confusions(utterances, np.zeros_like(utterances), predictions))
+    return bootstrap.percentile_interval(samples, np.mean(correct_of_utterance))
 
 
 def test_interval_of_a_proportion_is_the_binomial_one():
@@ -84,7 +85,7 @@ def test_lone_utterance_and_absent_class():
 def test_no_samples_give_no_interval():
     resampler = Resampler(np.array([0, 1]), 2, 0, np.random.default_rng(8))
     samples = metrics.macro_f1(resampler.confusions(np.arange(2), np.arange(2), np.arange(2)))
-    assert np.isnan(bootstrap.percentile_interval(samples)).all()
+    assert np.isnan(bootstrap.percentile_interval(samples, 1.0)).all()
 
 
 def test_two_test_sets_that_share_utterances_share_their_weights():
@@ -147,6 +148,22 @@ def test_seeds_enter_from_three_on():
     assert samples.std() == pytest.approx(0.1 / np.sqrt(3) * student / 1.96, rel=0.05)  # t times the standard error of the mean
 
 
+@pytest.mark.parametrize("bias", [-0.3, -0.1, 0.0, 0.2])
+def test_an_interval_moves_by_twice_the_bias_of_its_resamples(bias):
+    """Resamples that lie `bias` off the figure, which itself lies as far off the truth: of normal ones the interval is around the truth."""
+    samples = scipy.stats.norm.ppf((np.arange(40_000) + 0.5) / 40_000)
+    value = -bias
+    expected = 2 * value + scipy.stats.norm.ppf([0.025, 0.975])
+    assert bootstrap.percentile_interval(samples, value) == pytest.approx(expected, abs=1e-3)
+
+
+def test_ties_and_single_values_are_no_bias():
+    assert bootstrap.percentile_interval(np.ones(50), 1.0) == (1, 1)
+    samples = np.repeat([0.2, 0.4, 0.6], [100, 800, 100])
+    assert bootstrap.percentile_interval(samples, 0.4) == (0.2, 0.6)
+    assert bootstrap.percentile_interval(samples, 2.0) == (0.4, 0.6)  # all below: no mere bias, so it is not followed all the way
+
+
 @pytest.mark.parametrize("make", ["overlapping", "grouped"])
 def test_intervals_hold_the_truth_where_test_sets_share_utterances(make):
     """The fast version of benchmarks/bootstrap_coverage.py, whose table is in docs/tables.md."""
@@ -160,7 +177,7 @@ def test_draws_of_their_own_make_overlapping_sets_too_sure():
     world = coverage.World(np.random.default_rng(3), 80)
     widths = {}
     for method in (coverage.Shared, coverage.Apart):
-        samples = coverage.overlapping(world, method(world.sample, np.random.default_rng(4)))["mean of the seen"][1]
+        samples = coverage.overlapping(world, method(world.sample, np.random.default_rng(4)))["mean of the seen"][2]
         widths[method] = samples.std()
     assert widths[coverage.Apart] < 0.8 * widths[coverage.Shared]
 
@@ -187,3 +204,8 @@ def test_p_of_seeds_is_students():
     sd, stretch = samples.std(ddof=1), scipy.stats.t.ppf(0.975, 2) / scipy.stats.norm.ppf(0.975)
     assert bootstrap.two_sided_p(3.0, samples, num_seeds=3) == pytest.approx(2 * scipy.stats.t.sf(3.0 / sd * stretch, 2))
     assert bootstrap.two_sided_p(scipy.stats.norm.ppf(0.975) * sd, samples, num_seeds=5) == pytest.approx(0.05)
+
+
+def test_two_resamples_have_a_spread_and_one_has_none():
+    assert bootstrap.two_sided_p(1.0, np.array([0.0, 1.0])) == pytest.approx(2 * scipy.stats.norm.sf(2**0.5))
+    assert np.isnan(bootstrap.two_sided_p(1.0, np.array([0.3])))

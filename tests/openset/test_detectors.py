@@ -232,3 +232,8 @@ def test_resampled_confusions_are_those_of_the_resampler():
     decisions = generator.integers(0, 4, 60)
     found = Part(table, units, resampler, 3)._resampled_confusions(decisions)
     np.testing.assert_allclose(found, resampler.confusions(units, classes, decisions))
+
+
+def test_the_margin_of_a_single_class_is_zero():
+    logits = np.array([[3.0], [-2.0]], np.float32)
+    np.testing.assert_array_equal(make_detectors(Openset())["logit_margin"].score(logits, logits), [0.0, 0.0])

@@ -308,3 +308,10 @@ def test_reports_name_the_classes_present(run):
     report = run.files.class_report("eval", "en").read_text()
     assert "2 of 2 known classes" in report
     assert "Macro F1 (mean of per-class F1) over the 2 classes with rows" in report
+
+
+def test_train_and_dev_are_scored_though_only_eval_is_asked_for(run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(experiment, "score_runs", asked.extend)
+    run_openset([changed(run, "evaluation", splits=["eval"])])
+    assert [one.settings.evaluation.splits for one in asked] == [["train", "dev", "eval"]]

@@ -218,3 +218,16 @@ def test_short_tables():
         ["en", "a", "train", "dev"],
     ]
     assert (worst["percent_anywhere"] == 100).all()
+
+
+def test_a_protocol_without_rows_is_not_checked():
+    utterances, protocol = make_corpus()
+    table = audit(utterances, protocol.iloc[:0])
+    assert set(table["language"]) == {"all"} and table["percent"].isna().all()
+    assert table["note"].str.startswith("not checked").all()
+
+
+def test_an_audit_does_not_go_by_the_index_of_its_tables():
+    utterances, protocol = make_corpus()
+    renumbered = utterances.set_index(pd.Index(range(100, 100 + len(utterances))))
+    pd.testing.assert_frame_equal(audit(renumbered, protocol), audit(utterances, protocol))

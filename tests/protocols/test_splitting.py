@@ -213,3 +213,17 @@ def test_balance_by_language():
     assert balance[["language", "source"]].to_numpy().tolist() == [[code, kind] for code in LANGUAGES for kind in ("all", "unknown")]
     assert balance["utterances"].sum() == len(utterances)
     assert len(balance_lines(balance)) == 1
+
+
+def test_a_single_group_is_counted_as_one():
+    utterances = make_corpus().assign(speaker="ann")
+    with pytest.raises(UserError, match=r"split.group_by=speaker leaves no utterance for dev: 1 groups, 0 of them"):
+        split_of(utterances, Split(group_by="speaker"))
+
+
+def test_a_stratum_of_five_utterances_is_reported_and_one_of_four_is_not():
+    utterances = pd.DataFrame({"utt_id": list("abcdefghi"), "language": ["de"] * 5 + ["en"] * 4, "source": "s"})
+    protocol = pd.DataFrame({"utt_id": utterances["utt_id"], "split": "train"})
+    lines = balance_lines(split_balance(utterances, protocol, Split(), []))
+    assert "(de s: 5/0/0 of 5," in lines[0]
+    assert lines[1:] == ["warning: no dev or eval utterance of de s"]

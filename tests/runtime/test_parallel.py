@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.parallel import map_unordered
+from sourcetracing.runtime import parallel
+from sourcetracing.runtime.parallel import map_unordered, memory_budget
 from tests.support.places import ROOT
 
 
@@ -31,6 +33,18 @@ def test_every_item_once_with_one_thread_each():
     results = dict(map_unordered(square, range(7), num_workers=2))
     assert results == {number: (number * number, "1") for number in range(7)}
     assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+def budget_of_a_terabyte(number: int) -> int:
+    parallel.psutil.virtual_memory = lambda: SimpleNamespace(available=10**12)
+    return memory_budget()
+
+
+def test_workers_share_half_of_the_free_memory(monkeypatch):
+    """Each of eight workers once took half of what was free for its own rows."""
+    monkeypatch.setattr(parallel.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**12))
+    assert memory_budget() == 10**12 // 2
+    assert set(dict(map_unordered(budget_of_a_terabyte, range(2), num_workers=2)).values()) == {10**12 // 4}
 
 
 def test_an_error_reaches_the_parent_and_ends_the_workers():

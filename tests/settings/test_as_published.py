@@ -31,6 +31,11 @@ from tests.support.places import ROOT
         ),
         ("published_ood", "openset.inverted_nsd=true openset.padded_batch=128 openset.eer_point=nearest"),
         ("published_speakers", "speakers.embedder=ecapa2 speakers.k=18 speakers.thresholds=published"),
+        ("published_duplicates", "corpus.reader=mlaad_source_tracing mlaad.keep_duplicates=true"),
+        ("published_duplicates", "corpus.reader=mcl_mlaad mlaad.keep_duplicates=true detection.keep_duplicates=true"),
+        ("", "corpus.reader=mlaad_source_tracing detection.keep_duplicates=true"),
+        ("", "corpus.reader=demo mlaad.keep_duplicates=true"),  # it has no lists
+        ("", "logreg.layer=9 logreg.solver=published detection.keep_duplicates=true"),
         ("", "system=lfcc_resnet18 aasist.random_pos_s=true"),
         ("", "system=lfcc_aasist train.variants=[original]"),
         ("", "compute.precision=float32 store.dtype=float32"),
@@ -52,6 +57,20 @@ def test_everything_has_one_name(system):
     settings = load_settings([ALL, f"system={system}"])
     assert overlays_of(settings) == "as_published"
     assert overlays_of(replace(settings, audio=replace(settings.audio, crop_eval="head"))) != "as_published"
+
+
+def lines_of(piece: dict, *above: str) -> dict[tuple[str, ...], object]:
+    """`systems.x.ssl.normalize` as a tuple -> value."""
+    found: dict[tuple[str, ...], object] = {}
+    for key, value in piece.items():
+        found |= lines_of(value, *above, key) if isinstance(value, dict) else {(*above, key): value}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(overlays().keys() - {"as_published", "published_batches"}))
+def test_everything_says_what_each_overlay_says(name):
+    """YAML files cannot share lines, so those of this overlay stand in two files."""
+    assert lines_of(overlays()[name]).items() <= lines_of(overlays()["as_published"]).items()
 
 
 def test_every_overlay_has_its_test():

@@ -17,6 +17,7 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.clustering import elbow, objective_curve, settle, spherical_kmeans, unit_rows
 from sourcetracing.speakers.counts import count_groups
 from sourcetracing.speakers.groups import balancing_threshold, check_thresholds, load_groups
+from sourcetracing.speakers.records import labels_of
 from tests.support.places import GOLDEN
 
 GOLDEN = GOLDEN / "spherical_kmeans"
@@ -177,6 +178,24 @@ def test_imported_lists_decide_and_pseudo_speakers_add_the_strict_group(tmp_path
     assert load_groups(settings, "fr", utterances, protocol)["strict_group"].tolist() == [""] * 4
     with pytest.raises(UserError, match="names no eval utterance for held-out language en; it has: fr"):
         load_groups(settings, "en", utterances, protocol)
+
+
+def test_table_rows_name_the_lists_that_made_the_groups(tmp_path: Path):
+    """Imported lists decide what is tested and seen, whatever speakers.test_set says; theta divides the strict groups only."""
+    settings, utterances, _ = write_groups_case(tmp_path, "speakers.thresholds={en: 0.9, de: 0.9, fr: 0.3}")
+    by_labels = labels_of(settings)
+    assert by_labels.endswith('theta={"en": 0.9, "de": 0.9, "fr": 0.3} on seen_languages')
+    lists = utterances[["path", "language"]].assign(source="a", heldout="fr", group="unseen")
+    path = Layout.of(settings).speaker_groups
+    lists.to_csv(path, index=False)
+    assert re.fullmatch(
+        r"[0-9a-f]{8} imported lists; strict groups: " + re.escape(by_labels.removesuffix(" on seen_languages")), labels_of(settings)
+    )
+    with_lists = labels_of(settings)
+    lists.assign(group="seen").to_csv(path, index=False)
+    assert labels_of(settings) != with_lists
+    Layout.of(settings).pseudo_speakers.unlink()
+    assert re.fullmatch(r"[0-9a-f]{8} imported lists", labels_of(settings))
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,30 @@ def test_labels_of_other_settings_are_refused_with_both_values(words, word, made
     assert "scripts/03_label_speakers.py" in str(caught.value)
 
 
+@pytest.mark.parametrize("word", ["audio.on_bad_audio=skip", "corpus.unknown_sources=[all]", "demo.utterances_per_source=9"])
+def test_labels_of_other_utterances_lie_beside_the_first(words, word):
+    """Clustering other utterances once wrote over the labels of the first ones."""
+    first, other = load_settings(words), load_settings([*words, word])
+    labelling.label_speakers(first)
+    before = Layout.of(first).pseudo_speakers.read_bytes()
+    assert labelling.label_speakers(other).is_new
+    assert Layout.of(other).pseudo_speakers != Layout.of(first).pseudo_speakers
+    assert Layout.of(first).pseudo_speakers.read_bytes() == before
+
+
+def test_a_record_of_fewer_settings_is_completed_by_script_03(words):
+    settings = load_settings([*words, "demo.utterances_per_source=9"])
+    labelling.label_speakers(settings)
+    path = Layout.of(settings).speakers_record
+    record = json.loads(path.read_text())
+    older = {key: value for key, value in record["settings"].items() if not key.startswith("demo.")}
+    path.write_text(json.dumps({**record, "settings": older}))
+    with pytest.raises(UserError, match=r"does not say demo.utterances_per_source of what it was made with .*03_label"):
+        groups(settings)
+    assert not labelling.label_speakers(settings).is_new
+    assert json.loads(path.read_text()) == record
+
+
 def test_a_rule_for_theta_that_was_not_counted_is_refused_until_it_is(words):
     searched, named = load_settings(words), load_settings([*words, RULES])
     labelling.label_speakers(searched)

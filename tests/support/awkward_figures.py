@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import f1_score, roc_auc_score, roc_curve
+from scipy.stats import norm
+from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score, roc_curve
 
 CLASSES = ["007", "nan", "NA", "acme/tts-v2", "voice, large", "1e3", "True"]
 UNKNOWN = ["null", "inf", "None"]
@@ -86,3 +87,87 @@ def fpr_at_95_tpr(is_unknown: np.ndarray, scores: np.ndarray) -> float:
     ranked = np.sort(scores[is_unknown])[::-1]
     threshold = ranked[int(np.ceil(0.95 * len(ranked) - 1e-9)) - 1]
     return float((scores[~is_unknown] >= threshold).mean())
+
+
+def oscr(is_unknown: np.ndarray, is_right: np.ndarray, scores: np.ndarray) -> float:
+    """Area under correctly classified known rows over accepted unknown ones, threshold by threshold (a row below one is accepted)."""
+    thresholds = [-np.inf, *sorted(set(scores))]
+    accepted = [(scores[is_unknown] <= threshold).mean() for threshold in thresholds]
+    correct = [(is_right & (scores <= threshold))[~is_unknown].mean() for threshold in thresholds]
+    return float(np.trapezoid(correct, accepted))
+
+
+def unknown_accepted_at_95(is_unknown: np.ndarray, scores: np.ndarray) -> float:
+    """Share of unknown rows at or below the lowest score that at least 95 % of the known rows do not exceed."""
+    ranked = np.sort(scores[~is_unknown])
+    threshold = ranked[int(np.ceil(0.95 * len(ranked) - 1e-9)) - 1]
+    return float((scores[is_unknown] <= threshold).mean())
+
+
+def harmonic_f1(rows: pd.DataFrame) -> float:
+    """Of mean precision and mean recall over the classes with test items."""
+    asked = {"labels": present(rows), "average": "macro", "zero_division": 0}
+    means = [figure(rows["true_source"], rows["predicted"], **asked) for figure in (precision_score, recall_score)]
+    return 2 * means[0] * means[1] / sum(means) if sum(means) else 0.0
+
+
+# --- intervals
+
+
+class Bootstrap:
+    """Utterances drawn within language and source: n - 1 of n, each counting n / (n - 1), for all test sets at once."""
+
+    def __init__(self, scores: pd.DataFrame, num_samples: int = 3000):
+        units = scores.drop_duplicates("utt_id").set_index("utt_id")
+        generator, columns = np.random.default_rng(0), {}
+        for _, own in units.groupby(["true_language", "true_source"]):
+            size = len(own)
+            if size == 1:
+                drawn = np.ones((num_samples, 1))
+            else:
+                drawn = generator.multinomial(size - 1, np.full(size, 1 / size), num_samples) * size / (size - 1)
+            columns |= dict(zip(own.index, drawn.T, strict=True))
+        self.weights = columns
+
+    def macro_f1(self, rows: pd.DataFrame) -> np.ndarray:
+        """Of each resample, over the classes with test items."""
+        weights = np.stack([self.weights[utt_id] for utt_id in rows["utt_id"]], axis=1)
+        true, predicted, by_class = rows["true_source"].to_numpy(), rows["predicted"].to_numpy(), []
+        for name in present(rows):
+            hits = weights[:, (true == name) & (predicted == name)].sum(axis=1)
+            by_class.append(2 * hits / (weights[:, true == name].sum(axis=1) + weights[:, predicted == name].sum(axis=1)))
+        return np.mean(by_class, axis=0)
+
+
+def interval(samples: np.ndarray, value: float) -> tuple[float, float]:
+    """Efron's bias-corrected 95 % interval; ties count half."""
+    below = np.clip((samples < value).mean() + (samples == value).mean() / 2, 0.25, 0.75)
+    low, high = norm.cdf(2 * norm.ppf(below) - 1.959964), norm.cdf(2 * norm.ppf(below) + 1.959964)
+    return float(np.quantile(samples, low)), float(np.quantile(samples, high))
+
+
+# --- embeddings
+
+
+def unit(embeddings: np.ndarray) -> np.ndarray:
+    """Rows of length 1."""
+    return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+
+
+def pairs(embeddings: np.ndarray, sources: np.ndarray, utterances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(whether it is of one source, cosine) of each pair of rows of different utterances."""
+    first, second = np.triu_indices(len(embeddings), 1)
+    kept = utterances[first] != utterances[second]
+    first, second = first[kept], second[kept]
+    return sources[first] == sources[second], (embeddings[first] * embeddings[second]).sum(axis=1)
+
+
+def mean_average_precision(embeddings: np.ndarray, sources: np.ndarray, utterances: np.ndarray) -> float:
+    """scikit-learn's, over rows that have another one of their source to find."""
+    found = []
+    for row in range(len(embeddings)):
+        others = utterances != utterances[row]
+        hits = sources[others] == sources[row]
+        if hits.any():
+            found.append(average_precision_score(hits, embeddings[others] @ embeddings[row]))
+    return float(np.mean(found))

@@ -10,12 +10,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import balanced_accuracy_score, classification_report, f1_score
 
 from sourcetracing.report.experiment import compare
 from sourcetracing.scoring import reports
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.schema import Settings
+from sourcetracing.tables import class_lists
 from sourcetracing.tables import text as table_text
 from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.making import Tables, make_tables, mean_of
@@ -145,6 +146,35 @@ def test_a_group_of_speakers_that_lacks_a_source():
     assert any("has items of 3 of 4 classes" in note for note in tables.notes)
 
 
+def test_every_systems_means_are_looked_at():
+    """The notes once looked at the first system alone, whose cells happened to have the same classes."""
+    settings = fake_settings(languages=["en", "de"], systems=["b", "a"])
+    settings.evaluation.bootstrap_samples, plan = 20, plans_of(settings)[0]
+    rows = rows_of({"en": [0, 1, 2, 3], "de": [0, 1, 2]}, list(settings.corpus.sources))
+    scored = rows.assign(prediction=perfect(rows))
+    runs = [ScoredRun(system, train, 1, ROOT, scored) for system, train in (("b", "en"), ("a", "en"), ("a", "de"))]
+    notes = make_tables(runs, settings, plan=plan).notes
+    assert any(note.startswith("The cells of the mono mean of a have different classes (3 to 4, 3 in all of them)") for note in notes)
+    assert "The mono means of the systems are over different classes (b 4, a 3 to 4): they do not compare as they stand." in notes
+    assert any(note.startswith("Mono and cross cells of b have different classes (mono 4 and cross 3)") for note in notes)
+    assert not any("Mono and cross cells of a" in note for note in notes)  # both 3 to 4
+
+
+def test_a_class_of_few_utterances_that_resamples_lose_is_said():
+    """Speakers of a group may have one or two of a class's utterances; which are drawn is up to the whole class."""
+    settings = fake_settings(languages=["en", "de"], systems=["a"])
+    rows = rows_of({"en": [0, 1, 2, 3], "de": [0, 1, 2, 3]}, list(settings.corpus.sources), per_class=6)
+    few = (rows["label"] == 1) & ~rows["utt_id"].str.endswith("/1/0")
+    groups = pd.DataFrame({"utt_id": rows["utt_id"], "published_group": np.where(few, "unseen", "seen"), "strict_group": "rare"})
+    tables = tables_of(settings, rows, perfect, "table6", dict.fromkeys(["de", "en"], groups))
+    lost = f"{settings.corpus.sources[1]} of test set en:seen, trained on de)"
+    (note,) = [note for note in tables.notes if note.startswith("Some resamples hold none")]
+    assert "in 2 places (first: " in note and lost.removesuffix(")").split(" of ")[0] in note
+    assert (tables.cells[["macro_f1", "ci_low"]] == 1).all(axis=None)
+    whole = tables_of(settings, rows, perfect)
+    assert not any("resamples" in note for note in whole.notes)
+
+
 def test_cells_with_other_classes_are_compared_on_those_in_common():
     """Mono has classes 0 to 19, cross 18 to 21. The network knows all but class 19, which it takes for 18."""
     settings, rows = special_session()
@@ -220,3 +250,23 @@ def test_reports_of_script_06_lead_with_the_classes_that_have_rows(tmp_path):
     assert taken and sum(int(word.split()[0]) for word in text.split("predicted ")[1:3]) == taken
     accuracy = balanced_accuracy_score(german["label"], german["prediction"])
     assert f"{accuracy:.6f}" in text  # the macro average of recall, printed by scikit-learn
+
+
+def test_a_test_set_names_what_it_lacks_and_counts_only_what_is_not_named():
+    names = [f"s{number}" for number in range(class_lists.SHOWN_NAMES + 1)]
+    assert "more" not in class_lists.note_on_test_set("en", names[:-1], 20)
+    assert f"{names[-2]} and 1 more)" in class_lists.note_on_test_set("en", names, 20)
+
+
+def test_the_report_by_class_is_scikit_learn_s_over_the_classes_with_rows(tmp_path):
+    settings = fake_settings(languages=["en"], systems=["a"], variants=["original"])
+    (run, *_) = fake_runs(settings, tmp_path)
+    run.scores = run.scores[run.scores["label"] != 1].reset_index(drop=True)
+    reports.write_reports([trained_run(run, settings)])
+    text, sources = next(run.folder.rglob("*eval_en.txt")).read_text(encoding="utf-8"), settings.corpus.sources
+    figures = classification_report(run.scores["label"], run.scores["prediction"], labels=range(4), output_dict=True, zero_division=0)
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.split()[:1] and line.split()[0] in sources}
+    assert list(rows) == [sources[label] for label in (0, 2, 3)]
+    for label in (0, 2, 3):
+        expected = [figures[str(label)][name] for name in ("precision", "recall", "f1-score", "support")]
+        assert [float(word) for word in rows[sources[label]]] == pytest.approx(expected, abs=1e-6)

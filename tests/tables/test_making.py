@@ -1,5 +1,8 @@
 """Tables from score tables: figures, means, order, missing cells, refusals."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +12,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.tables import text as table_text
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, kind_of_cell
 from sourcetracing.tables.making import CELL_COLUMNS, expected_runs, make_tables, matrix_of, mean_of
+from sourcetracing.tables.scored_runs import environment_of
 from sourcetracing.tables.writing import write_csv
 from sourcetracing.training.table_plans import read_plan
 from tests.support.fake_scores import fake_runs, fake_settings
@@ -178,3 +182,25 @@ def test_zero_bootstrap_samples_leave_the_interval_empty(tmp_path):
     assert tables.cells["ci_low"].isna().all()
     assert ",,," in (tmp_path / "table4.csv").read_text().splitlines()[1]
     assert "95 % CI –" in table_text.terminal(tables)
+
+
+def test_latex_names_a_system_and_its_means_once_in_its_first_row(example):
+    _, _, tables, _ = example
+    rows = [line for line in table_text.latex(tables).splitlines() if " & " in line][1:]
+    assert [row.split(" & ")[0] for row in rows] == ["lfcc\\_one", "", "", "lfcc\\_two", "", ""]
+    assert [row.split(" & ")[-1] == " \\\\" for row in rows] == [False, True, True] * 2
+
+
+def test_an_environment_that_differs_shows_each_value(tmp_path):
+    runs = fake_runs(fake_settings(systems=["a", "b"], languages=["en"]), tmp_path)
+    for run, device in zip(runs, ("cpu", "cuda:0"), strict=True):
+        (run.folder / "environment.json").write_text(json.dumps({"python": "3.12", "device": device}), encoding="utf-8")
+    assert environment_of(runs) == {"python": "3.12", "device": "cpu | cuda:0"}
+
+
+def test_the_spans_of_families_are_where_their_languages_lie(example):
+    _, _, tables, _ = example
+    axes = replace(tables.axes, family_of={"en": "germanic", "de": "germanic", "fr": "romance", "it": "romance", "pl": "slavic"})
+    assert axes.family_spans(["en", "de", "fr", "it", "pl"]) == [("germanic", 0, 2), ("romance", 2, 2), ("slavic", 4, 1)]
+    assert axes.family_spans(["en", "fr", "de"]) == []  # not family by family
+    assert axes.family_spans(["en", "xx"]) == []

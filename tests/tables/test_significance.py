@@ -197,3 +197,18 @@ def test_without_resamples_nothing_is_tested(tmp_path):
     claims = check_claims([make_tables(runs, settings)])
     assert set(claims["outcome"]) == {"not tested"}
     assert claims.loc[claims["macro_f1"].notna(), "reason"].str.contains("nothing was resampled").all()
+
+
+def test_networks_are_counted_over_systems_training_sets_and_seeds(tmp_path):
+    tables = tables_with(tmp_path, {"a": 0.9, "b": 0.7}, seeds=(1, 2))
+    found = contrast(tables, ("a", cells_of_kind(tables, "mono")), ("b", cells_of_kind(tables, "mono")))
+    assert (found.networks, found.seeds) == (8, 2)  # 2 systems x 2 training sets x 2 seeds
+
+
+def test_a_claim_that_is_not_tested_names_its_sides_and_counts_no_seed(tmp_path):
+    found = check_claims(made_tables(tmp_path, "table4"))
+    rows = found[found["table"] != "table4"]
+    assert (rows["seeds"] == 0).all()
+    for claim in CLAIMS:
+        for row in rows[rows["claim"] == claim.text].itertuples():
+            assert (row.first, row.second) == (" ".join(claim.first), " ".join(claim.second))

@@ -105,16 +105,33 @@ def test_rows_of_tables_after_a_lying_command_line(protocol, tmp_path):
     assert set(cells["labels"]) == {""}  # of no group of speakers
 
 
-def test_a_run_of_another_precision_is_named(protocol, tmp_path):
-    settings = settings_with(tmp_path)
-    settings.compute.precision = "bf16"
+def finished(settings: Settings) -> TrainingRun:
     made = run_of(settings, "lfcc-0")
     made.folder.mkdir(parents=True)
     RunFolder(made.folder).open(made.settings, torch.device("cpu"))
     made.files.weights.write_bytes(b"")
     made.files.outcome.write_text("{}")
-    assert trained_otherwise(run_of(settings_with(tmp_path), "lfcc-0")) == f"; with compute.precision=bf16 there is {made.folder}"
+    return made
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [("precision", "bf16", "bf16"), ("deterministic", False, "false")])
+def test_a_run_that_was_computed_otherwise_is_named(protocol, tmp_path, name, value, words):
+    settings = settings_with(tmp_path)
+    setattr(settings.compute, name, value)
+    made = finished(settings)
+    assert trained_otherwise(run_of(settings_with(tmp_path), "lfcc-0")) == f"; with compute.{name}={words} there is {made.folder}"
     assert trained_otherwise(made) == ""
+
+
+@pytest.mark.parametrize("left", [None, "", "compute: {precision: bf1", "compute: bf16", "[1, 2]", "train: {}"])
+def test_a_run_whose_config_is_missing_or_cut_off_is_passed_over(protocol, tmp_path, left):
+    settings = settings_with(tmp_path)
+    settings.compute.precision = "bf16"
+    made = finished(settings)
+    made.files.config.unlink()
+    if left is not None:
+        made.files.config.write_text(left)
+    assert trained_otherwise(run_of(settings_with(tmp_path), "lfcc-0")) == ""
 
 
 def test_speakers_settings_are_those_of_the_labels_that_are_read(protocol, tmp_path):

@@ -13,22 +13,31 @@ import pandas as pd
 import pytest
 import soundfile
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support, recall_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from tests.support.awkward_figures import (
     CLASSES,
     LANGUAGES,
     UNKNOWN,
     VARIANTS,
+    Bootstrap,
     as_text,
     auroc,
     eer,
     fpr_at_95_tpr,
+    harmonic_f1,
     headline,
+    interval,
     macro_f1,
+    mean_average_precision,
+    oscr,
+    pairs,
     present,
     raw_scores,
     rows_tested,
     truth,
+    unit,
+    unknown_accepted_at_95,
 )
 from tests.support.places import ROOT
 
@@ -184,6 +193,7 @@ def test_cells_of_tables(street, name):
             assert int(row["num_classes"]) == len(there)
         assert float(row["accuracy"]) == pytest.approx(accuracy_score(true, predicted), abs=PRECISION)
         assert float(row["balanced_accuracy"]) == pytest.approx(recall_score(true, predicted, labels=there, average="macro"), abs=PRECISION)
+        assert float(row["macro_f1_harmonic"]) == pytest.approx(harmonic_f1(rows), abs=PRECISION)
         assert int(row["n"]) == len(rows)
         compared.add((row["train"], row["test"], row["variant"]))
     assert len(compared) == sum(":" not in test for test in cells["test"])
@@ -206,6 +216,35 @@ def test_means_are_those_of_their_cells(street):
         own = cells[(cells["variant"] == row.variant) & (is_mono if row.kind == "mono" else ~is_mono)]
         assert int(row.cells) == len(own)
         assert float(row.macro_f1) == pytest.approx(own["macro_f1"].astype(float).mean(), abs=PRECISION)
+
+
+def test_intervals_of_cells_and_means(street):
+    """The tables' hundred resamples know an end to about a third of the standard error; over all cells the differences cancel."""
+    cells, means = (street.table(name).query("variant == 'pooled'") for name in ("table4", "means"))
+    scores = {train: street.scores(train) for train in LANGUAGES}
+    drawn = Bootstrap(scores["en"][scores["en"]["true_source"].isin(CLASSES)])
+    resampled, gaps = {}, []
+    for row in cells.itertuples():
+        rows = rows_tested(scores[row.train], row.test, "pooled")
+        resampled[row.train, row.test] = drawn.macro_f1(rows)
+        gaps += _gaps(row, resampled[row.train, row.test])
+    for row in means.itertuples():
+        own = [samples for (train, test), samples in resampled.items() if (train == test) == (row.kind == "mono")]
+        gaps += _gaps(row, np.mean(own, axis=0))
+    gaps = np.array(gaps)
+    assert len(gaps) >= 14
+    assert np.abs(gaps).max() < 0.8
+    assert np.abs(gaps.mean(axis=0)).max() < 0.25
+    assert abs((gaps[:, 1] - gaps[:, 0]).mean()) < 0.3, "widths"
+
+
+def _gaps(row, samples: np.ndarray) -> list[tuple[float, float]]:
+    """Of both ends, in standard errors; none where nothing varies."""
+    low, high = interval(samples, float(row.macro_f1))
+    if samples.std() < 1e-9:
+        assert float(row.ci_low) == pytest.approx(low, abs=PRECISION) and float(row.ci_high) == pytest.approx(high, abs=PRECISION)
+        return []
+    return [((float(row.ci_low) - low) / samples.std(), (float(row.ci_high) - high) / samples.std())]
 
 
 def test_figures_of_each_class(street):
@@ -276,6 +315,8 @@ def _check_open_set_row(row: pd.Series, scores: pd.DataFrame) -> None:
         "auroc": auroc(is_unknown, values),
         "eer": eer(is_unknown, values),
         "fpr_at_95_tpr": fpr_at_95_tpr(is_unknown, values),
+        "unknown_accepted_at_95": unknown_accepted_at_95(is_unknown, values),
+        "oscr": oscr(is_unknown, own["true_source"].to_numpy() == np.array(CLASSES, dtype=object)[own["prediction"].to_numpy()], values),
     }
     for name, value in expected.items():
         assert float(row[name]) == pytest.approx(value, abs=PRECISION), (name, dict(row[["detector", "language", "variant", "split"]]))
@@ -342,6 +383,11 @@ def test_ge2e(street):
     figures = street.table("metric_learning")
     (run,) = (street.exp / "runs" / "demo_ge2e").iterdir()
     scores = raw_scores(run / "scores" / "eval.parquet", street.corpus)
+    embeddings = {split: unit(np.load(run / "scores" / f"{split}.embeddings.npy").astype(np.float64)) for split in ("train", "eval")}
+    train = raw_scores(run / "scores" / "train.parquet", street.corpus)
+    learned = train["true_source"].isin(CLASSES).to_numpy()
+    neighbours = KNeighborsClassifier(5, metric="cosine", weights=lambda far: 1 + 1e-3 * (1 - far))
+    scores["by_neighbours"] = neighbours.fit(embeddings["train"][learned], train["true_source"][learned]).predict(embeddings["eval"])
     for row in figures.itertuples():
         own = scores if row.language == "pooled" else scores[scores["true_language"] == row.language]
         known = own[own["true_source"].isin(CLASSES)]
@@ -349,11 +395,21 @@ def test_ge2e(street):
         assert int(row.num_classes) == known["true_source"].nunique()
         assert float(row.centroid_accuracy) == pytest.approx(accuracy_score(known["true_source"], known["predicted"]), abs=1e-5)
         assert float(row.centroid_macro_f1) == pytest.approx(macro_f1(known["true_source"], known["predicted"], present(known)), abs=1e-5)
+        _check_pairs(row, embeddings["eval"][known.index], known)
+        assert float(row.knn_accuracy) == pytest.approx(accuracy_score(known["true_source"], known["by_neighbours"]), abs=1e-5)
+        assert float(row.knn_macro_f1) == pytest.approx(macro_f1(known["true_source"], known["by_neighbours"], present(known)), abs=1e-5)
         if row.unknown_auroc:
             highest = own[[f"logit_{number}" for number in range(len(CLASSES))]].to_numpy().max(axis=1)
             is_unknown = own["true_source"].isin(UNKNOWN).to_numpy()
             assert float(row.unknown_auroc) == pytest.approx(auroc(is_unknown, -highest), abs=1e-5)
             assert float(row.unknown_eer) == pytest.approx(eer(is_unknown, -highest), abs=1e-5)
+
+
+def _check_pairs(row, embeddings: np.ndarray, known: pd.DataFrame) -> None:
+    sources, utterances = known["true_source"].to_numpy(), known["utt_id"].to_numpy()
+    is_same, cosines = pairs(embeddings, sources, utterances)
+    assert float(row.verification_eer) == pytest.approx(eer(is_same, cosines), abs=1e-3)  # the table's cosines are rounded to 1e-5
+    assert float(row.retrieval_map) == pytest.approx(mean_average_precision(embeddings, sources, utterances), abs=1e-4)
 
 
 def test_report_names_sources_as_they_are(street):

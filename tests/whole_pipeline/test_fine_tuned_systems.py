@@ -134,6 +134,18 @@ def test_the_encoder_learns_and_its_convolutions_stay(root, tmp_path):
     assert not any("feature_extractor" in name for name in tensors_of(run))  # they come from the SSL checkpoint
 
 
+def test_other_frozen_weights_than_those_of_training_are_refused(tmp_path):
+    """The frozen convolutions come from the SSL checkpoint, whose name may stand for others by the time a run is scored."""
+    root = write_stand_ins(tmp_path / "own")
+    run = prepared(root, tmp_path, "system=xlsr_aasist", "train.epochs=1")
+    store = open_store(run.settings)
+    train_run(run, store, CPU)
+    load_model(run, store)
+    save_tiny("xls-r", root / "xls-r", seed=77)
+    with pytest.raises(UserError, match=r"model.safetensors was trained on top of other frozen weights.*train again under another name"):
+        load_model(run, store)
+
+
 def test_a_lora_checkpoint_is_small_and_scores(root, tmp_path):
     run = prepared(root, tmp_path, "system=xlsr_aasist", "finetune.lora_rank=2")
     store = open_store(run.settings)

@@ -284,8 +284,7 @@ def _facts(extractor: Extractor, rows: pd.DataFrame, copy: str, hours: float, se
         "copy": copy,
         "recipe": layer_recipe(settings, copy),
         "files": files_digest(rows),
-        **(checkpoint_facts(settings) if settings.layer_features.kind == "ssl" else {}),
-        **({"checkpoint_commit": commit} if commit else {}),
+        **(checkpoint_facts(settings, commit) if settings.layer_features.kind == "ssl" else {}),
         "versions": library_versions(),
         "extraction": extraction,
     }

@@ -15,7 +15,7 @@ from sourcetracing.detection.experiments.layer_sweep import run_sweep
 from sourcetracing.detection.experiments.mixing import run_mixing
 from sourcetracing.detection.experiments.pruning import run_pruning
 from sourcetracing.detection.experiments.scoring import selection_mask
-from sourcetracing.detection.report.page import Results, _scores_tab, choices_table, scored_systems, write_detection_report
+from sourcetracing.detection.report.page import TABLES, TEXTS, Results, _scores_tab, choices_table, scored_systems, write_detection_report
 from sourcetracing.detection.report.pictures import draw_det, draw_kept
 from sourcetracing.errors import UserError
 from sourcetracing.metrics.classification import equal_error_rate
@@ -49,6 +49,19 @@ def test_page_is_well_formed_has_every_tab_and_loads_nothing(finished):
     assert re.findall(r'name="tab" id="t\d+"(?: checked)?><label for="t\d+">([^<]+)', text) == TITLES
     assert not re.search(r"https?://|@import|url\(", text.replace(str(escape(to_yaml(finished))), ""))
     assert text.count("<img ") >= 3 + 2 + 3 + 2 + 2
+
+
+def test_text_columns_are_those_of_the_tables(finished):
+    """A column of words that TEXTS lacks is an error of the page; a name that no table has is a leftover."""
+    columns, of_words = set(), set()
+    for name in TABLES:
+        table = pd.read_csv(DetectionLayout(finished).table(name), dtype=str, keep_default_na=False)
+        columns |= set(table)
+        numbers = table.apply(
+            lambda cells: pd.to_numeric(cells.where(~cells.isin(["", "nan", "True", "False"]), "0"), errors="coerce").notna()
+        )
+        of_words |= {column for column in table if not numbers[column].all()}
+    assert of_words <= set(TEXTS) <= columns
 
 
 def test_numbers_of_the_results_are_in_the_page(finished):
