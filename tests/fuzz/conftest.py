@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from huggingface_hub import constants
 import pytest
+from huggingface_hub import constants
 
 
 @pytest.fixture(autouse=True)
