@@ -48,10 +48,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def _as_os_error(error: Exception, path: Path) -> OSError | None:
     """The same error about `path`, with the system's number where a library keeps it to itself; None where no disk is to blame."""
     if isinstance(error, OSError) and error.errno is not None:
-        if error.filename is None:
-            error.filename = str(path)
-        return error
-    if found := re.search(r"os error (\d+)", str(error)):  # safetensors
+        number = error.errno  # pyarrow has words of its own for it
+    elif found := re.search(r"os error (\d+)", str(error)):  # safetensors
         number = int(found[1])
     elif disk_usage(path.parent).free < _FULL_BYTES and not isinstance(error, UserError):
         number = errno.ENOSPC
@@ -59,7 +57,8 @@ def _as_os_error(error: Exception, path: Path) -> OSError | None:
         number = errno.EIO
     else:
         return None
-    return OSError(number, os.strerror(number), str(path))
+    named = str(getattr(error, "filename", None) or path)
+    return OSError(number, os.strerror(number), str(path) if ".partial" in named else named)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
 
 from sourcetracing.audio.reading import BadAudio
 from sourcetracing.audio.streaming import open_audio
+from sourcetracing.audio.writing import write_audio
 from sourcetracing.detection.data.corpora.listed import SEGMENTS_LIST
 from sourcetracing.detection.data.corpora.rows import LABEL_WORDS, read_lines
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import atomic_path, write_csv, write_json
+from sourcetracing.runtime.files import write_csv, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
@@ -155,8 +155,7 @@ def _cut(job: _Job) -> str:
     try:
         with open_audio(job.source, job.sample_rate, to_its_end=True) as audio:
             for segment in cut(audio.blocks, num_samples, round(job.min_seconds * job.sample_rate)):
-                with atomic_path(job.target / _segment_path(job.recording, len(lengths))) as partial:
-                    soundfile.write(partial, segment.clip(-1, 1), job.sample_rate, subtype="PCM_16")
+                write_audio(job.target / _segment_path(job.recording, len(lengths)), segment.clip(-1, 1), job.sample_rate)
                 lengths.append(len(segment) / job.sample_rate)
     except BadAudio as error:
         return error.reason
