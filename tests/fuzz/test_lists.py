@@ -22,7 +22,7 @@ from sourcetracing.protocols.table import check_protocol, read_table, split_utte
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.table_plans import read_plan
 from tests.fuzz.test_settings import PIECES, assert_one_line
-from tests.support.fuzzing import SHORT_AND_LONG, run_cases
+from tests.support.fuzzing import CASES, SHORT_AND_LONG, run_cases
 from tests.support.mutations import mutated
 
 META = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript\n"
@@ -165,3 +165,7 @@ def test_the_good_ones_are_read(tmp_path):
         folder.mkdir()
         (folder / "given.csv").write_text(text, encoding="utf-8")
         use(folder / "given.csv")
+
+
+def test_ten_thousand_cases_in_all():
+    assert sum(long for _, long in CASES.values()) >= 10_000
