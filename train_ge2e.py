@@ -19,12 +19,12 @@ from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
-from sourcetracing.training.runs import load_run
+from sourcetracing.training.runs import load_run, settings_of_one_run
 
 
 def main(config: ConfigSources) -> None:
     """Trains the run that the settings describe, then scores and evaluates it."""
-    settings = config.resolve()
+    settings = settings_of_one_run(config)
     if not BACKENDS[settings.backend].metric_loss:
         raise UserError(
             f"system={settings.system} has backend={settings.backend}, which train_refd.py trains; here embedding_head is meant"

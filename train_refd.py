@@ -12,12 +12,12 @@ from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
-from sourcetracing.training.runs import load_run
+from sourcetracing.training.runs import load_run, settings_of_one_run
 
 
 def main(config: ConfigSources) -> None:
     """Trains the run that the settings describe and shows what it reaches on dev."""
-    run = load_run(config.resolve())
+    run = load_run(settings_of_one_run(config))
     print(f"train {run.system} on {run.train_set}, seed {run.seed} -> {run.folder}", flush=True)
     train_in_turn([run])
     outcome = run.files.read_outcome()

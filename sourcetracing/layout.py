@@ -97,6 +97,7 @@ class RunLayout(FolderLayout):
     all_scores = At("scores")
     calibration = At("calibration.json")
     calibration_picture = At("calibration.png")
+    encoder = At("encoder")  # of an export: the SSL encoder, where it is no model of the Hub
 
     @property
     def embeddings(self) -> EmbeddingLayout:

@@ -12,7 +12,7 @@ import pytest
 from tests.support.places import ROOT
 
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
-PATH_SETTERS = {"_bench_audio", "preprocessing"}  # which set it themselves
+PATH_SETTERS = {"_bench_audio", "preprocessing", "ssl_extraction"}  # which set it themselves
 
 
 def names_of(node: ast.AST) -> list[str]:
@@ -38,3 +38,20 @@ def test_one_that_failed_starts_in_another_folder(tmp_path):
     code = f"import runpy, sys; sys.path[0] = {str(ROOT / 'benchmarks')!r}; runpy.run_path({str(ROOT / 'benchmarks' / 'rawboost.py')!r})"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_every_part_of_the_gpu_benchmark_runs_in_miniature(tmp_path):
+    command = [sys.executable, "benchmarks/gpu.py", "miniature", "device=cpu", "epochs=1", f"record={tmp_path / 'r.md'}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "failed" not in text
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## extraction",
+        "## finetuning",
+        "## training",
+        "## speedrun",
+    ]
+    assert text.count("x real time") == 4 and text.count("s an epoch") == 3 and "6 cells, 1 epochs each" in text

@@ -1,4 +1,4 @@
-"""01 - Mean over time of every layer of an SSL encoder, for each file of each subset and for its augmented copies.
+"""01 - Mean over time of every layer of an SSL encoder, for each file of each subset, and for augmented copies of the baseline's.
 
 Reads   exp/<name>/detection/files.csv and the audio that it lists
 Writes  exp/<name>/detection/features/<subset>-<copy>-<hash>/: features.npy (files, layers, width) float32, index.csv, store.json

@@ -1,9 +1,9 @@
 """06 - The kept files once more, some of them as codec or RawBoost copies: does it help?
 
-Reads   exp/<name>/detection/pruning/ and features/ of the copies clean, rawboost and codec (layer_features.copies)
+Reads   exp/<name>/detection/pruning/ and features/; makes there the copies of the files drawn, and only of these
 Writes  exp/<name>/detection/augment_pruned/<list>-<hash>/ (parts.csv, model.safetensors, scores.parquet,
         wrong_predictions_<set>.csv, list.json), results/augment_pruned.csv
-Costs   demo: seconds; one classifier
+Costs   the copies of five sevenths of the list; one classifier
 Run     python scripts/detection/06_augment_pruned.py configs/demo_detection.yaml
 """
 
@@ -22,4 +22,8 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["detection", "logreg", "selection", "pruning"])
+    run_script(
+        main,
+        doc=__doc__,
+        uses=["detection", "logreg", "selection", "pruning", "layer_features", "rawboost", "codec", "ssl", "lfcc", "compute"],
+    )

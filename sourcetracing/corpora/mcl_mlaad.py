@@ -7,6 +7,7 @@ Table 1; our seeded splitter splits it. Imported (mcl_mlaad.lists): the authors'
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ from sourcetracing.corpora.published_lists import ImportedLists, describe, read_
 from sourcetracing.downloads.hub import fetch_hub, list_hub
 from sourcetracing.downloads.records import mark_complete, only_run, read_complete
 from sourcetracing.errors import UserError
+from sourcetracing.settings.corpora import Corpus as CorpusSettings
 
 _BARK, _XTTS_1, _XTTS_2 = (f"tts_models/multilingual/multi-dataset/{name}" for name in ("bark", "xtts_v1.1", "xtts_v2"))
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -39,7 +41,7 @@ class MclMlaad(MlaadSourceTracing):
             )
         utterances = self.listed().drop(columns="split")
         if self.settings.mcl_mlaad.published_counts:
-            _check_counts(utterances)
+            _check_counts(utterances, self.settings.corpus)
         return utterances
 
     @cached_property
@@ -85,11 +87,11 @@ class MclMlaad(MlaadSourceTracing):
             mark_complete(folder, "lists", {"hub_id": mcl.lists_hub_id, "commit": listing.commit, "files": len(texts)})
 
 
-def _check_counts(utterances: pd.DataFrame) -> None:
+def _check_counts(utterances: pd.DataFrame, corpus: CorpusSettings) -> None:
     """Refuses counts per language and source other than the paper's (Table 1); pairs that the paper does not have are not looked at."""
     found = utterances.groupby(["language", "source"]).size()
-    for (language, source), count in found.items():
-        expected = PUBLISHED_COUNTS.get(language, {}).get(source)
+    for language, source in product(corpus.languages, corpus.sources):
+        expected, count = PUBLISHED_COUNTS.get(language, {}).get(source), int(found.get((language, source), 0))
         if expected is not None and count != expected:
             raise UserError(
                 f"MCL-MLAAD has {expected} utterances of {source} in {language}, this protocol has {count}. "

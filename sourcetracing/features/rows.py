@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import torch
@@ -61,14 +63,26 @@ def label_ids(sources: pd.Series, classes: list[str]) -> np.ndarray:
     return sources.map(ids).fillna(UNKNOWN_LABEL).to_numpy(dtype=np.int64)
 
 
-def select_rows(store: FeatureStore, settings: Settings, split: str, languages: list[str], device: torch.device) -> FeatureRows:
-    """The rows of one split, some languages and `train.variants` (dev: `train.dev_variants`), of known sources, sorted by row.
+def dev_languages(settings: Settings, train_languages: Sequence[str]) -> list[str]:
+    """The languages whose dev rows choose the epoch of a run (`train.dev_languages`)."""
+    wanted = settings.train.dev_languages
+    return list(settings.corpus.languages if "all" in wanted else wanted or train_languages)
 
-    Raises `UserError` without any; but there may be no dev rows, for corpora have languages without dev.
+
+def select_rows(store: FeatureStore, settings: Settings, split: str, languages: list[str], device: torch.device) -> FeatureRows:
+    """`known_rows` with their features."""
+    return FeatureRows(store, *known_rows(store, settings, split, languages), device)
+
+
+def known_rows(store: FeatureStore, settings: Settings, split: str, languages: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, class ids) of known sources in one split, some languages (dev: `dev_languages`), `train.variants` (dev: `train.dev_variants`).
+
+    Sorted by row. Raises `UserError` without any; but there may be no dev rows, for corpora have languages without dev.
     """
     variants = (settings.train.dev_variants if split == "dev" else []) or settings.train.variants
+    languages = dev_languages(settings, languages) if split == "dev" else languages
     index = store.index[store.index["source"].isin(settings.corpus.sources)]
     chosen = index[select(index, languages=languages, splits=[split], variants=variants)]
     if chosen.empty and split != "dev":
         raise UserError(f"no {split} rows for {'+'.join(languages)} in {store.folder}. Look at the counts of scripts/02_build_protocols.py")
-    return FeatureRows(store, chosen["row"].to_numpy(), label_ids(chosen["source"], settings.corpus.sources), device)
+    return chosen["row"].to_numpy(), label_ids(chosen["source"], settings.corpus.sources)

@@ -29,6 +29,7 @@ from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import with_transcripts_as_units
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.training import SPLITS
+from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.recorded import overlays_of_run, protocol_of_run
 from sourcetracing.training.runs import TrainingRun
 
@@ -43,16 +44,14 @@ def run_openset(runs: Sequence[TrainingRun]) -> str:
     """
     if not runs:
         raise UserError("experiment.systems and experiment.train_sets name no run")
-    trained = [_with_all_splits(run) for run in runs if run.files.is_finished]
-    if not trained:
-        raise UserError(f"none of {len(runs)} runs is trained. Run: python scripts/05_train_matrix.py CONFIG.yaml")
+    trained, lack = those_trained(runs)
+    trained = [_with_all_splits(run) for run in trained]
     score_runs(trained)
     to_do = [run for run in trained if not is_up_to_date(run)]
     for run in bar(to_do, total=len(to_do), desc="detectors", unit="run", disable=not to_do):
         judge(run)
     text = write_tables([_figures_of(run) for run in trained], trained[0].settings)
-    lack = len(runs) - len(trained)
-    return text + (f"\n{lack} of {len(runs)} runs are not trained and stand in no table" if lack else "")
+    return text + (f"\n{lack}; they stand in no table" if lack else "")
 
 
 def _with_all_splits(run: TrainingRun) -> TrainingRun:

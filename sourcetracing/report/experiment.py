@@ -36,6 +36,7 @@ from sourcetracing.tables.scored_runs import ScoredRun, environment_of, scored_r
 from sourcetracing.tables.significance import compare_systems, rank_stability
 from sourcetracing.tables.text import terminal, write_text_tables
 from sourcetracing.tables.writing import write_csv
+from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.runs import TrainingRun, load_runs
 from sourcetracing.training.table_plans import TablePlan, held_out_of, plans_of
 
@@ -43,6 +44,7 @@ from sourcetracing.training.table_plans import TablePlan, held_out_of, plans_of
 def report_experiment(config: ConfigSources) -> str:
     """Writes the tables, figures and report of an experiment; returns the matrices and the paths as text. Raises `UserError`."""
     settings, trained = config.resolve(), load_runs(config)
+    _, lack = those_trained(trained)
     layout, runs = Layout.of(settings), scored_runs(trained)
     if settings.evaluation.bootstrap_by == "transcript":
         utterances, _ = load_protocol(settings)
@@ -57,7 +59,8 @@ def report_experiment(config: ConfigSources) -> str:
     for name, frame in statistics.items():
         write_frame(frame, TablesLayout(layout.tables).csv(name))
     write_page(made, runs, statistics, settings)
-    return "\n".join(["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"])
+    lines = ["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"]
+    return "\n".join([*lines, lack] if lack else lines)
 
 
 def table_of(plan: TablePlan, trained: Sequence[TrainingRun], runs: Sequence[ScoredRun], settings: Settings) -> Tables:

@@ -46,7 +46,9 @@ class Corpus:
     reader: str = setting("demo", "which corpus provides the utterances", choices=READERS)
     languages: list[str] = setting(list(LANGUAGE_NAMES), "language codes used, in the order of the tables", items=SOME)
     sources: list[str] = setting(
-        ["espeak_formant", "espeak_klatt", "griffin_lim", "lpc_vocoder"], "sources = classes, in the order of the class ids", items=SOME
+        ["espeak_formant", "espeak_klatt", "griffin_lim", "lpc_vocoder"],
+        "sources = classes, in the order of the class ids",
+        items=SOME,
     )
     unknown_sources: list[str] = setting([], "sources that are no class, for open-set trials in dev and eval; [all] = every other one")
 

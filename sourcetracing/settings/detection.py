@@ -47,7 +47,7 @@ CORPORA = Registry(
         "asv19": _entry("asvspoof:read_asv19", "data/ASVspoof2019/LA", **_ASV19),
         "asv21": _entry("asvspoof:read_asv21", "data/ASVspoof2021", asv21="ASVspoof2021_DF_eval/flac/{id}.flac"),
         "asv5": _entry("asvspoof:read_asv5", "data/ASVspoof5", asv5_train="flac_T/{id}.flac", asv5_dev="flac_D/{id}.flac"),
-        "for": _entry("folders:read_fake_or_real", "data/FoR", **{"for": "for-norm/{id}"}),
+        "for": _entry("folders:read_fake_or_real", "data/FoR", **{"for": "{place}/{id}"}),
         "itw": _entry("listed:read_in_the_wild", "data/release_in_the_wild", itw="{id}"),
         "mailabs": _entry("mlaad:read_mailabs", "data/M-AILABS", mailabs="{id}"),
         "mlaad": _entry("mlaad:read_mlaad", "data/MLAADv5", mlaad="{id}"),
@@ -64,7 +64,8 @@ def corpus_of_subset() -> dict[str, str]:
 
 
 ROOTS = {corpus: entry.root for corpus, entry in CORPORA.items()}
-# {id}: the text of the list; {name}: its part behind the last /. ASVspoof's lists hold bare ids (D56).
+# {id}: the text of the list; {name}: its part behind the last /; {place}: the folder of detection.for_version. ASVspoof's lists hold bare
+# ids (D56).
 TEMPLATES = {subset: template for entry in CORPORA.values() for subset, template in entry.subsets.items()}
 LIST_FILES = {
     **{subset: f"{subset}_systems.csv" for subset in corpus_of_subset()},
@@ -125,13 +126,13 @@ class LayerFeatures:
         at_most=1000,
     )
     copy_layers: list[int] = setting(
-        [],
-        "layers stored of the augmented copies, once one is chosen (published: 9); empty = the same as `layers`",
-        at_least=0,
-        at_most=1000,
+        [], "layers stored of these copies, once one is chosen (published: 9); empty = the same as `layers`", at_least=0, at_most=1000
     )
     copies: list[str] = setting(
-        ["clean"], "clean: the files as they are; rawboost, codec: one augmented copy of each file as well", choices=COPIES, items=SOME
+        ["clean"],
+        "clean: the files as they are; rawboost, codec: an augmented copy of each file of detection.baseline_train",
+        choices=COPIES,
+        items=SOME,
     )
     max_seconds: float = setting(
         0.0,

@@ -44,6 +44,8 @@ class ConfigSources:
         pieces += [_nested(key, value) for key, value in {**(changes or {}), "system": system}.items()]
         pieces = [spelled_out(piece, Settings) for piece in pieces]
         settings = _built(Settings, _interpolated(reduce(_merged, pieces, to_dict(Settings()))))
+        if self.says("train.seed", system) and not self.says("experiment.seeds", system):
+            settings.experiment.seeds = [settings.train.seed]  # or scripts 05 to 13 would not know that run
         check_values(settings)
         _check_together(settings)
         settings.ssl.model = _model_of_language(settings)
@@ -53,6 +55,12 @@ class ConfigSources:
     def is_for_one_system(self) -> bool:
         """Whether `system=` stands on the command line, so that the experiment's list of systems is not meant."""
         return any("system" in piece for _, piece in self.overrides)
+
+    def says(self, key: str, system: str = "") -> bool:
+        """Whether the words give a value to a setting, such as train.seed: not defaults, not the file of a system."""
+        pieces = [piece for _, piece in [*self.files, *self.overrides]]
+        pieces += [piece.get("systems", {}).get(system or self._system_name(), {}) for piece in pieces]
+        return any(_holds(piece, key.split(".")) for piece in pieces)
 
     def _system_name(self) -> str:
         named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
@@ -185,6 +193,10 @@ def _nested(key: str, value: Any) -> dict:
     return value
 
 
+def _holds(piece: Any, parts: Sequence[str]) -> bool:
+    return not parts or (isinstance(piece, dict) and parts[0] in piece and _holds(piece[parts[0]], parts[1:]))
+
+
 def _read_system(name: str) -> dict:
     path = system_file(name)
     piece = read_yaml(path)
@@ -212,7 +224,8 @@ def _check_together(settings: Settings) -> None:
         if settings.backend == name and (channels := getattr(settings, name).channels) % 8:
             raise UserError(f"{name}.channels={channels}: must be a multiple of 8")
     check_sizes(settings)
-    for key, names in [("train.languages", settings.train.languages), *_set_languages(settings)]:
+    dev_languages = [name for name in settings.train.dev_languages if name != "all"]
+    for key, names in [("train.languages", settings.train.languages), ("train.dev_languages", dev_languages), *_set_languages(settings)]:
         for language in names:
             if language not in settings.corpus.languages:
                 raise UserError(f"{key}: unknown language {language!r}; corpus.languages are {', '.join(settings.corpus.languages)}")

@@ -49,7 +49,7 @@ def name_of_recipe(recipe: Mapping[str, Any]) -> str:
 
 def differences(made: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
     """Names of settings in which two recipes differ; one that an older recipe does not have yet counts as its default."""
-    return [name for name, value in said.items() if made.get(name, _value(Settings(), name)) != value]
+    return [name for name, value in said.items() if made.get(name, value_of(Settings(), name)) != value]
 
 
 def lacks_settings(made: Mapping[str, Any] | None, said: Mapping[str, Any]) -> bool:
@@ -72,8 +72,9 @@ def _word(value: Any) -> str:
 
 
 def _values(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: _value(settings, name) for name in names}
+    return {name: value_of(settings, name) for name in names}
 
 
-def _value(settings: Settings, name: str) -> Any:
+def value_of(settings: Settings, name: str) -> Any:
+    """Of a setting by its name, such as split.stratify."""
     return reduce(getattr, name.split("."), settings)

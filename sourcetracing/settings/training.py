@@ -12,7 +12,9 @@ SPLITS = ("train", "dev", "eval")
 
 @dataclass
 class Train:
-    languages: list[str] = setting([], "training languages of a single run (train_refd.py); empty = all of the corpus")
+    languages: list[str] = setting(
+        [], "training languages of a single run (train_refd.py); empty = the only one of experiment.train_sets, or all of the corpus"
+    )
     seed: int = setting(688, "seed of initial weights, batches, mixup and dropout", at_least=0, at_most=LARGEST_SEED)
     epochs: int = setting(50, "passes over the training rows", at_least=0, at_most=1_000_000)
     batch_size: int = setting(16, "rows per step, before mixup doubles them", at_least=2, at_most=65536)
@@ -32,6 +34,9 @@ class Train:
     select: str = setting("dev_macro_f1", "which dev figure picks the epoch (F1: ties by loss)", choices=("dev_macro_f1", "dev_loss"))
     variants: list[str] = setting([], "acoustic variants to train and develop on; empty = all stored", choices=VARIANTS)
     dev_variants: list[str] = setting([], "acoustic variants that dev chooses the epoch on; empty = train.variants", choices=VARIANTS)
+    dev_languages: list[str] = setting(
+        [], "languages whose dev rows choose the epoch (all: every one of the corpus); empty = the training languages"
+    )
     initial_weights: str = setting("", "checkpoint (ours or a published .pth/.pt) to start from; with epochs=0 it is only evaluated")
 
 

@@ -28,6 +28,7 @@ from sourcetracing.tables.making import Tables, make_tables, mean_of
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, scored_runs
 from sourcetracing.tables.significance import Contrast, cells_of_kind, contrast
 from sourcetracing.tables.text import interval_text, markdown, mean_text
+from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.runs import TrainingRun, load_runs
 
 ALL, HEARD = f"{PREFIX}all", f"{PREFIX}heard"
@@ -46,13 +47,13 @@ class Audit:
 def audit_shortcuts(config: ConfigSources) -> Audit:
     """Computes what is missing and writes tables/shortcuts.csv, shortcuts_means.csv, shortcuts.md. Raises `UserError`."""
     settings = config.resolve()
-    baselines, trained = shortcut_runs(settings), _trained_runs(config)
+    baselines, (trained, others) = shortcut_runs(settings), _trained_runs(config)
     trained = [run for run in trained if run.train_set in audit_plan(settings).train_sets]
     best = best_system(dev_figures(trained))
     runs, num_lost = on_same_rows([*baselines, *scored_runs([run for run in trained if run.system == best])])
     tables = _tables(_with_units(runs, settings), settings)
     lost = [f"{num_lost} rows that not all runs were scored on are left out of all figures."] if num_lost else []
-    audit = Audit(tables, best, verdict(tables, best) + lost)
+    audit = Audit(tables, best, verdict(tables, best) + others + lost)
     _write(audit, Layout.of(settings))
     return audit
 
@@ -194,12 +195,17 @@ def _write(audit: Audit, layout: Layout) -> None:
     write_text(layout.shortcut_text, "\n".join(lines) + "\n#" + markdown(audit.tables) + "\n".join(legend))
 
 
-def _trained_runs(config: ConfigSources) -> list[TrainingRun]:
-    """Those that are finished and scored."""
+def _trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], list[str]]:
+    """Those that are finished and scored; a sentence on those that are not trained."""
     try:
-        return [run for run in load_runs(config) if run.files.is_finished and is_scored(run, REPORTED_SPLIT)]
+        runs = load_runs(config)
     except UserError:  # no features yet, hence nothing trained
-        return []
+        return [], []
+    try:
+        trained, lack = those_trained(runs)
+    except UserError as error:
+        trained, lack = [], str(error).partition(". Run: ")[0]
+    return [run for run in trained if is_scored(run, REPORTED_SPLIT)], [f"{lack}."] if lack else []
 
 
 def _tables(runs: Sequence[ScoredRun], settings: Settings) -> Tables:

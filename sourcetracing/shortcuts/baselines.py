@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.rows import label_ids
+from sourcetracing.features.rows import dev_languages, label_ids
 from sourcetracing.layout import Layout
 from sourcetracing.metrics import classification as metrics
 from sourcetracing.protocols.records import protocol_facts
@@ -127,6 +127,7 @@ def _score_one(cues: pd.DataFrame, system: str, train_set: str, settings: Settin
 
 
 def _rows_of(cues: pd.DataFrame, split: str, languages: Sequence[str], settings: Settings) -> pd.DataFrame:
+    languages = dev_languages(settings, languages) if split == "dev" else languages
     rows = cues[select(cues, languages=languages, splits=[split])]
     if rows.empty and split != "dev":
         raise UserError(f"no {split} rows for {'+'.join(languages)}. Look at the counts of scripts/02_build_protocols.py")
@@ -146,6 +147,8 @@ def _runs(settings: Settings) -> list[ScoredRun]:
 
 def _made_from(settings: Settings, cues: dict | None) -> dict:
     evaluation = {"classes": settings.corpus.sources}
+    if settings.train.dev_languages:
+        evaluation["dev_languages"] = settings.train.dev_languages
     training = {"train_sets": _train_sets(settings), "variants": settings.train.variants, "languages": settings.corpus.languages}
     return {"format": BASELINES_FORMAT, "cues": cues, "by_split": variants_by_split(settings), **training, **evaluation}
 

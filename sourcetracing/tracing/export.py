@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,6 +36,7 @@ COPIED = {
     _RELATIVE.scores("eval"): "logits of the eval rows, which the figures above are from",
 }
 WRITTEN = {_RELATIVE.config: "every setting", _RELATIVE.classes: "the sources in the order of the logits"}
+CHECKPOINT_FILES = (".json", ".safetensors", ".bin")
 
 
 def export_system(run_folder: str, changes: list[str], *, onnx: Path | None, folder: Path | None, licence: str = UNDECIDED) -> None:
@@ -42,27 +44,25 @@ def export_system(run_folder: str, changes: list[str], *, onnx: Path | None, fol
     run = run_in_folder(run_folder, changes)
     if folder:
         _refuse_strangers(folder, run.folder)
-    system = TracingSystem(replace(run, settings=_on_cpu(run.settings)), CPU)
-    calibration = calibrate(system.run, CPU)
+    # The precision stays the run's: its features and scores are of that.
+    settings = run.settings
+    run = replace(run, settings=replace(settings, compute=replace(settings.compute, device="cpu")))
+    calibration = calibrate(run, CPU)
     if onnx:
+        exact = replace(run.settings, compute=replace(run.settings.compute, precision="float32", compile=False))
+        system = TracingSystem(replace(run, settings=exact), CPU)
         worst = export_onnx(system, calibration, onnx)
         print(f"{onnx}: waveform (batch, {system.window_samples}) -> logits, embedding; off by {worst:.1e} of the largest output at most")
     if folder:
-        # Where things lie on this machine is nobody else's business.
-        settings = replace(run.settings, paths=Paths())
-        write_folder(system, calibration, fit_rule(system.run, CPU), settings, folder, licence)
+        write_folder(TracingSystem(run, CPU), calibration, fit_rule(run, CPU), settings, folder, licence)
         print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-
-
-def _on_cpu(settings: Settings) -> Settings:
-    return replace(settings, compute=replace(settings.compute, device="cpu", precision="float32", compile=False))
 
 
 def _refuse_strangers(folder: Path, run_folder: Path) -> None:
     """Only an empty folder, or an earlier export, is written to; what else lies there would be uploaded along."""
     if folder.resolve() == run_folder.resolve():
         raise UserError(f"--folder {folder} is the run itself; name another folder")
-    ours = {CARD, *(path.parts[0] for path in (*COPIED, *WRITTEN))}
+    ours = {CARD, *(path.parts[0] for path in (*COPIED, *WRITTEN, _RELATIVE.encoder))}
     strangers = [path.name for path in sorted(folder.iterdir()) if path.name not in ours] if folder.is_dir() else []
     if strangers or folder.is_file():
         raise UserError(f"--folder {folder} holds other things ({', '.join(strangers[:3]) or 'it is a file'}); name a new or empty folder")
@@ -71,14 +71,47 @@ def _refuse_strangers(folder: Path, run_folder: Path) -> None:
 def write_folder(
     system: TracingSystem, calibration: Calibration, rule: UnknownRule | None, settings: Settings, folder: Path, licence: str
 ) -> None:
-    """Weights, settings, classes, calibration, scores and, last, the card. The folder is a run folder: trace_audio.py takes it."""
+    """Weights, encoder, settings, classes, calibration, scores and, last, the card. The folder is a run folder: trace_audio.py takes it."""
     run = system.run
     score_splits(run, ["train", "dev", "eval"], CPU)
     there = {name: meaning for name, meaning in COPIED.items() if (run.folder / name).is_file()}
     for name in there:
         with atomic_path(folder / name) as partial:
             shutil.copyfile(run.folder / name, partial)
-    write_text(folder / _RELATIVE.config, to_yaml(settings))
+    there |= _copy_encoder(run.settings, folder / _RELATIVE.encoder)
+    write_text(folder / _RELATIVE.config, to_yaml(portable(settings)))
     write_json(folder / _RELATIVE.classes, system.classes)
     card = model_card(system, calibration, rule, {**WRITTEN, **there}, licence)
     write_text(folder / CARD, str(card))
+
+
+def _copy_encoder(settings: Settings, target: Path) -> dict[Path, str]:
+    """Copies the checkpoint of a local SSL encoder, for it is nowhere else; returns what the card says of it."""
+    if not _has_local_encoder(settings):
+        return {}
+    for source in sorted(Path(settings.ssl.model).iterdir()):
+        if source.suffix in CHECKPOINT_FILES:
+            with atomic_path(target / source.name) as partial:
+                shutil.copyfile(source, partial)
+    return {_RELATIVE.encoder / "config.json": "with what lies beside it: the SSL encoder before training"}
+
+
+def _has_local_encoder(settings: Settings) -> bool:
+    return settings.frontend == "ssl" and Path(settings.ssl.model).is_dir()
+
+
+def portable(settings: Settings) -> Settings:
+    """The settings for another machine: where things lie on this one is nobody else's business, and of no use to them."""
+    found = _without_places(replace(settings, paths=Paths()))
+    return replace(found, ssl=replace(found.ssl, model=_RELATIVE.encoder.name)) if _has_local_encoder(settings) else found
+
+
+def _without_places(value: Any) -> Any:
+    """Absolute paths in a setting, or in a group of them, as mere names."""
+    if is_dataclass(value):
+        return replace(value, **{field.name: _without_places(getattr(value, field.name)) for field in fields(value)})
+    if isinstance(value, dict):
+        return {key: _without_places(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_places(one) for one in value]
+    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value

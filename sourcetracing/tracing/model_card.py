@@ -102,7 +102,8 @@ def model_card(
     """The card. files: name -> what it is. licence: an id of the Hub's list; "other" says that nobody has decided yet."""
     figures, settings = figures_of(system, calibration), system.settings
     name = f"{system.run.system}-{system.run.train_set}"
-    features = {"lfcc": "LFCC", "ssl": f"those of {settings.ssl.model}", "waveform": "the samples themselves"}
+    encoder = settings.ssl.model if _is_on_the_hub(settings.ssl.model) else "the SSL encoder in encoder/"
+    features = {"lfcc": "LFCC", "ssl": f"those of {encoder}", "waveform": "the samples themselves"}
     text = _CARD.format(
         metadata=_metadata(system, figures, name, licence).to_yaml(),
         name=name,
@@ -125,7 +126,7 @@ def _metadata(system: TracingSystem, figures: list[SetFigures], name: str, licen
     settings = system.settings
     corpus = settings.mlaad.hub_id if settings.corpus.reader in _ON_THE_HUB else settings.name
     own = {"license_name": "to-be-decided", "license_link": "README.md"} if licence == UNDECIDED else {}
-    base = {"base_model": settings.ssl.model} if settings.frontend == "ssl" and _is_hub_id(settings.ssl.model) else {}
+    base = {"base_model": settings.ssl.model} if settings.frontend == "ssl" and _is_on_the_hub(settings.ssl.model) else {}
     shared = {"datasets": [corpus]} if settings.corpus.reader in _ON_THE_HUB else {}
     results = [
         EvalResult(
@@ -155,8 +156,8 @@ def _metadata(system: TracingSystem, figures: list[SetFigures], name: str, licen
     )
 
 
-def _is_hub_id(model: str) -> bool:
-    return model.count("/") == 1 and not model.startswith((".", "/", "~"))
+def _is_on_the_hub(model: str) -> bool:
+    return model.count("/") == 1 and not model.startswith((".", "/", "~")) and not Path(model).is_dir()
 
 
 def _table(figures: list[SetFigures]) -> str:

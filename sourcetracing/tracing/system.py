@@ -68,6 +68,9 @@ def run_in_folder(run_folder: str | Path, changes: Sequence[str] = ()) -> Traini
     if not config.is_file():
         raise UserError(f"--run {folder} {_what_is_wrong(folder)}")
     settings = read_config([str(config), *changes]).resolve()
+    encoder = RunLayout(folder).encoder
+    if settings.ssl.model == encoder.name and encoder.is_dir():
+        settings.ssl.model = str(encoder)
     _check_classes(folder, settings)
     train_set = set_name(settings.train.languages or settings.corpus.languages)
     return TrainingRun(system_label(settings), train_set, settings.train.seed, settings, folder)

@@ -10,7 +10,7 @@ from sourcetracing.runtime.compute import prepare_cpu
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.process_group import ProcessGroup, joined_group
 from sourcetracing.runtime.progress import bar
-from sourcetracing.training.loop import train_run
+from sourcetracing.training.loop import require_rows, train_run
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
@@ -19,6 +19,7 @@ def train_in_turn(runs: Sequence[TrainingRun]) -> None:
     """Trains the runs that are not finished; a progress bar of the first process counts epochs. Raises `UserError`."""
     if not runs:
         return
+    require_rows([run for run in runs if not run.files.is_finished])
     compute = runs[0].settings.compute
     with joined_group(compute) as (group, device):
         prepare_cpu(max(1, resolve_workers(compute.workers) // group.size))

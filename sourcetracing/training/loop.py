@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.rows import FeatureRows, select_rows
+from sourcetracing.features.rows import FeatureRows, open_store, select_rows
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.metrics.classification import confusion_matrix, macro_f1
 from sourcetracing.runtime.compute import autocast
@@ -30,7 +30,7 @@ from sourcetracing.training.metric_loss import MetricLoss
 from sourcetracing.training.objectives import CrossEntropy, Objective
 from sourcetracing.training.optimization import learning_rates, set_learning_rates
 from sourcetracing.training.run_folder import RunFolder, TensorBoardLog
-from sourcetracing.training.runs import TrainingRun
+from sourcetracing.training.runs import TrainingRun, front_end_key
 from sourcetracing.training.state import LAST_EPOCH, TrainingState, keep_epoch, keep_untrained, outcome, start_or_resume
 
 
@@ -51,7 +51,7 @@ def train_run(
         return folder
     group.wait()
     objective, languages = objective_of(settings), run.train_set.split("+")
-    train_rows = objective.train_rows(store, settings, languages, device)
+    train_rows = FeatureRows(store, *objective.train_rows(store, settings, languages), device)
     dev_rows = select_rows(store, settings, "dev", languages, device)
     if group.is_first:
         folder.open(settings, device)
@@ -79,6 +79,15 @@ def train_run(
 def objective_of(settings: Settings) -> type[Objective]:
     """Cross-entropy, or for a back-end with `metric_loss` a loss on embeddings."""
     return MetricLoss if BACKENDS[settings.backend].metric_loss else CrossEntropy
+
+
+def require_rows(runs: Sequence[TrainingRun]) -> None:
+    """Raises `UserError` for the first run whose rows will not do, before hours of training others."""
+    stores: dict[tuple, FeatureStore] = {}
+    for run in runs:
+        key = front_end_key(run.settings)
+        store = stores[key] if key in stores else stores.setdefault(key, open_store(run.settings))
+        objective_of(run.settings).train_rows(store, run.settings, run.train_set.split("+"))
 
 
 def train_epoch(state: TrainingState, train_rows: FeatureRows, dev_rows: FeatureRows, settings: Settings, epoch: int) -> dict[str, float]:

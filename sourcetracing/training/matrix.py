@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import reduce
 from typing import Any
 
 from tqdm import tqdm
@@ -17,42 +16,58 @@ from sourcetracing.runtime.compute import pick_device, prepare_cpu, prepare_devi
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.process_group import size_of_group
 from sourcetracing.runtime.progress import bar
-from sourcetracing.settings.frontends import is_fine_tuned
 from sourcetracing.settings.reading import ConfigSources, read_yaml
-from sourcetracing.settings.recorded import in_words
+from sourcetracing.settings.recorded import in_words, value_of
 from sourcetracing.training.joint import train_in_turn
-from sourcetracing.training.loop import train_run
+from sourcetracing.training.loop import require_rows, train_run
 from sourcetracing.training.run_folder import RunFolder
-from sourcetracing.training.runs import TrainingRun, load_runs
+from sourcetracing.training.runs import TrainingRun, load_runs, settings_of_recipe
 from sourcetracing.training.state import LAST_EPOCH
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
+NUM_NAMED = 3  # settings of a run that was trained otherwise
 TRAIN_COMMAND = "python scripts/05_train_matrix.py CONFIG.yaml"
 
 
 def trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], str]:
     """The experiment's runs that are trained, and a line on those that are not ("" where all are). Raises `UserError` for none."""
-    runs = load_runs(config)
+    return those_trained(load_runs(config))
+
+
+def those_trained(runs: Sequence[TrainingRun]) -> tuple[list[TrainingRun], str]:
+    """`trained_runs` of the runs of an experiment."""
     trained = [run for run in runs if run.files.is_finished]
-    missing = [f"{run.system} on {run.train_set}, seed {run.seed}" for run in runs if run not in trained]
-    lack = f"{len(missing)} of {len(runs)} runs are not trained (first: {missing[0]})" if missing else ""
+    missing = [run for run in runs if run not in trained]
+    lack = ""
+    if missing:
+        first = missing[0]
+        others = next(filter(None, (trained_otherwise(run, runs) for run in missing)), "")
+        count = f"{len(missing)} of {len(runs)} runs are not trained"
+        lack = f"{count} (first: {first.system} on {first.train_set}, seed {first.seed}){others}"
     if not trained:
-        others = next(filter(None, map(trained_otherwise, runs)), "")
-        raise UserError(f"{lack}{others}. Run: {TRAIN_COMMAND}")
+        raise UserError(f"{lack}. Run: {TRAIN_COMMAND}")
     return trained, lack
 
 
-def trained_otherwise(run: TrainingRun) -> str:
-    """`; with compute.precision=bf16 there is FOLDER`, so that runs of a GPU are found without one; "" where there is none."""
-    names = ["compute.precision", "compute.deterministic", *(["ssl.revision"] if is_fine_tuned(run.settings) else [])]
-    for folder in sorted(run.folder.parent.glob(f"{run.train_set}-seed{run.seed}-*")):
-        if folder == run.folder or not (files := RunFolder(folder)).is_finished:
+def trained_otherwise(run: TrainingRun, known: Sequence[TrainingRun] = ()) -> str:
+    """`; with train.epochs=3 there is FOLDER`: the trained run of this system that differs least in its settings; "" where there is none.
+
+    So runs of a GPU are found without one, and those of another command line. known: runs that are no news.
+    """
+    names = settings_of_recipe(run.settings)
+    found = []
+    for folder in sorted(run.folder.parent.glob("*-seed*-*")):
+        if folder in {run.folder, *(one.folder for one in known)} or not (files := RunFolder(folder)).is_finished:
             continue
         own = _recorded(files, names)
-        differing = [name for name, value in own.items() if value not in ("auto", reduce(getattr, name.split("."), run.settings))]
+        differing = [name for name, value in own.items() if value not in ("auto", value_of(run.settings, name))]
         if differing:
-            return f"; with {in_words(own, differing)} there is {folder}"
-    return ""
+            found.append((len(differing), str(folder), own, differing))
+    if not found:
+        return ""
+    count, folder, own, differing = min(found, key=lambda one: one[:2])
+    more = f" and {count - NUM_NAMED} more" if count > NUM_NAMED else ""
+    return f"; with {in_words(own, differing[:NUM_NAMED])}{more} there is {folder}"
 
 
 def _recorded(files: RunFolder, names: Sequence[str]) -> dict[str, Any]:
@@ -77,6 +92,7 @@ def train_runs(runs: Sequence[TrainingRun]) -> None:
     if size_of_group() > 1:
         train_in_turn(to_do)
         return
+    require_rows(to_do)
     elsewhere = [run for run in to_do if run.files.is_being_trained]
     if elsewhere:
         print(f"another process is training {len(elsewhere)} of them: this one starts with the others", flush=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.rows import FeatureRows, label_ids
+from sourcetracing.features.rows import FeatureRows, dev_languages, label_ids
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.backends.embedding_head import EmbeddingHead
 from sourcetracing.models.losses.ge2e import cosines_to_centroids
@@ -36,8 +36,8 @@ class MetricLoss:
         self.weights = build_loss(self.rules.loss, **vars(self.rules), **sizes).to(rows.device)
 
     @staticmethod
-    def train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
-        return select_train_rows(store, settings, languages, device)
+    def train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        return select_train_rows(store, settings, languages)
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
         """Each of `classes_per_batch` classes x `rows_per_class` rows, class by class."""
@@ -65,8 +65,8 @@ class MetricLoss:
         head.set_centroids(torch.from_numpy(np.stack(means)), self.weights.logit_scale)
 
 
-def select_train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
-    """The rows of train (and dev, where asked for) with the ids of their classes; unknown sources of dev have ids behind the known ones.
+def select_train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of train (and dev, where asked for) and the ids of their classes; unknown sources of dev have ids behind the known ones.
 
     Raises `UserError` where the rows cannot fill a balanced batch, and for several processes: a loss on a batch needs all of its rows.
     """
@@ -77,12 +77,15 @@ def select_train_rows(store: FeatureStore, settings: Settings, languages: list[s
             "train.micro_batch_size: the loss of backend=embedding_head needs all rows of a batch at once. To save memory take "
             "finetune.gradient_checkpointing=true"
         )
-    splits = ["train", "dev"] if settings.metric_learning.train_on_dev else ["train"]
-    chosen = store.index[select(store.index, languages=languages, splits=splits, variants=settings.train.variants)]
+    languages_of = {"train": languages}
+    if settings.metric_learning.train_on_dev:
+        languages_of["dev"] = dev_languages(settings, languages)
+    masks = [select(store.index, languages=own, splits=[split], variants=settings.train.variants) for split, own in languages_of.items()]
+    chosen = store.index[np.logical_or.reduce(masks)]
     known = settings.corpus.sources
     classes = [*known, *sorted(set(chosen["source"]) - set(known))]
-    _refuse_small(chosen["source"].value_counts().to_dict(), settings, f"{' and '.join(splits)} for {'+'.join(languages)}")
-    return FeatureRows(store, chosen["row"].to_numpy(), label_ids(chosen["source"], classes), device)
+    _refuse_small(chosen["source"].value_counts().to_dict(), settings, f"{' and '.join(languages_of)} for {'+'.join(languages)}")
+    return chosen["row"].to_numpy(), label_ids(chosen["source"], classes)
 
 
 def _refuse_small(num_rows: dict[str, int], settings: Settings, where: str) -> None:

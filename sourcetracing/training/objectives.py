@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.rows import FeatureRows, select_rows
+from sourcetracing.features.rows import FeatureRows, known_rows
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.losses.mixup import regmix_loss
 from sourcetracing.runtime.process_group import ProcessGroup, size_of_group
@@ -26,8 +25,8 @@ class Objective(Protocol):
     selected_by: str  # the figure of history.csv that picks the epoch
 
     @staticmethod
-    def train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
-        """The rows to train on. Raises `UserError` where they will not do."""
+    def train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(rows to train on, their class ids). Raises `UserError` where they will not do."""
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
         """Those of one epoch."""
@@ -52,15 +51,15 @@ class CrossEntropy:
         self.selected_by = settings.train.select
 
     @staticmethod
-    def train_rows(store: FeatureStore, settings: Settings, languages: list[str], device: torch.device) -> FeatureRows:
-        rows = select_rows(store, settings, "train", languages, device)
+    def train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        rows, labels = known_rows(store, settings, "train", languages)
         fewest, num_rows = 2 * size_of_group(), min(len(rows), settings.train.rows_per_epoch or len(rows))
         if num_rows < fewest:
             raise UserError(
                 f"{num_rows} training rows in {'+'.join(languages)}: BatchNorm needs {fewest}. Take more languages or variants (script 02 "
                 "counts utterances), or a larger train.rows_per_epoch"
             )
-        return rows
+        return rows, labels
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
         return shuffled_batches(self.num_rows, self.rules, generator, group)

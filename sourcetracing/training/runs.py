@@ -68,8 +68,9 @@ def run_recipe(settings: Settings) -> dict:
     backend = to_dict(getattr(settings, settings.backend)) if BACKENDS[settings.backend].options else {}
     recipe = {"backend": settings.backend, "options": backend, "train": to_dict(settings.train), "classes": settings.corpus.sources}
     recipe["train"]["languages"] = settings.train.languages or settings.corpus.languages
-    if not settings.train.dev_variants:  # says nothing, and shall not rename the runs from before it was a setting
-        del recipe["train"]["dev_variants"]
+    for name in ("dev_variants", "dev_languages"):  # empty they say nothing, and shall not rename the runs from before they were settings
+        if not recipe["train"][name]:
+            del recipe["train"][name]
     recipe |= how_computed(settings)
     if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
@@ -81,10 +82,54 @@ def run_recipe(settings: Settings) -> dict:
     return recipe
 
 
+def settings_of_recipe(settings: Settings) -> list[str]:
+    """Names of the settings that decide what a run learns: of `run_recipe`, and of its feature store's recipe."""
+    kind, rules = stored_front_end(settings), BACKENDS[settings.backend]
+    groups = ["train", "augment"]
+    groups += [group for group in (kind, settings.backend) if hasattr(settings, group)]
+    groups += ["metric_learning"] if rules.metric_loss else []
+    groups += ["ssl", "finetune"] if is_fine_tuned(settings) else []
+    single = ["compute.precision", "compute.deterministic", "corpus.sources", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
+    named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]
+    return [*single, *(name for name in named if name != "metric_learning.neighbours")]
+
+
 def _digest_of_weights(path: Path) -> str:
     if not path.is_file():
         raise UserError(f"train.initial_weights: {path} does not exist")
     return digest_of_file(path)
+
+
+def settings_of_one_run(config: ConfigSources) -> Settings:
+    """What train_refd.py and train_ge2e.py train: the words' system, train.languages and train.seed.
+
+    What the words leave open is the experiment's, so that scripts 05 to 13 know the run. Raises `UserError` where it has several.
+    """
+    experiment = config.resolve().experiment
+    is_open = config.says("experiment.systems") and not config.says("system")
+    system = _only_one("experiment.systems", experiment.systems, "system=NAME") if is_open else None
+    changes: dict = {}
+    if experiment.train_sets and not config.says("train.languages"):
+        chosen = _only_one("experiment.train_sets", experiment.train_sets, "'train.languages=[...]'")
+        changes["train.languages"] = chosen.split("+")
+    if not config.says("train.seed"):
+        changes["train.seed"] = _only_one("experiment.seeds", experiment.seeds, "train.seed=N")
+    return _with_enough_classes(config.resolve(changes, system=system))
+
+
+def _with_enough_classes(settings: Settings) -> Settings:
+    """The same settings. Raises `UserError` where balanced batches need more classes than there are, before features are made for them."""
+    rules, num_sources = settings.metric_learning, len(settings.corpus.sources)
+    if BACKENDS[settings.backend].metric_loss and rules.classes_per_batch > num_sources and not rules.train_on_dev:
+        number = f"metric_learning.classes_per_batch={rules.classes_per_batch}"
+        raise UserError(f"{number}, but corpus.sources has {num_sources}: take no more than that")
+    return settings
+
+
+def _only_one(setting: str, values: Sequence, word: str):
+    if len(values) != 1:
+        raise UserError(f"{setting} has {len(values)} entries ({', '.join(map(str, values))}), and one run is trained here: add {word}")
+    return values[0]
 
 
 def settings_of_runs(config: ConfigSources) -> list[Settings]:
@@ -95,7 +140,7 @@ def settings_of_runs(config: ConfigSources) -> list[Settings]:
     base = config.resolve()
     train_sets = dict.fromkeys(train_set for plan in plans_of(base) for train_set in plan.train_sets)
     runs = [
-        config.resolve({"train.languages": train_set.split("+"), "train.seed": seed}, system=system)
+        _with_enough_classes(config.resolve({"train.languages": train_set.split("+"), "train.seed": seed}, system=system))
         for system in base.experiment.systems
         for train_set in train_sets
         for seed in base.experiment.seeds
@@ -112,7 +157,7 @@ def load_runs(config: ConfigSources) -> list[TrainingRun]:
     runs = []
     for settings in settings_of_runs(config):
         # Runs of one front-end share a store; looking for it once for each front-end is enough.
-        key = _front_end_key(settings)
+        key = front_end_key(settings)
         if key not in store_names:
             store_names[key] = open_store(settings).folder.name
         runs.append(run_of(settings, store_names[key]))
@@ -123,10 +168,11 @@ def front_ends(config: ConfigSources) -> list[Settings]:
     """Settings for each feature store to be made: the distinct front-ends of the experiment's runs; after system=NAME its own alone."""
     if config.is_for_one_system:
         return [config.resolve()]
-    return list({_front_end_key(settings): settings for settings in settings_of_runs(config)}.values())
+    return list({front_end_key(settings): settings for settings in settings_of_runs(config)}.values())
 
 
-def _front_end_key(settings: Settings) -> tuple:
+def front_end_key(settings: Settings) -> tuple:
+    """What runs have in common that share a feature store."""
     kind = stored_front_end(settings)
     return (kind, *(repr(getattr(settings, group, None)) for group in (kind, "audio", "augment", "store")))
 

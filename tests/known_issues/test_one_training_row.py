@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from sourcetracing.errors import UserError
 from sourcetracing.training.objectives import CrossEntropy
@@ -17,10 +16,10 @@ def test_a_single_row_is_refused_with_what_to_do(tmp_path, store, mixup):
     store.index = index[(index["split"] != "train") | (index["utt_id"] == "en/a/0")]
     store.index = store.index[(store.index["split"] != "train") | (store.index["variant"] == "original")]
     with pytest.raises(UserError, match="1 training rows in en: BatchNorm needs 2"):
-        CrossEntropy.train_rows(store, settings, ["en"], torch.device("cpu"))
+        CrossEntropy.train_rows(store, settings, ["en"])
 
 
 def test_so_is_an_epoch_of_one_row(tmp_path, store):
     settings = small_settings(tmp_path, "train.rows_per_epoch=1")
     with pytest.raises(UserError, match=r"train\.rows_per_epoch"):
-        CrossEntropy.train_rows(store, settings, ["en"], torch.device("cpu"))
+        CrossEntropy.train_rows(store, settings, ["en"])

@@ -14,6 +14,7 @@ import pytest
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.settings.reading import ConfigSources, read_config, to_yaml
+from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.plan import read_shard
 from sourcetracing.training.runs import load_runs
@@ -74,6 +75,17 @@ def test_until_all_shards_are_trained_the_scripts_say_what_is_missing(config, sc
     assert "2 of 3 runs are not trained (first: lfcc_ecapa_tdnn on en, seed 1)" in shown
     script("13_make_tables")["main"](config)
     assert "2 of 3 runs have no scores yet" in capsys.readouterr().out
+
+
+def test_rows_that_will_not_do_are_refused_before_any_run_is_trained(config, tmp_path):
+    """Seen: two minutes of other systems, then the complaint about the last one."""
+    good = load_runs(config)
+    words = ["backend=embedding_head", "metric_learning.train_on_dev=true", "metric_learning.classes_per_batch=5"]
+    bad = load_runs(read_config([str(tmp_path / "matrix.yaml"), *words]))
+    for train in (train_runs, train_in_turn):
+        with pytest.raises(UserError, match="classes_per_batch=5, but train and dev for en has 2 sources"):
+            train([*good, *bad])
+    assert not any(run.folder.exists() for run in good)
 
 
 def test_cells_that_another_process_trains_come_last_and_are_waited_for(config, capsys):

@@ -166,7 +166,7 @@ def test_published_training_takes_dev_with_its_unknown_sources_and_picks_by_trai
         cell_with(tmp_path, "metric_learning.train_on_dev=true", "metric_learning.select=train_loss"),
     )
     assert corrected.folder != published.folder
-    counts = [np.bincount(select_train_rows(store, run.settings, ["en"], CPU).labels).tolist() for run in (corrected, published)]
+    counts = [np.bincount(select_train_rows(store, run.settings, ["en"])[1]).tolist() for run in (corrected, published)]
     assert counts == [[12, 12, 12], [16, 16, 12, 4]]
     history = pd.read_csv(train_run(published, store, CPU).history)
     outcome = published.files.read_outcome()
@@ -213,6 +213,10 @@ def test_a_loss_step_reaches_the_encoder(tmp_path, encoder):
     ("words", "message"),
     [
         (["metric_learning.classes_per_batch=4"], r"classes_per_batch=4, but train for en has 3 sources"),
+        (
+            ["metric_learning.classes_per_batch=4", "metric_learning.train_on_dev=true"],
+            r"classes_per_batch=4, but train and dev .* 3 sources",
+        ),
         (["metric_learning.rows_per_class=13"], r"rows_per_class=13, but . has 12 feature rows in train for en"),
         (["train.micro_batch_size=4"], r"micro_batch_size: .* finetune\.gradient_checkpointing"),
         (["corpus.sources=[a,b,c,d]"], r"d has no rows in train for en.*corpus\.sources"),

@@ -19,7 +19,7 @@ from sourcetracing.detection.data.manifest_building import build_manifest
 from sourcetracing.features.augment import Augmenter
 from sourcetracing.features.blocks import cropped_utterance
 from sourcetracing.features.extracting import extract_features
-from sourcetracing.features.rows import open_store, select_rows
+from sourcetracing.features.rows import FeatureRows, open_store, select_rows
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.metrics.classification import confusion_matrix, report_text
 from sourcetracing.metrics.ranking import threshold_at_eer
@@ -266,7 +266,7 @@ def test_ge2e_is_the_published_baseline(overlay, encoder_folder, tmp_path, store
         "metric_learning.rows_per_class=2",
     ]
     settings = load_settings([overlay, "system=w2v2_base_ge2e", *small, "train.languages=[en]", f"ssl.model={encoder_folder}"])
-    rows = select_train_rows(store, settings, ["en"], CPU)
+    rows = FeatureRows(store, *select_train_rows(store, settings, ["en"]), CPU)
     assert np.bincount(rows.labels).tolist() == [8, 8, 6, 2]  # dev trains too, its unknown source as a class (D43)
     aim = MetricLoss(settings, model, rows)
     optimizer = make_optimizer(model, settings, aim.weights)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,8 @@ def fit(blocks: Arrays, labels: Arrays, settings: Logreg, start: LinearModel | N
     check_rows(arrays, truths, shares)
     if settings.solver == "published":
         return _fit_published(arrays, truths, shares, settings)
-    problem = problem_of(arrays, truths, shares, Scaling.of(arrays, shares), settings)
+    own = Scaling.of(arrays, shares)
+    problem = problem_of(arrays, truths, shares, own, own, settings)
     if not np.isfinite(problem.scaling.mean).all():
         raise UserError("logistic regression: features hold NaN or infinite numbers")
     unknowns = starting_point(problem) if start is None else problem.from_feature_space(start.coef, start.intercept)
@@ -66,10 +67,14 @@ def fit_recipe(settings: Logreg) -> dict[str, object]:
     return {name: getattr(settings, name) for name in ("c", "solver", "tolerance", "max_iterations", "standardize")}
 
 
-def problem_of(arrays: list, labels: list, weights: list, scaling: Scaling, settings: Logreg) -> Problem:
-    """The loss of a training set. The penalty lies on the weights of features as they are, or of standardised ones (logreg.standardize)."""
-    penalty = np.full(len(scaling.scale), 1 / settings.c) / (1 if settings.standardize else scaling.scale**2)
-    return Problem(arrays, [np.where(part == 1, 1.0, -1.0) for part in labels], weights, scaling, penalty)
+def problem_of(arrays: list, labels: list, weights: list, own: Scaling, scaling: Scaling, settings: Logreg) -> Problem:
+    """The loss of a training set. The penalty lies on the weights of features as they are, or of standardised ones (logreg.standardize).
+
+    own: the scaling of these very rows, which says what is constant and what is standardised. scaling: of the coordinates to compute in.
+    """
+    penalty = np.full(len(scaling.scale), 1 / settings.c) / (scaling.scale / (own.scale if settings.standardize else 1)) ** 2
+    signs = [np.where(part == 1, 1.0, -1.0) for part in labels]
+    return Problem(arrays, signs, weights, replace(scaling, varies=own.varies), penalty)
 
 
 def starting_point(problem: Problem) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sourcetracing.detection.classifier.logistic import LinearModel, check_rows, fit, problem_of
-from sourcetracing.detection.classifier.newton import Preconditioner, Scaling, minimize, row_blocks
+from sourcetracing.detection.classifier.newton import Preconditioner, Problem, Scaling, minimize, row_blocks
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.settings.detection import Logreg
 
@@ -45,7 +45,7 @@ class MixingSolver:
         labels = [part for name in members for part in self.corpora[name].labels]
         if start is None or self.settings.solver == "published":
             return fit(blocks, labels, self.settings)
-        problem = problem_of(blocks, labels, [None] * len(blocks), self.scaling, self.settings)
+        problem = self._problem(blocks, labels)
         solution = minimize(
             problem,
             problem.from_feature_space(start.coef, start.intercept),
@@ -54,6 +54,11 @@ class MixingSolver:
             preconditioner=Preconditioner(self._shared_hessian(members), problem.penalty),
         )
         return LinearModel(*problem.in_feature_space(solution.unknowns), solution.steps)
+
+    def _problem(self, blocks: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> Problem:
+        """The loss of some corpora, in the coordinates that all mixtures share; what is penalised is their own."""
+        weights = [None] * len(blocks)
+        return problem_of(blocks, labels, weights, Scaling.of(blocks, weights), self.scaling, self.settings)
 
     def share(self, model: LinearModel) -> None:
         """Writes the Hessian (D + 1, D + 1) of each corpus at a model, best that of all corpora, unless it is there."""
@@ -66,7 +71,7 @@ class MixingSolver:
 
     def _hessian(self, corpus: Corpus, model: LinearModel) -> np.ndarray:
         """Float32, without penalty."""
-        problem = problem_of(corpus.blocks, corpus.labels, [None] * len(corpus.blocks), self.scaling, self.settings)
+        problem = self._problem(corpus.blocks, corpus.labels)
         margins = problem.gradient(problem.from_feature_space(model.coef, model.intercept))[2]
         return problem.hessian(problem.curvature(margins), np.float32)
 

@@ -23,14 +23,21 @@ from sourcetracing.errors import UserError
 BLOCK_ROWS = 512
 _MOST_RIDGES = 20  # each ten times the one before; the first is tiny
 _WIDTH_PER_PASS = 40  # a Hessian of D features takes as long as D / 40 passes (48 at D = 1920, measured on 2 cores)
+# The largest entry of the gradient at an optimum, per row, in standardised coordinates (1e-8 is common): beyond the first, the optimum is
+# sought on in float64 throughout; beyond the second, where scikit-learn would not stop either, it is none.
+_GOOD_GRADIENT, _MOST_GRADIENT = 1e-6, 1e-4
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and standard deviation of each feature (D,), float64; 1 where a feature is constant."""
+    """Mean and standard deviation of each feature (D,), float64; 1 where a feature is constant.
+
+    varies (D,) bool: the features that get a weight. That of a constant one is 0 at the optimum: the intercept does the same, unpenalised.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
+    varies: np.ndarray
 
     @classmethod
     def of(cls, blocks: Sequence[np.ndarray], weights: Sequence[np.ndarray | None]) -> Scaling:
@@ -45,7 +52,8 @@ class Scaling:
                 first, second, count = first + share @ part, second + share @ part**2, count + share.sum()
         total = first / count
         scale = np.sqrt(np.maximum(second / count - total**2, 0))
-        return cls(total + origin, np.where(scale > 1e-12 * (np.abs(origin) + scale.max(initial=0)), scale, 1.0))
+        varies = scale > 1e-12 * (np.abs(origin) + scale.max(initial=0))
+        return cls(total + origin, np.where(varies, scale, 1.0), varies)
 
 
 @dataclass
@@ -67,12 +75,12 @@ class Problem:
 
     def in_feature_space(self, unknowns: np.ndarray) -> tuple[np.ndarray, float]:
         """w (D,) and b of x.w + b."""
-        coef = unknowns[:-1] / self.scaling.scale
+        coef = self.scaling.varies * unknowns[:-1] / self.scaling.scale
         return coef, float(unknowns[-1] - self.scaling.mean @ coef)
 
     def from_feature_space(self, coef: np.ndarray, intercept: float) -> np.ndarray:
         """The inverse of `in_feature_space`."""
-        return np.append(coef * self.scaling.scale, intercept + self.scaling.mean @ coef)
+        return np.append(self.scaling.varies * coef * self.scaling.scale, intercept + self.scaling.mean @ coef)
 
     def gradient(self, unknowns: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Loss, gradient (D + 1,) and margins sign * (x.w + b) (N,), in float64 throughout."""
@@ -84,8 +92,12 @@ class Problem:
             residual = -sign[part] * sigmoid(-margins[rows]) * _share(weight, part)
             total += residual @ features
             pull += residual.sum()
-        gradient = np.append((total - self.scaling.mean * pull) / self.scaling.scale + self.penalty * unknowns[:-1], pull)
-        return self.loss(margins, unknowns), gradient, margins
+        return self.loss(margins, unknowns), self._in_unknowns(total, pull, unknowns), margins
+
+    def _in_unknowns(self, total: np.ndarray, pull: float, unknowns: np.ndarray) -> np.ndarray:
+        """(D + 1,): sums over rows of features (D,) and of 1, in the standardised coordinates, and the penalty's part at `unknowns`."""
+        scaling = self.scaling
+        return np.append(scaling.varies * (total - scaling.mean * pull) / scaling.scale + self.penalty * unknowns[:-1], pull)
 
     def loss(self, margins: np.ndarray, unknowns: np.ndarray) -> float:
         """The loss at given margins (N,)."""
@@ -102,18 +114,18 @@ class Problem:
         shares = [np.ones(len(block)) if weight is None else weight for block, weight in zip(self.blocks, self.weights, strict=True)]
         return (probability * (1 - probability) * np.concatenate(shares)).astype(np.float32)
 
-    def product(self, direction: np.ndarray, curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Change of x.w + b (N,) along a direction (D + 1,), and Hessian times direction; float32 on the features, which are read once."""
+    def product(self, direction: np.ndarray, curvature: np.ndarray, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
+        """Change of x.w + b (N,) along a direction (D + 1,), and Hessian times direction; `dtype` on the features, which are read once."""
         coef, intercept = self.in_feature_space(direction)
-        change, total, pull = np.empty(self.num_rows, np.float32), np.zeros(len(self.penalty)), 0.0
-        coef32 = coef.astype(np.float32)
+        change, total, pull = np.empty(self.num_rows, dtype), np.zeros(len(self.penalty)), 0.0
+        coef, intercept = coef.astype(dtype), dtype(intercept)
         for part, rows, block, _, _ in self._row_blocks():
-            features = np.asarray(block[part], dtype=np.float32)
-            change[rows] = features @ coef32 + np.float32(intercept)
+            features = np.asarray(block[part], dtype=dtype)
+            change[rows] = features @ coef + intercept
             weighted = curvature[rows] * change[rows]
             total += weighted @ features
             pull += float(weighted.sum())
-        return change, np.append((total - self.scaling.mean * pull) / self.scaling.scale + self.penalty * direction[:-1], pull)
+        return change, self._in_unknowns(total, pull, direction)
 
     def hessian(self, curvature: np.ndarray, dtype: type) -> np.ndarray:
         """Hessian (D + 1, D + 1) without the penalty."""
@@ -134,7 +146,7 @@ class Problem:
 
 def add_hessian(total: np.ndarray, block: np.ndarray, curvature: np.ndarray, scaling: Scaling) -> None:
     """Adds the Hessian of the rows of one array (N, D) with curvatures (N,) to `total` (D + 1, D + 1), in the number type of `total`."""
-    mean, inverse = scaling.mean.astype(total.dtype), (1 / scaling.scale).astype(total.dtype)
+    mean, inverse = scaling.mean.astype(total.dtype), (scaling.varies / scaling.scale).astype(total.dtype)
     for rows in row_blocks(len(block), 4 * BLOCK_ROWS):
         root = np.sqrt(curvature[rows]).astype(total.dtype)
         part = np.empty((len(root), len(total)), total.dtype)
@@ -181,26 +193,35 @@ def minimize(
 ) -> Solution:
     """The optimum of a problem from a starting point (D + 1,); a preconditioner of a problem like this one saves a Hessian.
 
-    Ends with the step that would lower the loss by less than `tolerance` times the loss. Raises `UserError` where that takes too long.
+    Ends with the step that would lower the loss by less than `tolerance` times the loss. Raises `UserError` where that takes too long, and
+    where the gradient stays large.
     """
     patience = max(8, len(problem.penalty) // _WIDTH_PER_PASS)  # passes that cost as much as a Hessian
     dtype = np.float64 if problem.num_rows < 4 * len(problem.penalty) else np.float32
+    of_products = np.float32
     for step in range(1, max_steps + 1):
         loss, gradient, margins = problem.gradient(unknowns)
         curvature = problem.curvature(margins)
         is_fresh = preconditioner is None
         if is_fresh:
             preconditioner = Preconditioner(problem.hessian(curvature, dtype), problem.penalty)
-        direction, change, has_converged = _newton_direction(problem, curvature, gradient, loss, preconditioner, patience)
+        direction, change, has_converged = _newton_direction(problem, curvature, gradient, loss, preconditioner, patience, of_products)
         gain = -float(gradient @ direction) / 2
         is_last_resort = is_fresh and dtype is np.float64
-        if gain <= tolerance * loss and (has_converged or is_last_resort):
-            return Solution(unknowns + direction, step)
-        length = _step_length(problem, unknowns, direction, margins, change, loss, gain)
+        is_near = gain <= tolerance * loss and (has_converged or is_last_resort)
+        length = 1.0 if is_near else _step_length(problem, unknowns, direction, margins, change, loss, gain)
         unknowns = unknowns + length * direction
-        if length == 0 and is_last_resort:  # float64 knows no lower loss
-            return Solution(unknowns, step)
-        if length == 0 or not has_converged:
+        if is_near or (length == 0 and is_last_resort):  # float64 knows no lower loss
+            largest = _largest_gradient(problem, unknowns)
+            if largest <= (_MOST_GRADIENT if of_products is np.float64 else _GOOD_GRADIENT):
+                return Solution(unknowns, step)
+            if of_products is np.float64:
+                raise UserError(
+                    f"logistic regression: no optimum on {problem.num_rows} rows: where float64 gets no further, its gradient is still "
+                    f"{largest:.0e} a row. Features of very different sizes need scaling, or a lower logreg.c"
+                )
+            dtype, of_products, preconditioner = np.float64, np.float64, None
+        elif length == 0 or not has_converged:
             dtype = np.float64 if is_fresh else dtype
             preconditioner = None
     raise UserError(
@@ -209,8 +230,19 @@ def minimize(
     )
 
 
+def _largest_gradient(problem: Problem, unknowns: np.ndarray) -> float:
+    """The largest entry of the gradient, divided by the rows."""
+    return float(np.abs(problem.gradient(unknowns)[1]).max() / problem.num_rows)
+
+
 def _newton_direction(
-    problem: Problem, curvature: np.ndarray, gradient: np.ndarray, loss: float, preconditioner: Preconditioner, max_passes: int
+    problem: Problem,
+    curvature: np.ndarray,
+    gradient: np.ndarray,
+    loss: float,
+    preconditioner: Preconditioner,
+    max_passes: int,
+    dtype: type,
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Solves Hessian * direction = -gradient by preconditioned conjugate gradients, the more exactly the nearer the optimum.
 
@@ -223,7 +255,7 @@ def _newton_direction(
         return direction, change, True  # the gradient is zero
     wanted = first * np.clip(first / loss, 1e-6, 1e-2)  # of the squared norm
     for _ in range(max_passes):
-        step_change, product = problem.product(search, curvature)
+        step_change, product = problem.product(search, curvature, dtype)
         bend = float(search @ product)
         if bend <= 0:  # rounding; what was found so far is a descent direction
             return direction, change, False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from sourcetracing.errors import UserError
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.detection import corpus_of_subset
@@ -31,6 +33,16 @@ def baseline_sets(settings: Settings) -> dict[str, list[str]]:
 def training_sets(settings: Settings, setting: str) -> dict[str, list[str]]:
     """Name -> subsets of what is mixed or pruned; where that setting is empty, detection.train in the order of the published mixtures."""
     return named_sets(settings, setting) or named_sets(settings, TRAIN)
+
+
+def files_alone(settings: Settings, manifest: pd.DataFrame) -> list[str]:
+    """`200 of 200 files of ITW`: of the real-life sets, what is a group by itself since no speaker and no recording is known."""
+    found = []
+    for name, subsets in test_sets(settings).items():
+        own = manifest[manifest["corpus"].isin(subsets)]
+        if count := int((own["group"] == own["file_id"]).sum()):
+            found.append(f"{count} of {len(own)} files of {name}")
+    return found
 
 
 def used_subsets(settings: Settings, *names: str) -> list[str]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from sourcetracing.audio.reading import NUM_NAMED, check_file, name_problems
 from sourcetracing.detection.data import corpora
-from sourcetracing.detection.data.groups import used_subsets
+from sourcetracing.detection.data.groups import files_alone, used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BONAFIDE, COLUMNS, SPOOF, load_manifest, root_of
 from sourcetracing.errors import UserError
@@ -92,7 +92,10 @@ def _list_all(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
         tables.append(_to_manifest(rows, subset))
     if not tables:
         raise UserError("detection.train and detection.test are empty: there is nothing to list")
-    return pd.concat(tables, ignore_index=True), notes
+    listed = pd.concat(tables, ignore_index=True)
+    if alone := files_alone(settings, listed):
+        notes.append(f"{', '.join(alone)}: no speaker or recording is known, so the parts that choose and that report may share some")
+    return listed, notes
 
 
 def _unique(rows: pd.DataFrame, subset: str, keep: bool) -> tuple[pd.DataFrame, list[str]]:

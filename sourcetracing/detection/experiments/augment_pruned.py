@@ -1,4 +1,4 @@
-"""The kept files once more, some of them as codec or RawBoost copies (D66).
+"""The kept files once more, some of them as codec or RawBoost copies (D66). Only of these are copies made, and only their one layer.
 
 Folder  exp/<name>/detection/augment_pruned/<list>-<hash>/
 Files   parts.csv                    file_id, corpus, label, copy, times (how often it is drawn)
@@ -13,6 +13,8 @@ Labels come from the manifest by file_id, never from the list (D67).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -25,17 +27,18 @@ from sourcetracing.detection.experiments.pruning import (
     EVERYTHING,
     PruningPlan,
     choose_levels,
-    identities,
     pruning_levels,
     pruning_results,
     score_tests,
 )
 from sourcetracing.detection.experiments.scoring import REPORT, SELECTION, eers_by_part, masks_of
-from sourcetracing.detection.features.feature_sets import open_sets
 from sourcetracing.detection.features.file_pool import open_pool
-from sourcetracing.detection.features.layer_store import LayerStore
+from sourcetracing.detection.features.layer_features import Extractor, extract_files
+from sourcetracing.detection.features.layer_store import LayerStore, files_digest, find_layers, layer_folder
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import digest_of_json, read_csv, write_csv, write_frame, write_json
+from sourcetracing.features.store import is_finished
+from sourcetracing.layout import StoreLayout
+from sourcetracing.runtime.files import digest_of_file, digest_of_json, read_csv, write_csv, write_frame, write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.checking import did_you_mean
@@ -49,17 +52,39 @@ class AugmentationPlan:
     """What script 06 makes with some settings: from which list of kept files, and in which folder."""
 
     def __init__(self, plan: PruningPlan):
-        self.pruning, self.settings, wanted = plan, plan.settings, plan.settings.pruning
+        self.pruning, self.settings = plan, plan.settings
         self.list_name = _list_name(plan)
         self.files = read_csv(ListFolder(plan.folder / self.list_name).files, usecols=["file_id", "corpus"])
         self.parts = draw_parts(self.settings, len(self.files))
-        subsets = {name: [name] for name in dict.fromkeys(self.files["corpus"])}
-        sets = {copy: open_sets(self.settings, subsets, copy) for copy in self.parts}
-        self.stores = {copy: {one.name: one.stores[one.name] for one in found} for copy, found in sets.items()}
-        shape = {"pruning": plan.folder.name, "shares": wanted.augment_shares, "replacement": wanted.with_replacement}
-        used = [identity for found in sets.values() for one in found for identity in identities(one).values()]
+        self.table = _parts_table(self)
+
+    @cached_property
+    def stores(self) -> dict[tuple[str, str], LayerStore]:
+        """(copy, subset) -> where its features lie. Augmented copies that are missing are made: of the drawn files alone."""
+        manifest, extractors = load_manifest(self.settings), {}
+        found = {}
+        for (copy, subset), drawn in self.table.groupby(["copy", "corpus"], sort=False):
+            rows = manifest[manifest["corpus"] == subset].reset_index(drop=True)
+            found[copy, subset] = _store_of(self, copy, rows, rows[rows["file_id"].isin(drawn["file_id"])], extractors)
+        return found
+
+    @cached_property
+    def place(self) -> ListFolder:
+        """Where it all goes."""
+        wanted = self.settings.pruning
+        shape = {"pruning": self.pruning.folder.name, "shares": wanted.augment_shares, "replacement": wanted.with_replacement}
+        used = [[store.folder.name, digest_of_file(StoreLayout(store.folder).record)] for store in self.stores.values()]
         shape |= {"seed": self.settings.seed, "stores": used}
-        self.place = ListFolder(DetectionLayout(self.settings).augment_pruned / f"{self.list_name}-{digest_of_json(shape)[:8]}")
+        return ListFolder(DetectionLayout(self.settings).augment_pruned / f"{self.list_name}-{digest_of_json(shape)[:8]}")
+
+
+def _store_of(plan: AugmentationPlan, copy: str, rows: pd.DataFrame, drawn: pd.DataFrame, extractors: dict[tuple, Extractor]) -> LayerStore:
+    """The store of a whole subset where there is one, as of clean files there always is, else that of the drawn files."""
+    settings, subset = plan.settings, rows["corpus"].iloc[0]
+    if copy == "clean" or is_finished(layer_folder(settings, subset, copy, files_digest(rows))):
+        return find_layers(settings, subset, copy)
+    one_layer = replace(settings, layer_features=replace(settings.layer_features, copy_layers=[plan.pruning.layer]))
+    return LayerStore.open(extract_files(one_layer, drawn.reset_index(drop=True), copy, extractors))
 
 
 def draw_parts(settings: Settings, num_files: int) -> dict[str, np.ndarray]:
@@ -93,11 +118,11 @@ def augment_pruned(plan: AugmentationPlan) -> None:
     place = plan.place
     if place.record.is_file():
         return
-    table = _parts_table(plan)
+    table = plan.table
     arrays, labels, times = [], [], []
     for copy, part in bar(table.groupby("copy", sort=False), desc="augmented features", unit="part"):
         for subset, own in part.groupby("corpus", sort=False):
-            arrays.append(_features(plan.stores[copy][subset], own["file_id"], plan.pruning.layer))
+            arrays.append(_features(plan.stores[copy, subset], own["file_id"], plan.pruning.layer))
             labels.append((own["label"] == BONAFIDE).to_numpy().astype(np.int8))
             times.append(own["times"].to_numpy())
     model = fit(arrays, labels, plan.settings.logreg, weights=times)

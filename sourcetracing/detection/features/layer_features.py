@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 
 from sourcetracing.audio.reading import BadAudio, load_utterance
-from sourcetracing.detection.data.groups import BASELINE_TRAIN, MIXED, PRUNED, TRAIN, used_subsets
+from sourcetracing.detection.data.groups import BASELINE_TRAIN, used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BUILD_COMMAND, audio_path, load_manifest
 from sourcetracing.detection.features.codecs import codec_copy
@@ -50,8 +50,11 @@ CPU_BATCH_SECONDS, GPU_BATCH_SECONDS = 10.0, 320.0
 
 
 def wanted_stores(settings: Settings) -> list[tuple[str, str]]:
-    """(subset, copy) of every store that the settings ask for: augmented copies only of subsets that something is trained on."""
-    trained = used_subsets(settings, TRAIN, BASELINE_TRAIN, MIXED, PRUNED)
+    """(subset, copy) of every store that the settings ask for: augmented copies only of what the augmented baseline trains on.
+
+    Those of other training sets are made when it is known which files are kept (`experiments.augment_pruned`), and of these alone.
+    """
+    trained = used_subsets(settings, BASELINE_TRAIN)
     copies = dict.fromkeys(settings.layer_features.copies)
     return [(subset, copy) for copy in copies for subset in (used_subsets(settings) if copy == "clean" else trained)]
 
@@ -59,24 +62,32 @@ def wanted_stores(settings: Settings) -> list[tuple[str, str]]:
 def extract_layers(settings: Settings) -> list[Path]:
     """Makes every wanted store, or goes on with it, or finds it done; returns their folders. Raises `UserError`."""
     manifest, extractors, folders = load_manifest(settings), {}, []
-    if settings.layer_features.kind == "ssl":
-        revision_of(settings, ask_hub=True)  # which fills the cache, so that folders are named after the commit from the start
     for subset, copy in wanted_stores(settings):
         rows = manifest[manifest["corpus"] == subset].reset_index(drop=True)
         if rows.empty:
             raise UserError(f"{DetectionLayout(settings).manifest} lists no file of {subset}. Run: {BUILD_COMMAND}")
-        folder = layer_folder(settings, subset, copy, files_digest(rows))
-        folders.append(folder)
-        if is_finished(folder):
-            continue
-        network = (*layers_of(settings, copy), settings.layer_features.published_norm and copy != "clean")
-        if network not in extractors:  # the encoder is loaded once where it can be
-            extractors.clear()
-            extractors[network] = Extractor(settings, build_layer_means(settings, copy))
-        with only_writer(folder):
-            if not is_finished(folder):
-                _fill_store(extractors[network], rows, copy, folder)
+        folders.append(extract_files(settings, rows, copy, extractors))
     return folders
+
+
+def extract_files(settings: Settings, rows: pd.DataFrame, copy: str, extractors: dict[tuple, Extractor]) -> Path:
+    """Makes the store of some files of one subset (rows of the manifest), or goes on with it, or finds it done; returns its folder.
+
+    extractors: what earlier calls with these settings loaded. Raises `UserError`.
+    """
+    if settings.layer_features.kind == "ssl":
+        revision_of(settings, ask_hub=True)  # which fills the cache, so that folders are named after the commit from the start
+    folder = layer_folder(settings, rows["corpus"].iloc[0], copy, files_digest(rows))
+    if is_finished(folder):
+        return folder
+    network = (*layers_of(settings, copy), settings.layer_features.published_norm and copy != "clean")
+    if network not in extractors:  # the encoder is loaded once where it can be
+        extractors.clear()
+        extractors[network] = Extractor(settings, build_layer_means(settings, copy))
+    with only_writer(folder):
+        if not is_finished(folder):
+            _fill_store(extractors[network], rows, copy, folder)
+    return folder
 
 
 def build_layer_means(settings: Settings, copy: str) -> LayerMeans | LfccMeans:

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from markupsafe import Markup
 
-from sourcetracing.detection.data.groups import test_sets
+from sourcetracing.detection.data.groups import files_alone, test_sets
 from sourcetracing.detection.data.layout import DetectionLayout, ListFolder
 from sourcetracing.detection.data.manifest import load_manifest
 from sourcetracing.detection.experiments.published import ORIGIN_NOTE
@@ -130,7 +130,9 @@ def _tabs(results: Results, choices: pd.DataFrame, manifest: pd.DataFrame) -> di
         tabs["Pruning"] = [sections.pruning_section(tables["pruning_levels"], tables["pruning_choice"], tested)]
     tabs["Augmentation"] = [sections.augmentation_section(tables["augmented_baseline"], tables["augment_pruned"])]
     tabs["Scores"] = [_scores_tab(results, tested)]
-    tabs["Corpora"] = [sections.corpora_section(manifest, _part_counts(results.settings, manifest))]
+    tabs["Corpora"] = [
+        sections.corpora_section(manifest, _part_counts(results.settings, manifest), files_alone(results.settings, manifest))
+    ]
     tabs["How to read"] = [sections.SECTIONS.reading()]
     return tabs
 

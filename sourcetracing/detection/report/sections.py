@@ -127,8 +127,11 @@ def scores_section(systems: Mapping[str, pd.DataFrame], thresholds: Mapping[str,
     return SECTIONS.scores(curves, last, histograms)
 
 
-def corpora_section(manifest: pd.DataFrame, parts: pd.DataFrame) -> Markup:
-    """Counts of every subset, and of both parts of the real-life sets. parts: set, part, files, bonafide, spoof, groups."""
+def corpora_section(manifest: pd.DataFrame, parts: pd.DataFrame, torn: Sequence[str] = ()) -> Markup:
+    """Counts of every subset, and of both parts of the real-life sets. parts: set, part, files, bonafide, spoof, groups.
+
+    torn: files that no group holds together, in words.
+    """
     grouped = manifest.groupby("corpus", sort=False)
     counts = pd.DataFrame(
         {
@@ -139,4 +142,4 @@ def corpora_section(manifest: pd.DataFrame, parts: pd.DataFrame) -> Markup:
             "hours": grouped["duration_s"].sum() / 3600,
         }
     ).reset_index()
-    return SECTIONS.corpora(counts, parts)
+    return SECTIONS.corpora(counts, parts, torn)

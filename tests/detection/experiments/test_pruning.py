@@ -1,7 +1,6 @@
 """Pruning and augmentation after it, on small stores: right files, right labels, resumed, refused."""
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ import pytest
 from sourcetracing.detection.classifier.logistic import fit, load_model
 from sourcetracing.detection.data.groups import PRUNED, training_sets
 from sourcetracing.detection.data.layout import DetectionLayout
-from sourcetracing.detection.experiments import augment_pruned, pruning
+from sourcetracing.detection.experiments import pruning
 from sourcetracing.detection.experiments.augment_pruned import AugmentationPlan, run_augmentation
 from sourcetracing.detection.experiments.pruning import (
     BY_SELECTION,
@@ -25,7 +24,7 @@ from sourcetracing.detection.features.file_pool import open_pool
 from sourcetracing.detection.features.layer_store import find_layers
 from sourcetracing.errors import UserError
 from sourcetracing.settings.reading import load_settings
-from tests.support.detection import COPIES, detection_settings, make_detection
+from tests.support.detection import detection_settings, make_detection
 
 PUBLISHED = "configs/as_published/published_ai4t_pruning.yaml"
 
@@ -245,14 +244,3 @@ def test_mistakes_are_named(tmp_path, pruned):
     root = pruned[0].paths.exp
     with pytest.raises(UserError, match=r"augment_list=margin-both_kept35.*did you mean.*margin-both_kept"):
         run_augmentation(detection_settings(root, "pruning.augment_list=margin-both_kept35"))
-
-
-def test_missing_copies_name_the_script_and_its_setting(tmp_path):
-    settings = detection_settings(tmp_path, "pruning.strategies=[random]", "pruning.fractions=[0.5]", "pruning.seeds=[1]")
-    make_detection(settings)
-    for subset in ("asv19_train", "asv19_dev", "odss", "for"):
-        shutil.rmtree(find_layers(settings, subset, "codec").folder)
-    run_pruning(settings)
-    with pytest.raises(UserError, match=r"codec.*01_extract_layers.*copies"):
-        run_augmentation(settings)
-    assert set(COPIES) == set(augment_pruned.PARTS)

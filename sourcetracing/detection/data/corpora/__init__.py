@@ -39,5 +39,7 @@ def read_subset(settings: Settings, subset: str) -> tuple[pd.DataFrame, list[str
     try:
         official = read(settings, subset, root)
     except UserError as error:
-        return rows, [*notes, f"{subset}: no speakers or recordings, since its own protocol cannot be read ({error})"]
-    return author_lists.with_known_facts(rows, official, subset), notes
+        official = None
+        notes += [] if corpus == "ai4trust" else [f"{subset}: no speakers or recordings, since its own protocol cannot be read ({error})"]
+    rows = rows if official is None else author_lists.with_known_facts(rows, official, subset)
+    return author_lists.with_recordings(rows) if corpus == "ai4trust" else rows, notes

@@ -6,7 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from sourcetracing.detection.data.corpora.folders import place_of_version
 from sourcetracing.detection.data.corpora.rows import AUDIO_SUFFIXES, make_rows, read_lines, stem, to_labels
+from sourcetracing.detection.data.manifest import root_of
 from sourcetracing.errors import UserError
 from sourcetracing.settings.detection import CORPORA, corpus_of_subset
 from sourcetracing.settings.schema import Settings
@@ -25,6 +27,8 @@ PUBLISHED_COUNTS = {
     "timit": (20640, 860, 19780, 430),
 }
 
+_SEGMENT = r"^(.*[^/])[_/]\d+$"  # <recording>_<number>, or a folder for each recording
+
 
 def has_list(settings: Settings, subset: str) -> bool:
     """Whether a subset is read from a list of the authors."""
@@ -38,7 +42,9 @@ def read(settings: Settings, subset: str) -> pd.DataFrame:
     if not entries:
         raise UserError(f"{path} lists no files")
     names = [name for name, _ in entries]
-    paths = [_fill(settings, subset, name) for name in names]
+    template = str(settings.detection.templates.get(subset) or CORPORA[corpus_of_subset()[subset]].subsets[subset])
+    place = place_of_version(root_of(settings, subset), settings.detection.for_version)
+    paths = [_fill(template, subset, name, place) for name in names]
     labels = to_labels(pd.Series([word for _, word in entries]), path)
     return make_rows(paths, labels, id=[stem(name) if name.lower().endswith(AUDIO_SUFFIXES) else name for name in names])
 
@@ -50,12 +56,11 @@ def _split(path: Path, number: int, line: str) -> tuple[str, str]:
     return fields[0].removeprefix("./"), fields[1]
 
 
-def _fill(settings: Settings, subset: str, name: str) -> str:
-    template = str(settings.detection.templates.get(subset) or CORPORA[corpus_of_subset()[subset]].subsets[subset])
+def _fill(template: str, subset: str, name: str, place: str) -> str:
     try:
-        return template.format(id=name.lstrip("/"), name=PurePosixPath(name).name)
+        return template.format(id=name.lstrip("/"), name=PurePosixPath(name).name, place=place)
     except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"detection.templates.{subset}={template}: {error} is no field; there are {{id}} and {{name}}") from None
+        raise UserError(f"detection.templates.{subset}={template}: {error} is no field; there are {{id}}, {{name}} and {{place}}") from None
 
 
 def with_known_facts(rows: pd.DataFrame, official: pd.DataFrame, subset: str) -> pd.DataFrame:
@@ -67,6 +72,21 @@ def with_known_facts(rows: pd.DataFrame, official: pd.DataFrame, subset: str) ->
         raise UserError(f"{subset}: the list says {row['path']} is {row['label']}, the corpus' own protocol says otherwise")
     facts = ["speaker", "recording", "source"]
     return rows.assign(id=known["id"].fillna(rows["id"]), **{name: known[name].fillna("") for name in facts})
+
+
+def with_recordings(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of AI4T's list, those without speaker and recording with the recording that their names tell: real10_30.wav is of real10.
+
+    Segments of one recording must not choose and be reported on (D70). Raises `UserError` for a name that does not tell.
+    """
+    is_open = (rows["speaker"] == "") & (rows["recording"] == "")
+    found = rows["id"].where(is_open).str.extract(_SEGMENT)[0]
+    if (untold := is_open & found.isna()).any():
+        raise UserError(
+            f"ai4trust: {rows.loc[untold, 'path'].iloc[0]} does not tell which recording it was cut from, and its segments must stay "
+            "together: names like real10_30.wav are expected, or a segments.csv beside the audio (docs/detection_data.md)"
+        )
+    return rows.assign(recording=rows["recording"].where(~is_open, found))
 
 
 def count_notes(subset: str, rows: pd.DataFrame) -> list[str]:

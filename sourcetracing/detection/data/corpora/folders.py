@@ -11,17 +11,27 @@ from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF
 from sourcetracing.settings.schema import Settings
 
 FOR_PARTS, FOR_LABELS = ("training", "validation", "testing"), {"real": BONAFIDE, "fake": SPOOF}
+FOR_LONG_NAMES = {"for-2sec": "for-2seconds", "for-rerec": "for-rerecorded"}  # of the folder inside the archive
+TIMIT_KINDS, TIMIT_REAL = ("single_speaker", "multi_speaker"), "real"
 ODSS_NATURAL, ODSS_SYSTEMS = "natural", ("fastpitch-hifigan", "vits")
 
 
 def read_fake_or_real(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
     """Fake-or-Real: for-<version>/{training,validation,testing}/{real,fake}/*.wav (R. Reimao, V. Tzerpos 2019)."""
-    version = settings.detection.for_version
-    # The archive on Kaggle holds the folder twice, one in the other.
-    place = f"{version}/{version}" if (root / version / version).is_dir() else version
+    place = place_of_version(root, settings.detection.for_version)
     found = {f"{place}/{part}/{folder}": label for part in FOR_PARTS for folder, label in FOR_LABELS.items()}
     rows = [(path, label) for folder, label in found.items() for path in audio_below(root, folder)]
     return make_rows([path for path, _ in rows], [label for _, label in rows])
+
+
+def place_of_version(root: Path, version: str) -> str:
+    """Where a version of Fake-or-Real lies.
+
+    The archives on Kaggle hold its folder once more, two of them under a longer name; either may have been left out.
+    """
+    names = [version, FOR_LONG_NAMES.get(version, version)]
+    places = [*(f"{outer}/{inner}" for outer in names for inner in names), *names]
+    return next((place for place in places if (root / place / FOR_PARTS[0]).is_dir()), version)
 
 
 def read_odss(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
@@ -40,11 +50,12 @@ def read_odss(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
 def read_timit(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
     """TIMIT-TTS and the VidTIMIT speech it imitates (D. Salvi et al. 2023, arXiv:2209.08000), bona fide first.
 
-    <version>/single_speaker/<system>/*.wav, <version>/multi_speaker/<system>/<speaker>/*.wav; bona fide: VidTIMIT/<speaker>/audio/*.wav
+    <version>/single_speaker/<system>/*.wav, <version>/multi_speaker/<system>/<speaker>/*.wav; bona fide: real/<speaker>/audio/*.wav in the
+    place of a system, as in the tree of AI4T's authors, else VidTIMIT/<speaker>/audio/*.wav.
     """
     version = settings.detection.timit_version
-    real = [path for path in audio_below(root, "VidTIMIT") if path.split("/")[-2] == "audio"]
-    single, multi = audio_below(root, f"{version}/single_speaker"), audio_below(root, f"{version}/multi_speaker")
+    single, multi = ([path for path in audio_below(root, f"{version}/{kind}") if not _is_real(path)] for kind in TIMIT_KINDS)
+    real = [path for folder in _bona_fide_of_timit(root, version) for path in audio_below(root, folder) if path.split("/")[-2] == "audio"]
     fake = [*single, *multi]
     return make_rows(
         [*real, *fake],
@@ -52,3 +63,13 @@ def read_timit(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
         speaker=[path.split("/")[-3] for path in real] + [""] * len(single) + ["/".join(path.split("/")[2:-1]) for path in multi],
         source=[""] * len(real) + [path.split("/")[2] for path in fake],
     )
+
+
+def _is_real(path: str) -> bool:
+    """Whether <version>/<kind>/<system>/... is bona fide speech in the place of a system."""
+    return path.split("/")[2] == TIMIT_REAL
+
+
+def _bona_fide_of_timit(root: Path, version: str) -> list[str]:
+    places = [f"{one}/{kind}/{TIMIT_REAL}" for one in dict.fromkeys((version, "CLEAN")) for kind in TIMIT_KINDS]
+    return [place for place in places if (root / place).is_dir()][:1] or ["VidTIMIT"]
