@@ -23,9 +23,10 @@ MAIN = ("01_download_resources", "02_build_protocols", "03_label_speakers", "04_
 JUDGING = ("06_get_classification_metrics", "07_ood_detector", "08_generate_embeddings", "09_visualize_embeddings", "11_audit_shortcuts")
 DETECTION = ("00_build_manifest", "01_extract_layers", "02_layer_sweep", "03_augmented_baseline", "04_dataset_mixing", "05_pruning")
 DETECTION_ENDS = ("06_augment_pruned", "07_report")
+NEEDED = ("01_download_resources", "02_build_protocols", "04_preprocess_dataset", "05_train_matrix")  # by what comes later
 # What says when, how long, by which process or on how busy a machine; the same work leaves other values of it each time.
-TIMES = re.compile(r"(^|_)(seconds|time|started|finished|hours_of_sound|git_commit|created|date|when|pid|load|workers)($|_)")
-IGNORED = (".lock", "events.out.tfevents", "report.html", ".png", ".trials")
+TIMES = re.compile(r"(^|_)(seconds|time|started|finished|hours_of_sound|git_commit|created|date|when|pid|load|workers|inputs)($|_)")
+IGNORED = (".lock", "events.out.tfevents", "report.html", ".png", "detection/checked/")  # the last: named after times of files
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Street:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def walk(self, say: Callable[[str], None] = print) -> list[Stage]:
-        """Runs every stage undisturbed, with a copy of the folder before each and one of the end; returns those that were chosen.
+        """Runs the chosen stages, and what they need, undisturbed, with a copy of the folder before each and one of the end; returns them.
 
         A street that was walked before is taken as it is.
         """
@@ -115,15 +116,18 @@ class Street:
             return [stage for stage in there if self.chosen(stage.name)]
         shutil.rmtree(self.copies, ignore_errors=True)
         shutil.rmtree(self.place, ignore_errors=True)
-        for number, stage in enumerate(there):
+        last = max(number for number, stage in enumerate(there) if self.chosen(stage.name))
+        for number, stage in enumerate(there[: last + 1]):
             self._keep(number)
+            if not (self.chosen(stage.name) or stage.name in NEEDED):
+                continue
             started = time.perf_counter()
             outcome = self.run(stage)
             if outcome.returncode:
                 raise SystemExit(f"{stage.name} failed undisturbed, with status {outcome.returncode}:\n{outcome.stderr}")
             self.seconds[stage.name] = time.perf_counter() - started
             say(f"  undisturbed {stage.name}: {self.seconds[stage.name]:.1f} s")
-        self._keep(len(there))
+        self._keep(last + 1)
         walked.write_text(json.dumps(self.seconds))
         return [stage for stage in there if self.chosen(stage.name)]
 
@@ -176,7 +180,7 @@ def _completed(word: str) -> str:
 
 def contents(root: Path) -> dict[str, str]:
     """Path below `root` -> digest of what the file holds, times apart."""
-    files = sorted(path for path in root.rglob("*") if path.is_file() and not any(word in path.name for word in IGNORED))
+    files = sorted(path for path in root.rglob("*") if path.is_file() and not any(word in str(path) for word in IGNORED))
     return {str(path.relative_to(root)): _digest(path) for path in files}
 
 
