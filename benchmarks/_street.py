@@ -187,7 +187,10 @@ def contents(root: Path) -> dict[str, str]:
 def _digest(path: Path) -> str:
     content = path.read_bytes()
     if path.suffix == ".json":
-        content = json.dumps(_without_times(json.loads(content)), sort_keys=True).encode()
+        facts = _without_times(json.loads(content))
+        if path.name == "files.json":
+            facts.pop("digest", None)  # of files' times too
+        content = json.dumps(facts, sort_keys=True).encode()
     elif path.name == "history.csv":
         lines = [line.split(",") for line in content.decode().splitlines()]
         kept = [place for place, name in enumerate(lines[0]) if not TIMES.search(name)]

@@ -24,7 +24,7 @@ class Train:
     micro_batch_size: int = setting(0, "rows computed at a time, their gradients added up; 0 = the whole batch", at_least=0, at_most=65536)
     mixup: str = setting("regmix", "regmix: originals + mixed (published); mixed_only; none", choices=("regmix", "mixed_only", "none"))
     mixup_alpha: float = setting(0.5, "lambda ~ Beta(alpha, alpha), one per batch", at_least=1e-6, at_most=1_000_000)
-    lr: float = setting(5e-4, "learning rate of Adam", at_least=0, at_most=100)
+    lr: float = setting(5e-4, "learning rate of Adam", at_least=0, at_most=1e30)
     lr_decay: float = setting(0.5, "factor applied every lr_interval epochs", at_least=0, at_most=1)
     lr_interval: int = setting(10, "epochs between two decays", at_least=1, at_most=1_000_000)
     beta_1: float = setting(0.9, "Adam", at_least=0, at_most=0.999999)

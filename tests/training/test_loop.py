@@ -146,7 +146,7 @@ def test_a_published_checkpoint_is_read_under_its_own_names(tmp_path, store):
 
 
 def test_diverging_training_stops_with_one_line(run, store, tmp_path):
-    settings = small_settings(tmp_path, "train.languages=[en]", "train.lr=100")
+    settings = small_settings(tmp_path, "train.languages=[en]", "train.lr=1e30")
     with pytest.raises(UserError, match=r"loss became .* lower train\.lr"):
         train_run(run_of(settings, "some-store"), store, CPU)
 
