@@ -39,6 +39,7 @@ from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.noise_bank import prepare_banks
 from sourcetracing.features.store import FeatureStore, StoreWriter, write_block
 from sourcetracing.runtime.compute import empty_cache, mark, pick_device, prepare_device, resolved_precision, seconds_between
+from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.parallel import available_cores
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.scoring.scores import score_run
@@ -189,7 +190,7 @@ def training(root: Path, sizes: Sizes, device: torch.device, options: dict[str, 
     for system in SYSTEMS:
         run = _run(root, system, sizes.languages[0], sizes, device, epochs=3, seed=1)
         train_run(run, store, prepare_device(run.settings.compute))
-        epoch = float(pd.read_csv(run.files.history)["seconds"][1:].median())  # the first one compiles
+        epoch = float(read_csv(run.files.history, texts=())["seconds"][1:].median())  # the first one compiles
         hours += epoch * PAPER_EPOCHS * len(sizes.languages) / 3600
         yield f"{system}: {epoch:.2f} s an epoch, {3600 / epoch:,.0f} epochs an hour"
     yield f"Table 4's LFCC part, one seed: {hours:.2f} h by these epochs ({len(sizes.languages)} languages x {PAPER_EPOCHS} epochs x 3)"

@@ -34,8 +34,9 @@ def watch(peaks: dict[str, float], stop: threading.Event) -> None:
 def measure(root: Path, factor: int) -> None:
     """Runs in a fresh process: one preprocessing of NUM_FILES * factor utterances (the files come round again under other ids)."""
     from sourcetracing.features.extracting import extract_features
+    from sourcetracing.runtime.files import read_csv
 
-    once = pd.read_csv(root / "utterances.csv")
+    once = read_csv(root / "utterances.csv", numbers=["duration_s"])
     parts = [once.assign(utt_id=[f"{utt_id}-{number}" for utt_id in once["utt_id"]]) for number in range(factor)]
     utterances = pd.concat(parts, ignore_index=True)
     peaks, stop = {"rss": 0.0, "own": 0.0}, threading.Event()

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sourcetracing.corpora.mlaad_source_tracing import read_protocols
 from sourcetracing.protocols.leakage import COLUMN_OF, PAIRS, audit
 from sourcetracing.protocols.table import read_table, split_balance, split_utterances
+from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.corpora import Split
 from sourcetracing.settings.training import SPLITS
@@ -48,7 +49,7 @@ def write_corpus(path: Path, num_rows: int) -> None:
 
 def write_lists(path: Path) -> None:
     """The same utterances as MLAAD's three protocol lists, in the folder <path>.lists."""
-    table = pd.read_csv(path, usecols=["path", "source"])
+    table = read_csv(path, usecols=["path", "source"])
     lists = ("./" + table["path"]).to_frame().assign(model_name=table["source"])
     folder = path.with_suffix(".lists")
     folder.mkdir()

@@ -12,4 +12,10 @@ class UserError(ValueError):
     """
 
     def __str__(self) -> str:
-        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in super().__str__())
+        return "".join(char if char.isprintable() else _escaped(char) for char in super().__str__())
+
+
+def _escaped(char: str) -> str:
+    """A byte that is no UTF-8, which Python keeps as U+DC80 to U+DCFF, as \\xfc; else \\n, \\x85, \\u2028."""
+    is_byte = "\udc80" <= char <= "\udcff"
+    return f"\\x{ord(char) - 0xDC00:02x}" if is_byte else char.encode("unicode_escape").decode()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.recorded import differences, label_recipe, name_of_recipe, protocol_recipe
 from sourcetracing.settings.schema import Settings
 
@@ -114,7 +115,7 @@ class RunLayout(FolderLayout):
 
     def class_report(self, split: str, test_set: str) -> Path:
         """Figures of each class on a test set."""
-        return self.all_scores / f"{split}_{test_set}.txt"
+        return self.all_scores / fitting_name(f"{split}_{test_set}.txt")
 
 
 class OpensetLayout(FolderLayout):

@@ -16,8 +16,10 @@ import pandas as pd
 
 from sourcetracing.downloads.http import RemoteFile
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.lists import lookalike
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.corpora import READERS
+from sourcetracing.settings.names import same_but_for_form, why_different
 from sourcetracing.settings.schema import Settings
 
 UTTERANCE_COLUMNS = ("utt_id", "path", "language", "source", "speaker", "transcript", "recording")
@@ -89,7 +91,8 @@ class Corpus(ABC):
         if missing:
             named = ", ".join(missing[: self.num_named]) + (" ..." if len(missing) > self.num_named else "")
             total = files["path"].nunique()
-            raise UserError(f"{self.root}: {len(missing)} of {total} files are missing, such as: {named}. {self.advice}")
+            advice = lookalike(self.root / missing[0]) or self.advice
+            raise UserError(f"{self.root}: {len(missing)} of {total} files are missing, such as: {named}. {advice}")
         return {"utterances": len(files)}
 
     def resources(self) -> list[Resource]:
@@ -110,6 +113,11 @@ def utterances_of_settings(table: pd.DataFrame, settings: Settings, where: str) 
     """The rows of the settings' languages, sources and unknown sources. Raises `UserError` for a name that the table lacks."""
     corpus = settings.corpus
     unknown = [name for name in corpus.unknown_sources if name != "all"]
+    for setting, wanted, column in (
+        ("corpus.languages", corpus.languages, "language"),
+        ("corpus.sources", [*corpus.sources, *unknown], "source"),
+    ):
+        _refuse_lookalikes(setting, wanted, table[column].unique(), where)
     require_names("corpus.languages", corpus.languages, table["language"].unique(), where)
     require_names("corpus.sources", corpus.sources, table["source"].unique(), where)
     require_names("corpus.unknown_sources", unknown, table["source"].unique(), where)
@@ -117,6 +125,13 @@ def utterances_of_settings(table: pd.DataFrame, settings: Settings, where: str) 
     if "all" not in corpus.unknown_sources:
         is_wanted &= table["source"].isin([*corpus.sources, *unknown])
     return table[is_wanted].reset_index(drop=True)
+
+
+def _refuse_lookalikes(setting: str, wanted: list[str], there: Iterable[str], where: str) -> None:
+    """A name that only looks like one of the settings would be left out as another one."""
+    for name in sorted(set(there) - set(wanted)):
+        if meant := same_but_for_form(name, wanted):
+            raise UserError(f"{setting}: {meant!r} looks as in {where}, but there it {why_different(name, meant)}. Make the two the same")
 
 
 def require_names(setting: str, names: Iterable[str], known: Iterable[str], where: str) -> None:

@@ -7,6 +7,7 @@ paths.corpus, or absolute. The utt_id of a file is that path without its suffix,
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from sourcetracing.corpora.list_columns import SPLIT_WORDS
 from sourcetracing.corpora.mlaad import model_dir_of
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import read_csv
+from sourcetracing.runtime.lists import ListText, read_list
 from sourcetracing.settings.checking import did_you_mean
+from sourcetracing.settings.names import EDGES, invisible_sign, refuse_undecodable, trimmed
 from sourcetracing.settings.schema import Settings
 
 REQUIRED_COLUMNS = ("path", "language", "source")
@@ -105,7 +108,7 @@ def _read_tree(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
         held = f"; it holds {_count_suffixes(others)}" if others else ""
         expected = f"<language>/<source>/* with one of {' '.join(AUDIO_SUFFIXES)}"
         raise UserError(f"{settings.paths.corpus} holds no {expected}{held}. See paths.corpus")
-    _refuse_undecodable(paths)
+    refuse_undecodable(paths)
     source_of = {model_dir_of(source): source for source in [*settings.corpus.sources, *settings.corpus.unknown_sources]}
     folders = [path.split("/", 2) for path in paths]
     columns = {
@@ -156,14 +159,6 @@ def _count_suffixes(paths: list[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts.most_common(5)) + (", ..." if len(counts) > 5 else "")
 
 
-def _refuse_undecodable(paths: list[str]) -> None:
-    try:
-        "".join(paths).encode("utf-8")
-    except UnicodeEncodeError:
-        bad = next(path for path in paths if any("\ud800" <= char <= "\udfff" for char in path))
-        raise UserError(f"{bad.encode('utf-8', 'backslashreplace').decode()}: the file name is not UTF-8. Rename it") from None
-
-
 # --- a table
 
 
@@ -177,12 +172,16 @@ def _require_table(settings: Settings) -> Path:
 
 def _read_table(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     path = _require_table(settings)
-    columns, separator = _read_header(path)
-    cells = _read_cells(path, columns, separator)
+    text = read_list(path)
+    columns, separator = _read_header(text, path)
+    cells = _read_cells(text, path, columns, separator)
     extra = [column for column in columns if column and column not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
     rows = cells[[column for column in columns if column in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]].copy()
     for column in REQUIRED_COLUMNS:
         _refuse(rows[column] == "", path, lambda row, column=column: f"empty {column}")
+    for column in ("language", "source"):
+        hidden = {name: invisible_sign(name) for name in rows[column].unique()}
+        _refuse(rows[column].map(hidden) != "", path, lambda row, column=column, hidden=hidden: _hidden(column, rows[column][row], hidden))
     rows["path"] = _normalize_paths(rows["path"], path, settings.paths.corpus)
     _refuse_listed_twice(rows["path"], path)
     if "split" in rows:
@@ -190,10 +189,15 @@ def _read_table(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     return rows, [f"{path}: ignored the columns {', '.join(extra)}"] if extra else []
 
 
-def _read_header(path: Path) -> tuple[list[str], str]:
+def _hidden(column: str, name: str, hidden: dict[str, str]) -> str:
+    return f"the {column} {name.replace(hidden[name], '')!r} holds the invisible sign U+{ord(hidden[name]):04X}; type it anew"
+
+
+def _read_header(text: ListText, path: Path) -> tuple[list[str], str]:
     """(column names in lower case, separator). The separator is the one that yields most of the names that we know."""
-    found = {separator: _first_row(path, separator) for separator in SEPARATORS}
-    separator = max(SEPARATORS, key=lambda separator: len(set(found[separator]) & {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS}))
+    separators = (text.separator,) if text.separator else SEPARATORS
+    found = {separator: _first_row(text, path, separator) for separator in separators}
+    separator = max(separators, key=lambda separator: len(set(found[separator]) & {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS}))
     columns = found[separator]
     for column in REQUIRED_COLUMNS:
         if column not in columns:
@@ -203,29 +207,27 @@ def _read_header(path: Path) -> tuple[list[str], str]:
     return columns, separator
 
 
-def _first_row(path: Path, separator: str) -> list[str]:
+def _first_row(text: ListText, path: Path, separator: str) -> list[str]:
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            row = next(csv.reader(file, delimiter=separator), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is no UTF-8 table ({error}). Save it as CSV in UTF-8") from None
+        row = next(csv.reader(text.lines[text.num_skipped :], delimiter=separator), [])
+    except csv.Error as error:
+        raise UserError(f"{path} cannot be read as a table: {error}") from None
     if not row:
         raise UserError(f"{path} is empty, or its first line is. Expected: a header with path, language, source")
-    return [name.strip().lower() for name in row]
+    return [trimmed(name).lower() for name in row]
 
 
-def _read_cells(path: Path, columns: list[str], separator: str) -> pd.DataFrame:
+def _read_cells(text: ListText, path: Path, columns: list[str], separator: str) -> pd.DataFrame:
     """All cells as text, indexed by row as a spreadsheet counts them (the header is row 1); blank rows left out."""
     names = [column or f"unnamed {place}" for place, column in enumerate(columns)]
+    source = io.StringIO("\n".join(text.lines[text.num_skipped :]))
     try:
-        cells = read_csv(path, sep=separator, header=0, names=names, skip_blank_lines=False, encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 table ({error}). Save it as CSV in UTF-8") from None
+        cells = read_csv(source, sep=separator, header=0, names=names, skip_blank_lines=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path} cannot be read as a table: {str(error).strip()}") from None
-    cells = cells.fillna("").set_axis(cells.index + 2)
+    cells = cells.fillna("").set_axis(cells.index + 2 + text.num_skipped)
     for name in set(names) - {"transcript"}:
-        cells[name] = cells[name].str.strip()
+        cells[name] = cells[name].str.strip(EDGES)
     cells = cells[(cells != "").any(axis=1)]
     if cells.empty:
         raise UserError(f"{path} lists no utterances")

@@ -11,7 +11,9 @@ import pandas as pd
 
 from sourcetracing.corpora.list_columns import SPLIT_WORDS, Vocabulary
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.lists import read_list
 from sourcetracing.settings.frontends import VARIANTS
+from sourcetracing.settings.names import EDGES, trimmed
 
 HEADER_WORDS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "wav", "wav_path", "audio", "audio_path", "wav_file_path")
@@ -63,12 +65,10 @@ def read_list_file(path: Path, name: str, vocabulary: Vocabulary) -> ListFile | 
 
 def _read_rows(path: Path, name: str) -> list[tuple[int, list[str]]]:
     """(line number, cells) of each line that is not blank."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name} is no UTF-8 text ({error}). Save it as UTF-8, or remove it if it is no list") from None
-    numbered = [(number, line.strip("\r\n ")) for number, line in enumerate(lines, 1) if line.strip()]
-    separator = _separator([line for _, line in numbered]) if numbered else None
+    text = read_list(path, name)
+    # A tab at an end is an empty cell; other blanks, and invisible signs, are nothing.
+    numbered = [(number, line.strip(EDGES.replace("\t", ""))) for number, line in enumerate(text.lines, 1) if line.strip(EDGES)]
+    separator = text.separator or (_separator([line for _, line in numbered]) if numbered else None)
     return [(number, _cells(line, separator)) for number, line in numbered]
 
 
@@ -95,10 +95,10 @@ def _separator(lines: list[str]) -> str | None:
 
 def _cells(line: str, separator: str | None) -> list[str]:
     if separator is None:
-        return [line.strip('" ')]
+        return [line.strip(f'"{EDGES}')]
     if separator == " ":
         return line.split()
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
+    return [trimmed(cell) for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
 
 
 def _heading(cell: str) -> str:

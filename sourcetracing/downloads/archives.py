@@ -26,6 +26,7 @@ from typing import BinaryIO
 
 from sourcetracing.downloads.records import byte_bar
 from sourcetracing.errors import UserError
+from sourcetracing.settings.names import fitting_name
 
 Wanted = Callable[[str], bool]
 # What an archive may become. The corpora here unpack to less than 10 times their archive; deflated zeros to 1,000 times.
@@ -257,7 +258,7 @@ def _write(stream: BinaryIO, size_bytes: int, path: Path, on_chunk: Callable[[in
     keep: what is there stays in any case.
     """
     # No fsync here, see `sync_to_disk`. The temporary name ends in .partial, so that a killed run leaves nothing that looks like audio.
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(fitting_name(f".{path.name}.partial"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from sourcetracing.drawing.colours import CATEGORIES, CHANCE
-from sourcetracing.drawing.pictures import STYLE
+from sourcetracing.drawing.pictures import label_of, picture_style
 from sourcetracing.embeddings.colouring import GREY, NUM_MARKERS, Colouring
 from sourcetracing.embeddings.projections import NAMES, Projection
 from sourcetracing.runtime.files import atomic_path
@@ -29,7 +29,7 @@ NAMES_OF_LABELS = {"pseudo_speaker": "pseudo-speaker", "known": "known or unknow
 
 def write_picture(path: Path, projections: Sequence[Projection], colouring: Colouring, title: str) -> None:
     """A PNG file; the same points give the same bytes."""
-    with plt.rc_context(STYLE):
+    with picture_style():
         figure = draw_picture(projections, colouring, title)
         figure.set_dpi(plt.rcParams["savefig.dpi"])
         figure.canvas.draw()
@@ -84,7 +84,7 @@ def _legend(colouring: Colouring, width_inches: float) -> tuple[list[Line2D], in
     counts, entries = colouring.counts(), []
     for value, style, count in zip(colouring.values, colouring.styles, counts, strict=True):
         if style != GREY:
-            entries.append((f"{value} ({count})", CATEGORIES[style % len(CATEGORIES)], MARKERS[style % NUM_MARKERS]))
+            entries.append((f"{label_of(value)} ({count})", CATEGORIES[style % len(CATEGORIES)], MARKERS[style % NUM_MARKERS]))
     if too_many := [int(count) for style, count in zip(colouring.styles, counts, strict=True) if style == GREY]:
         entries.append((f"{len(too_many)} others ({sum(too_many)})", CHANCE, "o"))
     if not_known := int((colouring.codes < 0).sum()):

@@ -29,6 +29,7 @@ from sourcetracing.runtime.npy import create_array, write_at
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import Augment
+from sourcetracing.settings.names import refuse_undecodable
 from sourcetracing.settings.schema import Settings
 
 NOISE_KINDS = ("music", "noise", "speech")
@@ -115,7 +116,9 @@ def find_responses(root: Path, real: bool) -> list[Path]:
 def _wav_files(root: Path, setting_name: str) -> list[Path]:
     if not root.is_dir():
         raise UserError(f"{root} ({setting_name}) does not exist. {_DOWNLOAD}")
-    return sorted(Path(folder) / name for folder, _, names in os.walk(root) for name in names if name.lower().endswith(".wav"))
+    files = sorted(Path(folder) / name for folder, _, names in os.walk(root) for name in names if name.lower().endswith(".wav"))
+    refuse_undecodable(map(str, files))
+    return files
 
 
 def bank_manifests(settings: Settings) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from sourcetracing.drawing import colours
-from sourcetracing.drawing.pictures import STYLE, save_png
+from sourcetracing.drawing.pictures import picture_style, save_png
 from sourcetracing.layout import OpensetLayout
 from sourcetracing.metrics.ranking import Curve, Ranking
 from sourcetracing.openset.trials import Trials
@@ -40,7 +40,7 @@ def draw_pictures(
     is_right = trials.table["prediction"].to_numpy() == trials.labels
     everything = np.ones(len(is_right))
     curves = {name: Ranking(values, trials.is_unknown, is_right).curve(everything) for name, values in scores.items()}
-    with plt.rc_context(STYLE):
+    with picture_style():
         save_png(_curves(curves, title), files.curves)
         save_png(_histograms(trials.is_unknown, scores, thresholds, title), files.histograms)
         save_png(_oscr(curves, title), files.oscr)

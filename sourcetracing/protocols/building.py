@@ -14,10 +14,10 @@ from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit, read_audit
-from sourcetracing.protocols.names import require_usable_names
 from sourcetracing.protocols.records import note_settings_of_older_record, write_record
 from sourcetracing.protocols.table import balance_lines, count_utterances, split_balance, split_utterances
 from sourcetracing.runtime.files import atomic_path, digest_of_json, read_csv, write_text
+from sourcetracing.settings.names import require_usable_names
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.schema import Settings
 
@@ -45,7 +45,6 @@ def build_protocols(settings: Settings) -> BuiltProtocol:
     bad audio.
     """
     corpus = corpus_of(settings)
-    require_usable_names(settings.corpus.languages, settings.corpus.sources)
     corpus.check()
     utterances = corpus.prepare()
     require_usable_names((), utterances["source"].unique())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import re
 import shlex
@@ -16,8 +17,10 @@ from pathlib import Path
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, RunLayout
 from sourcetracing.runtime.damage import damage_in_words
+from sourcetracing.settings.names import printable
 from sourcetracing.settings.reading import describe, read_config
 
+Places = Callable[[list[str]], tuple[Path, list[Path]]]
 _SETTINGS_FILES = "CONFIG.yaml [MORE.yaml ...]"
 EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 # What the system says of wrong use of files and processes by this program. Everything else is about the user's disks, names and rights.
@@ -50,7 +53,7 @@ def run_script(
         exp = Path(settings.paths.exp)
         return exp, [Layout.of(settings).root, exp / "noise_bank"]
 
-    sys.exit(_run(act, places, sys.argv[1:] if argv is None else list(argv)))
+    sys.exit(_run(act, sys.argv[1:] if argv is None else list(argv), places))
 
 
 def run_tool(
@@ -84,13 +87,16 @@ def run_tool(
         roots = [run.resolve().parents[2] for run in runs]  # exp/<name>/runs/<system>/<run>
         return (roots[0].parent if roots else Path()), [*runs, *roots]
 
-    sys.exit(_run(act, places, sys.argv[1:] if argv is None else list(argv)))
+    sys.exit(_run(act, sys.argv[1:] if argv is None else list(argv), places))
 
 
-def _run(act: Callable[[list[str]], bool], places: Callable[[list[str]], tuple[Path, list[Path]]], words: list[str]) -> int:
+def _run(act: Callable[[list[str]], bool], words: list[str], places: Places = lambda words: (Path(), [])) -> int:
     """places: words -> (the folder of all experiments, the folders that damage would lie in)."""
     if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun or accelerate started, the first one talks
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends nothing
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
@@ -128,7 +134,7 @@ def _first_line(error: Exception) -> str:
     return f" ({str(error).splitlines()[0][:200]})" if str(error) else ""
 
 
-def _damage(places: Callable[[list[str]], tuple[Path, list[Path]]], words: list[str]) -> str | None:
+def _damage(places: Places, words: list[str]) -> str | None:
     try:
         return damage_in_words(*places(words))
     except (UserError, OSError):  # the settings themselves
@@ -140,7 +146,7 @@ def _as_interrupt(signum: int, frame: object) -> None:
 
 
 def _complain(line: str) -> int:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
     return EXIT_USER_ERROR
 
 

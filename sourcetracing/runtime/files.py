@@ -15,11 +15,21 @@ from shutil import disk_usage
 from typing import IO, TYPE_CHECKING, Any
 
 from sourcetracing.errors import UserError
+from sourcetracing.settings.names import fitting_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FULL_BYTES = 1 << 20  # a disk with less counts as full
+
+
+_MOST_KEPT_BYTES = 150  # of a name within that of its temporary file
+
+
+def partial_path(path: Path) -> Path:
+    """Where this process writes `path` before it is complete: beside it, hidden, with its suffix, its name cut where it is long."""
+    name = Path(fitting_name(path.name, _MOST_KEPT_BYTES))
+    return path.with_name(f".{name.stem}.{os.getpid()}.partial{name.suffix}")
 
 
 @contextmanager
@@ -31,7 +41,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = partial_path(path)
     try:
         yield partial
         with open(partial, "rb+") as file:
@@ -62,9 +72,9 @@ def _as_os_error(error: Exception, path: Path) -> OSError | None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes UTF-8 text to a file that is complete or absent."""
+    """Writes UTF-8 text to a file that is complete or absent; what cannot be encoded is written as JSON writes it, such as \\udcff."""
     with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path, **how: Any) -> None:
@@ -126,4 +136,4 @@ def digest_of_bytes(content: bytes) -> str:
 def digest_of_json(value: object) -> str:
     """32 hex digits that depend on a JSON-able value alone (not on the order of keys)."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

@@ -11,6 +11,7 @@ from typing import Any
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.declaring import RANGE, SOME, admitted, shown
+from sourcetracing.settings.names import is_utf_8, printable, require_distinct
 
 
 @cache
@@ -127,6 +128,9 @@ def check_values(settings: Any, prefix: str = "") -> None:
             _check_items(value, key, field.metadata.get("items"))
         for item in value if isinstance(value, list) else [value]:
             _check_value(item, key, field.metadata)
+        for name_of_items, items in (value if isinstance(value, dict) else {"": value}).items():
+            if isinstance(items, list) and not field.metadata.get("may_repeat"):
+                require_distinct(f"{key}.{name_of_items}".rstrip("."), items)
 
 
 def _refuse_infinite(value: Any, key: str) -> None:
@@ -148,6 +152,8 @@ def _check_items(values: list, key: str, items: str | int | None) -> None:
 
 
 def _check_value(value: Any, key: str, rules: typing.Mapping) -> None:
+    if isinstance(value, str) and not is_utf_8(value):
+        raise UserError(f"{key}={printable(value)}: is not UTF-8, and no file of settings could hold it. Rename it")
     choices, at_least, at_most = admitted(rules), rules.get("at_least"), rules.get("at_most")
     if choices is not None and value not in choices:
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""

@@ -19,12 +19,15 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
     items: str | int | None = None,
+    may_repeat: bool = False,
 ):
     """A dataclass field with the text `--help` shows and the values it admits (for a list: what each item may be).
 
-    Every number declares both ends of its range (tests/settings/test_ranges.py). items: of a list: SOME, RANGE or how many it has.
+    Every number declares both ends of its range. items: of a list: SOME, RANGE or how many it has. may_repeat: a list in which an item may
+    stand twice, as in a RANGE or one of so many; in all others it would count twice, and is refused.
     """
     metadata = {"help": help, "choices": choices, "at_least": at_least, "at_most": at_most, "items": items}
+    metadata["may_repeat"] = may_repeat or items not in (None, SOME)
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -20,6 +20,7 @@ from sourcetracing.settings.checking import check_piece, check_values, did_you_m
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.settings.declaring import admitted
 from sourcetracing.settings.frontends import stored_front_end
+from sourcetracing.settings.names import require_distinct, require_folder_name, require_usable_names
 from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.sizes import check_sizes
@@ -75,12 +76,13 @@ def _merged(tree: dict, piece: dict) -> dict:
 
 def _interpolated(tree: dict) -> dict:
     """`${seed}` in a text as what that setting is. Raises `UserError` for one that there is not."""
-    if "${" not in str(tree):
+    if "${" not in str(tree) and "???" not in str(tree):
         return tree
     try:
-        return OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+        return OmegaConf.to_container(OmegaConf.create(tree), resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"{getattr(error, 'full_key', '')}: {str(error).splitlines()[0]}") from None
+        where, what = getattr(error, "full_key", "") or "settings", str(error).splitlines()[0]
+        raise UserError(f"{where}: {what}. Names cannot be ??? or hold ${{, which have a meaning of their own in settings") from None
 
 
 def _built(group: type, tree: dict) -> Any:
@@ -206,6 +208,7 @@ def _read_system(name: str) -> dict:
 
 def _check_together(settings: Settings) -> None:
     """What no single setting can tell."""
+    _check_names(settings)
     total = settings.split.train + settings.split.dev + settings.split.eval
     if abs(total - 1) > 1e-9:
         raise UserError(f"split.train + split.dev + split.eval = {total:g}, but the parts must add up to 1")
@@ -232,6 +235,24 @@ def _check_together(settings: Settings) -> None:
     stored, wanted = settings.augment.variants, settings.train.variants
     if missing := [variant for variant in wanted if variant not in stored]:
         raise UserError(f"train.variants: {missing[0]!r} is not among augment.variants={stored}")
+
+
+def _check_names(settings: Settings) -> None:
+    """Names that become folders and files, and those that must not be confused with each other."""
+    require_folder_name("name", settings.name)
+    if settings.name == "noise_bank":
+        raise UserError("name='noise_bank': all experiments share the folder of that name. Give it another, such as name=noise_trial")
+    corpus = settings.corpus
+    require_usable_names(corpus.languages, corpus.sources, corpus.unknown_sources)
+    for key in ("train_sets", "test_sets"):
+        sets = getattr(settings.experiment, key)
+        for text in sets:
+            require_distinct(f"experiment.{key}: {text}", text.split("+"))
+        for number, text in enumerate(sets):
+            if same := [other for other in sets[:number] if set(other.split("+")) == set(text.split("+"))]:
+                raise UserError(f"experiment.{key}: {same[0]} and {text} are the same set; name it once")
+    for name in settings.detection.sets:
+        require_folder_name("detection.sets", str(name), separators="/\\+|")
 
 
 def _model_of_language(settings: Settings) -> str:

@@ -9,12 +9,12 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sourcetracing.drawing import colours
-from sourcetracing.drawing.pictures import STYLE, save_png
+from sourcetracing.drawing.pictures import picture_style, save_png
 
 
 def write_objective_figure(path: Path, objectives: np.ndarray, elbow: int, k: int, num_utterances: int) -> None:
     """A PNG file; the same curve gives the same bytes."""
-    with plt.rc_context(STYLE):
+    with picture_style():
         figure = draw_objective(objectives, elbow, k, num_utterances)
         save_png(figure, path)
 

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sourcetracing.drawing import colours
-from sourcetracing.drawing.pictures import STYLE, save_png
+from sourcetracing.drawing.pictures import label_of, picture_style, save_png
+from sourcetracing.drawing.text import readable
 from sourcetracing.layout import RunLayout, TablesLayout
 from sourcetracing.metrics.classification import row_shares
 from sourcetracing.runtime.files import read_csv
@@ -30,7 +31,7 @@ KIND_COLOURS = {MONO: colours.MONO, CROSS: colours.CROSS}
 
 def write_pictures(tables: Tables, out_folder: Path) -> list[Path]:
     """Draws a matrix for each system, for a plan with details also its confusions and all systems by variant; returns the paths."""
-    with plt.rc_context(STYLE):
+    with picture_style():
         files, prefix = TablesLayout(out_folder), tables.plan.file_prefix
         return [save_png(figure, files.picture(f"{prefix}{name}")) for name, figure in _pictures(tables)]
 
@@ -47,7 +48,7 @@ def _pictures(tables: Tables) -> Iterator[tuple[str, Figure]]:
 def write_curves(runs: list[ScoredRun], out_folder: Path) -> list[Path]:
     """Draws the training of each system, whatever tables its runs are in, as <system>_curves.png; returns the paths."""
     histories = read_histories(runs)
-    with plt.rc_context(STYLE):
+    with picture_style():
         systems = dict.fromkeys(system for system, _, _ in histories)
         return [save_png(draw_curves(histories, system), TablesLayout(out_folder).picture(f"{system}_curves")) for system in systems]
 
@@ -101,9 +102,9 @@ def draw_matrix(tables: Tables, system: str, variant: str = POOLED) -> Figure:
 
 def draw_confusions(tables: Tables, system: str) -> Figure:
     """Two confusion matrices in percent of each true class: mono cells and cross cells, summed."""
-    names = [name.replace("_", " ") for name in tables.axes.classes]
-    size = 1.5 + 0.6 * len(names)
-    figure, panels = plt.subplots(1, 2, figsize=(2 * size + 0.9, size), layout="constrained", sharey=True)
+    names = [label_of(readable(name)) for name in tables.axes.classes]
+    size, room = 1.5 + 0.6 * len(names), 0.08 * max(0, max(map(len, names)) - 16)  # inches; room: for letters beyond those of a short name
+    figure, panels = plt.subplots(1, 2, figsize=(2 * size + 0.9 + room, size + 0.6 * room), layout="constrained", sharey=True)
     for panel, kind in zip(panels, (MONO, CROSS), strict=True):
         _heat_panel(panel, row_shares(summed_confusion(tables, system, kind)), names, names, digits=0)
         panel.tick_params(axis="x", labelrotation=35)

@@ -215,5 +215,10 @@ def _latex_text(text: str) -> str:
     return text.replace(" ± ", "\\,$\\pm$\\,").replace(ABSENT, "--")
 
 
+_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "_#$%&{}"} | {"\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}"}
+)
+
+
 def _escaped(text: str) -> str:
-    return text.replace("_", "\\_")
+    return text.translate(_LATEX)

@@ -13,6 +13,7 @@ from sourcetracing.audio.reading import BadAudio
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.names import fitting_name, printable
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.output import Failure, entry_of, header_of, text_of, write_results_csv, write_results_json
 from sourcetracing.tracing.phrases import about, limits
@@ -74,7 +75,7 @@ class Answers:
         known = self.known.get(str(path))
         if known and known["facts"] == facts and (timeline is None or timeline.is_file()):
             self.entries.append(known)
-            return f"{path}: traced before, kept ({self.outputs.json})"
+            return f"{printable(str(path))}: traced before, kept ({self.outputs.json})"
         result = self._trace(path)
         self.entries.append({**entry_of(result, self.tracer), "facts": facts})
         if timeline and isinstance(result, FileTrace):
@@ -96,7 +97,7 @@ class Answers:
         name = path.name
         if self.names.setdefault(name, str(path)) != str(path):
             name = f"{path.name}-{digest_of_json(str(path))[:8]}"
-        return self.outputs.timeline / f"{name}.png"
+        return self.outputs.timeline / fitting_name(f"{name}.png")
 
     def save(self) -> None:
         """Writes JSON and CSV."""

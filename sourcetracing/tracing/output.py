@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.runtime.files import atomic_path, write_json
+from sourcetracing.settings.names import printable
 from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
@@ -28,10 +29,11 @@ class Failure:
 
 def text_of(result: FileTrace | Failure, tracer: Tracer) -> str:
     """A few lines for the terminal."""
+    path = printable(result.path)
     if isinstance(result, Failure):
-        return f"{result.path}: NOT TRACED: {result.reason}"
+        return f"{path}: NOT TRACED: {result.reason}"
     silent = f", {result.num_silent} silent ones left out" if result.num_silent else ""
-    lines = [f"{result.path}: {result.duration_s:.1f} s, {len(result.starts_s)} windows{silent}"]
+    lines = [f"{path}: {result.duration_s:.1f} s, {len(result.starts_s)} windows{silent}"]
     if tracer.rule:
         side = "above" if result.is_unknown else "not above"
         verdict = "UNKNOWN source; nearest" if result.is_unknown else "known source"
@@ -117,7 +119,7 @@ def write_results_csv(path: Path, tracer: Tracer, entries: list[dict[str, Any]])
         "num_windows",
         "num_silent",
     ]
-    rows = [_row(entry, tracer) for entry in entries]
+    rows = [{**_row(entry, tracer), "path": printable(entry["path"])} for entry in entries]
     named = [f"p_{name}" for name in tracer.system.classes]
     with atomic_path(path) as partial:
         table = pd.DataFrame(rows, columns=[*columns, *named, "notes", "reason"])

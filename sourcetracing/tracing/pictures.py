@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sourcetracing.drawing import colours
-from sourcetracing.drawing.pictures import STYLE, save_png
+from sourcetracing.drawing.pictures import picture_style, save_png
 from sourcetracing.metrics.calibration import Calibration
 
 SET_WORDS = {"dev": "dev (fitted on it)", "eval": "eval", "eval_other_languages": "eval, other languages"}
@@ -17,7 +17,7 @@ SET_WORDS = {"dev": "dev (fitted on it)", "eval": "eval", "eval_other_languages"
 
 def draw_reliability(bins: dict[str, tuple[pd.DataFrame, pd.DataFrame]], calibration: Calibration, path: Path) -> None:
     """Accuracy over confidence, before and after, one panel per set. bins: set -> `confidence_bins` before and after."""
-    with plt.rc_context(STYLE):
+    with picture_style():
         figure, panels = plt.subplots(1, len(bins), figsize=(3.4 * len(bins), 3.6), squeeze=False, sharey=True, layout="constrained")
         for panel, (name, pair) in zip(panels[0], bins.items(), strict=True):
             _draw_reliability_of(panel, pair, calibration, name)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sourcetracing.drawing import colours
-from sourcetracing.drawing.pictures import STYLE, save_png
+from sourcetracing.drawing.pictures import label_of, picture_style, save_png
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
 MAX_LINES = 6  # sources drawn over time; the others are summed up
@@ -18,7 +18,7 @@ SHADES = ("#1b5e93", "#c05a13", "#2e7d4f", "#8c4a9e", "#b8860b", "#4a4a4a")
 
 def draw_timeline(found: FileTrace, tracer: Tracer, path: Path) -> None:
     """Probabilities of the leading sources over a file's time, below them the unknown score with its threshold."""
-    with plt.rc_context(STYLE):
+    with picture_style():
         has_scores = found.window_scores is not None
         ratios = {"height_ratios": [2, 1] if has_scores else [1]}
         figure, panels = plt.subplots(
@@ -35,10 +35,8 @@ def draw_timeline(found: FileTrace, tracer: Tracer, path: Path) -> None:
         if has_scores:
             _draw_scores(panels[1, 0], tracer, *_with_gaps(centres, found.window_scores[:, None], longest_s))
         panels[-1, 0].set(xlabel="middle of the window, s", xlim=(0, max(found.duration_s, tracer.audio.crop_seconds)))
-        panels[0, 0].set_title(
-            f"{Path(found.path).name}: {len(centres)} windows of {tracer.audio.crop_seconds:g} s, {found.num_silent} silent left out",
-            loc="left",
-        )
+        windows = f"{len(centres)} windows of {tracer.audio.crop_seconds:g} s, {found.num_silent} silent left out"
+        panels[0, 0].set_title(f"{label_of(Path(found.path).name)}: {windows}", loc="left")
         save_png(figure, path)
 
 
@@ -51,7 +49,7 @@ def _with_gaps(times: np.ndarray, values: np.ndarray, longest_s: float) -> tuple
 def _draw_probabilities(panel: Axes, found: FileTrace, tracer: Tracer, times: np.ndarray, values: np.ndarray) -> None:
     leading = np.argsort(-found.probabilities, kind="stable")[:MAX_LINES]
     for number, colour in zip(leading, SHADES, strict=False):
-        label = f"{tracer.system.classes[number]} ({found.probabilities[number]:.2f})"
+        label = f"{label_of(tracer.system.classes[number])} ({found.probabilities[number]:.2f})"
         panel.plot(times, values[:, number], color=colour, linewidth=1.2, marker="o", markersize=2.5, label=label)
     rest = len(found.probabilities) - len(leading)
     title = f"of the file; {rest} more sources not drawn" if rest else "of the file"

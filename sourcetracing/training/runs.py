@@ -14,6 +14,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import digest_of_file, digest_of_json
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.frontends import is_fine_tuned, stored_front_end
+from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.run_folder import RunFolder
@@ -53,7 +54,9 @@ def run_of(settings: Settings, store_name: str) -> TrainingRun:
     train_set = set_name(settings.train.languages or settings.corpus.languages)
     system = system_label(settings)
     digest = digest_of_json([store_name, run_recipe(settings)])[:8]
-    files = Layout.of(settings).run(system, f"{train_set}-seed{settings.train.seed}-{digest}")
+    # Dozens of languages joined by + are longer than a file name may be.
+    name = f"{fitting_name(train_set, 150)}-seed{settings.train.seed}-{digest}"
+    files = Layout.of(settings).run(system, name)
     return TrainingRun(system, train_set, settings.train.seed, settings, files.root)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.checking import did_you_mean
+from sourcetracing.settings.names import require_folder_name
 from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.reading import read_yaml
 from sourcetracing.settings.schema import Settings
@@ -108,6 +109,7 @@ def read_plan(name: str, settings: Settings) -> TablePlan:
     if shape[0] == "all_but_one":
         places = [(f"-{held_out_of(train, languages)}", _condition(train, test)) for train, test in cells]
     words = {"tab": words["title"], "file_prefix": f"{name}_", **words}
+    require_folder_name(f"{path}: file_prefix", f"{words['file_prefix']}x")  # an empty one is fine
     return TablePlan(name, str(words["title"]), tuple(cells), tuple(places), shape, str(words["tab"]), str(words["file_prefix"]))
 
 

@@ -85,6 +85,9 @@ def test_changes_apply_after_the_command_line():
         ("executor.nkid=ray", "unknown setting 'executor.nkid'"),
         ("train.lr=.nan", "a finite number is expected"),
         ("augment.variants=[original,musik]", "must be one of original"),
+        ("corpus.sources=[a,'a${b']", "'${b'"),
+        ("name=${x}", "'x' not found"),
+        ("corpus.sources=[a,'???']", "Names cannot be ???"),
     ],
 )
 def test_mistakes_get_one_line_that_names_the_thing(word, message):
@@ -205,7 +208,7 @@ def test_every_yaml_we_ship_resolves():
 
 
 @pytest.mark.parametrize(
-    "names", [["1e3", "007", "nan", "NA", "True", "null", "no", "inf", ".5", "1_0", "0x1", "1:30", "a, b", "a/b", "~", "-", "2024-01-01"]]
+    "names", [["1e3", "007", "nan", "NA", "True", "null", "no", "inf", ".5", "1_0", "0x1", "1:30", "a, b", "a/b", "~", "--", "2024-01-01"]]
 )
 def test_names_come_back_from_a_config_that_was_written(tmp_path, names):
     settings = Settings()

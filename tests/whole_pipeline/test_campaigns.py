@@ -12,7 +12,7 @@ import pytest
 from tests.support.places import ROOT
 
 pytestmark = pytest.mark.slow
-ONLY = "only=02_,04_pre"
+ONLY = "only=02_build,04_pre"
 
 
 @pytest.fixture(scope="module")

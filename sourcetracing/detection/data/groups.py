@@ -27,7 +27,10 @@ def baseline_sets(settings: Settings) -> dict[str, list[str]]:
 
     ASV19 is its eval subset here: the sweep trains on ASV19's train + dev.
     """
-    return {name.removesuffix("_eval"): subsets for name, subsets in named_sets(settings, BASELINE_TEST).items()}
+    sets = named_sets(settings, BASELINE_TEST)
+    if twice := [name for name in sets if f"{name}_eval" in sets]:
+        raise UserError(f"{BASELINE_TEST}: {twice[0]} and {twice[0]}_eval would be one column; name one of them")
+    return {name.removesuffix("_eval"): subsets for name, subsets in sets.items()}
 
 
 def training_sets(settings: Settings, setting: str) -> dict[str, list[str]]:

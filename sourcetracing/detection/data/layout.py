@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sourcetracing.layout import Layout
+from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.schema import Settings
 
 LISTS_RECORD = "finished.json"  # of a folder of lists of kept files: which there are; written last
@@ -34,11 +35,11 @@ class DetectionLayout:
 
     def scores(self, experiment: str, name: str) -> Path:
         """Scores of one classifier of an experiment."""
-        return self.root / "scores" / experiment / f"{name}.parquet"
+        return self.root / "scores" / experiment / fitting_name(f"{name}.parquet")
 
     def mixture_model(self, mixture: str) -> Path:
         """The classifier of a mixture, names of its sets joined by +."""
-        return self.root / "mixing" / f"{mixture}.safetensors"
+        return self.root / "mixing" / fitting_name(f"{mixture}.safetensors")
 
     def scratch(self, name: str) -> Path:
         """A folder for copies that are read many times, gone in the end."""

@@ -20,6 +20,7 @@ from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BONAFIDE, COLUMNS, SPOOF, load_manifest, root_of
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_json, read_csv, write_csv, write_json, write_text
+from sourcetracing.runtime.lists import lookalike
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.schema import Settings
@@ -150,7 +151,8 @@ def _handle_missing(missing: list[str], total: int, settings: Settings) -> None:
     if settings.audio.on_bad_audio == "fail":
         more = f" and {len(missing) - NUM_NAMED} more" if len(missing) > NUM_NAMED else ""
         where = f"{len(missing)} of {total} files are missing: {', '.join(missing[:NUM_NAMED])}{more}. Full list: {listing}"
-        raise UserError(f"{where}. See detection.roots, or leave them out with audio.on_bad_audio=skip")
+        see = lookalike(Path(missing[0])) or "See detection.roots"
+        raise UserError(f"{where}. {see}, or leave them out with audio.on_bad_audio=skip")
 
 
 def _check(rows: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, int]:

@@ -22,6 +22,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_csv, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.names import trimmed
 from sourcetracing.settings.schema import Settings
 
 FAILED_NAME = "segments_failed.csv"
@@ -57,7 +58,7 @@ def read_recordings(path: Path) -> list[Recording]:
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip() or (number == 1 and line.replace(" ", "").startswith("path|label")):
             continue
-        fields = [field.strip() for field in line.split("|")]
+        fields = [trimmed(field) for field in line.split("|")]
         if len(fields) not in (2, 3) or not fields[0]:
             raise UserError(f"{path}, line {number}: expected path|label or path|label|speaker, found {line.strip()!r}")
         if fields[1] not in LABEL_WORDS:

@@ -8,10 +8,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 
-import matplotlib
-
-matplotlib.use("Agg")  # before pyplot: no display is needed anywhere
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -22,39 +18,41 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm
 
 from sourcetracing.drawing import colours
+from sourcetracing.drawing.pictures import label_of, picture_style
 from sourcetracing.drawing.templates import macros
 
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "axes.titlelocation": "left"}
-STYLE |= {"svg.hashsalt": "detection", "svg.fonttype": "path", "legend.frameon": False, "legend.fontsize": 8}
+STYLE = {"axes.titlelocation": "left", "svg.hashsalt": "detection", "svg.fonttype": "path", "legend.frameon": False, "legend.fontsize": 8}
 MARKERS = ("o", "D", "s", "^", "v", ".")
 SIZE_INCHES = (4.3, 3.1)
 DET_TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 MOST_POINTS = 300  # of a DET curve
 
 
+@picture_style(**STYLE)
 def as_image(figure: Figure, description: str) -> Markup:
     """The figure as an element of a page that holds its own SVG; the same bytes for the same numbers."""
     buffer = io.BytesIO()
-    with plt.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     return macros(__file__, "parts.html").picture(buffer.getvalue(), description, "svg+xml")
 
 
+@picture_style(**STYLE)
 def draw_layers(curves: Mapping[str, pd.Series], published: Mapping[str, pd.Series], chosen: Mapping[str, int], title: str) -> Figure:
     """EER over layers: our curves in full, published ones of the same names dashed; a line at each chosen layer."""
     figure, panel = _panel(title, "layer", "EER, %")
     for number, (name, curve) in enumerate(curves.items()):
         style = {"color": colours.SERIES[number], "lw": 1.5}
-        panel.plot(curve.index, 100 * curve, marker=MARKERS[number], ms=3, label=name, **style)
+        panel.plot(curve.index, 100 * curve, marker=MARKERS[number], ms=3, label=label_of(name), **style)
         if name in published and published[name].notna().any():
-            panel.plot(published[name].index, 100 * published[name], ls="--", label=f"{name}, published", **style | {"lw": 1})
+            panel.plot(published[name].index, 100 * published[name], ls="--", label=f"{label_of(name)}, published", **style | {"lw": 1})
     for number, (name, layer) in enumerate(chosen.items()):
-        panel.axvline(layer, color=colours.CHANCE, ls=(":", "-.")[number % 2], lw=1.2, label=f"{name}: {layer}")
+        panel.axvline(layer, color=colours.CHANCE, ls=(":", "-.")[number % 2], lw=1.2, label=f"{label_of(name)}: {layer}")
     panel.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     return _with_legend(figure, panel)
 
 
+@picture_style(**STYLE)
 def draw_kept(levels: pd.DataFrame, everything: float, title: str) -> Figure:
     """EER over the share of kept files: a curve per strategy, a band of one sd where there are seeds; dotted: everything kept.
 
@@ -74,6 +72,7 @@ def draw_kept(levels: pd.DataFrame, everything: float, title: str) -> Figure:
     return _with_legend(figure, panel)
 
 
+@picture_style(**STYLE)
 def draw_effects(effects: pd.DataFrame, title: str) -> Figure:
     """What each corpus adds: bars of `effect` in percentage points, and the published effect as a diamond where there is one.
 
@@ -89,10 +88,11 @@ def draw_effects(effects: pd.DataFrame, title: str) -> Figure:
         panel.scatter(100 * effects["published_effect"], places, label="published", **marks)
         panel.legend()
     panel.axvline(0, color="black", lw=0.8)
-    panel.set_yticks(places, effects["corpus"])
+    panel.set_yticks(places, effects["corpus"].map(label_of))
     return figure
 
 
+@picture_style(**STYLE)
 def draw_transfer(selection: np.ndarray, report: np.ndarray, chosen: int, published_way: int, title: str) -> Figure:
     """Does the selection part foretell the report part? One dot (N,) per candidate; the chosen ones stand out."""
     figure, panel = _panel(title, "EER on the selection part, %", "EER on the report part, %")
@@ -107,6 +107,7 @@ def draw_transfer(selection: np.ndarray, report: np.ndarray, chosen: int, publis
     return _with_legend(figure, panel)
 
 
+@picture_style(**STYLE)
 def draw_det(scores: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """Detection error trade-off on normal deviate axes, a curve per system (columns label, score); the diagonal marks the EER."""
     from sklearn.metrics import det_curve  # a second to import
@@ -116,7 +117,9 @@ def draw_det(scores: Mapping[str, pd.DataFrame], title: str) -> Figure:
         accepted, rejected, _ = det_curve(own["label"], own["score"])
         smallest = 0.5 / len(own)  # a corner at infinity is drawn at half a file
         x, y = (norm.ppf(np.clip(_thinned(values), smallest, 1 - smallest)) for values in (accepted, rejected))
-        panel.plot(x, y, lw=1.4, color=colours.SERIES[number % len(colours.SERIES)], ls=("-", "--", "-.")[number // 2 % 3], label=name)
+        panel.plot(
+            x, y, lw=1.4, color=colours.SERIES[number % len(colours.SERIES)], ls=("-", "--", "-.")[number // 2 % 3], label=label_of(name)
+        )
     ticks = norm.ppf(DET_TICKS)
     panel.plot(ticks[[0, -1]], ticks[[0, -1]], color=colours.CHANCE, lw=0.8, ls=":")
     labels = [f"{100 * tick:g}" for tick in DET_TICKS]
@@ -126,6 +129,7 @@ def draw_det(scores: Mapping[str, pd.DataFrame], title: str) -> Figure:
     return _with_legend(figure, panel)
 
 
+@picture_style(**STYLE)
 def draw_histogram(scores: pd.DataFrame, threshold: float, title: str) -> Figure:
     """Scores (columns label, score) of bona fide and spoofed files, each class by itself, and the threshold that is in use."""
     figure, panel = _panel(title, "score (higher: bona fide)", "share of the class, %")
@@ -144,14 +148,12 @@ def _thinned(values: np.ndarray) -> np.ndarray:
 
 
 def _panel(title: str, x: str, y: str) -> tuple[Figure, Panel]:
-    with plt.rc_context(STYLE):
-        figure, panel = plt.subplots(figsize=SIZE_INCHES, layout="constrained")
-        panel.set(xlabel=x, ylabel=y, title=title)
+    figure, panel = plt.subplots(figsize=SIZE_INCHES, layout="constrained")
+    panel.set(xlabel=x, ylabel=y, title=title)
     return figure, panel
 
 
 def _with_legend(figure: Figure, panel: Panel) -> Figure:
-    with plt.rc_context(STYLE):
-        handles, labels = panel.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower left", ncols=1 if max(map(len, labels)) > 26 else 2)
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=1 if max(map(len, labels)) > 26 else 2)
     return figure

@@ -11,6 +11,7 @@ from sourcetracing.detection.data.corpora.rows import AUDIO_SUFFIXES, make_rows,
 from sourcetracing.detection.data.manifest import root_of
 from sourcetracing.errors import UserError
 from sourcetracing.settings.detection import CORPORA, corpus_of_subset
+from sourcetracing.settings.names import trimmed
 from sourcetracing.settings.schema import Settings
 
 # Rows, bona fide, spoof, rows that repeat another, of the lists as published. Those of for, mailabs and mlaad were not with them.
@@ -50,7 +51,7 @@ def read(settings: Settings, subset: str) -> pd.DataFrame:
 
 
 def _split(path: Path, number: int, line: str) -> tuple[str, str]:
-    fields = [field.strip() for field in line.split("|")]
+    fields = [trimmed(field) for field in line.split("|")]
     if len(fields) != 2:
         raise UserError(f"{path}, line {number}: {len(fields)} fields between |, but path|label are expected (D67)")
     return fields[0].removeprefix("./"), fields[1]

@@ -11,6 +11,8 @@ import pandas as pd
 
 from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.lists import ListText, read_list
+from sourcetracing.settings.names import refuse_undecodable, trimmed
 
 # id: unique in its subset. path: below the corpus' folder. recording: what a file was cut from or reads. source: the system that made it.
 ROW_COLUMNS = ("id", "path", "label", "speaker", "recording", "source")
@@ -43,26 +45,36 @@ def read_columns(path: Path, names: Sequence[str], num_required: int) -> pd.Data
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a UTF-8 text file. Raises `UserError` naming it."""
+    """Lines of a list, without what stands invisibly at their ends. Raises `UserError` naming it."""
+    return [trimmed(line) for line in _read(path).lines]
+
+
+def _read(path: Path) -> ListText:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return read_list(path)
     except FileNotFoundError:
         raise UserError(f"{path} is missing. See detection.roots and docs/detection_data.md") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
+    except IsADirectoryError as error:
         raise UserError(f"{path} is no text in UTF-8: {error}") from None
 
 
 def read_table(path: Path, required: Sequence[str], separator: str = ",") -> pd.DataFrame:
-    """A table with a header, as text. Raises `UserError` naming the column that is missing."""
-    rows = list(csv.DictReader(read_lines(path), delimiter=separator))
-    if not rows:
+    """A table with a header, as text. Raises `UserError` naming the column that is missing, or there twice."""
+    text = _read(path)
+    try:
+        header, *rows = csv.reader(text.lines[text.num_skipped :], delimiter=text.separator or separator)
+    except (csv.Error, ValueError) as error:
+        raise UserError(f"{path} lists no files" + (f": {error}" if isinstance(error, csv.Error) else "")) from None
+    header = [trimmed(name) for name in header]
+    if not (numbered := [(number, row) for number, row in enumerate(rows, 2 + text.num_skipped) if row]):
         raise UserError(f"{path} lists no files")
-    if missing := [name for name in required if name not in rows[0]]:
-        raise UserError(f"{path} has no column {missing[0]!r}; it has: {', '.join(map(str, rows[0]))}")
-    for number, row in enumerate(rows, start=2):
-        if any(row[name] is None for name in required):
-            raise UserError(f"{path}, line {number}: fewer columns than the header has")
-    return pd.DataFrame(rows, dtype=str)[list(rows[0])].fillna("")
+    if wrong := [name for name in required if header.count(name) != 1]:
+        what = "two columns" if wrong[0] in header else "no column"
+        raise UserError(f"{path} has {what} {wrong[0]!r}; it has: {', '.join(header)}")
+    if short := [number for number, row in numbered if len(row) <= max(map(header.index, required))]:
+        raise UserError(f"{path}, line {short[0]}: fewer columns than the header has")
+    cells = [[trimmed(cell) for cell in [*row, *[""] * len(header)][: len(header)]] for _, row in numbered]
+    return pd.DataFrame(cells, columns=header, dtype=str)
 
 
 def to_labels(words: pd.Series, path: Path) -> list[str]:
@@ -81,6 +93,7 @@ def audio_below(root: Path, folder: str) -> list[str]:
     found = sorted(_walk(root, folder))
     if not found:
         raise UserError(f"{root / folder} holds no audio ({' '.join(AUDIO_SUFFIXES)})")
+    refuse_undecodable(found)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sourcetracing.errors import UserError
-from sourcetracing.protocols.names import require_usable_names
+from sourcetracing.settings.names import require_usable_names
 from tests.support.awkward_figures import CLASSES, LANGUAGES, UNKNOWN
 
 
