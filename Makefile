@@ -5,11 +5,13 @@
 # make demo-detection   real or fake: layers, mixtures and pruning of training data, on a demo corpus of its own (minutes)
 # make test        set everything up and run the tests of every module (minutes)
 # make test-all    also the slow ones: every family of encoders, clusters, compilers, browsers, whole pipelines
+# make fuzz      10,000 random inputs through every door, others each time (SEED=<number> for the same ones)
 # make test-gpu    the tests that need a CUDA device
 # make benchmark-gpu    all that a GPU is for, timed, written to benchmarks/results (10 minutes; WORDS=miniature shows on any machine that it runs)
 PYTHON ?= python3
 CONFIG ?= configs/demo.yaml
 TEST_WORKERS ?= 2
+SEED ?= $(shell date +%s)
 BIN := .venv/bin
 # The numbered scripts in order; each says what it wrote and skips what is done. 03 (pseudo-speakers) is for Tables 2 and 6; `stages` runs
 # it where a table of the experiment needs it, `all-stages` always.
@@ -25,7 +27,7 @@ GE2E_SYSTEM ?= demo_ge2e
 DETECTION_STAGES := 00_build_manifest 01_extract_layers 02_layer_sweep 03_augmented_baseline 04_dataset_mixing 05_pruning 06_augment_pruned \
                     07_report
 
-.PHONY: demo demo-full demo-openset awkward demo-detection stages all-stages openset-stages detection-stages test test-all test-gpu benchmark-gpu lint clean-demo setup
+.PHONY: demo demo-full demo-openset awkward demo-detection stages all-stages openset-stages detection-stages test test-all fuzz test-gpu benchmark-gpu lint clean-demo setup
 
 demo: setup
 	@$(MAKE) --no-print-directory stages CONFIG=configs/demo.yaml
@@ -65,6 +67,9 @@ test: setup
 
 test-all: setup
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+fuzz: setup
+	@FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile tests/fuzz
 
 test-gpu: setup
 	@$(BIN)/python -m pytest -m gpu

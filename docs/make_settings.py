@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sourcetracing.settings.backends import BACKENDS  # noqa: E402
 from sourcetracing.settings.checking import fields_of, type_name  # noqa: E402
 from sourcetracing.settings.corpora import READERS  # noqa: E402
-from sourcetracing.settings.declaring import admitted  # noqa: E402
+from sourcetracing.settings.declaring import admitted, shown  # noqa: E402
 from sourcetracing.settings.detection import CORPORA  # noqa: E402
 from sourcetracing.settings.frontends import FRONTENDS  # noqa: E402
 from sourcetracing.settings.metric_learning import LOSSES  # noqa: E402
@@ -83,7 +83,7 @@ def _rows(group: type, prefix: str) -> Iterator[tuple[str, ...]]:
 
 def _admitted(rules: Any) -> str:
     """What it may be: the choices, or the limits."""
-    limits = [f"{word} {rules[key]:g}" for key, word in (("at_least", "at least"), ("at_most", "at most")) if rules[key] is not None]
+    limits = [f"{word} {shown(rules[key])}" for key, word in (("at_least", "at least"), ("at_most", "at most")) if rules[key] is not None]
     return ", ".join(map(str, admitted(rules) or limits))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,14 +217,9 @@ def _first_row(text: ListText, path: Path, separator: str) -> list[str]:
 def _read_cells(text: ListText, path: Path, columns: list[str], separator: str) -> pd.DataFrame:
     """All cells as text, indexed by row as a spreadsheet counts them (the header is row 1); blank rows left out."""
     names = [column or f"unnamed {place}" for place, column in enumerate(columns)]
-    rules = {"index_col": False, "skip_blank_lines": False}
     source = io.StringIO("\n".join(text.lines[text.num_skipped :]))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            cells = read_csv(source, sep=separator, header=0, names=names, **rules)
-    except pd.errors.ParserWarning:
-        raise UserError(f"{path}, row {2 + text.num_skipped}: more cells than the header has columns ({len(columns)})") from None
+        cells = read_csv(source, sep=separator, header=0, names=names, skip_blank_lines=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path} cannot be read as a table: {str(error).strip()}") from None
     cells = cells.fillna("").set_axis(cells.index + 2 + text.num_skipped)

@@ -128,7 +128,7 @@ def _roles(cells: pd.DataFrame, has_header: bool, vocabulary: Vocabulary) -> dic
         paths = [column for column, guess in guesses.items() if guess == "path"] or [c for c, guess in guesses.items() if guess == "stem"]
         roles |= dict.fromkeys(paths, "path")
     paths = [column for column, role in roles.items() if role == "path"]
-    best = max(paths, key=lambda column: (cells[column].map(_is_path).mean(), -paths.index(column)), default=None)
+    best = max(paths, key=lambda column: (sum(map(_is_path, cells[column])), -paths.index(column)), default=None)
     roles |= {column: "" for column in paths if column != best}
     return {column: "" if role == "stem" else role for column, role in roles.items()}
 

@@ -50,6 +50,9 @@ def read_meta(path: Path) -> pd.DataFrame:
     if missing := [column for column in META_COLUMNS if column not in table]:
         raise UserError(f"{path} has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
     require_inside(table["path"], str(path))
+    if (strange := ~table["path"].str.fullmatch(r"(?:\./)?fake/[^/]+/[^/]+/[^/]+")).any():
+        row = int(strange.idxmax())
+        raise UserError(f"{path}, row {row + 2}: {table['path'][row]!r} is not of the form fake/<language>/<model_dir>/<file>.wav")
     return table
 
 

@@ -143,7 +143,7 @@ class StoreWriter:
     def _start(self) -> None:
         needed, free = self.shape[0] * self.row_bytes, disk_usage(self.folder).free
         if needed > free:
-            raise UserError(f"{self.folder}: features need {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there")
+            raise UserError(f"{self.folder}: features need {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free there")
         self.files.progress.unlink(missing_ok=True)
         self.header_bytes = create_array(self.path, self.shape, self.dtype)
         self._append({"rows_per_block": self.rows_per_block, "header_bytes": self.header_bytes})

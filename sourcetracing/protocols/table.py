@@ -161,7 +161,7 @@ def read_table(path: Path, columns: Sequence[str], next_command: str) -> pd.Data
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(column_types=NUMBER_COLUMNS, default_column_type=pa.large_string()),
         ).to_pandas(split_blocks=True, self_destruct=True)
-    except pa.ArrowInvalid as error:
+    except ValueError as error:  # pyarrow's own is one, and that of a column's name that is not UTF-8
         raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}). Delete it and run: {next_command}") from None
     if missing := [column for column in columns if column not in table]:
         raise UserError(f"{path} has no column {missing[0]!r}; it has: {', '.join(table.columns)}. Delete it and run: {next_command}")

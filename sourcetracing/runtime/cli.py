@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sourcetracing.errors import UserError
+from sourcetracing.layout import Layout, RunLayout
+from sourcetracing.runtime.damage import damage_in_words
 from sourcetracing.runtime.progress import whole_bars
 from sourcetracing.runtime.words import in_users_words, remember_words
 from sourcetracing.settings.checking import did_you_mean, lookup
@@ -22,9 +24,11 @@ from sourcetracing.settings.names import printable
 from sourcetracing.settings.reading import describe, read_config
 from sourcetracing.settings.schema import Settings
 
+Places = Callable[[list[str]], tuple[Path, list[Path]]]
 _SETTINGS_FILES = "CONFIG.yaml [MORE.yaml ...]"
 EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
-_PLAIN_OS_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
+# What the system says of wrong use of files and processes by this program. Everything else is about the user's disks, names and rights.
+_OUR_OWN_ERRORS = {errno.EBADF, errno.EFAULT, errno.ECHILD, errno.ESPIPE, errno.ENOTSOCK, errno.EALREADY}
 
 
 def run_script(
@@ -50,7 +54,12 @@ def run_script(
         work(config, chosen) if flags else work(config)
         return True
 
-    sys.exit(_run(act, sys.argv[1:] if argv is None else list(argv)))
+    def places(words: list[str]) -> tuple[Path, list[Path]]:
+        settings = read_config(_take_flags(words, flags or {})[1]).resolve()
+        exp = Path(settings.paths.exp)
+        return exp, [Layout.of(settings).root, exp / "noise_bank"]
+
+    sys.exit(_run(act, sys.argv[1:] if argv is None else list(argv), places))
 
 
 def run_tool(
@@ -78,10 +87,16 @@ def run_tool(
         work(others, chosen, changes)
         return True
 
-    sys.exit(_run(act, sys.argv[1:] if argv is None else list(argv)))
+    def places(words: list[str]) -> tuple[Path, list[Path]]:
+        runs = [Path(word) for word in words if RunLayout(Path(word)).config.is_file()]
+        roots = [run.resolve().parents[2] for run in runs]  # exp/<name>/runs/<system>/<run>
+        return (roots[0].parent if roots else Path()), [*runs, *roots]
+
+    sys.exit(_run(act, sys.argv[1:] if argv is None else list(argv), places))
 
 
-def _run(act: Callable[[list[str]], bool], words: list[str]) -> int:
+def _run(act: Callable[[list[str]], bool], words: list[str], places: Places = lambda words: (Path(), [])) -> int:
+    """places: words -> (the folder of all experiments, the folders that damage would lie in)."""
     if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun or accelerate started, the first one talks
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
     for stream in (sys.stdout, sys.stderr):
@@ -102,11 +117,34 @@ def _run(act: Callable[[list[str]], bool], words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except OSError as error:
-        if error.errno not in _PLAIN_OS_ERRORS:
+        if error.errno in _OUR_OWN_ERRORS or (error.errno == errno.EINVAL and not error.filename):
             raise
-        return _complain(f"error: {error.strerror}: {error.filename or 'while writing'}. Mend that and run the same command again.")
+        return _complain(f"error: {_in_words(error)}. Mend that and run the same command again.")
+    except Exception as error:
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # numpy's; torch's on a CPU
+            return _complain(f"error: these settings need more memory than there is{_first_line(error)}: lower sizes, or compute.workers")
+        if (damage := _damage(places, words)) is None:
+            raise
+        return _complain(f"error: {damage}")
     print(f"[{Path(sys.argv[0]).stem}] done in {time.perf_counter() - started:.1f} s", flush=True)
     return 0
+
+
+def _in_words(error: OSError) -> str:
+    """`No space left on device: exp/demo/report.html`; numpy and pyarrow leave out number and name."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{error.strerror or ' '.join(str(error).split())}: {' -> '.join(names) or 'while reading or writing'}"
+
+
+def _first_line(error: Exception) -> str:
+    return f" ({str(error).splitlines()[0][:200]})" if str(error) else ""
+
+
+def _damage(places: Places, words: list[str]) -> str | None:
+    try:
+        return damage_in_words(*places(words))
+    except (UserError, OSError):  # the settings themselves
+        return None
 
 
 def _as_interrupt(signum: int, frame: object) -> None:

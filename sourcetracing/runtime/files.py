@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import disk_usage
 from typing import IO, TYPE_CHECKING, Any
 
 from sourcetracing.errors import UserError
@@ -16,6 +19,8 @@ from sourcetracing.settings.names import fitting_name
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FULL_BYTES = 1 << 20  # a disk with less counts as full
 
 
 _NOTED: list[list[Path]] = []  # of the `noted_files` that are open
@@ -32,7 +37,8 @@ def partial_path(path: Path) -> Path:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path in the folder of `path`; on success it is synced and renamed, on failure removed.
 
-    The temporary name keeps the suffix, so libraries that choose a format by it work unchanged.
+    The temporary name keeps the suffix, so libraries that choose a format by it work unchanged. An error that says neither what nor
+    where, as numpy's, soundfile's and safetensors' on a full disk, comes out as an `OSError` with both.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +50,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
         for noted in _NOTED:
             noted.append(path)
+    except Exception as error:
+        if (named := _as_os_error(error, path)) is None:
+            raise
+        raise named from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -85,6 +95,22 @@ def _mark_of(record: Path) -> Path:
     return record.with_name(f".{record.name}.unfinished")
 
 
+def _as_os_error(error: Exception, path: Path) -> OSError | None:
+    """The same error about `path`, with the system's number where a library keeps it to itself; None where no disk is to blame."""
+    if isinstance(error, OSError) and error.errno is not None:
+        number = error.errno  # pyarrow has words of its own for it
+    elif found := re.search(r"os error (\d+)", str(error)):  # safetensors
+        number = int(found[1])
+    elif disk_usage(path.parent).free < _FULL_BYTES and not isinstance(error, UserError):
+        number = errno.ENOSPC
+    elif isinstance(error, OSError):  # numpy: "160000 requested and 4096 written"
+        number = errno.EIO
+    else:
+        return None
+    named = str(getattr(error, "filename", None) or path)
+    return OSError(number, os.strerror(number), str(path) if ".partial" in named else named)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes UTF-8 text to a file that is complete or absent; what cannot be encoded is written as JSON writes it, such as \\udcff."""
     with atomic_path(path) as partial:
@@ -106,7 +132,12 @@ def read_csv(source: str | Path | IO, *, numbers: Collection[str] = (), texts: C
     """
     import pandas as pd
 
-    table = pd.read_csv(source, **{"dtype": "str", "keep_default_na": False, **how})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:  # without index_col the first cells of rows that are longer than the header would become their names, and all others move
+            table = pd.read_csv(source, **{"dtype": "str", "keep_default_na": False, "index_col": False, **how})
+        except pd.errors.ParserWarning:
+            raise pd.errors.ParserError("row 2: more cells than the header has columns") from None
     for column in table.columns:
         if column in numbers if texts is None else column not in texts:
             table[column] = _to_numbers(table[column])

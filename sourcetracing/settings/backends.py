@@ -10,19 +10,19 @@ from sourcetracing.settings.parts import Entry, Registry
 
 @dataclass
 class Aasist:
-    channels: list[int] = setting([32, 64], "width of the first two and of the other residual blocks", may_repeat=True)
-    gat_dims: list[int] = setting([64, 32], "width of the graph layers", may_repeat=True)
+    channels: list[int] = setting([32, 64], "width of the first two and of the other residual blocks", at_least=1, at_most=1024, items=2)
+    gat_dims: list[int] = setting([64, 32], "width of the graph layers", at_least=1, at_most=1024, items=2)
     random_pos_s: bool = setting(False, "LFCC input: draw the position embedding afresh at every forward, as published (D14)")
 
 
 @dataclass
 class Resnet18:
-    width: int = setting(64, "channels of the first stage; the others have 2, 4 and 8 times as many", at_least=1)
+    width: int = setting(64, "channels of the first stage; the others have 2, 4 and 8 times as many", at_least=1, at_most=512)
 
 
 @dataclass
 class EcapaTdnn:
-    channels: int = setting(192, "C, the width of the SE-Res2 blocks; a multiple of 8", at_least=8)
+    channels: int = setting(192, "C, the width of the SE-Res2 blocks; a multiple of 8", at_least=8, at_most=4096)
     logit_bn: bool = setting(False, "BatchNorm on the logits, as published (D17)")
 
 
@@ -30,23 +30,23 @@ class EcapaTdnn:
 class AasistRaw:
     """clovaai's AASIST with its own sinc filters."""
 
-    channels: list[int] = setting([32, 64], "width of the first two and of the other residual blocks", may_repeat=True)
-    gat_dims: list[int] = setting([64, 32], "width of the graph layers", may_repeat=True)
+    channels: list[int] = setting([32, 64], "width of the first two and of the other residual blocks", at_least=1, at_most=1024, items=2)
+    gat_dims: list[int] = setting([64, 32], "width of the graph layers", at_least=1, at_most=1024, items=2)
 
 
 @dataclass
 class EcapaRaw:
     """ECAPA-TDNN with its own log-mel front-end and a 192-d embedding."""
 
-    channels: int = setting(1024, "C, the width of the SE-Res2 blocks; a multiple of 8", at_least=8)
+    channels: int = setting(1024, "C, the width of the SE-Res2 blocks; a multiple of 8", at_least=8, at_most=4096)
 
 
 @dataclass
 class EmbeddingHead:
     """The back-end that is trained by a metric loss: mean over time, Linear, ReLU, Linear; one centroid for each class."""
 
-    hidden: int = setting(256, "width between the two linear layers", at_least=1)
-    embedding: int = setting(256, "width of the embedding", at_least=2)
+    hidden: int = setting(256, "width between the two linear layers", at_least=1, at_most=8192)
+    embedding: int = setting(256, "width of the embedding", at_least=2, at_most=8192)
     normalize: bool = setting(True, "embeddings have length 1, also before they are averaged; false = as published (D42)")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import typing
 from functools import cache
 from typing import Any
 
 from sourcetracing.errors import UserError
-from sourcetracing.settings.declaring import admitted
+from sourcetracing.settings.declaring import RANGE, SOME, admitted, shown
 from sourcetracing.settings.names import is_utf_8, printable, require_distinct
 
 
@@ -145,17 +146,38 @@ def has_type(value: Any, kind: Any) -> bool:
 
 
 def check_values(settings: Any, prefix: str = "") -> None:
-    """Refuses values outside what a setting admits (choices, ranges)."""
+    """Refuses values outside what a setting admits (choices, ranges, number of items), and numbers that are not finite."""
     for name, (kind, field) in fields_of(type(settings)).items():
-        value = getattr(settings, name)
+        value, key = getattr(settings, name), f"{prefix}{name}"
         if dataclasses.is_dataclass(kind):
-            check_values(value, f"{prefix}{name}.")
+            check_values(value, f"{key}.")
             continue
+        _refuse_infinite(value, key)
+        if isinstance(value, list):
+            _check_items(value, key, field.metadata.get("items"))
         for item in value if isinstance(value, list) else [value]:
-            _check_value(item, f"{prefix}{name}", field.metadata)
-        for key, items in (value if isinstance(value, dict) else {"": value}).items():
+            _check_value(item, key, field.metadata)
+        for name_of_items, items in (value if isinstance(value, dict) else {"": value}).items():
             if isinstance(items, list) and not field.metadata.get("may_repeat"):
-                require_distinct(f"{prefix}{name}.{key}".rstrip("."), items)
+                require_distinct(f"{key}.{name_of_items}".rstrip("."), items)
+
+
+def _refuse_infinite(value: Any, key: str) -> None:
+    """Also within the lists and groups of settings that may be anything."""
+    if isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_infinite(item, key)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{key}={value!r}: a finite number is expected")
+
+
+def _check_items(values: list, key: str, items: str | int | None) -> None:
+    if items == RANGE and (len(values) != 2 or values[0] > values[1]):
+        raise UserError(f"{key}={values}: two numbers are expected, the lower one first")
+    if items == SOME and not values:
+        raise UserError(f"{key}=[]: it must name at least one")
+    if isinstance(items, int) and len(values) != items:
+        raise UserError(f"{key}={values}: {items} values are expected")
 
 
 def _check_value(value: Any, key: str, rules: typing.Mapping) -> None:
@@ -166,6 +188,6 @@ def _check_value(value: Any, key: str, rules: typing.Mapping) -> None:
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""
         raise UserError(f"{key}={value!r}: must be one of {', '.join(map(str, choices))}{hint if 'mean' in hint else ''}")
     if at_least is not None and not value >= at_least:
-        raise UserError(f"{key}={value!r}: must be at least {at_least:g}")
+        raise UserError(f"{key}={value!r}: must be at least {shown(at_least)}")
     if at_most is not None and not value <= at_most:
-        raise UserError(f"{key}={value!r}: must be at most {at_most:g}")
+        raise UserError(f"{key}={value!r}: must be at most {shown(at_most)}")

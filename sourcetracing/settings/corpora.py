@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.declaring import SOME, setting
 from sourcetracing.settings.parts import Entry, Registry
 
 # English names of the languages of MLAAD v5, by the codes of its folders (ISO 639-1, and zh-cn); the six of MCL-MLAAD come first.
@@ -85,9 +85,11 @@ def shapes_of(reader: str) -> tuple[str, ...]:
 @dataclass
 class Corpus:
     reader: str = setting("demo", "which corpus provides the utterances", choices=READERS)
-    languages: list[str] = setting(list(SIX_LANGUAGES), "language codes used, in the order of the tables")
+    languages: list[str] = setting(list(SIX_LANGUAGES), "language codes used, in the order of the tables", items=SOME)
     sources: list[str] = setting(
-        ["espeak_formant", "espeak_klatt", "griffin_lim", "lpc_vocoder"], "sources = classes, in the order of the class ids"
+        ["espeak_formant", "espeak_klatt", "griffin_lim", "lpc_vocoder"],
+        "sources = classes, in the order of the class ids",
+        items=SOME,
     )
     unknown_sources: list[str] = setting([], "sources that are no class, for open-set trials in dev and eval; [all] = every other one")
 
@@ -96,13 +98,15 @@ class Corpus:
 class Demo:
     """The demo corpus that the project synthesizes itself."""
 
-    utterances_per_source: int = setting(40, "utterances for each (language, source)", at_least=5)
+    utterances_per_source: int = setting(40, "utterances for each (language, source)", at_least=5, at_most=10000)
     speakers_per_language: int = setting(6, "espeak voice variants per language", at_least=1, at_most=40)
-    noises_per_category: int = setting(12, "noise files in each of music, noise, speech", at_least=2)
-    noise_seconds: float = setting(20.0, "length of a short noise file", at_least=5)
-    long_noises_per_category: int = setting(2, "how many of them last long_noise_seconds instead (MUSAN's are minutes long)", at_least=0)
-    long_noise_seconds: float = setting(120.0, "length of a long noise file", at_least=5)
-    rirs_per_room_size: int = setting(12, "room responses for each of small, medium, large rooms", at_least=1)
+    noises_per_category: int = setting(12, "noise files in each of music, noise, speech", at_least=2, at_most=10000)
+    noise_seconds: float = setting(20.0, "length of a short noise file", at_least=5, at_most=600)
+    long_noises_per_category: int = setting(
+        2, "how many of them last long_noise_seconds instead (MUSAN's are minutes long)", at_least=0, at_most=1000
+    )
+    long_noise_seconds: float = setting(120.0, "length of a long noise file", at_least=5, at_most=1200)
+    rirs_per_room_size: int = setting(12, "room responses for each of small, medium, large rooms", at_least=1, at_most=10000)
 
 
 @dataclass
@@ -116,7 +120,7 @@ class Mlaad:
         "https://owncloud.fraunhofer.de/index.php/s/tL2Y1FKrWiX4ZtP/download?path=%2Fv5&files=", "address of a part without its file name"
     )
     archive_name: str = setting("mlaad_v5", "file name of the parts without .z01 ... .zip")
-    archive_parts: int = setting(10, "parts .z01, .z02 ... before the .zip", at_least=0)
+    archive_parts: int = setting(10, "parts .z01, .z02 ... before the .zip", at_least=0, at_most=999)
     protocols_url: str = setting("https://deepfake-total.com/data/mlaad4sourcetracing.zip", "address of the protocols")
     protocols_checksum: str = setting("sha256:d512a35f8a45f30eb899e898a224b9fb426d231a1c330e97b1091b7d642fedcf", "of the protocols' zip")
     keep_duplicates: bool = setting(False, "keep rows that a protocol lists twice (109 in eval), as published (D50)")
@@ -160,8 +164,8 @@ class Download:
     )
     rirs_checksum: str = setting("md5:e6f48e257286e05de56413b4779d8ffb", "of its archive (1,311,166,223 bytes)")
     connections: int = setting(4, "parts of a file fetched at the same time", at_least=1, at_most=16)
-    timeout_seconds: float = setting(60.0, "silence after which a connection is given up", at_least=0.1)
-    attempts: int = setting(8, "tries for each part of a file, with growing pauses", at_least=1)
+    timeout_seconds: float = setting(60.0, "silence after which a connection is given up", at_least=0.1, at_most=86400)
+    attempts: int = setting(8, "tries for each part of a file, with growing pauses", at_least=1, at_most=1000)
     keep_archives: bool = setting(False, "keep an archive after it was unpacked")
 
 

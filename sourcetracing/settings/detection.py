@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.declaring import LARGEST_SEED, RANGE, SOME, setting
 from sourcetracing.settings.parts import Entry, Registry
 
 COPIES = ("clean", "rawboost", "codec")
@@ -107,11 +107,11 @@ class Detection:
     mailabs_files: str = setting(
         "originals", "originals: the recordings whose sentences MLAAD speaks; all of M-AILABS", choices=("originals", "all")
     )
-    segment_seconds: float = setting(10.0, "length of a segment that segment_recordings.py cuts", at_least=1)
-    min_segment_seconds: float = setting(2.0, "a shorter rest at the end of a recording is left out", at_least=0)
+    segment_seconds: float = setting(10.0, "length of a segment that segment_recordings.py cuts", at_least=1, at_most=3600)
+    min_segment_seconds: float = setting(2.0, "a shorter rest at the end of a recording is left out", at_least=0, at_most=3600)
     demo_folder: str = setting("data/demo_detection", "origin=demo: where the made corpora go, a folder for each")
-    demo_files: int = setting(140, "origin=demo: files in each training set, before near-duplicates", at_least=8)
-    demo_test_files: int = setting(240, "origin=demo: files in each real-life set", at_least=8)
+    demo_files: int = setting(140, "origin=demo: files in each training set, before near-duplicates", at_least=8, at_most=100_000)
+    demo_test_files: int = setting(240, "origin=demo: files in each real-life set", at_least=8, at_most=100_000)
 
 
 @dataclass
@@ -120,23 +120,33 @@ class LayerFeatures:
 
     kind: str = setting("ssl", "ssl: layers of an encoder; lfcc: one layer 0, without any model", choices=("ssl", "lfcc"))
     layers: list[int] = setting(
-        [], "layers stored, 0 = input of block 1, n = raw output of block n; the encoder is cut behind the last; empty = all", at_least=0
+        [],
+        "layers stored, 0 = input of block 1, n = raw output of block n; the encoder is cut behind the last; empty = all",
+        at_least=0,
+        at_most=1000,
     )
     copy_layers: list[int] = setting(
-        [], "layers stored of these copies, once one is chosen (published: 9); empty = the same as `layers`", at_least=0
+        [], "layers stored of these copies, once one is chosen (published: 9); empty = the same as `layers`", at_least=0, at_most=1000
     )
     copies: list[str] = setting(
         ["clean"],
         "clean: the files as they are; rawboost, codec: an augmented copy of each file of detection.baseline_train",
         choices=COPIES,
+        items=SOME,
     )
     max_seconds: float = setting(
-        0.0, "only so much of each file, from its beginning; 0 = all of it, as published (Whisper hears 30 s at most)", at_least=0
+        0.0,
+        "only so much of each file, from its beginning; 0 = all of it, as published (Whisper hears 30 s at most)",
+        at_least=0,
+        at_most=86400,
     )
     batch_seconds: float = setting(
-        0.0, "sound per pass of the encoder, padding included; 0 = 10 on a CPU, 320 on a GPU; halved for lack of memory", at_least=0
+        0.0,
+        "sound per pass of the encoder, padding included; 0 = 10 on a CPU, 320 on a GPU; halved for lack of memory",
+        at_least=0,
+        at_most=86400,
     )
-    block_files: int = setting(256, "files computed and made durable at a time", at_least=1)
+    block_files: int = setting(256, "files computed and made durable at a time", at_least=1, at_most=100_000)
     lfcc_deviation: bool = setting(False, "kind=lfcc: the standard deviation over time beside the mean (twice the width)")
     published_norm: bool = setting(
         False, "every layer of augmented copies, and of plain ones the encoder's very last, pass its final LayerNorm, as published (D60)"
@@ -152,25 +162,31 @@ class Rawboost:
         "1: convolutive, 2: impulsive, 3: stationary noise; 4: 1, 2, 3 in series; 5: 1, 2; 6: 1, 3; 7: 2, 3; 8: 1 and 2 in parallel",
         choices=(0, 1, 2, 3, 4, 5, 6, 7, 8),
     )
-    bands: int = setting(5, "notches of a filter", at_least=1)
-    center_hz: list[float] = setting([20.0, 8000.0], "centre of a notch", at_least=0, may_repeat=True)
-    width_hz: list[float] = setting([100.0, 1000.0], "width of a notch", at_least=1, may_repeat=True)
-    taps: list[int] = setting([10, 100], "length of a notch's filter; an even number becomes the next odd one", at_least=1, may_repeat=True)
-    gain_db: list[float] = setting([0.0, 0.0], "gain of a filter", may_repeat=True)
-    orders: int = setting(5, "algorithm 1: powers of the signal that are added up, each with a filter of its own", at_least=1)
-    bias_db: list[float] = setting([5.0, 20.0], "algorithm 1: powers above the first are weaker than gain_db by so much", may_repeat=True)
+    bands: int = setting(5, "notches of a filter", at_least=1, at_most=100)
+    center_hz: list[float] = setting([20.0, 8000.0], "centre of a notch", at_least=0, at_most=192_000, items=RANGE)
+    width_hz: list[float] = setting([100.0, 1000.0], "width of a notch", at_least=1, at_most=192_000, items=RANGE)
+    taps: list[int] = setting(
+        [10, 100], "length of a notch's filter; an even number becomes the next odd one", at_least=1, at_most=10000, items=RANGE
+    )
+    gain_db: list[float] = setting([0.0, 0.0], "gain of a filter", at_least=-200, at_most=200, items=RANGE)
+    orders: int = setting(5, "algorithm 1: powers of the signal that are added up, each with a filter of its own", at_least=1, at_most=20)
+    bias_db: list[float] = setting(
+        [5.0, 20.0], "algorithm 1: powers above the first are weaker than gain_db by so much", at_least=-200, at_most=200, items=RANGE
+    )
     impulse_percent: float = setting(10.0, "algorithm 2: at most so many percent of the samples are hit", at_least=0, at_most=100)
-    impulse_gain: float = setting(2.0, "algorithm 2: the most by which they change, times their own size", at_least=0)
-    snr_db: list[float] = setting([10.0, 40.0], "algorithm 3: signal to noise", may_repeat=True)
+    impulse_gain: float = setting(2.0, "algorithm 2: the most by which they change, times their own size", at_least=0, at_most=1000)
+    snr_db: list[float] = setting([10.0, 40.0], "algorithm 3: signal to noise", at_least=-100, at_most=200, items=RANGE)
 
 
 @dataclass
 class Codec:
     """Through a lossy codec and back; codec and bitrate are drawn for each file."""
 
-    kinds: list[str] = setting(["aac", "opus"], "codecs, each as likely", choices=CODECS)
-    aac_kbps: list[int] = setting([24, 32, 48, 64], "bitrates of AAC at 16 kHz mono; published: 320, which ffmpeg clamps to 96", at_least=8)
-    opus_kbps: list[int] = setting([12, 16, 24, 32], "bitrates of Opus; published: 128", at_least=6)
+    kinds: list[str] = setting(["aac", "opus"], "codecs, each as likely", choices=CODECS, items=SOME)
+    aac_kbps: list[int] = setting(
+        [24, 32, 48, 64], "bitrates of AAC at 16 kHz mono; published: 320, which ffmpeg clamps to 96", at_least=8, at_most=512, items=SOME
+    )
+    opus_kbps: list[int] = setting([12, 16, 24, 32], "bitrates of Opus; published: 128", at_least=6, at_most=256, items=SOME)
     opus_encoder: str = setting("libopus", "libopus; opus: ffmpeg's own, experimental, as published (D57)", choices=("libopus", "opus"))
 
 
@@ -178,14 +194,20 @@ class Codec:
 class Logreg:
     """The linear classifier, and which features it gets."""
 
-    c: float = setting(1e6, "inverse strength of the L2 penalty on the weights (not on the intercept)", at_least=1e-9)
+    c: float = setting(
+        1e6, "inverse strength of the L2 penalty on the weights (not on the intercept)", at_least=1e-9, at_most=1000000000000.0
+    )
     solver: str = setting(
         "newton",
         "newton: the optimum itself; published: scikit-learn's lbfgs on unscaled features, which stops short of it and copies the features",
         choices=("newton", "published"),
     )
-    max_iterations: int = setting(50000, "of the solver; more are an error (published: 50000; 10000 in pruning)", at_least=1)
-    tolerance: float = setting(1e-9, "newton stops when a step would lower the loss by less than this fraction of it", at_least=0)
+    max_iterations: int = setting(
+        50000, "of the solver; more are an error (published: 50000; 10000 in pruning)", at_least=1, at_most=1_000_000_000
+    )
+    tolerance: float = setting(
+        1e-9, "newton stops when a step would lower the loss by less than this fraction of it", at_least=0, at_most=1
+    )
     standardize: bool = setting(False, "penalise weights of standardised features; published: of features as they are (D62)")
     eer_from: str = setting(
         "decision",
@@ -200,7 +222,7 @@ class Selection:
     """Which part of each real-life set may choose a layer, a mixture or a pruning level; the other part reports (D70)."""
 
     fraction: float = setting(0.5, "of each set's groups (speakers, recordings) in the selection part", at_least=0.05, at_most=0.95)
-    seed: int = setting(688, "which groups", at_least=0)
+    seed: int = setting(688, "which groups", at_least=0, at_most=LARGEST_SEED)
 
 
 @dataclass
@@ -208,7 +230,7 @@ class Mixing:
     """All mixtures of training corpora."""
 
     train_sets: list[str] = setting([], "corpora mixed, in this order; empty = all; n of them give 2^n - 1 mixtures")
-    table_rows: int = setting(20, "best mixtures shown in the terminal; the files hold all", at_least=1)
+    table_rows: int = setting(20, "best mixtures shown in the terminal; the files hold all", at_least=1, at_most=1000)
 
 
 @dataclass
@@ -220,11 +242,11 @@ class Pruning:
         "sets of detection.sets, or single subsets, that are pruned, each a group of its own to the cluster strategies; "
         "empty = detection.train; published: nine of them, among them the evaluation part of ASVspoof 2019 (D54, D63)",
     )
-    strategies: list[str] = setting(list(STRATEGIES), "ways to choose what is kept", choices=STRATEGIES)
+    strategies: list[str] = setting(list(STRATEGIES), "ways to choose what is kept", choices=STRATEGIES, items=SOME)
     fractions: list[float] = setting(
-        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], "shares of the files that are kept", at_least=0.001, at_most=0.999
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], "shares of the files that are kept", at_least=0.001, at_most=0.999, items=SOME
     )
-    seeds: list[int] = setting([42, 123, 987], "draws of the random strategy", at_least=0)
+    seeds: list[int] = setting([42, 123, 987], "draws of the random strategy", at_least=0, at_most=LARGEST_SEED, items=SOME)
     add_centroid: bool = setting(False, "cluster: each class mean joins the kept files as one more sample, as published (D63)")
     int_percent: bool = setting(False, "margin: ten steps of percentages cut to integers instead of `fractions`, as published (D65)")
     refit_margins: bool = setting(False, "margin: from a model fitted on what the step before left, instead of one fitted on everything")
@@ -232,7 +254,7 @@ class Pruning:
         "chosen", "list of kept files that script 06 augments: chosen on the selection part, or a name such as margin-both_kept30"
     )
     augment_shares: list[float] = setting(
-        [3.0, 2.0, 2.0], "parts of that list that become codec copies, RawBoost copies, stay clean", at_least=0, may_repeat=True
+        [3.0, 2.0, 2.0], "parts of that list that become codec copies, RawBoost copies, stay clean", at_least=0, at_most=1_000_000, items=3
     )
     with_replacement: bool = setting(
         False, "augmented and clean files are drawn with replacement, half + a third + a third of the list, as published (D66)"

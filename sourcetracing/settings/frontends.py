@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.declaring import RANGE, SOME, setting
 from sourcetracing.settings.parts import Entry, Registry
 
 VARIANTS = ("original", "reverb", "speech", "music", "noise")
@@ -13,14 +13,14 @@ VARIANTS = ("original", "reverb", "speech", "music", "noise")
 
 @dataclass
 class Audio:
-    sample_rate: int = setting(16000, "Hz; everything is resampled to it", at_least=8000)
-    crop_seconds: float = setting(4.0, "length of every network input", at_least=0.1)
+    sample_rate: int = setting(16000, "Hz; everything is resampled to it", at_least=8000, at_most=192_000)
+    crop_seconds: float = setting(4.0, "length of every network input", at_least=0.1, at_most=600)
     crop_train: str = setting(
         "random", "which part of a longer utterance, in train (random is seeded)", choices=("random", "head", "center")
     )
     crop_eval: str = setting("head", "which part, in dev and eval; random = as published (D9)", choices=("random", "head", "center"))
-    min_seconds: float = setting(0.1, "shorter utterances are bad audio", at_least=0)
-    silence_peak_dbfs: float = setting(-80.0, "an utterance whose peak stays below is silent, hence bad audio", at_most=0)
+    min_seconds: float = setting(0.1, "shorter utterances are bad audio", at_least=0, at_most=3600)
+    silence_peak_dbfs: float = setting(-80.0, "an utterance whose peak stays below is silent, hence bad audio", at_most=0, at_least=-200)
     on_bad_audio: str = setting("fail", "fail: name them and stop; skip: leave out, count and list them", choices=("fail", "skip"))
     on_truncated: str = setting(
         "fail",
@@ -32,11 +32,13 @@ class Audio:
 
 @dataclass
 class Augment:
-    variants: list[str] = setting(list(VARIANTS), "acoustic variants stored for each utterance", choices=VARIANTS)
-    noise_snr_db: list[float] = setting([0.0, 15.0], "SNR range of the noise variant, dB", may_repeat=True)
-    speech_snr_db: list[float] = setting([13.0, 20.0], "SNR range of the speech (babble) variant, dB", may_repeat=True)
-    music_snr_db: list[float] = setting([5.0, 15.0], "SNR range of the music variant, dB", may_repeat=True)
-    babble_talkers: list[int] = setting([3, 8], "fewest and most talkers summed into babble", may_repeat=True)
+    variants: list[str] = setting(list(VARIANTS), "acoustic variants stored for each utterance", choices=VARIANTS, items=SOME)
+    noise_snr_db: list[float] = setting([0.0, 15.0], "SNR range of the noise variant, dB", at_least=-100, at_most=100, items=RANGE)
+    speech_snr_db: list[float] = setting(
+        [13.0, 20.0], "SNR range of the speech (babble) variant, dB", at_least=-100, at_most=100, items=RANGE
+    )
+    music_snr_db: list[float] = setting([5.0, 15.0], "SNR range of the music variant, dB", at_least=-100, at_most=100, items=RANGE)
+    babble_talkers: list[int] = setting([3, 8], "fewest and most talkers summed into babble", at_least=1, at_most=1000, items=RANGE)
     random_offset: bool = setting(True, "noise clips start at a random place; false = always at their beginning, as published (D7)")
     stacked: bool = setting(False, "each variant is made from the one before instead of the clean signal, as published (D6)")
     force_speech: bool = setting(False, "music and noise variants mix in speech, as published (D5)")
@@ -47,11 +49,11 @@ class Augment:
 class Lfcc:
     """LFCC as torchaudio computes it: windows of 20 ms, hops of 10 ms, not centred; 64,000 samples give (80, 399)."""
 
-    n_lfcc: int = setting(80, "coefficients kept", at_least=1)
-    n_filter: int = setting(128, "linear filters between 0 and half the sample rate", at_least=1)
-    n_fft: int = setting(320, "samples in a transform", at_least=2)
-    win_length: int = setting(320, "samples in a Hann window", at_least=2)
-    hop_length: int = setting(160, "samples between windows", at_least=1)
+    n_lfcc: int = setting(80, "coefficients kept", at_least=1, at_most=4096)
+    n_filter: int = setting(128, "linear filters between 0 and half the sample rate", at_least=1, at_most=4096)
+    n_fft: int = setting(320, "samples in a transform", at_least=2, at_most=65536)
+    win_length: int = setting(320, "samples in a Hann window", at_least=2, at_most=65536)
+    hop_length: int = setting(160, "samples between windows", at_least=1, at_most=65536)
 
 
 @dataclass
@@ -76,12 +78,16 @@ class Ssl:
 class Finetune:
     """How an SSL encoder is trained along with its back-end (ssl.mode=finetune)."""
 
-    lr: float = setting(1e-5, "learning rate of the encoder; the back-end has train.lr. Published: 5e-4 for both (D20)", at_least=0)
-    warmup_epochs: float = setting(1.0, "the encoder's learning rate grows from 0 over so many epochs (a fraction is fine)", at_least=0)
+    lr: float = setting(
+        1e-5, "learning rate of the encoder; the back-end has train.lr. Published: 5e-4 for both (D20)", at_least=0, at_most=100
+    )
+    warmup_epochs: float = setting(
+        1.0, "the encoder's learning rate grows from 0 over so many epochs (a fraction is fine)", at_least=0, at_most=100_000
+    )
     freeze_cnn: bool = setting(True, "keep the convolutions before the first block as they are")
     gradient_checkpointing: bool = setting(False, "compute activations twice instead of keeping them: less memory, a third more time")
-    lora_rank: int = setting(0, "0 = train all weights; else train only LoRA matrices of this rank beside them", at_least=0)
-    lora_alpha: float = setting(16.0, "LoRA's scale is alpha / rank", at_least=0)
+    lora_rank: int = setting(0, "0 = train all weights; else train only LoRA matrices of this rank beside them", at_least=0, at_most=1024)
+    lora_alpha: float = setting(16.0, "LoRA's scale is alpha / rank", at_least=0, at_most=1_000_000)
     regularization: str = setting(
         "explicit",
         "explicit: the four settings below; checkpoint: what its config.json says, as published (D21)",
@@ -101,7 +107,7 @@ class Waveform:
 @dataclass
 class Store:
     dtype: str = setting("float16", "number type of stored features", choices=("float16", "float32"))
-    block_rows: int = setting(320, "feature rows computed and made durable at a time", at_least=1)
+    block_rows: int = setting(320, "feature rows computed and made durable at a time", at_least=1, at_most=1_000_000)
 
 
 @dataclass(frozen=True)

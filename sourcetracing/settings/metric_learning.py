@@ -41,15 +41,19 @@ class MetricLearning:
         "ge2e: softmax variant; ge2e_contrast; supcon: supervised contrastive; aam_softmax: ArcFace; prototypical",
         choices=LOSSES,
     )
-    classes_per_batch: int = setting(10, "N, the classes in a batch", at_least=2)
-    rows_per_class: int = setting(4, "M, the feature rows of each of them", at_least=2)
-    batches_per_epoch: int = setting(0, "0 = as many batches as the training rows fill; the published epoch has about 132", at_least=0)
-    loss_lr: float = setting(0.01, "learning rate of what a loss itself learns: w and b of GE2E, class vectors of aam_softmax", at_least=0)
-    scale: float = setting(10.0, "w of GE2E and of the prototypical loss at the start", at_least=1e-6)
-    offset: float = setting(-5.0, "b of GE2E at the start")
-    temperature: float = setting(0.1, "of supcon", at_least=1e-6)
+    classes_per_batch: int = setting(10, "N, the classes in a batch", at_least=2, at_most=4096)
+    rows_per_class: int = setting(4, "M, the feature rows of each of them", at_least=2, at_most=4096)
+    batches_per_epoch: int = setting(
+        0, "0 = as many batches as the training rows fill; the published epoch has about 132", at_least=0, at_most=1_000_000
+    )
+    loss_lr: float = setting(
+        0.01, "learning rate of what a loss itself learns: w and b of GE2E, class vectors of aam_softmax", at_least=0, at_most=100
+    )
+    scale: float = setting(10.0, "w of GE2E and of the prototypical loss at the start", at_least=1e-6, at_most=1_000_000)
+    offset: float = setting(-5.0, "b of GE2E at the start", at_least=-1_000_000, at_most=1_000_000)
+    temperature: float = setting(0.1, "of supcon", at_least=1e-6, at_most=1_000_000)
     margin: float = setting(0.2, "of aam_softmax, radians", at_least=0, at_most=1.57)
-    aam_scale: float = setting(30.0, "s of aam_softmax", at_least=1e-6)
+    aam_scale: float = setting(30.0, "s of aam_softmax", at_least=1e-6, at_most=1_000_000)
     select: str = setting(
         "dev_macro_f1",
         "what picks the epoch: nearest-centroid macro-F1 on dev (ties by loss), dev_loss, or train_loss as published (D43)",
@@ -61,4 +65,4 @@ class MetricLearning:
     batch_wide_normalization: bool = setting(
         False, "a fine-tuned encoder gets waveforms at the mean and variance of their whole batch, as published (D41)"
     )
-    neighbours: int = setting(5, "k of the nearest-neighbour figures in the evaluation", at_least=1)
+    neighbours: int = setting(5, "k of the nearest-neighbour figures in the evaluation", at_least=1, at_most=100_000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.declaring import SOME, setting
 from sourcetracing.settings.parts import Entry, Registry
 
 
@@ -39,12 +39,15 @@ DETECTORS: Registry[DetectorEntry] = Registry(
 class Openset:
     """Known or unknown source (script 07)."""
 
-    detectors: list[str] = setting(list(DETECTORS), "which detectors are fitted and compared", choices=DETECTORS)
-    neighbours: int = setting(10, "k of the k-nearest-neighbours detector", at_least=1)
-    vim_dimensions: int = setting(0, "dimensions of ViM's principal subspace; 0 = half of the embedding's", at_least=0)
+    detectors: list[str] = setting(list(DETECTORS), "which detectors are fitted and compared", choices=DETECTORS, items=SOME)
+    neighbours: int = setting(10, "k of the k-nearest-neighbours detector", at_least=1, at_most=100_000)
+    vim_dimensions: int = setting(0, "dimensions of ViM's principal subspace; 0 = half of the embedding's", at_least=0, at_most=100_000)
     inverted_nsd: bool = setting(False, "NSD the wrong way round: high for known sources, yet read as unknown, as published (D33)")
     padded_batch: int = setting(
-        0, "fill each split up with zero rows, taken for known ones, to whole batches of this size; published 128 (D34); 0 = no", at_least=0
+        0,
+        "fill each split up with zero rows, taken for known ones, to whole batches of this size; published 128 (D34); 0 = no",
+        at_least=0,
+        at_most=65536,
     )
     eer_point: str = setting(
         "crossing",

@@ -22,9 +22,9 @@ class Paths:
 @dataclass
 class Compute:
     device: str = setting("auto", "auto: cuda, else mps, else cpu", choices=("auto", "cpu", "cuda", "mps"))
-    workers: int = setting(0, "processes for synthesis, features and training runs; 0 = one per core, at most 8", at_least=0)
+    workers: int = setting(0, "processes for synthesis, features and training runs; 0 = one per core, at most 8", at_least=0, at_most=1024)
     encoder_batch: int = setting(
-        0, "waveforms per pass of a frozen SSL encoder; 0 = 1 on a CPU, 64 on a GPU; halved for lack of memory", at_least=0
+        0, "waveforms per pass of a frozen SSL encoder; 0 = 1 on a CPU, 64 on a GPU; halved for lack of memory", at_least=0, at_most=65536
     )
     compile: bool = setting(False, "torch.compile the frozen SSL encoder: minutes at the start, faster after")
     precision: str = setting(

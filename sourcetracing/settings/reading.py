@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Sequence
-from copy import deepcopy
-from functools import cache, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sourcetracing.errors import UserError
@@ -23,6 +23,7 @@ from sourcetracing.settings.frontends import stored_front_end
 from sourcetracing.settings.names import require_distinct, require_folder_name, require_usable_names
 from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.sizes import check_sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,6 @@ class ConfigSources:
 
     files: tuple[tuple[str, dict], ...]
     overrides: tuple[tuple[str, dict], ...]
-    _known: dict[str, Settings] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def resolve(self, changes: dict[str, Any] | None = None, *, system: str | None = None) -> Settings:
         """Merges and checks: defaults < system's file < each YAML file and its `systems.<system>` < key=value < `changes`.
@@ -39,32 +39,18 @@ class ConfigSources:
         `changes` maps dotted names to values, e.g. {"train.languages": ["en"]}. Raises `UserError`.
         """
         system = system or self._system_name()
-        settings = deepcopy(self._merged(system))
-        for key, value in (changes or {}).items():
-            *groups, name = key.split(".")
-            setattr(reduce(getattr, groups, settings), name, value)
+        pieces = [_read_system(system)]
+        for _, piece in [*self.files, *self.overrides]:
+            pieces += [piece, piece.get("systems", {}).get(system, {})]
+        pieces += [_nested(key, value) for key, value in {**(changes or {}), "system": system}.items()]
+        pieces = [spelled_out(piece, Settings) for piece in pieces]
+        settings = _built(Settings, _interpolated(reduce(_merged, pieces, to_dict(Settings()))))
         if self.says("train.seed", system) and not self.says("experiment.seeds", system):
             settings.experiment.seeds = [settings.train.seed]  # or scripts 05 to 13 would not know that run
         check_values(settings)
         _check_together(settings)
         settings.ssl.model = _model_of_language(settings)
         return settings
-
-    def _merged(self, system: str) -> Settings:
-        """Kept, for an experiment has many runs of a system and merging takes a tenth of a second."""
-        if system not in self._known:
-            pieces = [_read_system(system)]
-            for _, piece in [*self.files, *self.overrides]:
-                pieces += [piece, piece.get("systems", {}).get(system, {})]
-            pieces = [spelled_out(piece, Settings) for piece in [*pieces, {"system": system}]]
-            try:
-                self._known[system] = OmegaConf.to_object(OmegaConf.merge(_defaults(), *pieces))
-            except OmegaConfBaseException as error:
-                where, what = getattr(error, "full_key", "") or "settings", str(error).splitlines()[0]
-                raise UserError(
-                    f"{where}: {what}. Names cannot be ??? or hold ${{, which have a meaning of their own in settings"
-                ) from None
-        return self._known[system]
 
     @property
     def is_for_one_system(self) -> bool:
@@ -82,10 +68,41 @@ class ConfigSources:
         return named[-1] if named else Settings().system
 
 
-@cache
-def _defaults() -> DictConfig:
-    """Kept: building it takes longer than all the rest of resolving. `merge` works on a copy."""
-    return OmegaConf.structured(Settings)
+def _merged(tree: dict, piece: dict) -> dict:
+    """Nested settings with those of `piece` in their place; a list replaces a list."""
+    both = {key: _merged(tree[key], piece[key]) for key in piece if isinstance(piece[key], dict) and isinstance(tree.get(key), dict)}
+    return {**tree, **piece, **both}
+
+
+def _interpolated(tree: dict) -> dict:
+    """`${seed}` in a text as what that setting is. Raises `UserError` for one that there is not."""
+    if "${" not in str(tree) and "???" not in str(tree):
+        return tree
+    try:
+        return OmegaConf.to_container(OmegaConf.create(tree), resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        where, what = getattr(error, "full_key", "") or "settings", str(error).splitlines()[0]
+        raise UserError(f"{where}: {what}. Names cannot be ??? or hold ${{, which have a meaning of their own in settings") from None
+
+
+def _built(group: type, tree: dict) -> Any:
+    """The dataclass of nested settings, whose types were checked; a whole number becomes a float where one is expected."""
+    values = {
+        name: _built(kind, tree[name]) if dataclasses.is_dataclass(kind) else tree[name] for name, (kind, _) in fields_of(group).items()
+    }
+    for name, (kind, _) in fields_of(group).items():
+        if kind is float:
+            values[name] = _to_float(values[name])
+        elif isinstance(values[name], list):
+            values[name] = [_to_float(item) if kind == list[float] else item for item in values[name]]
+    return group(**values)
+
+
+def _to_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number of more than 308 digits
+        return math.inf
 
 
 def read_config(words: Sequence[str]) -> ConfigSources:
@@ -131,8 +148,8 @@ def read_yaml(path: Path) -> dict:
     except yaml.MarkedYAMLError as error:
         place = error.problem_mark or error.context_mark
         raise UserError(f"{path}, line {place.line + 1 if place else '?'}: not valid YAML: {error.problem}") from None
-    except (OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as settings: {str(error).splitlines()[0]}") from None
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as settings: {(str(error) or type(error).__name__).splitlines()[0]}") from None
     if not content:  # OmegaConf reads nothing as {}, which would mean the demo
         raise UserError(f"{path} is empty: lines such as `name: my_experiment` are expected")
     if not isinstance(content, dict):
@@ -173,7 +190,7 @@ def _parse_value(text: str, kind: Any, word: str) -> Any:
         if typing.get_args(kind) == (str,):
             return yaml.load(text, yaml.BaseLoader)  # keeps every scalar text, so that [no] is Norwegian and not [false]
         value = OmegaConf.create(f"value: {text}").value
-    except (yaml.YAMLError, OmegaConfBaseException):
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError):
         raise UserError(f"{word}: {text!r} cannot be read as {in_words(kind)}") from None
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
@@ -201,10 +218,6 @@ def _check_together(settings: Settings) -> None:
     total = settings.split.train + settings.split.dev + settings.split.eval
     if abs(total - 1) > 1e-9:
         raise UserError(f"split.train + split.dev + split.eval = {total:g}, but the parts must add up to 1")
-    for name in ("noise_snr_db", "speech_snr_db", "music_snr_db", "babble_talkers"):
-        value = getattr(settings.augment, name)
-        if len(value) != 2 or value[0] > value[1]:
-            raise UserError(f"augment.{name}={value}: two numbers are expected, the lower one first")
     gets_waveforms = settings.frontend == "waveform"
     if gets_waveforms != BACKENDS[settings.backend].on_waveforms:
         fitting = ", ".join(name for name, entry in BACKENDS.items() if entry.on_waveforms == gets_waveforms)
@@ -216,10 +229,10 @@ def _check_together(settings: Settings) -> None:
         raise UserError("store.dtype=float16 would cut 16-bit samples to 11 bits: waveforms need store.dtype=float32")
     if 0 < settings.train.micro_batch_size < 4:
         raise UserError(f"train.micro_batch_size={settings.train.micro_batch_size}: must be 0 or at least 4, for BatchNorm's sake")
-    if settings.backend == "ecapa_tdnn" and settings.ecapa_tdnn.channels % 8:
-        raise UserError(f"ecapa_tdnn.channels={settings.ecapa_tdnn.channels}: must be a multiple of 8")
-    if settings.lfcc.n_lfcc > settings.lfcc.n_filter:
-        raise UserError(f"lfcc.n_lfcc={settings.lfcc.n_lfcc} is more than lfcc.n_filter={settings.lfcc.n_filter}")
+    for name in ("ecapa_tdnn", "ecapa_raw"):
+        if settings.backend == name and (channels := getattr(settings, name).channels) % 8:
+            raise UserError(f"{name}.channels={channels}: must be a multiple of 8")
+    check_sizes(settings)
     dev_languages = [name for name in settings.train.dev_languages if name != "all"]
     for key, names in [("train.languages", settings.train.languages), ("train.dev_languages", dev_languages), *_set_languages(settings)]:
         for language in names:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.corpora import Corpus, Demo, Download, Folder, MclMlaad, Mlaad, Split
-from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.declaring import LARGEST_SEED, setting
 from sourcetracing.settings.detection import Codec, Detection, LayerFeatures, Logreg, Mixing, Pruning, Rawboost, Selection
 from sourcetracing.settings.embeddings import EmbeddingPictures
 from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Store
@@ -29,7 +29,7 @@ class _Groups:
     """Every setting but the groups of single front-ends and back-ends, which their registries bring."""
 
     name: str = setting("demo", "name of the experiment: its folder below paths.exp")
-    seed: int = setting(688, "seed of synthesis, split, crops and augmentation", at_least=0)
+    seed: int = setting(688, "seed of synthesis, split, crops and augmentation", at_least=0, at_most=LARGEST_SEED)
     system: str = setting("lfcc_ecapa_tdnn", "a file in configs/systems: front-end, back-end and what differs for them")
     frontend: str = setting("lfcc", "what turns audio into features", choices=FRONTENDS)
     backend: str = setting("ecapa_tdnn", "what turns features into a source", choices=BACKENDS)

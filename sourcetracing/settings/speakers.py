@@ -20,10 +20,10 @@ class Speakers:
     ecapa2_checksum: str = setting(
         "", "sha256:<hex> of ecapa2.pt; the file can run code, so it is not loaded while this is empty or differs"
     )
-    k: int = setting(0, "number of pseudo-speakers; 0 = the elbow of the objective; published: 18", at_least=0)
-    k_max: int = setting(100, "the elbow is sought among 1 ... k_max", at_least=3)
-    k_restarts: int = setting(10, "random restarts for each of them", at_least=1)
-    restarts: int = setting(100, "random restarts at the chosen number; the best is kept", at_least=1)
+    k: int = setting(0, "number of pseudo-speakers; 0 = the elbow of the objective; published: 18", at_least=0, at_most=10000)
+    k_max: int = setting(100, "the elbow is sought among 1 ... k_max", at_least=3, at_most=10000)
+    k_restarts: int = setting(10, "random restarts for each of them", at_least=1, at_most=10000)
+    restarts: int = setting(100, "random restarts at the chosen number; the best is kept", at_least=1, at_most=100_000)
     thresholds: Any = setting(
         "search",
         "share of training data above which a speaker counts as seen; search: what balances seen and unseen; published: Table 2; "

@@ -13,9 +13,9 @@ class Trace:
     """Tracing files (trace_audio.py), with any trained run."""
 
     overlap: float = setting(0.5, "share of a window (audio.crop_seconds long) that the next one hears again", at_least=0, at_most=0.95)
-    batch_windows: int = setting(16, "windows computed at a time", at_least=1)
-    silence_peak_dbfs: float = setting(-60.0, "windows whose peak stays below are silent and skipped", at_most=0)
-    top_k: int = setting(3, "sources shown for each file", at_least=1)
+    batch_windows: int = setting(16, "windows computed at a time", at_least=1, at_most=65536)
+    silence_peak_dbfs: float = setting(-60.0, "windows whose peak stays below are silent and skipped", at_most=0, at_least=-200)
+    top_k: int = setting(3, "sources shown for each file", at_least=1, at_most=10000)
     combine: str = setting(
         "probability",
         "how windows make one answer: mean of their probabilities (one odd window cannot decide), or of the logarithms (sharper)",
@@ -30,4 +30,6 @@ class Trace:
     false_alarms: float = setting(
         0.05, "share of known dev rows called unknown, where dev has no unknown sources to set the threshold by", at_least=0, at_most=1
     )
-    calibration_bins: int = setting(15, "bins of confidence behind the calibration error and the reliability diagram", at_least=2)
+    calibration_bins: int = setting(
+        15, "bins of confidence behind the calibration error and the reliability diagram", at_least=2, at_most=10000
+    )

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
-from sourcetracing.runtime.files import atomic_path
+from sourcetracing.audio.writing import write_audio
 from sourcetracing.runtime.seeding import rng, seed_of
 from sourcetracing.synthesis import channel
 from sourcetracing.synthesis.make import SAMPLE_RATE, speak
@@ -146,8 +145,7 @@ def make_file(file: AwkwardFile, root: str, seed: int) -> None:
     heard = soxr.resample(heard, SAMPLE_RATE, file.rate_hz)
     heard = heard * np.float32(min(1.0, _PEAK / np.abs(heard).max()))
     samples = np.stack([heard, 0.7 * np.roll(heard, 3)], axis=1) if file.channels == 2 else heard
-    with atomic_path(Path(root) / file.path) as partial:
-        soundfile.write(partial, samples, file.rate_hz, subtype=file.subtype)
+    write_audio(Path(root) / file.path, samples, file.rate_hz, file.subtype)
 
 
 def _spoken(file: AwkwardFile) -> str:

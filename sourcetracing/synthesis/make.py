@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 
-from sourcetracing.runtime.files import atomic_path
+from sourcetracing.audio.writing import write_audio
 from sourcetracing.runtime.parallel import map_unordered
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng, seed_of
@@ -131,5 +130,4 @@ def _talk(noise: NoiseFile, num_samples: int, seed: int) -> np.ndarray:
 def _write(samples: np.ndarray, path: Path) -> None:
     assert np.isfinite(samples).all(), f"{path}: not finite"
     assert np.abs(samples).max() < 1, f"{path}: clips"
-    with atomic_path(path) as partial:
-        soundfile.write(partial, samples, SAMPLE_RATE, subtype="PCM_16")
+    write_audio(path, samples, SAMPLE_RATE)

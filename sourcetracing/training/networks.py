@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sourcetracing.errors import UserError
 from sourcetracing.features.rows import FeatureRows
 from sourcetracing.features.ssl_front_end import load_trainable_ssl
 from sourcetracing.models.frontends.batch_wide_norm import BatchWideNorm
@@ -38,13 +39,12 @@ def build_model(settings: Settings, feature_shape: tuple[int, ...]) -> nn.Module
     if len(feature_shape) == 3:
         parts["mix"] = LayerMix(feature_shape[0])
     num_features, num_frames = feature_shape[-2:] if len(feature_shape) > 1 else (1, *feature_shape)
-    parts["backend"] = build_backend(
-        settings.backend,
-        num_features=num_features,
-        num_frames=num_frames,
-        num_classes=len(settings.corpus.sources),
-        **(vars(getattr(settings, settings.backend)) if BACKENDS[settings.backend].options else {}),
-    )
+    options = vars(getattr(settings, settings.backend)) if BACKENDS[settings.backend].options else {}
+    sizes = {"num_features": num_features, "num_frames": num_frames, "num_classes": len(settings.corpus.sources)}
+    try:
+        parts["backend"] = build_backend(settings.backend, **sizes, **options)
+    except ValueError as error:
+        raise UserError(f"backend={settings.backend}: {error}") from None
     return nn.Sequential(parts) if len(parts) > 1 else parts["backend"]
 
 

@@ -9,10 +9,11 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sourcetracing.errors import UserError
 from sourcetracing.features.rows import FeatureRows, known_rows
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.losses.mixup import regmix_loss
-from sourcetracing.runtime.process_group import ProcessGroup
+from sourcetracing.runtime.process_group import ProcessGroup, size_of_group
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.batches import Batch, Targets, shuffled_batches
 
@@ -51,7 +52,14 @@ class CrossEntropy:
 
     @staticmethod
     def train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        return known_rows(store, settings, "train", languages)
+        rows, labels = known_rows(store, settings, "train", languages)
+        fewest, num_rows = 2 * size_of_group(), min(len(rows), settings.train.rows_per_epoch or len(rows))
+        if num_rows < fewest:
+            raise UserError(
+                f"{num_rows} training rows in {'+'.join(languages)}: BatchNorm needs {fewest}. Take more languages or variants (script 02 "
+                "counts utterances), or a larger train.rows_per_epoch"
+            )
+        return rows, labels
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
         return shuffled_batches(self.num_rows, self.rules, generator, group)

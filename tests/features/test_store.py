@@ -154,7 +154,7 @@ def test_a_missing_or_unfinished_store_names_the_next_command(folder, tmp_path):
 def test_too_little_disk_is_said_before_the_work(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("sourcetracing.features.store.disk_usage", lambda _: usage._replace(free=100))
-    with pytest.raises(UserError, match="GB are free"):
+    with pytest.raises(UserError, match="MB are free"):
         start(tmp_path / "store")
 
 

@@ -83,7 +83,7 @@ def test_changes_apply_after_the_command_line():
         ("executor=rey", "executor.kind='rey': must be one of local, ray; did you mean 'ray'?"),
         ("executor=3", "executor.kind=3: text is expected"),
         ("executor.nkid=ray", "unknown setting 'executor.nkid'"),
-        ("train.lr=.nan", "must be at least 0"),
+        ("train.lr=.nan", "a finite number is expected"),
         ("augment.variants=[original,musik]", "must be one of original"),
         ("corpus.sources=[a,'a${b']", "'${b'"),
         ("name=${x}", "'x' not found"),

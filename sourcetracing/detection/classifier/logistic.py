@@ -6,6 +6,7 @@ eer, threshold = eer_of_scores(labels, model.scores(features), settings.logreg)
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -124,8 +125,9 @@ def _fit_published(arrays: list, labels: list, weights: list, settings: Logreg) 
 
 def save_model(path: str | Path, model: LinearModel, notes: Mapping[str, str]) -> None:
     """Writes safetensors with coef (D,) and intercept (), float64, and texts beside them; complete or not at all."""
-    with atomic_path(path) as partial:
-        save_file({"coef": model.coef, "intercept": np.array(model.intercept)}, partial, metadata=dict(notes))
+    tensors = {"coef": model.coef, "intercept": np.array(model.intercept)}
+    with atomic_path(path) as partial:  # one text: safetensors writes several in another order each time
+        save_file(tensors, partial, metadata={"notes": json.dumps(dict(notes))})
 
 
 def load_model(path: str | Path) -> LinearModel:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from scipy.ndimage import uniform_filter1d
 
+from sourcetracing.audio.writing import write_audio
 from sourcetracing.detection.data.demo_plan import CORPORA, Channel, DemoFile
-from sourcetracing.runtime.files import atomic_path
 from sourcetracing.runtime.seeding import rng, seed_of
 from sourcetracing.synthesis import channel, make
 from sourcetracing.synthesis.rooms import ROOM_SIZES, make_room, room_response
@@ -30,8 +29,7 @@ _SHELF_DB, _COLOUR_DB = -6.0, 3.0
 
 def make_file(file: DemoFile, root: str, seed: int) -> None:
     """Makes one file below `root`, in a worker process that `make.start_worker` has prepared."""
-    with atomic_path(Path(root) / file.path) as partial:
-        soundfile.write(partial, synthesize(file, seed), SAMPLE_RATE, subtype="PCM_16")
+    write_audio(Path(root) / file.path, synthesize(file, seed), SAMPLE_RATE)
 
 
 def synthesize(file: DemoFile, seed: int) -> np.ndarray:

@@ -15,15 +15,15 @@ from shutil import rmtree
 
 import numpy as np
 import pandas as pd
-import soundfile
 
 from sourcetracing.audio.bad_audio import BadAudio, Truncated
 from sourcetracing.audio.checking import TRUNCATED_HINT, stops
 from sourcetracing.audio.streaming import open_audio
+from sourcetracing.audio.writing import write_audio
 from sourcetracing.detection.data.corpora.listed import SEGMENTS_LIST
 from sourcetracing.detection.data.corpora.rows import LABEL_WORDS, read_lines
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import atomic_path, require_inside, write_csv, write_json
+from sourcetracing.runtime.files import require_inside, write_csv, write_json
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import Audio
@@ -171,8 +171,7 @@ def _cut(job: _Job) -> BadAudio | None:
     try:
         with open_audio(job.source, job.rules) as (_, blocks):
             for segment in cut(blocks, num_samples, round(job.min_seconds * rate)):
-                with atomic_path(folder / _segment_name(len(lengths))) as partial:
-                    soundfile.write(partial, segment.clip(-1, 1), rate, subtype="PCM_16")
+                write_audio(folder / _segment_name(len(lengths)), segment.clip(-1, 1), rate)
                 lengths.append(len(segment) / rate)
     except BadAudio as error:
         return error

@@ -1,0 +1,37 @@
+"""Do the sizes that the settings ask for fit together, and into memory? What is sensible one by one may need terabytes together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sourcetracing.errors import UserError
+
+MOST_BYTES = 1 << 31  # of one array; a step has several
+FLOAT_BYTES, COMPLEX_BYTES = 4, 8
+SPECTRA_AT_A_TIME = 8  # models/frontends/lfcc.py
+
+
+def check_sizes(settings: Any) -> None:
+    """Refuses windows that do not fit each other or the crop, and batches of more than MOST_BYTES."""
+    audio, lfcc = settings.audio, settings.lfcc
+    if lfcc.n_lfcc > lfcc.n_filter:
+        raise UserError(f"lfcc.n_lfcc={lfcc.n_lfcc} is more than lfcc.n_filter={lfcc.n_filter}")
+    if lfcc.win_length > lfcc.n_fft:
+        raise UserError(f"lfcc.win_length={lfcc.win_length} is more than lfcc.n_fft={lfcc.n_fft}")
+    samples = round(audio.crop_seconds * audio.sample_rate)
+    sizes = {"audio.crop_seconds": samples * FLOAT_BYTES}
+    if settings.frontend == "lfcc":
+        if samples < lfcc.n_fft:
+            raise UserError(f"audio.crop_seconds={audio.crop_seconds:g} are {samples} samples, fewer than lfcc.n_fft={lfcc.n_fft}")
+        frames = 1 + (samples - lfcc.n_fft) // lfcc.hop_length
+        sizes["lfcc.hop_length"] = SPECTRA_AT_A_TIME * frames * (lfcc.n_fft // 2 + 1) * COMPLEX_BYTES
+        row_bytes = frames * lfcc.n_lfcc * FLOAT_BYTES
+    else:
+        row_bytes = samples * FLOAT_BYTES
+    sizes["train.batch_size"] = 2 * row_bytes * (settings.train.micro_batch_size or settings.train.batch_size)
+    sizes["evaluation.batch_size"] = row_bytes * settings.evaluation.batch_size
+    sizes["trace.batch_windows"] = row_bytes * settings.trace.batch_windows
+    for key, num_bytes in sizes.items():
+        if num_bytes > MOST_BYTES:
+            value = getattr(getattr(settings, key.split(".")[0]), key.split(".")[1])
+            raise UserError(f"{key}={value:g} needs an array of {num_bytes / 1e9:.1f} GB with these settings; more than 2 GB are refused")

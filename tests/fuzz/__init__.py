@@ -1,0 +1,1 @@
+"""Random input through every door: it is answered, or refused in one line."""
