@@ -12,7 +12,8 @@ import soundfile
 from hypothesis import strategies as st
 
 from sourcetracing.audio import ffmpeg
-from sourcetracing.audio.reading import check_file, load_utterance
+from sourcetracing.audio.checking import check_file
+from sourcetracing.audio.reading import load_utterance
 from sourcetracing.audio.streaming import open_audio
 from sourcetracing.errors import UserError
 from sourcetracing.settings.frontends import Audio
@@ -73,17 +74,17 @@ def check_audio(folder: Path, case: tuple[str, bytes]) -> None:
 
 
 def _check(path: Path) -> None:
-    seconds, rate, digest, problem = check_file(path, RULES)
-    assert problem or (np.isfinite(seconds) and seconds > 0 and rate > 0 and digest)
+    found = check_file(path, RULES)
+    assert found.reason or (np.isfinite(found.duration_s) and found.duration_s > 0 and found.sample_rate > 0 and found.digest)
 
 
 def _load(path: Path) -> None:
-    assert load_utterance(path, RULES.sample_rate).ndim == 1
+    assert load_utterance(path, RULES).ndim == 1
 
 
 def _stream(path: Path) -> None:
-    with open_audio(path, RULES.sample_rate) as stream:
-        assert all(block.ndim == 1 for block in stream.blocks)
+    with open_audio(path, RULES) as (_, blocks):
+        assert all(block.ndim == 1 for block in blocks)
 
 
 @pytest.fixture

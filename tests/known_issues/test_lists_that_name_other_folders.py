@@ -51,7 +51,7 @@ def test_a_list_of_recordings_deletes_nothing(tmp_path, name):
 
 
 def cut_job(root: Path, seconds: float = 1.0) -> segments._Job:
-    return segments._Job(segments.Recording("a.wav", "spoof", "", "a.wav"), root / "in/a.wav", root / "out", 16000, seconds, 0.1)
+    return segments._Job(segments.Recording("a.wav", "spoof", "", "a.wav"), root / "in/a.wav", root / "out", Settings().audio, seconds, 0.1)
 
 
 def test_a_folder_that_somebody_else_filled_is_left_alone(tmp_path):
@@ -59,22 +59,22 @@ def test_a_folder_that_somebody_else_filled_is_left_alone(tmp_path):
     mine = tmp_path / "out/a.wav/00000.wav"
     write_wav(mine, 0.2, 7)
     before = mine.read_bytes()
-    assert re.search(r"holds 00000\.wav, which this script did not write", segments._cut(cut_job(tmp_path)))
+    assert re.search(r"holds 00000\.wav, which this script did not write", segments._cut(cut_job(tmp_path)).reason)
     assert mine.read_bytes() == before
     mine.rename(tmp_path / "mine.wav")
-    assert segments._cut(cut_job(tmp_path)) == "" and segments._read_done(cut_job(tmp_path)) == [1.0, 1.0]
+    assert segments._cut(cut_job(tmp_path)) is None and segments._read_done(cut_job(tmp_path)) == [1.0, 1.0]
     (mine.parent / "notes.txt").write_text("mine")
     write_wav(tmp_path / "in/a.wav", 3.0, 2)  # to be cut again
-    assert "holds notes.txt" in segments._cut(cut_job(tmp_path))
+    assert "holds notes.txt" in segments._cut(cut_job(tmp_path)).reason
     (mine.parent / "notes.txt").unlink()
-    assert segments._cut(cut_job(tmp_path)) == "" and segments._read_done(cut_job(tmp_path)) == [1.0] * 3
+    assert segments._cut(cut_job(tmp_path)) is None and segments._read_done(cut_job(tmp_path)) == [1.0] * 3
 
 
 def test_segments_of_other_settings_are_not_taken_after_a_kill(tmp_path, monkeypatch):
     """The list of the first cut stayed while segments of another length took the places of its own."""
     write_wav(tmp_path / "in/a.wav", 4.0, 1)
     job, other = cut_job(tmp_path), cut_job(tmp_path, 2.0)
-    assert segments._cut(job) == "" and segments._read_done(job) == [1.0] * 4
+    assert segments._cut(job) is None and segments._read_done(job) == [1.0] * 4
     whole = {path.name: path.read_bytes() for path in (tmp_path / "out/a.wav").iterdir()}
     for at in ("atomic_path", "_put_in_place", "write_json"):
         with monkeypatch.context() as patch:
@@ -84,7 +84,7 @@ def test_segments_of_other_settings_are_not_taken_after_a_kill(tmp_path, monkeyp
         if segments._read_done(job) is not None:
             assert {path.name: path.read_bytes() for path in (tmp_path / "out/a.wav").iterdir()} == whole
         assert segments._read_done(other) is None
-    assert segments._cut(other) == "" and segments._read_done(other) == [2.0, 2.0]
+    assert segments._cut(other) is None and segments._read_done(other) == [2.0, 2.0]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.wav", "a.wav.done.json"]
 
 
