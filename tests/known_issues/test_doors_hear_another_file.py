@@ -68,15 +68,15 @@ def test_tracing_says_what_is_odd(run_folder, tmp_path):
 def test_a_cut_file_is_not_traced_unless_it_is_kept(run_folder, tmp_path):
     path = half(written(tmp_path / "a.wav", speech_like(4)))
     tracer = Tracer.load(run_folder, [])
-    line = answers_of(tracer).add(path)
+    line = answers_of(tracer, path).add(path)
     assert "NOT TRACED: cut off: header says 4.00 s, file holds 2.00 s; audio.on_truncated=keep uses what is there of it" in line
     keeping = Tracer.load(run_folder, ["audio.on_truncated=keep"])
     found = keeping(path)
     assert (found.duration_s, found.notes[0].startswith("cut off: header says 4.00 s")) == (2.0, True)
 
 
-def answers_of(tracer: Tracer) -> Answers:
-    return Answers(Outputs(), tracer, {})
+def answers_of(tracer: Tracer, path: Path) -> Answers:
+    return Answers(Outputs(), tracer, {}, [path])
 
 
 def test_answers_with_another_channel_are_other_answers(run_folder):

@@ -76,7 +76,7 @@ def test_segments_of_other_settings_are_not_taken_after_a_kill(tmp_path, monkeyp
     job, other = cut_job(tmp_path), cut_job(tmp_path, 2.0)
     assert segments._cut(job) is None and segments._read_done(job) == [1.0] * 4
     whole = {path.name: path.read_bytes() for path in (tmp_path / "out/a.wav").iterdir()}
-    for at in ("atomic_path", "_put_in_place", "write_json"):
+    for at in ("write_audio", "_put_in_place", "write_json"):
         with monkeypatch.context() as patch:
             patch.setattr(segments, at, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):

@@ -37,7 +37,7 @@ from sourcetracing.settings.schema import Settings
         (["speakers.thresholds={en: .inf}"], "speakers.thresholds=inf: a finite number is expected"),
         (["train.lr=" + "9" * 400], "a finite number is expected"),
         (["finetune.regularization=${nothing}"], "nothing"),
-        (["augment.stacked=\ud800"], "cannot be read as bool"),
+        (["augment.stacked=\ud800"], "cannot be read as true or false"),
         (["train.beta_1=1"], "must be at most 0.999999"),
     ],
 )
