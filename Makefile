@@ -5,7 +5,7 @@
 # make demo-detection   real or fake: layers, mixtures and pruning of training data, on a demo corpus of its own (minutes)
 # make test        set everything up and run the tests of every module (minutes)
 # make test-all    also the slow ones: every family of encoders, clusters, compilers, browsers, whole pipelines
-# make fuzz      10,000 random inputs through every door, others each time (SEED=<number> for the same ones)
+# make fuzz       10,000 random inputs through every door, others each time (SEED=<number> for the same ones)
 # make test-gpu    the tests that need a CUDA device
 # make benchmark-gpu    all that a GPU is for, timed, written to benchmarks/results (10 minutes; WORDS=miniature shows on any machine that it runs)
 PYTHON ?= python3

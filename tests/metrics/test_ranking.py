@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import f1_score, roc_curve
 
 from sourcetracing.features.rows import UNKNOWN_LABEL
-from sourcetracing.metrics.classification import equal_error_rate
+from sourcetracing.metrics.classification import equal_error_rate, without_infinities
 from sourcetracing.metrics.ranking import Ranking, is_above, threshold_at_eer
 from sourcetracing.openset.evaluation import evaluate
 
@@ -121,3 +121,11 @@ def test_a_threshold_between_two_rows_stays_where_the_curve_crosses():
     is_unknown, scores = np.array([0, 0, 1, 0]), np.array([0.0, 0.0, 1.0, 2.0])
     eer, threshold = threshold_at_eer(is_unknown, scores, "crossing")
     assert (eer, threshold) == (pytest.approx(1 / 3), pytest.approx(4 / 3))
+
+
+def test_infinite_scores_keep_their_order_and_become_numbers():
+    scores = np.array([0.5, -np.inf, np.inf, -3.0, 1e9, -1e9])
+    finite = without_infinities(scores)
+    assert np.isfinite(finite).all()
+    assert (np.argsort(finite) == np.argsort(scores)).all()
+    assert without_infinities(np.array([np.inf, -np.inf])).tolist() == [2.0, -2.0]  # nothing finite to go by

@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_curve
 
 from sourcetracing.metrics import retrieval
+from sourcetracing.metrics.retrieval import nearest_neighbour_classes
 
 
 @pytest.fixture(params=[3, 256], ids=["many blocks", "one block"])
@@ -95,3 +96,10 @@ def test_nearest_neighbours_vote_and_the_nearer_ones_break_a_tie():
     assert retrieval.nearest_neighbour_classes(gallery, labels, queries, 2, 3).tolist() == [2, 1, 0]
     # Of all five the classes 0 and 2 have two votes each; the one with the higher cosines wins.
     assert retrieval.nearest_neighbour_classes(gallery, labels, queries, 99, 3).tolist()[2] == 0
+
+
+def test_two_far_neighbours_outvote_a_near_one():
+    gallery = np.array([[1, 0], [-0.6, 0.8], [-0.6, -0.8]], np.float32)
+    query = np.array([[1, 0]], np.float32)
+    assert nearest_neighbour_classes(gallery, np.array([1, 0, 0]), query, 3, 2).tolist() == [0]
+    assert nearest_neighbour_classes(gallery, np.array([1, 0, 0]), query, 2, 2).tolist() == [1]  # one vote each: the nearer one
