@@ -141,3 +141,15 @@ def test_what_cannot_be_meant_is_refused_before_any_audio_is_read(tmp_path, monk
     monkeypatch.setattr(building, "check_corpus", lambda *_: pytest.fail("audio was read"))
     with pytest.raises(UserError, match="^corpus.sources: a has no training utterance in these splits; move it"):
         building.build_protocols(settings)
+
+
+@pytest.mark.parametrize(("share", "is_refused"), [(0.4, False), (0.6, True)])
+def test_one_utterance_is_taken_by_grouping_only_where_a_draw_would_have_trained_on_it(share, is_refused):
+    utterances, protocol = corpus_of(FULL | {("en", "c"): "0/0/1"})
+    split = Split(group_by="speaker", train=share, dev=round((1 - share) / 2, 1), eval=round((1 - share) / 2, 1))
+    arguments = (utterances.assign(speaker=""), count_cells(utterances, protocol), CORPUS, split, ["en"])
+    if is_refused:
+        with pytest.raises(UserError, match="leaves c no training utterance in en"):
+            require_classes(*arguments)
+    else:
+        require_classes(*arguments)
