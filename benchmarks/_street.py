@@ -26,7 +26,8 @@ DETECTION_ENDS = ("06_augment_pruned", "07_report")
 NEEDED = ("01_download_resources", "02_build_protocols", "04_preprocess_dataset", "05_train_matrix")  # by what comes later
 # What says when, how long, by which process or on how busy a machine; the same work leaves other values of it each time.
 TIMES = re.compile(r"(^|_)(seconds|time|started|finished|hours_of_sound|git_commit|created|date|when|pid|load|workers|inputs)($|_)")
-IGNORED = (".lock", "events.out.tfevents", "report.html", ".png", "detection/checked/")  # the last: named after times of files
+# The last two go by the times of files: what was checked, and what was digested.
+IGNORED = (".lock", "events.out.tfevents", "report.html", ".png", "detection/checked/", "clip_digests.json")
 
 
 @dataclass(frozen=True)
