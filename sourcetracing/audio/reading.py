@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +10,7 @@ import numpy as np
 import soxr
 
 from sourcetracing.audio.bad_audio import BadAudio
+from sourcetracing.audio.containers import Content
 from sourcetracing.audio.source import open_file, open_source
 from sourcetracing.runtime.files import digest_of_bytes
 from sourcetracing.settings.frontends import Audio
@@ -33,7 +33,7 @@ def load_utterance(
         content = file.read()
     if expected_digest is not None and digest_of_bytes(content) != expected_digest:
         raise BadAudio(path, f"has changed since it was checked. Run: {check_command}")
-    waveform, rate = _decode(path, io.BytesIO(content), rules)
+    waveform, rate = _decode(path, Content(content), rules)
     return resample(waveform, rate, sample_rate or rules.sample_rate)
 
 

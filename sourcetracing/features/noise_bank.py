@@ -194,7 +194,7 @@ def _digests(files: list[Path], settings: Settings) -> list[str]:
         known |= {name: [*stamps[name], digest] for name, digest in zip(missing, made, strict=True)}
         # A file that is being written may change once more and keep its times, which are no finer than some milliseconds.
         settled = {name: entry for name, entry in known.items() if max(entry[1:-1]) < time.time_ns() - SETTLED_NS}
-        with suppress(PermissionError):  # whoever may only read it, reads the noises each time
+        with suppress(OSError):  # whoever may only read it, reads the noises each time
             write_text(path, json.dumps(_read_digests(path) | settled))
     return [known[name][-1] for name in stamps]
 

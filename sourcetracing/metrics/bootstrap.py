@@ -154,7 +154,9 @@ def percentile_interval(samples: np.ndarray, value: float, level: float = 0.95) 
     samples = samples[~np.isnan(samples)]
     if len(samples) == 0 or np.isnan(value):
         return float("nan"), float("nan")
-    below = np.mean(samples < value) + np.mean(samples == value) / 2
+    # The figure and its resamples are summed with other weights: what is equal may differ in the last digit.
+    ties = np.isclose(samples, value, rtol=1e-9, atol=1e-12)
+    below = np.mean((samples < value) & ~ties) + np.mean(ties) / 2
     bias = norm.ppf(np.clip(below, *LIMITS_OF_BIAS))
     tail = norm.ppf((1 - level) / 2)
     low, high = np.quantile(samples, norm.cdf(2 * bias + np.array([tail, -tail])))

@@ -85,7 +85,7 @@ def _remarks(
     lines = unknown_lines(cells, settings.corpus)
     if settings.split.group_by != "none":
         lines += balance_lines(split_balance(utterances, protocol, settings.split, _unknown_sources(utterances, settings)))
-    return lines + missing_lines(cells, settings.corpus, train_sets, test_sets)
+    return lines + missing_lines(cells, settings.corpus, train_sets, test_sets, own_dev=not settings.train.dev_languages)
 
 
 def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:

@@ -22,10 +22,13 @@ def count_cells(utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFram
     return counts.reindex(columns=list(SPLITS), fill_value=0)
 
 
-def missing_lines(cells: pd.DataFrame, corpus: Corpus, train_sets: Sequence[str] = (), test_sets: Sequence[str] = ()) -> list[str]:
+def missing_lines(
+    cells: pd.DataFrame, corpus: Corpus, train_sets: Sequence[str] = (), test_sets: Sequence[str] = (), *, own_dev: bool = True
+) -> list[str]:
     """What is missing and what follows, one line for each set of languages that is trained or tested on and lacks a known source.
 
-    cells: `count_cells`. Sets are languages joined by +; without any, each language is looked at as both.
+    cells: `count_cells`. Sets are languages joined by +; without any, each language is looked at as both. own_dev: dev rows of a training
+    set's own languages choose its epoch; not so where `train.dev_languages` names others.
     """
     known = cells.reindex(pd.MultiIndex.from_product([corpus.languages, corpus.sources]), fill_value=0)
     lines = []
@@ -39,7 +42,8 @@ def missing_lines(cells: pd.DataFrame, corpus: Corpus, train_sets: Sequence[str]
     if without := has_any.index[~has_any].tolist():
         lines.append(f"{', '.join(without)}: no utterance of a known source")
     for name in dict.fromkeys([*corpus.languages, *train_sets, *test_sets]):
-        roles = [split for split, sets in (("train", train_sets), ("dev", train_sets), ("eval", test_sets)) if name in sets]
+        uses = (("train", train_sets), ("dev", train_sets if own_dev else ()), ("eval", test_sets))
+        roles = [split for split, sets in uses if name in sets]
         counts = known.loc[name.split("+")].groupby(level=1, sort=False).sum()[roles]
         if counts.to_numpy().any() and (facts := _facts(counts)):
             lines.append(f"{name}: {'; '.join(facts)}{_what_follows(counts, name)}")
@@ -69,7 +73,7 @@ def _what_follows(counts: pd.DataFrame, name: str) -> str:
         found.append("script 05 refuses to train on it")
     elif "train" in left:
         learnt = [f"learns {left['train']} of {total} classes"] if left["train"] < total else []
-        kept = [] if left["dev"] else ["keeps its last epoch"]
+        kept = [] if left.get("dev", 1) else ["keeps its last epoch"]
         if learnt or kept:
             found.append(f"trained on it, a system {' and '.join(learnt + kept)}")
     return f": {'; '.join(found)}" if found else ""

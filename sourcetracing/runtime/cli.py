@@ -125,7 +125,7 @@ def _run(act: Callable[[list[str]], bool], words: list[str], places: Places = la
             return _complain(f"error: these settings need more memory than there is{_first_line(error)}: lower sizes, or compute.workers")
         if (damage := _damage(places, words)) is None:
             raise
-        return _complain(f"error: {damage}")
+        return _complain(f"error: {damage}. (Found after {type(error).__name__}{_first_line(error)}; if that stays, please report it)")
     print(f"[{Path(sys.argv[0]).stem}] done in {time.perf_counter() - started:.1f} s", flush=True)
     return 0
 

@@ -33,6 +33,7 @@ _MAKERS = (
     ("*/shortcuts/*", "11_audit_shortcuts"),
     ("*/tables/table2.csv", "03_label_speakers"),
     ("*/tables/*", "13_make_tables"),
+    *((f"*/{name}", "02_build_protocols") for name in ("utterances.csv", "protocol.csv", "protocol.json", "audio_notes.csv")),
 )
 
 
@@ -42,14 +43,15 @@ def damage_in_words(exp: Path, folders: Iterable[Path]) -> str | None:
     exp: the folder that all experiments lie in.
     """
     for path in sorted(path for folder in folders if folder.is_dir() for path in folder.rglob("*")):
-        if (reason := _what_is_wrong(path)) is not None:
-            return f"{path} is damaged ({reason}). Delete it, then run: python scripts/{_maker(path, exp)}.py CONFIG.yaml"
+        maker = _maker(path, exp)  # what lies there besides may be the user's
+        if maker and (reason := _what_is_wrong(path)) is not None:
+            return f"{path} is damaged ({reason}). Delete it, then run: python scripts/{maker}.py CONFIG.yaml"
     return None
 
 
-def _maker(path: Path, exp: Path) -> str:
+def _maker(path: Path, exp: Path) -> str | None:
     below = path.relative_to(exp).as_posix() if path.is_relative_to(exp) else f"{path.parent.name}/{path.name}"
-    return next((script for pattern, script in _MAKERS if fnmatchcase(below, pattern)), "02_build_protocols")
+    return next((script for pattern, script in _MAKERS if fnmatchcase(below, pattern)), None)
 
 
 def _what_is_wrong(path: Path) -> str | None:

@@ -22,6 +22,8 @@ def made_once(record: Path, inputs: str, make: Callable[[], str]) -> str:
 
     record: where that is written down, last. inputs: a digest (`digest_of_inputs`). A second process waits for the first.
     """
+    if (text := _kept(record, inputs)) is not None:  # before the lock, which a disk that may only be read has no place for
+        return text
     with held(record.with_name(f".{record.name}.lock"), f"another process is writing {record.parent}", wait=True):
         if (text := _kept(record, inputs)) is not None:
             return text

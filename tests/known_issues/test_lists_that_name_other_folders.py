@@ -131,3 +131,17 @@ def test_imported_lists_are_looked_at(tmp_path):
     (tmp_path / "train.csv").write_text("path\nfake/en/griffin_lim/../../../x.wav\n")
     with pytest.raises(UserError, match="is no path to a file below its folder"):
         read_lists(tmp_path, ["griffin_lim"], ["en"])
+
+
+def test_a_segment_that_is_gone_is_cut_again_and_a_damaged_list_is_no_traceback(tmp_path):
+    """A segment that another process had removed was still counted, whenever the script ran again."""
+    write_wav(tmp_path / "in/a.wav", 3.0, 1)
+    job = cut_job(tmp_path)
+    assert segments._cut(job) is None and segments._read_done(job) == [1.0] * 3
+    (tmp_path / "out/a.wav/00001.wav").unlink()
+    assert segments._read_done(job) is None
+    assert segments._cut(job) is None and segments._read_done(job) == [1.0] * 3
+    for text in ("{", "[]", "{}", '{"segments": 3}'):
+        segments._done_path(job).write_text(text)
+        assert segments._read_done(job) is None
+        assert "did not write; move that folder away" in segments._cut(job).reason

@@ -153,3 +153,9 @@ def test_one_utterance_is_taken_by_grouping_only_where_a_draw_would_have_trained
             require_classes(*arguments)
     else:
         require_classes(*arguments)
+
+
+def test_a_language_without_dev_keeps_no_last_epoch_where_other_languages_choose_it():
+    cells = count_cells(*corpus_of(FULL | {("en", source): "6/0/2" for source in CORPUS.sources}))
+    assert any("keeps its last epoch" in line for line in missing_lines(cells, CORPUS, ["en"], ["en"]))
+    assert not any("keeps its last epoch" in line for line in missing_lines(cells, CORPUS, ["en"], ["en"], own_dev=False))

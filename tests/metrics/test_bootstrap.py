@@ -209,3 +209,11 @@ def test_p_of_seeds_is_students():
 def test_two_resamples_have_a_spread_and_one_has_none():
     assert bootstrap.two_sided_p(1.0, np.array([0.0, 1.0])) == pytest.approx(2 * scipy.stats.norm.sf(2**0.5))
     assert np.isnan(bootstrap.two_sided_p(1.0, np.array([0.3])))
+
+
+@pytest.mark.parametrize("digit", [-1, 0, 1])
+def test_what_is_equal_but_for_the_last_digit_is_a_tie(digit):
+    """The correction for bias once hung on how a sum had been rounded: 0.5, 0.667 or 1.0 for one end of an interval."""
+    samples = np.repeat([0.5, 2 / 3, 1.0], [30, 40, 30])
+    value = np.nextafter(2 / 3, 2 / 3 + digit)
+    assert bootstrap.percentile_interval(samples, value) == (0.5, 1.0)

@@ -64,7 +64,10 @@ def fit(blocks: Arrays, labels: Arrays, settings: Logreg, start: LinearModel | N
 
 def fit_recipe(settings: Logreg) -> dict[str, object]:
     """The settings that a fitted classifier depends on."""
-    return {name: getattr(settings, name) for name in ("c", "solver", "tolerance", "max_iterations", "standardize")}
+    recipe = {name: getattr(settings, name) for name in ("c", "solver", "tolerance", "max_iterations", "standardize")}
+    return (
+        {**recipe, "version": 2} if settings.standardize else recipe
+    )  # before 2026-11-27 the scaling was of corpora outside the mixture too
 
 
 def problem_of(arrays: list, labels: list, weights: list, own: Scaling, scaling: Scaling, settings: Logreg) -> Problem:

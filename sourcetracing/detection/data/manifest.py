@@ -8,7 +8,7 @@ import pandas as pd
 
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import read_csv
+from sourcetracing.runtime.files import is_half_written, read_csv
 from sourcetracing.settings.detection import CORPORA, corpus_of_subset
 from sourcetracing.settings.schema import Settings
 
@@ -21,7 +21,10 @@ BUILD_COMMAND = "python scripts/detection/00_build_manifest.py CONFIG.yaml"
 
 def load_manifest(settings: Settings) -> pd.DataFrame:
     """All files (`COLUMNS`, text but for duration_s), rows of a subset in the published order. Raises `UserError` if it is not built."""
-    path = DetectionLayout(settings).manifest
+    layout = DetectionLayout(settings)
+    path = layout.manifest
+    if is_half_written(layout.manifest_record):
+        raise UserError(f"{path} was not written to its end. Run: {BUILD_COMMAND}")
     if not path.is_file():
         raise UserError(f"{path} is missing. Run: {BUILD_COMMAND}")
     return read_csv(path, numbers=["duration_s"])

@@ -19,8 +19,9 @@ from sourcetracing.detection.data.groups import files_alone, used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BONAFIDE, COLUMNS, SPOOF, load_manifest, root_of
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import digest_of_json, read_csv, write_csv, write_json, write_text
+from sourcetracing.runtime.files import digest_of_json, is_whole, read_csv, write_csv, write_json, write_text, written_together
 from sourcetracing.runtime.lists import lookalike
+from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.recorded import audio_rules
@@ -60,6 +61,11 @@ class BuiltManifest:
 def build_manifest(settings: Settings) -> BuiltManifest:
     """Reads, checks and writes; does nothing when no list, setting or file has changed. Raises `UserError`."""
     layout = DetectionLayout(settings)
+    with held(layout.manifest_record.with_name(".manifest.lock"), f"another process is writing {layout.manifest}", wait=True):
+        return _build(layout, settings)
+
+
+def _build(layout: DetectionLayout, settings: Settings) -> BuiltManifest:
     listed, notes = _list_all(settings)
     listed, missing = _with_stats(listed, settings)
     _handle_missing(missing, len(listed) + len(missing), settings)
@@ -76,13 +82,14 @@ def build_manifest(settings: Settings) -> BuiltManifest:
     if num_bad:
         notes.append(f"left out {num_bad} bad audio files, named in {layout.bad_audio}")
     notes += _same_bytes_notes(rows)
-    write_csv(rows[list(COLUMNS)], layout.manifest)
-    write_json(layout.manifest_record, {"digest": digest, "origin": settings.detection.origin, "notes": notes})
+    with written_together(layout.manifest_record):
+        write_csv(rows[list(COLUMNS)], layout.manifest)
+        write_json(layout.manifest_record, {"digest": digest, "origin": settings.detection.origin, "notes": notes})
     return BuiltManifest(rows[list(COLUMNS)], notes, is_new=True)
 
 
 def _read_record(layout: DetectionLayout) -> dict:
-    is_built = layout.manifest_record.exists() and layout.manifest.exists()
+    is_built = is_whole(layout.manifest_record) and layout.manifest.exists()
     return json.loads(layout.manifest_record.read_text(encoding="utf-8")) if is_built else {}
 
 

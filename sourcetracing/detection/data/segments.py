@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from sourcetracing.detection.data.corpora.listed import SEGMENTS_LIST
 from sourcetracing.detection.data.corpora.rows import LABEL_WORDS, read_lines
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import require_inside, write_csv, write_json
+from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import Audio
@@ -85,6 +87,11 @@ def segment_recordings(listing: Path, source: Path, target: Path, settings: Sett
     What is cut already, with the same settings, stays. Writes segments.csv (`LIST_COLUMNS`, in the order of the list) when all is done.
     Raises `UserError` if a recording fails and audio.on_bad_audio=fail: the others are cut all the same.
     """
+    with held(target / ".lock", f"another process is cutting into {target}", wait=True):
+        return _segment(listing, source, target, settings)
+
+
+def _segment(listing: Path, source: Path, target: Path, settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     detection = settings.detection
     lengths = (detection.segment_seconds, detection.min_segment_seconds)
     jobs = [_Job(recording, source / recording.path, target, settings.audio, *lengths) for recording in read_recordings(listing)]
@@ -149,11 +156,22 @@ def _recipe(job: _Job) -> dict[str, object]:
 
 def _read_done(job: _Job) -> list[float] | None:
     """Lengths in seconds of the segments of a finished recording; None if it has to be cut (again)."""
+    done, folder = _list_of(job), job.target / job.recording.name
+    try:
+        there = {path.name for path in folder.iterdir()}
+        is_whole = done.get("recipe") == _recipe(job) and there == set(map(_segment_name, range(len(done["segments"]))))
+    except OSError:  # the folder or the recording is not there
+        return None
+    return done["segments"] if is_whole else None
+
+
+def _list_of(job: _Job) -> dict[str, Any]:
+    """What a finished recording's list says; {} where there is none, or a damaged one."""
     try:
         done = json.loads(_done_path(job).read_text(encoding="utf-8"))
-        return done["segments"] if done["recipe"] == _recipe(job) and (job.target / job.recording.name).is_dir() else None
-    except FileNotFoundError:
-        return None
+        return done if isinstance(done["segments"], list) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _cut(job: _Job) -> BadAudio | None:
@@ -183,10 +201,10 @@ def _cut(job: _Job) -> BadAudio | None:
 
 def _strangers(job: _Job) -> list[str]:
     """What lies in the folder of a recording beside the segments that its list tells of."""
-    folder, done = job.target / job.recording.name, _done_path(job)
+    folder = job.target / job.recording.name
     if not folder.exists():
         return []
-    ours = len(json.loads(done.read_text(encoding="utf-8"))["segments"]) if done.is_file() else 0
+    ours = len(_list_of(job).get("segments", ()))
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     return sorted(there - set(map(_segment_name, range(ours))))
 
