@@ -21,6 +21,7 @@ from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.downloads.records import discard, mark_complete, only_run, read_complete, require_free_space
 from sourcetracing.errors import UserError
 from sourcetracing.settings.corpora import Download
+from sourcetracing.settings.paths import Paths
 from sourcetracing.settings.schema import Settings
 
 RECORD = "unpacked"
@@ -92,12 +93,22 @@ def download(corpus: NoiseCorpus, settings: Settings) -> None:
     root = corpus.root(settings)
     if _is_filled(corpus, settings):
         return
+    _refuse_the_demos_folder(corpus, settings)
     with only_run(root.parent):
         [archive] = fetch([corpus.remote(settings.download)], root.parent, settings.download)
         _unpack_beside(corpus, archive, root)
         mark_complete(root, RECORD, {"archive": corpus.archive_name, "files": count_files(corpus, settings)})
         if not settings.download.keep_archives:
             discard(archive)
+
+
+def _refuse_the_demos_folder(corpus: NoiseCorpus, settings: Settings) -> None:
+    """A settings file that says nothing of noises means the demo's, which are made with the demo: no place for gigabytes of others."""
+    if getattr(settings.paths, corpus.key) == getattr(Paths(), corpus.key):
+        raise UserError(
+            f"paths.{corpus.key} is not given, and {corpus.root(settings)} is the demo's. Say where {corpus.name} is or shall be unpacked, "
+            f"such as paths.{corpus.key}=data/{corpus.top_folder}; or go without: augment.variants=[original]"
+        )
 
 
 def _unpack_beside(corpus: NoiseCorpus, archive: Path, root: Path) -> None:

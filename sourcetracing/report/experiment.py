@@ -73,7 +73,7 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         layout.openset_table,
         layout.openset_by_language,
     ]
-    found += [layout.shortcut_means, *sorted(layout.openset.glob("*/*/*"))]
+    found += [layout.shortcut_table, layout.shortcut_means, *sorted(layout.openset.glob("*/*/*"))]
     for run in files:
         found += [
             run.scores(REPORTED_SPLIT),
@@ -81,6 +81,8 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
             *run.records,
             run.embeddings.pictures_record,
             run.embeddings.numbers,
+            run.embeddings.points,
+            run.embeddings.page,
             *sorted(run.embeddings.root.glob("*.png")),
         ]
     return found
@@ -141,7 +143,7 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
         "Open set": openset_tab(*_openset_tables(layout), _openset_pictures(layout)),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
-        "Shortcuts": shortcuts_tab(_read(layout.shortcut_means, SHORTCUT_TEXTS)),
+        "Shortcuts": shortcuts_tab(_shortcut_means(layout, runs)),
     }
     context = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
     leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None
@@ -163,6 +165,14 @@ def _speaker_counts(settings: Settings) -> pd.DataFrame | None:
 
 def _read(path: Path, texts: Collection[str]) -> pd.DataFrame | None:
     return read_csv(path, texts=texts) if path.is_file() else None
+
+
+def _shortcut_means(layout: Layout, runs: Sequence[ScoredRun]) -> pd.DataFrame | None:
+    """What script 11 found, where that is of the protocol that the page is about; another one's figures would contradict it."""
+    table = read_csv(layout.shortcut_table) if layout.shortcut_table.is_file() else None
+    if table is None or ("protocol" in table and set(table["protocol"]) != {run.protocol for run in runs}):
+        return None
+    return _read(layout.shortcut_means, SHORTCUT_TEXTS)
 
 
 def _openset_tables(layout: Layout) -> list[pd.DataFrame | None]:

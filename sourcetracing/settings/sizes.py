@@ -18,6 +18,10 @@ def check_sizes(settings: Any) -> None:
         raise UserError(f"lfcc.n_lfcc={lfcc.n_lfcc} is more than lfcc.n_filter={lfcc.n_filter}")
     if lfcc.win_length > lfcc.n_fft:
         raise UserError(f"lfcc.win_length={lfcc.win_length} is more than lfcc.n_fft={lfcc.n_fft}")
+    if lfcc.n_filter > (num_bins := lfcc.n_fft // 2 + 1):
+        raise UserError(
+            f"lfcc.n_filter={lfcc.n_filter} is more than the {num_bins} frequencies of lfcc.n_fft={lfcc.n_fft}: some would hear nothing"
+        )
     samples = round(audio.crop_seconds * audio.sample_rate)
     sizes = {"audio.crop_seconds": samples * FLOAT_BYTES}
     if settings.frontend == "lfcc":

@@ -72,3 +72,8 @@ def test_every_number_declares_both_ends_of_its_range():
     ]
     assert not open_ends
     check_values(Settings())
+
+
+def test_more_filters_than_frequencies_are_refused():
+    with pytest.raises(UserError, match=r"^lfcc.n_filter=4096 is more than the 161 frequencies of lfcc.n_fft=320"):
+        load_settings(["lfcc.n_filter=4096", "lfcc.n_fft=320"])
