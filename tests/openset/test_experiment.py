@@ -319,3 +319,18 @@ def test_train_and_dev_are_scored_though_only_eval_is_asked_for(run, monkeypatch
     monkeypatch.setattr(experiment, "score_runs", asked.extend)
     run_openset([changed(run, "evaluation", splits=["eval"])])
     assert [one.settings.evaluation.splits for one in asked] == [["train", "dev", "eval"]]
+
+
+def test_a_kill_under_other_settings_leaves_nothing_that_passes_for_whole(run, monkeypatch):
+    """The record of the settings of before stayed beside scores of others, and was believed when those came back."""
+    run = changed(run, "openset", detectors=["nearest_neighbours"])
+    run_openset([run])
+    scores = pd.read_parquet(openset_files(run).scores("eval"))
+    other = changed(run, "openset", neighbours=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "draw_pictures", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_openset([other])
+    assert not experiment.is_up_to_date(run)
+    run_openset([run])
+    pd.testing.assert_frame_equal(pd.read_parquet(openset_files(run).scores("eval")), scores)

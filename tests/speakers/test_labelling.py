@@ -21,6 +21,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.schema import Settings
+from sourcetracing.speakers import labelling
 from sourcetracing.speakers.embedders import load_embedder
 from sourcetracing.speakers.embeddings import embed_utterances
 from sourcetracing.speakers.labelling import label_speakers
@@ -180,6 +181,23 @@ def test_labelling_finds_the_voices_and_says_so(tones: Path):
     assert layout.speaker_objective_figure.read_bytes().startswith(b"\x89PNG")
     assert labelled.is_new and not label_speakers(settings).is_new
     assert label_speakers(ecapa2_settings(tones, "speakers.k=2")).record["k"] == 2
+
+
+def test_a_kill_over_another_corpus_leaves_nothing_that_passes_for_whole(tones: Path, monkeypatch):
+    settings = ecapa2_settings(tones)
+    layout, words = Layout.of(settings), (Layout.of(settings).root / "utterances.csv").read_text()
+    label_speakers(settings)
+    labels = layout.pseudo_speakers.read_bytes()
+    layout.utterances.write_text(words.replace("low", "deep"))
+    with monkeypatch.context() as patch:
+        patch.setattr(labelling, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            label_speakers(settings)
+    layout.utterances.write_text(words)
+    layout.pseudo_speakers.write_text("utt_id,pseudo_speaker\n")  # as the killed one may have left them
+    assert label_speakers(settings).is_new
+    assert layout.pseudo_speakers.read_bytes() == labels
+    assert not label_speakers(settings).is_new
 
 
 def test_unknown_speakers_are_no_evidence(tones: Path):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from sourcetracing.detection.data import manifest_building
 from sourcetracing.detection.data.corpora import author_lists, read_subset
 from sourcetracing.detection.data.groups import TRAIN, baseline_sets, named_sets, test_sets, used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
@@ -274,3 +275,21 @@ def test_files_of_one_speaker_else_of_one_recording_else_alone_are_a_group():
     rows = _to_manifest(pd.DataFrame(files, columns=columns), "ai4trust")
     assert rows["group"].tolist() == ["Ann", "Ann", "talk1", "talk1", "ai4trust/e"]
     assert rows["file_id"].tolist() == [f"ai4trust/{name}" for name in "abcde"] and set(rows["corpus"]) == {"ai4trust"}
+
+
+def test_a_kill_under_another_list_leaves_nothing_that_passes_for_whole(corpora, monkeypatch):
+    """Labels of a list that was put back stayed turned round: the record of the list of before still stood beside the new rows."""
+    settings = settings_of(corpora)
+    labels = build_manifest(settings).rows.set_index("file_id")["label"]
+    meta = corpora / "itw/meta.csv"
+    before = meta.read_text()
+    meta.write_text(before.replace("2.wav,Ann,spoof", "2.wav,Ann,bona-fide"))
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest_building, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build_manifest(settings)
+    with pytest.raises(UserError, match="was not written to its end. Run: python scripts/detection/00_build_manifest.py"):
+        load_manifest(settings)
+    meta.write_text(before)
+    built = build_manifest(settings)
+    assert built.is_new and built.rows.set_index("file_id")["label"].equals(labels)
