@@ -19,6 +19,7 @@ from sourcetracing.runtime.progress import bar, say
 from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.schema import Settings
 
+CHECK_FORMAT = 2  # raise it when a check finds other things in the same files: what it found before is then not believed
 NUM_NAMED = 3  # bad files that the one-line message names; the CSV has them all
 TRUNCATED_HINT = "audio.on_truncated=skip leaves out what is cut off, keep uses what is there of it"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.audio.checking import check_corpus
+from sourcetracing.audio.checking import CHECK_FORMAT, check_corpus
 from sourcetracing.corpora.corpus import Corpus, corpus_of
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.coverage import count_cells, missing_lines, require_classes, unknown_lines
@@ -140,7 +140,8 @@ def _left_out_last_time(layout: Layout, inputs: str) -> int | None:
     if is_half_written(layout.protocol_record) or not all(path.is_file() for path in _files(layout)):
         return None
     record = json.loads(layout.protocol_record.read_text(encoding="utf-8"))
-    return record["num_left_out"] if record.get("inputs") == inputs else None
+    is_true = record.get("inputs") == inputs and record.get("check", 1) == CHECK_FORMAT
+    return record["num_left_out"] if is_true else None
 
 
 def _files(layout: Layout) -> tuple[Path, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from sourcetracing.audio.checking import CHECK_FORMAT
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, recipe_in
 from sourcetracing.runtime.files import digest_of_json, is_half_written, read_csv, write_json
@@ -27,7 +28,7 @@ def digest_of_protocol(protocol: pd.DataFrame) -> str:
 def write_record(settings: Settings, inputs: str, protocol: pd.DataFrame, num_left_out: int) -> None:
     """protocol.json, which makes a protocol a finished one. inputs: digest of the utterances, their files and the settings."""
     made = {"settings": protocol_recipe(settings), "digest": digest_of_protocol(protocol)}
-    write_json(Layout.of(settings).protocol_record, {"inputs": inputs, "num_left_out": num_left_out, **made})
+    write_json(Layout.of(settings).protocol_record, {"inputs": inputs, "check": CHECK_FORMAT, "num_left_out": num_left_out, **made})
 
 
 def note_settings_of_older_record(settings: Settings, inputs: str) -> None:

@@ -3,6 +3,8 @@ script took them."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sourcetracing.errors import UserError
@@ -66,3 +68,16 @@ def test_a_run_whose_weights_were_deleted_is_not_finished_by_its_first_epoch(set
     files.open(settings, torch.device("cpu"))
     files.weights.write_bytes(b"")
     assert not files.is_finished
+
+
+def test_what_an_earlier_check_found_is_not_believed(settings, tmp_path):
+    """A file that an earlier check had passed stopped 04 as cut off, and 02 said that nothing had changed."""
+    build_protocols(settings)
+    record = Layout.of(settings).protocol_record
+    facts = json.loads(record.read_text())
+    protocol = Layout.of(settings).protocol.read_bytes()
+    del facts["check"]  # as before there were numbers
+    record.write_text(json.dumps(facts))
+    assert build_protocols(settings).is_new
+    assert Layout.of(settings).protocol.read_bytes() == protocol
+    assert not build_protocols(settings).is_new

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.audio.checking import NUM_NAMED, check_file, name_notes, name_problems
+from sourcetracing.audio.checking import CHECK_FORMAT, NUM_NAMED, check_file, name_notes, name_problems
 from sourcetracing.detection.data import corpora
 from sourcetracing.detection.data.groups import files_alone, used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
@@ -27,7 +27,6 @@ from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.recorded import audio_rules
 from sourcetracing.settings.schema import Settings
 
-CHECK_FORMAT = 2  # raise it when a check finds other things in the same files
 BLOCK_FILES = 2000  # checked and made durable at a time
 FACTS = ("duration_s", "digest", "reason", "is_truncated", "notes")  # what is known of a file
 FACTS_OF_TEXT = ("digest", "reason", "notes")
