@@ -68,4 +68,4 @@ def _report_audit(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=[*CORPUS, "split", "audio", "experiment", "speakers", "compute"], flags=FLAGS)
+    run_script(main, doc=__doc__, uses=[*CORPUS, "split", "train", "audio", "experiment", "speakers", "compute"], flags=FLAGS)
