@@ -142,7 +142,7 @@ def test_a_script_answers_help_with_values_and_mistakes_with_status_2():
     assert helped.returncode == 0
     assert "split.stratify=false  (bool)" in helped.stdout
     assert "Writes" in helped.stdout
-    assert "train.epochs" not in helped.stdout
+    assert "finetune.lr" not in helped.stdout
     for words, message in [
         (["--frobnicate"], "--frobnicate: there is no such flag; there are: --audit, --help"),
         ([], "a settings file is missing. Run: python scripts/02_build_protocols.py configs/demo.yaml"),
