@@ -17,10 +17,9 @@ from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.runs import load_runs
-from tests.support.audio_files import write_noises, write_responses, write_wav
+from tests.support.finished_street import SCRIPTS, write_audio
 from tests.support.places import ROOT
 
-LEVELS = {"quiet": 0.02, "loud": 0.2, "foreign": 0.6}
 GROUP_OF = {kind: name for name, (kind, _) in fields_of(Settings).items() if is_dataclass(kind)} | {Settings: ""}
 SETTINGS = {kind: {*fields_of(kind), "__dict__"} for kind in GROUP_OF}
 SETTINGS[Settings] -= {*GROUP_OF.values(), "__dict__"}
@@ -30,12 +29,7 @@ SETTINGS[Settings] -= {*GROUP_OF.values(), "__dict__"}
 def words(tmp_path_factory) -> list[str]:
     """Settings of an experiment with two known sources and an unknown one."""
     root = tmp_path_factory.mktemp("help")
-    for language in ("en", "de"):
-        for source, level in LEVELS.items():
-            for number in range(8):
-                write_wav(root / "corpus" / language / source / f"{number}.wav", 0.4, len(language + source) * 100 + number, level=level)
-    write_noises(root / "musan", num_files=9)
-    write_responses(root / "rirs")
+    write_audio(root)
     paths = [f"paths.corpus={root}/corpus", f"paths.musan={root}/musan", f"paths.rirs={root}/rirs", f"paths.exp={root}/exp", "name=help"]
     corpus = ["corpus.reader=folder", "corpus.languages=[en,de]", "corpus.sources=[quiet,loud]", "corpus.unknown_sources=[all]"]
     sizes = ["audio.crop_seconds=0.4", "ecapa_tdnn.channels=8", "train.epochs=1", "evaluation.bootstrap_samples=20", "compute.workers=1"]
@@ -101,19 +95,7 @@ def run(monkeypatch, groups_read, capsys):
     return run
 
 
-NUMBERED = (
-    "01_download_resources",
-    "02_build_protocols",
-    "03_label_speakers",
-    "04_preprocess_dataset",
-    "05_train_matrix",
-    "06_get_classification_metrics",
-    "07_ood_detector",
-    "08_generate_embeddings",
-    "09_visualize_embeddings",
-    "11_audit_shortcuts",
-    "13_make_tables",
-)
+NUMBERED = ("01_download_resources", *SCRIPTS)
 FLAGS = {"01_download_resources": ["--check"]}
 
 

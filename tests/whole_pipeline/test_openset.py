@@ -17,20 +17,13 @@ from sourcetracing.scoring.reports import write_reports
 from sourcetracing.settings.reading import ConfigSources, load_settings, read_config
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.runs import load_runs
-from tests.support.audio_files import write_noises, write_responses, write_wav
-
-LEVELS = {"quiet": 0.02, "loud": 0.2, "foreign": 0.6}
+from tests.support.finished_street import write_audio
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> ConfigSources:
     root = tmp_path_factory.mktemp("openset-street")
-    for language in ("en", "de"):
-        for source, level in LEVELS.items():
-            for number in range(8):
-                write_wav(root / "corpus" / language / source / f"{number}.wav", 0.4, len(language + source) * 100 + number, level=level)
-    write_noises(root / "musan", num_files=9)
-    write_responses(root / "rirs")
+    write_audio(root)
     paths = [f"paths.corpus={root}/corpus", f"paths.musan={root}/musan", f"paths.rirs={root}/rirs", f"paths.exp={root}/exp", "name=street"]
     corpus = ["corpus.reader=folder", "corpus.languages=[en,de]", "corpus.sources=[quiet,loud]", "corpus.unknown_sources=[all]"]
     sizes = ["audio.crop_seconds=0.4", "ecapa_tdnn.channels=8", "train.epochs=1", "evaluation.bootstrap_samples=20", "compute.workers=1"]
