@@ -7,6 +7,8 @@
 # make test-all    also the slow ones: every family of encoders, clusters, compilers, browsers, whole pipelines
 # make fuzz       10,000 random inputs through every door, others each time (SEED=<number> for the same ones)
 # make test-gpu    the tests that need a CUDA device
+# make benchmark    all that is timed on a CPU, one after the other, written to benchmarks/results and benchmarks/README.md (35 minutes at most, on an
+#                  idle machine; WORDS=miniature shows in a minute that it runs, and writes nothing)
 # make benchmark-gpu    all that a GPU is for, timed, written to benchmarks/results (10 minutes; WORDS=miniature shows on any machine that it runs)
 PYTHON ?= python3
 CONFIG ?= configs/demo.yaml
@@ -27,7 +29,7 @@ GE2E_SYSTEM ?= demo_ge2e
 DETECTION_STAGES := 00_build_manifest 01_extract_layers 02_layer_sweep 03_augmented_baseline 04_dataset_mixing 05_pruning 06_augment_pruned \
                     07_report
 
-.PHONY: demo demo-full demo-openset awkward demo-detection stages all-stages openset-stages detection-stages test test-all fuzz test-gpu benchmark-gpu lint clean-demo setup
+.PHONY: demo demo-full demo-openset awkward demo-detection stages all-stages openset-stages detection-stages test test-all fuzz test-gpu benchmark benchmark-gpu lint clean-demo setup
 
 demo: setup
 	@$(MAKE) --no-print-directory stages CONFIG=configs/demo.yaml
@@ -73,6 +75,9 @@ fuzz: setup
 
 test-gpu: setup
 	@$(BIN)/python -m pytest -m gpu
+
+benchmark: setup
+	@$(BIN)/python benchmarks/all.py $(WORDS)
 
 benchmark-gpu: setup
 	@$(BIN)/python benchmarks/gpu.py $(WORDS)
