@@ -7,7 +7,7 @@
             bench.compare("what is done", {"straightforward": first, "ours": second}, unit="ms", per=bench["files"])
 
 A default gives an option its type; a tuple is a choice, its first word the default. Every benchmark also knows `miniature` (sizes that show
-in seconds that it runs; its figures mean nothing), `budget=` (seconds in all) and `json=` (a file that each row is added to, a line each).
+in seconds that it runs; its figures mean nothing), `budget=` (seconds in all), `json=` (a file that each row is added to, a line each) and `record=` (a Markdown file of all that was printed).
 
 The ways take turns, so that a machine that drifts hits all of them, and a ratio is that of two neighbours. Each time is printed as soon as
 it is known. There is one whole round at least; another one is begun only if the longest so far would end within the budget. Ctrl-C ends
@@ -17,6 +17,7 @@ with what is known.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _machine import cpu_name, num_cores, others_at_work, today
+from _machine import cpu_name, num_cores, others_at_work, today, write_record
 
 from sourcetracing.errors import UserError
 
@@ -53,19 +54,20 @@ class Bench:
     ):
         self.name, self.clock, self.started = Path(script).stem, clock, clock()
         self.is_miniature = "miniature" in words
-        known = {"rounds": 3, **options, "budget": BUDGET_SECONDS, "json": ""}
+        known = {"rounds": 3, **options, "budget": BUDGET_SECONDS, "json": "", "record": ""}
         try:
             asked = parse([word for word in words if word != "miniature"], known)
         except UserError as error:
             _refuse(error)
         self.options = defaults(known) | ({"rounds": 1, **miniature} if self.is_miniature else {}) | asked
-        self.busy = ""
+        self.busy, self.device, self.lines = "", cpu_name(), []
+        self.command = shlex.join([f"benchmarks/{self.name}.py", *words])
 
     def __getitem__(self, option: str) -> Any:
         return self.options[option]
 
     def __enter__(self) -> Bench:
-        self.say(f"{self.name}: {cpu_name()}, {num_cores()} cores, {today()}")
+        self.say(f"{self.name}: {self.device}, {num_cores()} cores, {today()}")
         if self.is_miniature:
             self.say("  miniature: shows that it runs; the times mean nothing")
         else:
@@ -77,16 +79,22 @@ class Bench:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, KeyboardInterrupt):
             self.say("  interrupted: what stands above is all")
+            self._record()
             raise SystemExit(INTERRUPTED) from None
         if isinstance(error, UserError):
             _refuse(error)
         if error is None:
             self.say(f"  {self.clock() - self.started:.0f} s in all")
+            self._record()
 
-    @staticmethod
-    def say(text: str) -> None:
+    def say(self, text: str) -> None:
         """Prints a line at once."""
+        self.lines.append(text)
         print(text, flush=True)
+
+    def _record(self) -> None:
+        if self["record"]:
+            write_record(Path(self["record"]), self.name, self.device, f"python {self.command}", self.lines)
 
     def seconds_left(self) -> float:
         """Of the budget."""
@@ -149,7 +157,7 @@ class Bench:
         for name, values in times.items():
             if values:
                 told = f"   {spread(ratios(values, times[baseline]))}x" if baseline in times and name != baseline else ""
-                self.say(f"    {name:28} {spread(values)} {unit}{told}")
+                self.say(f"    {name:38} {spread(values)} {unit}{told}")
 
     def row(
         self, what: str, ours: Sequence[float], straightforward: Sequence[float] = (), *, unit: str, each: str = "", stopped: str = ""
@@ -186,7 +194,7 @@ class Rounds:
         before = self.clock()
         own = way()
         self.seconds[name].append(own if isinstance(own, float) else self.clock() - before)
-        self.say(f"    round {number + 1}  {name:28} {figure(self.seconds[name][-1] * factor)} {unit}")
+        self.say(f"    round {number + 1}  {name:38} {figure(self.seconds[name][-1] * factor)} {unit}")
 
     def whole(self) -> Times:
         """Seconds of each way in the rounds that all ways have ended."""

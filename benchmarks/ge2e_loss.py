@@ -1,24 +1,23 @@
 """The GE2E loss for all utterances at once against the straightforward loop over them, forward and backward, on one CPU thread.
 
-Run   python benchmarks/ge2e_loss.py [classes utterances width]
+Both give the same loss and the same gradient, which is checked.
+Run     python benchmarks/ge2e_loss.py [rounds=5] [classes=64] [utterances=10] [width=256]      (about 20 s)
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
-from statistics import median
+from functools import partial
 
 import torch
+from _rounds import Bench
 from torch import Tensor
 from torch.nn import functional
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from sourcetracing.models.losses.ge2e import Ge2eLoss
 
-SCALE, OFFSET, REPEATS = 10.0, -5.0, 20
+SCALE, OFFSET = 10.0, -5.0
 
 
 def loop_loss(embeddings: Tensor) -> Tensor:
@@ -35,30 +34,35 @@ def loop_loss(embeddings: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def seconds_of(loss, embeddings: Tensor, repeats: int) -> tuple[float, float, Tensor]:
-    """(median seconds, value, gradient) of forward and backward."""
-    times = []
+def gradient_of(loss, embeddings: Tensor) -> Tensor:
+    """Forward and backward."""
+    leaf = embeddings.clone().requires_grad_()
+    loss(leaf).backward()
+    return leaf.grad
+
+
+def seconds_of(loss, embeddings: Tensor, repeats: int) -> float:
+    """Seconds of one, the mean of `repeats` in a row: one alone is too short for a clock."""
+    started = time.perf_counter()
     for _ in range(repeats):
-        leaf = embeddings.clone().requires_grad_()
-        started = time.perf_counter()
-        value = loss(leaf)
-        value.backward()
-        times.append(time.perf_counter() - started)
-    return median(times), value.item(), leaf.grad
+        gradient_of(loss, embeddings)
+    return (time.perf_counter() - started) / repeats
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    num_classes, num_utterances, width = map(int, sys.argv[1:4]) if len(sys.argv) > 3 else (64, 10, 256)
-    torch.manual_seed(0)
-    embeddings = torch.randn(num_classes, num_utterances, width) + torch.randn(num_classes, 1, width)
-    fast, value, gradient = seconds_of(Ge2eLoss(scale=SCALE, offset=OFFSET), embeddings, REPEATS)
-    slow, same_value, same_gradient = seconds_of(loop_loss, embeddings, 3)
-    print(f"N = {num_classes}, M = {num_utterances}, {width}-d, float32, one thread, forward + backward")
-    print(f"loop over utterances  {1000 * slow:9.2f} ms   loss {same_value:.6f}")
-    print(f"all at once           {1000 * fast:9.2f} ms   loss {value:.6f}")
-    print(f"{slow / fast:.0f} times as fast; gradients differ by {(gradient - same_gradient).abs().max():.1e} at most")
+def main(words: list[str]) -> None:
+    """Both, in turns."""
+    options = {"rounds": 5, "classes": 64, "utterances": 10, "width": 256}
+    with Bench(__file__, words, options, {"classes": 4, "utterances": 3, "width": 8}) as bench:
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        classes, utterances, width = bench["classes"], bench["utterances"], bench["width"]
+        embeddings = torch.randn(classes, utterances, width) + torch.randn(classes, 1, width)
+        fast = Ge2eLoss(scale=SCALE, offset=OFFSET)
+        torch.testing.assert_close(fast(embeddings), loop_loss(embeddings))
+        torch.testing.assert_close(gradient_of(fast, embeddings), gradient_of(loop_loss, embeddings), rtol=1e-4, atol=1e-6)
+        ways = {"straightforward": partial(seconds_of, loop_loss, embeddings, 1), "ours": partial(seconds_of, fast, embeddings, 20)}
+        bench.compare(f"GE2E loss and gradient, {classes} classes x {utterances} utterances x {width}", ways, unit="ms")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -4,17 +4,19 @@ The straightforward way is a loop over utterances: decode, and for each variant 
 of one .pt file. As published it takes all three noises from speech (D5), whose files are MUSAN's longest; it is also timed with each from
 its own category. It gets the same decoder, resampler and FFT convolution as ours and, like each of our workers, one thread (more do not
 help at this size). Ours starts a new store each round. The noises are decoded once beforehand, which is timed apart.
-Run: python benchmarks/preprocessing.py        (about 2 minutes, 300 MB of temporary files)
+Run     python benchmarks/preprocessing.py [rounds=3] [utterances=96] [noises=8]      (2 minutes, 300 MB of temporary files)
 """
 
 from __future__ import annotations
 
 import shutil
-import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pandas as pd
@@ -24,13 +26,14 @@ import soxr
 import torch
 import torchaudio
 from _bench_audio import MUSAN_SECONDS, SHORT_SECONDS, UTTERANCE_RATE, as_protocol, settings_below, write_corpus, write_noises
+from _rounds import Bench
 
 from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.noise_bank import prepare_banks
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.runtime.parallel import available_cores
 
-NUM_UTTERANCES, ROUNDS, CROP = 96, 3, 64000
+CROP = 64000
 SNR_DB = {"speech": (13, 20), "music": (5, 15), "noise": (0, 15)}
 LFCC = torchaudio.transforms.LFCC(n_lfcc=80, speckwargs={"n_fft": 320, "win_length": 320, "hop_length": 160, "center": False})
 
@@ -78,50 +81,63 @@ def ours(root: Path, utterances: pd.DataFrame, workers: int) -> FeatureStore:
     return FeatureStore.open(extract_features(settings, utterances, as_protocol(utterances)))
 
 
-def compare(name: str, noise_seconds: dict[str, float]) -> None:
-    """Prints the medians of alternating rounds for one set of noise files."""
-    torch.set_num_threads(1)
+def check(root: Path, utterances: pd.DataFrame) -> None:
+    """Both made the same of the variant that draws nothing."""
+    store = ours(root, utterances, 1)
+    originals = store.index[store.index["variant"] == "original"].set_index("utt_id")["row"]
+    for number, (utt_id, path) in enumerate(zip(utterances["utt_id"], utterances["path"], strict=True)):
+        theirs = torch.load(root / "pt" / f"{number:06d}_0_original_{Path(path).stem}.pt").numpy()
+        np.testing.assert_allclose(store.features[originals[utt_id]], theirs, rtol=2e-3, atol=2e-2)
+
+
+def part(bench: Bench, name: str, noise_seconds: dict[str, float], parts: int) -> None:
+    """One set of noise files."""
     with tempfile.TemporaryDirectory() as folder:
-        root, cores = Path(folder), available_cores()
-        utterances = write_corpus(root, NUM_UTTERANCES)
-        write_noises(root, noise_seconds)
+        root, cores, few = Path(folder), available_cores(), min(8, bench["utterances"])
+        utterances = write_corpus(root, bench["utterances"])
+        write_noises(root, noise_seconds, files_per_category=bench["noises"])
         started = time.perf_counter()
         prepare_banks(settings_below(root, "bench", cores))
-        bank_seconds = time.perf_counter() - started
-        ways = {
-            "published": lambda: published(root, utterances, ("speech", "speech", "speech")),
-            "own categories": lambda: published(root, utterances, ("speech", "music", "noise")),
-            f"ours, {cores} workers": lambda: ours(root, utterances, cores),
-            "ours, 1 worker": lambda: ours(root, utterances, 1),
-        }
-        times = alternate(ways, root)
-        print(f"{name} noise files, {NUM_UTTERANCES} utterances, median (least, most) of {ROUNDS} rounds")
-        report(times)
-        print(f"  once beforehand: {bank_seconds:.2f} s to decode the noises ({8 * sum(noise_seconds.values()) / 60:.0f} minutes of them)")
-        store, pt_bytes = ours(root, utterances, cores), statistics.mean(path.stat().st_size for path in (root / "pt").glob("*.pt"))
+        minutes = bench["noises"] * sum(noise_seconds.values()) / 60
+        bench.say(f"  {name}: {time.perf_counter() - started:.2f} s to decode {minutes:.0f} minutes of noise once")
+        num = bench.fitted("utterances", len(utterances), few, partial(all_ways, root, utterances[:few], cores), least=few, parts=parts)
+        check(root, utterances[:few])
+        ways = ways_of(root, utterances[:num], cores)
+        titles = {way: way.removeprefix("ours, ") for way in ways if way.startswith("ours")}
+        rows = {way: f"decode, five variants, LFCC, write; {name}; {workers}" for way, workers in titles.items()}
+        what = f"{name}, {num} utterances"
+        bench.compare(what, ways, unit="ms", per=num, each="an utterance", baseline="published", rows=rows, parts=parts)
+        store, pt_bytes = ours(root, utterances[:few], cores), mean(path.stat().st_size for path in (root / "pt").glob("*.pt"))
         row_bytes = store.facts["bytes"] / store.shape[0]
-        print(f"  bytes per variant: published {pt_bytes:,.0f}, ours {row_bytes:,.0f}   {row_bytes / pt_bytes:.3f}x", flush=True)
+        bench.say(f"    bytes for a variant: published {pt_bytes:,.0f}, ours {row_bytes:,.0f}")
+        if parts == 1:
+            bench.row("a feature row on disk", [row_bytes], [pt_bytes], unit="bytes")
 
 
-def alternate(ways: dict[str, Callable], root: Path) -> dict[str, list[float]]:
-    """Milliseconds per utterance of each way in each round."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, run in ways.items():
-            started = time.perf_counter()
-            run()
-            times[name].append((time.perf_counter() - started) / NUM_UTTERANCES * 1000)
-    return times
+def ways_of(root: Path, utterances: pd.DataFrame, cores: int) -> dict[str, Callable]:
+    """What takes turns. With one core there is but one of ours."""
+    ways = {
+        "published": partial(published, root, utterances, ("speech", "speech", "speech")),
+        "published, each noise of its own kind": partial(published, root, utterances, ("speech", "music", "noise")),
+    }
+    counts = dict.fromkeys((cores, 1))
+    return ways | {f"ours, {workers} worker{'s' * (workers > 1)}": partial(ours, root, utterances, workers) for workers in counts}
 
 
-def report(times: dict[str, list[float]]) -> None:
-    """One line per way."""
-    baseline = statistics.median(times["published"])
-    for name, values in times.items():
-        median = statistics.median(values)
-        print(f"  {name:16} {median:7.2f} ms per utterance ({min(values):.2f}, {max(values):.2f})   {baseline / median:5.1f}x")
+def all_ways(root: Path, utterances: pd.DataFrame, cores: int) -> None:
+    """Once."""
+    for run in ways_of(root, utterances, cores).values():
+        run()
+
+
+def main(words: list[str]) -> None:
+    """Noise files as long as MUSAN's, then short ones."""
+    torch.set_num_threads(1)
+    with Bench(__file__, words, {"rounds": 3, "utterances": 96, "noises": 8}, {"utterances": 2, "noises": 1}) as bench:
+        sets = [("noises as long as MUSAN's", MUSAN_SECONDS), ("noises of 10 s", SHORT_SECONDS)]
+        for number, (name, seconds) in enumerate(sets[1:] if bench.is_miniature else sets):
+            part(bench, name, seconds, parts=1 if bench.is_miniature else len(sets) - number)
 
 
 if __name__ == "__main__":
-    compare("MUSAN-like", MUSAN_SECONDS)
-    compare("short (10 s)", SHORT_SECONDS)
+    main(sys.argv[1:])

@@ -82,7 +82,7 @@ def rows_of(tmp_path) -> list[dict]:
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("fils=3", "unknown word 'fils=3'. Known: miniature, rounds=, files=, device=, own=, share=, budget=, json="),
+        ("fils=3", "unknown word 'fils=3'. Known: miniature, rounds=, files=, device=, own=, share=, budget=, json=, record="),
         ("3", "unknown word '3'"),
         ("files=many", "files=many is no whole number of at least 1"),
         ("files=0", "files=0 is no whole number of at least 1"),
@@ -128,8 +128,8 @@ def test_times_and_ratios_are_of_neighbours(bench_of, tmp_path, capsys):
         "busy": "",
     }
     shown = capsys.readouterr().out
-    assert "ours                         500 (250–1,000) ms   4.00 (2.00–8.00)x" in shown
-    assert "other                        4,000 (4,000–4,000) ms   0.500 (0.500–0.500)x" in shown
+    assert "ours                                   500 (250–1,000) ms   4.00 (2.00–8.00)x" in shown
+    assert "other                                  4,000 (4,000–4,000) ms   0.500 (0.500–0.500)x" in shown
 
 
 def test_a_round_is_begun_only_if_it_would_end_in_time(bench_of, tmp_path, capsys):
