@@ -18,6 +18,7 @@ UTTERANCE_SECONDS, UTTERANCE_RATE = 5.0, 22050
 NOISE_RATE, RIR_SECONDS = 16000, 0.8
 MUSAN_SECONDS = {"speech": 510.0, "music": 232.0, "noise": 23.0}  # MUSAN's means: 60 h in 426, 42 h in 660, 6 h in 930 files
 SHORT_SECONDS = {"speech": 10.0, "music": 10.0, "noise": 10.0}
+TINY_SECONDS = {"speech": 1.0, "music": 1.0, "noise": 1.0}  # for miniatures
 
 
 def write_noise(path: Path, seconds: float, rate: int, generator: np.random.Generator, decay_seconds: float = np.inf) -> None:
@@ -63,5 +64,5 @@ def settings_below(root: Path, name: str, workers: int) -> Settings:
     settings = Settings(name=name)
     settings.paths.corpus, settings.paths.exp = str(root / "corpus"), str(root / "exp")
     settings.paths.musan, settings.paths.rirs = str(root / "musan"), str(root / "RIRS_NOISES")
-    settings.compute.workers = workers
+    settings.compute.workers, settings.audio.crop_train = workers, "head"  # as the straightforward way crops
     return settings

@@ -7,7 +7,8 @@
             bench.compare("what is done", {"straightforward": first, "ours": second}, unit="ms", per=bench["files"])
 
 A default gives an option its type; a tuple is a choice, its first word the default. Every benchmark also knows `miniature` (sizes that show
-in seconds that it runs; its figures mean nothing), `budget=` (seconds in all), `json=` (a file that each row is added to, a line each) and `record=` (a Markdown file of all that was printed).
+in seconds that it runs; its figures mean nothing), `budget=` (seconds in all), `json=` (a file that each row is added to, a line each) and
+`record=` (a Markdown file of all that was printed).
 
 The ways take turns, so that a machine that drifts hits all of them, and a ratio is that of two neighbours. Each time is printed as soon as
 it is known. There is one whole round at least; another one is begun only if the longest so far would end within the budget. Ctrl-C ends

@@ -4,7 +4,7 @@ The straightforward way is a loop over utterances: decode, and for each variant 
 of one .pt file. As published it takes all three noises from speech (D5), whose files are MUSAN's longest; it is also timed with each from
 its own category. It gets the same decoder, resampler and FFT convolution as ours and, like each of our workers, one thread (more do not
 help at this size). Ours starts a new store each round. The noises are decoded once beforehand, which is timed apart.
-Run     python benchmarks/preprocessing.py [rounds=3] [utterances=96] [noises=8]      (2 minutes, 300 MB of temporary files)
+Run     python benchmarks/preprocessing.py [rounds=3] [utterances=96]      (2 minutes, 300 MB of temporary files)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import soundfile
 import soxr
 import torch
 import torchaudio
-from _bench_audio import MUSAN_SECONDS, SHORT_SECONDS, UTTERANCE_RATE, as_protocol, settings_below, write_corpus, write_noises
+from _bench_audio import MUSAN_SECONDS, SHORT_SECONDS, TINY_SECONDS, UTTERANCE_RATE, as_protocol, settings_below, write_corpus, write_noises
 from _rounds import Bench
 
 from sourcetracing.features.extracting import extract_features
@@ -87,7 +87,7 @@ def check(root: Path, utterances: pd.DataFrame) -> None:
     originals = store.index[store.index["variant"] == "original"].set_index("utt_id")["row"]
     for number, (utt_id, path) in enumerate(zip(utterances["utt_id"], utterances["path"], strict=True)):
         theirs = torch.load(root / "pt" / f"{number:06d}_0_original_{Path(path).stem}.pt").numpy()
-        np.testing.assert_allclose(store.features[originals[utt_id]], theirs, rtol=2e-3, atol=2e-2)
+        np.testing.assert_allclose(store.load([originals[utt_id]])[0], theirs, rtol=2e-3, atol=2e-2)
 
 
 def part(bench: Bench, name: str, noise_seconds: dict[str, float], parts: int) -> None:
@@ -95,10 +95,10 @@ def part(bench: Bench, name: str, noise_seconds: dict[str, float], parts: int) -
     with tempfile.TemporaryDirectory() as folder:
         root, cores, few = Path(folder), available_cores(), min(8, bench["utterances"])
         utterances = write_corpus(root, bench["utterances"])
-        write_noises(root, noise_seconds, files_per_category=bench["noises"])
+        write_noises(root, noise_seconds)
         started = time.perf_counter()
         prepare_banks(settings_below(root, "bench", cores))
-        minutes = bench["noises"] * sum(noise_seconds.values()) / 60
+        minutes = 8 * sum(noise_seconds.values()) / 60
         bench.say(f"  {name}: {time.perf_counter() - started:.2f} s to decode {minutes:.0f} minutes of noise once")
         num = bench.fitted("utterances", len(utterances), few, partial(all_ways, root, utterances[:few], cores), least=few, parts=parts)
         check(root, utterances[:few])
@@ -133,10 +133,11 @@ def all_ways(root: Path, utterances: pd.DataFrame, cores: int) -> None:
 def main(words: list[str]) -> None:
     """Noise files as long as MUSAN's, then short ones."""
     torch.set_num_threads(1)
-    with Bench(__file__, words, {"rounds": 3, "utterances": 96, "noises": 8}, {"utterances": 2, "noises": 1}) as bench:
+    with Bench(__file__, words, {"utterances": 96}, {"utterances": 2}) as bench:
         sets = [("noises as long as MUSAN's", MUSAN_SECONDS), ("noises of 10 s", SHORT_SECONDS)]
-        for number, (name, seconds) in enumerate(sets[1:] if bench.is_miniature else sets):
-            part(bench, name, seconds, parts=1 if bench.is_miniature else len(sets) - number)
+        sets = [("noises of 1 s", TINY_SECONDS)] if bench.is_miniature else sets
+        for number, (name, seconds) in enumerate(sets):
+            part(bench, name, seconds, parts=len(sets) - number)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-from _bench_audio import SHORT_SECONDS, as_protocol, settings_below, write_corpus, write_noises
+from _bench_audio import SHORT_SECONDS, TINY_SECONDS, as_protocol, settings_below, write_corpus, write_noises
 from _rounds import Bench
 
 FACTOR = 4
@@ -46,9 +46,11 @@ def measure(root: Path, num_files: int, factor: int) -> None:
     peaks, stop = {"rss": 0.0, "own": 0.0}, threading.Event()
     watcher = threading.Thread(target=watch, args=(peaks, stop))
     watcher.start()
-    extract_features(settings_below(root, f"x{factor}", 2), utterances, as_protocol(utterances))
-    stop.set()
-    watcher.join()
+    try:
+        extract_features(settings_below(root, f"x{factor}", 2), utterances, as_protocol(utterances))
+    finally:
+        stop.set()
+        watcher.join()
     assert len(utterances) == num_files * factor
     print(peaks["own"], peaks["rss"])
 
@@ -66,7 +68,7 @@ def main(words: list[str]) -> None:
     with Bench(__file__, words, {"files": 256}, {"files": 4}) as bench, tempfile.TemporaryDirectory() as folder:
         num_files, seconds = bench["files"], 0.0
         write_corpus(Path(folder), num_files).to_csv(Path(folder) / "utterances.csv", index=False)
-        write_noises(Path(folder), SHORT_SECONDS, files_per_category=1 if bench.is_miniature else 8)
+        write_noises(Path(folder), TINY_SECONDS if bench.is_miniature else SHORT_SECONDS)
         bench.say("  peak memory of preprocessing, 2 workers (the first size also builds the noise bank)")
         for factor in FACTORS:
             if factor > 1 and bench.seconds_left() < seconds * FACTOR:

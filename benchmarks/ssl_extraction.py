@@ -6,17 +6,15 @@ one array on disk; on a CPU one thread per worker, on a GPU batches. Both run th
 ours; `blocks` is from the first decoded file to the last durable block, without that and without the final checksum.
 The peak is measured, not looked up: a large matrix product in the same number type on the same device and threads, in every round.
 
+bf16 is left out where the processor only imitates it.
+
 Run     python benchmarks/ssl_extraction.py [model=base|xls-r-300m] [layer=5|last] [device=auto|cpu|cuda] [batch=0] [utterances=N]
                                             [rounds=3] [compile=false] [record=benchmarks/results/NAME.md]
-        (about 4 minutes and 1 GB of temporary files on 2 cores; on a GPU 2000 utterances, 10 GB)
-Prints  a line for each way; with record= also writes it, with device, versions and command, as Markdown
+        (2 minutes and 1 GB of temporary files on 2 cores; on a GPU 2000 utterances, 10 GB)
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import shlex
 import shutil
 import statistics
 import sys
@@ -24,19 +22,22 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soxr
 import torch
-from _bench_audio import SHORT_SECONDS, UTTERANCE_RATE, as_protocol, settings_below, write_corpus, write_noises
+from _bench_audio import SHORT_SECONDS, TINY_SECONDS, UTTERANCE_RATE, as_protocol, settings_below, write_corpus, write_noises
+from _machine import device_name
+from _rounds import Bench
 from preprocessing import CROP, load_as_published, published_variant
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from sourcetracing.errors import UserError
 from sourcetracing.features.encoder_batches import WRITERS
 from sourcetracing.features.extracting import extract_features
 from sourcetracing.features.noise_bank import prepare_banks
@@ -57,7 +58,9 @@ XLS_R_300M = {
     "feat_extract_norm": "layer",
     "conv_bias": True,
 }
-MODELS = {"base": ({}, 5), "xls-r-300m": (XLS_R_300M, "last")}  # configuration, layer unless another is asked for
+TINY = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 24, "conv_dim": (8,) * 7}
+TINY |= {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+MODELS = {"base": ({}, 5), "xls-r-300m": (XLS_R_300M, "last"), "tiny": (TINY, 2)}  # configuration, layer unless another is asked for
 PARTS = ("decoding", "encoding", "writing")
 
 
@@ -70,16 +73,13 @@ class Way:
     num_variants: int
     flops: float  # of one variant
     run: Callable[[], dict | None]  # returns what store.json tells of the extraction
-    seconds: list[float] = field(default_factory=list)
     facts: list[dict] = field(default_factory=list)
 
 
-def write_encoder(folder: Path, configuration: dict) -> Wav2Vec2Model:
-    """A wav2vec2 encoder with random weights, also saved as a checkpoint."""
+def write_encoder(folder: Path, configuration: dict) -> None:
+    """The checkpoint of a wav2vec2 encoder with random weights."""
     torch.manual_seed(0)
-    encoder = Wav2Vec2Model(Wav2Vec2Config(**configuration)).eval()
-    encoder.save_pretrained(folder)
-    return encoder
+    Wav2Vec2Model(Wav2Vec2Config(**configuration)).save_pretrained(folder)
 
 
 @torch.inference_mode()
@@ -106,10 +106,10 @@ def ours(settings: Settings, utterances: pd.DataFrame) -> dict:
     return FeatureStore.open(extract_features(settings, utterances, as_protocol(utterances))).facts["extraction"]
 
 
-def our_settings(root: Path, options: dict[str, str], layer: int | str, precision: str, compiled: bool) -> Settings:
+def our_settings(root: Path, bench: Bench, layer: int | str, precision: str, compiled: bool) -> Settings:
     """What script 04 gets."""
     settings = settings_below(root, "bench", available_cores())
-    settings.compute.device, settings.compute.encoder_batch = options.get("device", "auto"), int(options.get("batch", 0))
+    settings.compute.device, settings.compute.encoder_batch = bench["device"], bench["batch"]
     settings.compute.precision, settings.compute.compile = precision, compiled
     settings.frontend, settings.ssl = "ssl", Ssl(model=str(root / "encoder"), layer=layer)
     return settings
@@ -136,67 +136,87 @@ def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def ways_of(root: Path, options: dict[str, str], device: torch.device) -> tuple[str, list[Way]]:
-    """What is compared, and its headline; writes the audio and the encoder below `root`."""
-    model = options.get("model", "base")
-    configuration, layer = MODELS[model]
-    layer = options.get("layer", layer)
-    layer = layer if layer == "last" else int(layer)
-    num_utterances = int(options.get("utterances", 16 if device.type == "cpu" else 2000))
-    utterances, encoder = write_corpus(root, num_utterances), write_encoder(root / "encoder", configuration).to(device)
-    write_noises(root, SHORT_SECONDS)
-    prepare_banks(settings_below(root, "bench", available_cores()))
-    few = utterances[:32]
+def ways_of(bench: Bench, root: Path, utterances: pd.DataFrame, device: torch.device, layer: int | str) -> list[Way]:
+    """What takes turns: the published way and ours in each number type. The audio and the encoder lie below `root`."""
+    encoder, few = Wav2Vec2Model.from_pretrained(root / "encoder").eval().to(device), utterances[:32]
     cut, whole = flops_of(root, layer), flops_of(root, "last")
     ways = [Way("published", torch.float32, len(few) * len(VARIANTS), whole, lambda: published(root, few, encoder, layer))]
-    for precision, dtype in {"float32": torch.float32, "bf16": torch.bfloat16}.items():
-        for compiled in (False, True)[: 1 + (options.get("compile") == "true")]:
-            settings = our_settings(root, options, layer, precision, compiled)
+    types = {"float32": torch.float32}
+    if device.type != "cpu" or bench.with_bf16():
+        types["bf16"] = torch.bfloat16
+    for precision, dtype in types.items():
+        for compiled in (False, True)[: 1 + bench["compile"]]:
+            settings = our_settings(root, bench, layer, precision, compiled)
             name = f"ours, {precision}" + (", compiled" if compiled else "")
-            ways.append(Way(name, dtype, num_utterances * len(VARIANTS), cut, lambda settings=settings: ours(settings, utterances)))
-    headline = (
-        f"wav2vec2 {model}, layer {layer} ({cut / 1e9:.1f} of {whole / 1e9:.1f} GFLOP for 4 s), {num_utterances} utterances x 5 variants"
-    )
-    return headline, ways
+            ways.append(Way(name, dtype, len(utterances) * len(VARIANTS), cut, lambda settings=settings: ours(settings, utterances)))
+    return ways
 
 
-def main() -> None:
-    """Prints the medians of alternating rounds."""
-    options = dict(word.split("=", 1) for word in sys.argv[1:])
-    device = pick_device(options.get("device", "auto"))
-    with tempfile.TemporaryDirectory() as folder:
-        headline, ways = ways_of(Path(folder), options, device)
-        peaks: dict[torch.dtype, list[float]] = {way.dtype: [] for way in ways}
-        for _ in range(int(options.get("rounds", 3))):
+def check(root: Path, bench: Bench, utterances: pd.DataFrame, layer: int | str) -> None:
+    """Both made the same of the variant that draws nothing; ours is stored in half precision."""
+    settings = our_settings(root, bench, layer, "float32", compiled=False)
+    ours(settings, utterances)
+    store = FeatureStore.open(extract_features(settings, utterances, as_protocol(utterances)))
+    rows = store.index[store.index["variant"] == "original"].set_index("utt_id")["row"]
+    encoder = Wav2Vec2Model.from_pretrained(root / "encoder").eval().to(pick_device(bench["device"]))
+    published(root, utterances, encoder, layer)
+    for number, (utt_id, path) in enumerate(zip(utterances["utt_id"], utterances["path"], strict=True)):
+        theirs = torch.load(root / "pt" / f"{number:06d}_0_original_{Path(path).stem}.pt")[0].numpy()
+        mine = store.load([rows[utt_id]])[0]
+        np.testing.assert_allclose(mine if mine.shape == theirs.shape else mine.T, theirs, rtol=5e-3, atol=5e-3)
+
+
+def main(words: list[str]) -> None:
+    """Prepares audio, encoder and ways, and times them."""
+    options = {"model": tuple(MODELS), "layer": "", "device": ("auto", "cpu", "cuda"), "batch": 0, "utterances": 0, "compile": False}
+    with Bench(__file__, words, options, {"model": "tiny", "utterances": 2}) as bench, tempfile.TemporaryDirectory() as folder:
+        device, root = pick_device(bench["device"]), Path(folder)
+        bench.device = device_name(device)
+        configuration, layer = MODELS[bench["model"]]
+        layer = layer_of(bench["layer"]) if bench["layer"] else layer
+        utterances = write_corpus(root, bench["utterances"] or (16 if device.type == "cpu" else 2000))
+        write_encoder(root / "encoder", configuration)
+        write_noises(root, TINY_SECONDS if bench.is_miniature else SHORT_SECONDS)
+        prepare_banks(settings_below(root, "bench", available_cores()))
+        check(root, bench, utterances[:1], layer)
+        probed = [way.run for way in ways_of(bench, root, utterances[:2], device, layer)]
+        num = bench.fitted("utterances", len(utterances), 2, lambda: [run() for run in probed], least=2)
+        timed(bench, ways_of(bench, root, utterances[:num], device, layer), device, f"wav2vec2 {bench['model']}, layer {layer}")
+
+
+def layer_of(text: str) -> int | str:
+    """A number or `last`. Raises `UserError`."""
+    if text != "last" and not text.isdecimal():
+        raise UserError(f"layer={text} is neither a number nor last")
+    return text if text == "last" else int(text)
+
+
+def timed(bench: Bench, ways: list[Way], device: torch.device, what: str) -> None:
+    """The rounds, then how near the device's peak each way came and what stopped it."""
+    peaks: dict[torch.dtype, list[float]] = {way.dtype: [] for way in ways}
+
+    def once(way: Way) -> float:
+        if way is ways[0]:
             for dtype, measured in peaks.items():
                 measured.append(measured_peak(device, dtype))
-            for way in ways:
-                started = time.perf_counter()
-                facts = way.run()
-                way.seconds.append(time.perf_counter() - started)
-                way.facts += [facts] if facts else []
-    lines = report(headline, ways, {dtype: statistics.median(measured) for dtype, measured in peaks.items()})
-    print("\n".join(lines))
-    if "record" in options:
-        write_record(Path(options["record"]), device, lines)
+        started = time.perf_counter()
+        facts = way.run()
+        seconds = (time.perf_counter() - started) / way.num_variants
+        way.facts += [facts] if facts else []
+        return seconds
 
-
-def report(headline: str, ways: list[Way], peaks: dict[torch.dtype, float]) -> list[str]:
-    """Two lines for each of our ways: speed against the published one, then where the time went."""
-    lines = [f"{headline}; medians (least, most) of {len(ways[0].seconds)} rounds"]
-    lines += [f"measured peak in {str(dtype)[6:]}: {peak / 1e12:.3g} TFLOP/s" for dtype, peak in peaks.items()]
-    baseline = statistics.median(ways[0].seconds) / ways[0].num_variants
+    runs = {way.name: partial(once, way) for way in ways}
+    rows = {way.name: f"frozen {what}, on disk, {way.name.removeprefix('ours, ')}" for way in ways[1:]}
+    times = bench.compare(what, runs, unit="ms", each="a variant of 4 s", baseline=ways[0].name, rows=rows)
     for way in ways:
-        median, least, most = (figure(way.seconds) / way.num_variants for figure in (statistics.median, min, max))
-        speed = way.flops / median
-        lines.append(
-            f"  {way.name:23} {median * 1e3:7.2f} ms per variant ({least * 1e3:.2f}, {most * 1e3:.2f}), "
-            f"{VARIANT_SECONDS / median:7.1f} x real time, {speed / 1e12:6.3g} TFLOP/s = {speed / peaks[way.dtype]:4.0%} of peak   "
-            f"{baseline / median:5.2f}x"
+        peak, seconds = statistics.median(peaks[way.dtype]), statistics.median(times[way.name]) / 1e3
+        speed = way.flops / seconds
+        bench.say(
+            f"    {way.name}: {VARIANT_SECONDS / seconds:.1f} x real time, {speed / 1e12:.3g} TFLOP/s = {speed / peak:.0%} of the peak "
+            f"that was measured, {peak / 1e12:.3g}"
         )
-        if way.facts:
-            lines += where_the_time_went(way, peaks[way.dtype])
-    return lines
+        for line in where_the_time_went(way, peak) if way.facts else ():
+            bench.say(f"  {line}")
 
 
 def where_the_time_went(way: Way, peak: float) -> list[str]:
@@ -223,36 +243,5 @@ def where_the_time_went(way: Way, peak: float) -> list[str]:
     return lines
 
 
-def write_record(path: Path, device: torch.device, lines: list[str]) -> None:
-    """What was printed, with all that is needed to do it again."""
-    versions = {name: version(name) for name in ("torch", "transformers", "numpy", "soundfile", "soxr")} | {
-        "python": platform.python_version()
-    }
-    text = [
-        "# SSL extraction",
-        "",
-        f"* date: {time.strftime('%Y-%m-%d')}",
-        f"* device: {device_name(device)}, {available_cores()} cores",
-        f"* versions: {json.dumps(versions)}",
-        f"* command: `python {shlex.join(['benchmarks/ssl_extraction.py', *sys.argv[1:]])}`",
-        "",
-        *(f"    {line}" for line in lines),
-        "",
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(text), encoding="utf-8")
-
-
-def device_name(device: torch.device) -> str:
-    """What the hardware calls itself."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    models = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    )
-    return models[0] if models and device.type == "cpu" else f"{platform.processor() or platform.machine()} ({device.type})"
-
-
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
