@@ -1,37 +1,52 @@
 """A fine-tuning step of wav2vec2-base + AASIST on waveforms, by what learns: time and peak memory; each way in a process of its own.
 
 The published way trains every weight of the encoder. Ours keeps the convolutions as they are; LoRA matrices, gradient checkpointing,
-micro-batches and bf16 are options. Random weights, 4-s waveforms, regmix: a batch of 4 gives 8 rows. Alternating rounds, medians.
-Run: python benchmarks/finetuning_step.py [rounds=3]        (about 5 minutes a round on 2 cores)
+micro-batches and bf16 are options. Random weights, regmix: a batch of 4 gives 8 rows. Freezing alone leaves the loss of the first step as it
+is, which is checked. Waveforms of 4 s, or shorter ones where the machine is slow; bf16 is left out where the processor only imitates it.
+
+Run     python benchmarks/finetuning_step.py [rounds=2] [steps=1] [samples=64000]      (2 minutes and a half on 2 cores)
 """
 
 from __future__ import annotations
 
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+from _rounds import Bench, spread
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-BATCH_SIZE, SAMPLES = 4, 64_000
+BATCH_SIZE = 4
+PUBLISHED, OURS = "all weights (published)", "convolutions kept (ours)"
 WAYS = {
-    "all weights (published)": ["finetune.freeze_cnn=false"],
-    "convolutions kept (ours)": [],
+    PUBLISHED: ["finetune.freeze_cnn=false"],
+    OURS: [],
     "LoRA, rank 8": ["finetune.lora_rank=8"],
     "gradient checkpointing": ["finetune.gradient_checkpointing=true"],
     "micro-batches": ["train.micro_batch_size=4", "train.batch_size=8"],
     "bf16": ["compute.precision=bf16"],
 }
+TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "conv_dim": (8,) * 7}
+TINY |= {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+NARROW = ["aasist.channels=[4,4]", "aasist.gat_dims=[4,4]"]
 
 
-def serve(folder: str, way: str) -> None:
-    """The child: a step for each line that comes in; answers with its seconds per row and the peak memory so far."""
+class Step(NamedTuple):
+    """What a child tells of a step: seconds per row, the process's peak memory so far, weights that learn, loss."""
+
+    seconds: float
+    peak_mb: float
+    learning: float
+    loss: float
+
+
+def serve(folder: str, way: str, samples: int, is_tiny: bool) -> None:
+    """The child: a step for each line that comes in, answered with the words of a `Step`."""
     import torch
 
     from sourcetracing.runtime.compute import prepare_cpu
@@ -45,62 +60,65 @@ def serve(folder: str, way: str) -> None:
     from sourcetracing.training.optimization import make_optimizer
     from sourcetracing.training.state import TrainingState
 
-    settings = load_settings(
-        ["system=xlsr_aasist", f"ssl.model={folder}", f"train.batch_size={BATCH_SIZE}", "compute.device=cpu", *WAYS[way]]
-    )
+    words = ["system=xlsr_aasist", f"ssl.model={folder}", f"train.batch_size={BATCH_SIZE}", "compute.device=cpu"]
+    settings = load_settings([*words, *WAYS[way], *(NARROW if is_tiny else [])])
     prepare_cpu(available_cores())
-    model = build_model(settings, (SAMPLES,)).train()
+    torch.manual_seed(0)
+    model = build_model(settings, (samples,)).train()
     state = TrainingState(model, CrossEntropy(settings, model, []), make_optimizer(model, settings))
     size = settings.train.batch_size
 
+    torch.manual_seed(1)  # building draws by what learns
+
     class Rows:
-        features, labels = torch.randn(size, SAMPLES) * 0.1, torch.arange(size) % 4
+        features, labels = torch.randn(size, samples) * 0.1, torch.arange(size) % 4
 
         def batch(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
             return self.features[positions], self.labels[positions]
 
     for _ in sys.stdin:
         started = time.perf_counter()
-        train_step(state, Rows(), mixed(np.arange(size), settings.train, rng(0)), settings)
+        loss, _, num_rows = train_step(state, Rows(), mixed(np.arange(size), settings.train, rng(0)), settings)
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         learning = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-        print((time.perf_counter() - started) / size, peak_mb, learning, flush=True)
+        print((time.perf_counter() - started) / size, peak_mb, learning, loss / num_rows, flush=True)
 
 
-def main() -> None:
-    """Prints a line for each way."""
+def measured(folder: str, way: str, bench: Bench, found: dict[str, list[Step]], samples: int) -> float:
+    """Seconds per row of the better of a child's last steps; keeps what else it tells."""
+    command = [sys.executable, __file__, "--serve", folder, way, str(samples), str(int(bench.is_miniature))]
+    told = subprocess.run(command, input="\n" * (1 + bench["steps"]), stdout=subprocess.PIPE, text=True, check=True).stdout
+    steps = [Step(*map(float, line.split())) for line in told.splitlines()]
+    found[way].append(steps[-1]._replace(loss=steps[0].loss))
+    return min(step.seconds for step in steps[1:])
+
+
+def main(words: list[str]) -> None:
+    """Each way in turn; the first step of each child warms up."""
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-    rounds = int(dict(word.split("=") for word in sys.argv[1:]).get("rounds", 3))
-    with tempfile.TemporaryDirectory() as folder:
-        Wav2Vec2Model(Wav2Vec2Config()).save_pretrained(folder)
-        found: dict[str, list[tuple[float, float, float]]] = {way: [] for way in WAYS}
-        for number in range(rounds):
-            for way in WAYS:  # one child at a time: together they would not fit a laptop's memory
-                found[way].append(measure(folder, way))
-            print(f"round {number + 1} of {rounds}", file=sys.stderr)
-    report(found)
+    options = {"rounds": 2, "steps": 1, "samples": 64_000}
+    with Bench(__file__, words, options, {"samples": 6_400}) as bench, tempfile.TemporaryDirectory() as folder:
+        Wav2Vec2Model(Wav2Vec2Config(**(TINY if bench.is_miniature else {}))).save_pretrained(folder)
+        ways = [way for way in WAYS if way != "bf16" or bench.with_bf16()]
+        found: dict[str, list[Step]] = {way: [] for way in ways}
 
+        def all_ways(samples: int) -> dict[str, Callable]:
+            return {way: partial(measured, folder, way, bench, found, samples) for way in ways}  # one child at a time: memory
 
-def measure(folder: str, way: str) -> tuple[float, float, float]:
-    """(seconds per row, peak MB, weights that learn) of a child's second and third step."""
-    command = [sys.executable, __file__, "--serve", folder, way]
-    answer = subprocess.run(command, input="\n\n\n", stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-    steps = [[float(word) for word in line.split()] for line in answer]
-    return min(step[0] for step in steps[1:]), steps[-1][1], steps[-1][2]
-
-
-def report(found: dict[str, list[tuple[float, float, float]]]) -> None:
-    """Medians over rounds, and ratios to the first way."""
-    medians = {way: [statistics.median(values) for values in zip(*rounds, strict=True)] for way, rounds in found.items()}
-    first = medians[next(iter(medians))]
-    print(f"fine-tuning step, wav2vec2-base + AASIST, batch of {BATCH_SIZE} (micro-batches: 8 in fours) + mixed rows, per row of 4 s")
-    for way, (seconds, peak_mb, learning) in medians.items():
-        print(
-            f"  {way:26} {1000 * seconds:6.0f} ms  {first[0] / seconds:4.2f}x   peak {peak_mb / 1000:4.1f} GB"
-            f"   {learning / 1e6:5.1f} M weights learn"
-        )
+        probe = bench["samples"] // 4
+        samples = bench.fitted("samples", bench["samples"], probe, lambda: [way() for way in all_ways(probe).values()], least=16_000)
+        first, second = (found[way][0].loss for way in (PUBLISHED, OURS))
+        np.testing.assert_allclose(second, first, rtol=1e-4, err_msg="freezing changed the loss of the first step")
+        for steps in found.values():
+            steps.clear()
+        what = f"fine-tuning step of wav2vec2-base + AASIST, rows of {samples / 16_000:g} s"
+        rows = {way: f"{what}, {way.removesuffix(' (ours)')}" for way in ways if way != PUBLISHED}
+        bench.compare(what, all_ways(samples), unit="ms", each="a row", baseline=PUBLISHED, rows=rows)
+        for way, steps in found.items():
+            peak = spread([step.peak_mb / 1000 for step in steps])
+            bench.say(f"    {way:26} peak {peak} GB, {steps[0].learning / 1e6:.1f} M weights learn")
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[2:]) if sys.argv[1:2] == ["--serve"] else main()
+    serve(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5] == "1") if sys.argv[1:2] == ["--serve"] else main(sys.argv[1:])

@@ -8,17 +8,14 @@ fair thing where the cores are shared with others (threads that wait for each ot
 
 Run     python benchmarks/layer_extraction.py [model=small|xls-r-300m|xls-r-2b] [layer=9] [files=48] [device=auto|cpu|cuda] [rounds=3]
                                               [workers=0 (all cores)]
-        (about 3 minutes on 2 cores; on a GPU model=xls-r-2b files=1000)
-Prints  seconds of each way and their ratio; and how much of the batches is padding
+        (2 minutes on 2 cores; on a GPU model=xls-r-2b files=1000)
 """
 
 from __future__ import annotations
 
 import shutil
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,14 +24,15 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
+from _machine import device_name
+from _rounds import Bench
 from transformers import Wav2Vec2Config, Wav2Vec2Model
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import COLUMNS, audio_path
 from sourcetracing.detection.features.layer_features import CPU_BATCH_SECONDS, GPU_BATCH_SECONDS, extract_layers, plan_batches
 from sourcetracing.detection.features.layer_store import find_layers
+from sourcetracing.errors import UserError
 from sourcetracing.models.frontends.ssl import normalized
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.runtime.parallel import available_cores
@@ -47,7 +45,9 @@ MODELS = {  # width, blocks, heads, width between
     "small": (192, 12, 4, 768),
     "xls-r-300m": (1024, 24, 16, 4096),
     "xls-r-2b": (1920, 48, 16, 7680),
+    "tiny": (16, 3, 2, 24),
 }
+TINY = {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
 
 
 def write_files(root: Path, num_files: int) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def write_encoder(folder: Path, name: str, device: torch.device) -> Wav2Vec2Mode
     width, blocks, heads, between = MODELS[name]
     torch.manual_seed(0)
     sizes = {"hidden_size": width, "num_hidden_layers": blocks, "num_attention_heads": heads, "intermediate_size": between}
-    narrow = {"conv_dim": (128,) * 7} if name == "small" else {}
+    narrow = {"small": {"conv_dim": (128,) * 7}, "tiny": TINY}.get(name, {})
     encoder = Wav2Vec2Model(Wav2Vec2Config(**sizes, **narrow, **LAYOUT)).eval()
     encoder.save_pretrained(folder)
     return encoder.to(device)
@@ -100,47 +100,55 @@ def ours(settings: Settings, rows: pd.DataFrame) -> np.ndarray:
     return np.load(find_layers(settings, "for").folder / "features.npy")
 
 
-def main() -> None:
-    """Prints the medians of alternating rounds."""
-    options = dict(word.split("=", 1) for word in sys.argv[1:])
-    device, name, layer = pick_device(options.get("device", "auto")), options.get("model", "small"), int(options.get("layer", 9))
-    with tempfile.TemporaryDirectory() as folder:
-        root, workers = Path(folder), int(options.get("workers", 0)) or available_cores()
+def ways_of(root: Path, rows: pd.DataFrame, encoder: Wav2Vec2Model, device: torch.device, layer: int, workers: int) -> dict[str, Callable]:
+    """What takes turns."""
+    one_layer, single = f"layer_features.layers=[{layer}]", "layer_features.batch_seconds=0.001"
+    variants = {"ours, all layers": [], "ours, all layers, one by one": [single]}
+    variants |= {f"ours, layer {layer}": [one_layer], f"ours, layer {layer}, one by one": [one_layer, single]}
+    plain = settings_below(root, device, f"compute.workers={workers}")
+    ways: dict[str, Callable] = {"published": partial(published, plain, rows, encoder)}
+    for told, words in variants.items():
+        ways[told] = partial(ours, settings_below(root, device, f"compute.workers={workers}", *words), rows)
+    return ways
+
+
+def check(ways: dict[str, Callable], layer: int) -> None:
+    """Every way of ours gives what the published one does."""
+    whole = ways["published"]()
+    for name, run in ways.items():
+        if name != "published":
+            wanted = whole if "all layers" in name else whole[:, [layer]]
+            np.testing.assert_allclose(run().reshape(wanted.shape), wanted, rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+def main(words: list[str]) -> None:
+    """All ways in turns."""
+    options = {"model": tuple(MODELS), "layer": 9, "files": 48, "device": ("auto", "cpu", "cuda"), "workers": 0}
+    small = {"model": "tiny", "layer": 2, "files": 3}
+    with Bench(__file__, words, options, small) as bench, tempfile.TemporaryDirectory() as folder:
+        device, name, layer, root = pick_device(bench["device"]), bench["model"], bench["layer"], Path(folder)
+        bench.device, workers = device_name(device), bench["workers"] or available_cores()
+        if layer > MODELS[name][1]:
+            raise UserError(f"layer={layer}: {name} has layers 0 to {MODELS[name][1]}")
         torch.set_num_threads(workers)
-        rows, encoder = write_files(root, int(options.get("files", 48))), write_encoder(root / "encoder", name, device)
-        one_layer, single = f"layer_features.layers=[{layer}]", "layer_features.batch_seconds=0.001"
-        variants = {"ours, all layers": [], "ours, all layers, one by one": [single]}
-        variants |= {f"ours, layer {layer}": [one_layer], f"ours, layer {layer}, one by one": [one_layer, single]}
-        plain = settings_below(root, device, f"compute.workers={workers}")
-        ways: dict[str, Callable] = {"published, all layers": partial(published, plain, rows, encoder)}
-        for told, words in variants.items():
-            ways[told] = partial(ours, settings_below(root, device, f"compute.workers={workers}", *words), rows)
-        report(name, device, rows, time_all(ways, int(options.get("rounds", 3))))
+        rows, encoder = write_files(root, bench["files"]), write_encoder(root / "encoder", name, device)
+        few = ways_of(root, rows[:3], encoder, device, layer, workers)
+        num = bench.fitted("files", len(rows), 3, partial(check, few, layer), least=3)
+        what = f"layer means of whole files by {name}"
+        bench.say(f"  {padding(rows[:num], device)}")
+        ways = ways_of(root, rows[:num], encoder, device, layer, workers)
+        titles = {told: f"{what}, {told.removeprefix('ours, ')}" for told in ways if told != "published"}
+        seconds = rows["duration_s"][:num].sum()
+        bench.compare(what, ways, unit="ms", per=seconds, each="a second of sound", baseline="published", rows=titles)
 
 
-def time_all(ways: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, run in ways.items():
-            started = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - started)
-    return times
-
-
-def report(name: str, device: torch.device, rows: pd.DataFrame, times: dict[str, list[float]]) -> None:
-    """One line per way."""
+def padding(rows: pd.DataFrame, device: torch.device) -> str:
+    """How much sound there is, and how much of the batches is none."""
     durations = rows["duration_s"].to_numpy()
     budget = CPU_BATCH_SECONDS if device.type == "cpu" else GPU_BATCH_SECONDS
     padded = sum(len(batch) * durations[batch].max() for batch in plan_batches(durations, budget))
-    print(f"{name} on {device.type}: {len(rows)} files, {durations.sum():.0f} s of sound; {1 - durations.sum() / padded:.1%} of it padding")
-    baseline = statistics.median(times["published, all layers"])
-    for told, seconds in times.items():
-        median = statistics.median(seconds)
-        speed = durations.sum() / median
-        print(f"  {told:30} {median:6.2f} s ({min(seconds):.2f}, {max(seconds):.2f}), {speed:5.1f} x real time  {baseline / median:5.2f}x")
+    return f"{len(rows)} files, {durations.sum():.0f} s of sound; {1 - durations.sum() / padded:.1%} of the batches is padding"
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -4,9 +4,9 @@ The features are correlated and heavy-tailed, of different scale and mean in eac
 scikit-learn's lbfgs on unscaled features, as published; so many fits take hours, so a sample is timed and its seconds per row are
 scaled up to the rows of all mixtures. `exact` are fits from scratch to the optimum with the project's own solver.
 
-Run     python benchmarks/mixing.py [rows=50000] [width=1920] [sample=4] [threads=1] [distance=2.5] [folder=/tmp]
+Run     python benchmarks/mixing.py [rows=50000] [width=960] [sample=4] [threads=ALL] [distance=2.5] [folder=/tmp]
+        (two minutes and a half and 0.3 GB of disk; fewer rows where the machine is slow; width=1920 budget=3600: over half an hour)
 Prints  seconds of both ways, the EERs of sampled mixtures both ways, the peak of memory
-Costs   width=960: 4 minutes on 2 idle cores and 0.3 GB of disk; width=1920: over half an hour
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from _rounds import Bench, ratios, spread
 from threadpoolctl import threadpool_limits
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sourcetracing.detection.classifier.logistic import LinearModel, eer_of_scores, fit
 from sourcetracing.detection.classifier.mixing_solver import Corpus, MixingSolver
 from sourcetracing.detection.experiments.mixing import mixtures_of, start_of
+from sourcetracing.runtime.parallel import available_cores
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.detection import Logreg
 
 CORPORA = {"ASV19": 0.19, "ODSS": 0.07, "FoR": 0.12, "TIMIT": 0.05, "MLAAD": 0.16, "ASV5": 0.22, "ASV21": 0.19}  # shares of the rows
 TESTS, TEST_ROWS, RANK = ("ITW", "AI4T"), 4000, 256
+MOST_APART = {"exact": 0.1, "published": 3.0}  # points of EER: lbfgs stops before the optimum
 
 
 def make_corpus(name: str, num_rows: int, width: int, folder: Path, distance: float = 2.5) -> Corpus:
@@ -84,46 +86,75 @@ def eers(model: LinearModel, tests: dict[str, Corpus]) -> list[float]:
     return [100 * eer_of_scores(corpus.labels[0], model.scores(corpus.blocks[0]), Logreg())[0] for corpus in tests.values()]
 
 
-def main() -> None:
-    """Ours, then the sample both ways."""
-    options = dict(word.split("=") for word in sys.argv[1:])
-    rows, width, sample = (int(options.get(key, default)) for key, default in (("rows", 50000), ("width", 1920), ("sample", 4)))
-    distance = float(options.get("distance", 2.5))
-    with tempfile.TemporaryDirectory(dir=options.get("folder")) as folder, threadpool_limits(int(options.get("threads", 1))):
-        corpora = {name: make_corpus(name, int(share * rows), width, Path(folder), distance) for name, share in CORPORA.items()}
-        tests = {name: make_corpus(name, TEST_ROWS, width, Path(folder), distance) for name in TESTS}
-        models, took = fit_all(corpora, Path(folder))
-        num_rows = {mixture: sum(len(block) for name in mixture for block in corpora[name].blocks) for mixture in models}
-        size = num_rows[tuple(corpora)] * width * 4
-        print(f"{len(models)} mixtures of {num_rows[tuple(corpora)]} x {width} features ({size / 1e6:.0f} MB)")
-        print(f"ours: {took['seconds']:.1f} s (CPU {took['cpu']:.1f} s), steps {sum(model.steps for model in models.values())}")
-        print(
-            f"memory: peak {took['peak'] / 1e6:.0f} MB above the start, mapped features among it: {took['peak'] / size:.2f} x the features"
-        )
-        all_eers = np.array([eers(model, tests) for model in models.values()])
-        print(f"EERs of ours in %: {all_eers.min():.2f} to {all_eers.max():.2f}, median {np.median(all_eers):.2f}", flush=True)
-        compare(corpora, tests, models, num_rows, sample, took)
+def main(words: list[str]) -> None:
+    """Ours, then the sample both ways, each mixture's line as it is known."""
+    options = {"rows": 50_000, "width": 960, "sample": 4, "threads": available_cores(), "distance": 2.5, "folder": ""}
+    small = {"rows": 1_400, "width": 16, "sample": 1}
+    with (
+        Bench(__file__, words, options, small) as bench,
+        tempfile.TemporaryDirectory(dir=bench["folder"] or None) as folder,
+        threadpool_limits(bench["threads"]),
+    ):
+        root = Path(folder)
+        probe = partial(probed, root, bench)
+        rows = bench.fitted("rows", bench["rows"], max(1_400, bench["rows"] // 40), probe, least=1_400)
+        run(bench, root, rows)
 
 
-def compare(corpora: dict, tests: dict, models: dict, num_rows: dict, sample: int, took: dict) -> None:
-    """Fits a sample from scratch, evenly spread over the number of rows, the largest left out (they take longest)."""
-    order = sorted(models, key=lambda mixture: num_rows[mixture])
-    chosen = [order[int((place + 0.5) * len(order) / sample)] for place in range(sample)]
-    seconds = {"published": [], "exact": []}
-    for mixture in chosen:
-        ours, lines = eers(models[mixture], tests), []
+def probed(root: Path, bench: Bench) -> None:
+    """Ours and one fit from scratch on a fortieth of the rows."""
+    rows = max(1_400, bench["rows"] // 40)
+    corpora = {name: make_corpus(name, int(share * rows), bench["width"], root, bench["distance"]) for name, share in CORPORA.items()}
+    fit_all(corpora, root)
+    timed(corpora, tuple(corpora), Logreg(solver="published"))
+
+
+def run(bench: Bench, root: Path, rows: int) -> None:
+    """All of it."""
+    width, distance = bench["width"], bench["distance"]
+    corpora = {name: make_corpus(name, int(share * rows), width, root, distance) for name, share in CORPORA.items()}
+    tests = {name: make_corpus(name, TEST_ROWS, width, root, distance) for name in TESTS}
+    models, took = fit_all(corpora, root)
+    num_rows = {mixture: sum(len(block) for name in mixture for block in corpora[name].blocks) for mixture in models}
+    size = num_rows[tuple(corpora)] * width * 4
+    bench.say(f"  {len(models)} mixtures of {num_rows[tuple(corpora)]} x {width} features ({size / 1e6:.0f} MB)")
+    bench.say(f"  ours: {took['seconds']:.1f} s (CPU {took['cpu']:.1f} s), steps {sum(model.steps for model in models.values())}")
+    bench.say(f"  memory: peak {took['peak'] / 1e6:.0f} MB above the start, {took['peak'] / size:.2f} x the features, mapped ones among it")
+    all_eers = np.array([eers(model, tests) for model in models.values()])
+    bench.say(f"  EERs of ours in %: {all_eers.min():.2f} to {all_eers.max():.2f}, median {np.median(all_eers):.2f}")
+    compare(bench, corpora, tests, models, num_rows, took)
+
+
+def compare(bench: Bench, corpora: dict, tests: dict, models: dict, num_rows: dict, took: dict) -> None:
+    """Fits a sample from scratch, evenly spread over the number of rows, the smallest first, as long as there is time.
+
+    The seconds of all mixtures are those of the sample in proportion to their rows; each mixture of the sample gives one such estimate.
+    """
+    order, sample = sorted(models, key=lambda mixture: num_rows[mixture]), bench["sample"]
+    seconds: dict[str, list[tuple[float, int]]] = {"published": [], "exact": []}
+    longest = 0.0
+    for mixture in (order[int((place + 0.5) * len(order) / sample)] for place in range(sample)):
+        if seconds["exact"] and bench.seconds_left() < 2 * longest:
+            bench.say(f"  {len(seconds['exact'])} of {sample} fits from scratch: the time is up")
+            break
+        ours, before = eers(models[mixture], tests), bench.clock()
+        bench.say(f"  {'+'.join(mixture)} ({num_rows[mixture]} rows): EERs of ours {' '.join(f'{value:.2f}' for value in ours)} %")
         for way, settings in (("exact", Logreg()), ("published", Logreg(solver="published"))):
-            model, wall, cpu = timed(corpora, mixture, settings)
-            seconds[way].append((wall, cpu))
-            theirs = eers(model, tests)
-            lines.append(f"{way} {theirs} differ by {np.abs(np.subtract(theirs, ours)).max():.4f}; {wall:.1f} s, {model.steps} steps")
-        print(f"{'+'.join(mixture)} ({num_rows[mixture]} rows): ours {ours}\n  " + "\n  ".join(lines), flush=True)
-    scale = sum(num_rows.values()) / sum(num_rows[mixture] for mixture in chosen)
-    for way, times in seconds.items():
-        wall, cpu = np.sum(times, axis=0) * scale
-        ratios = f"{wall / took['seconds']:.1f} x ours (CPU time: {cpu / took['cpu']:.1f} x)"
-        print(f"127 fits from scratch, {way}, extrapolated from {len(chosen)}: {wall:.0f} s, {ratios}")
+            model, wall, _ = timed(corpora, mixture, settings)
+            seconds[way].append((wall, num_rows[mixture]))
+            apart = np.abs(np.subtract(eers(model, tests), ours)).max()
+            assert apart < MOST_APART[way], f"EERs {apart:.2f} points apart"
+            bench.say(f"    {way:10}{wall:7.1f} s, {model.steps} steps; EERs differ by {apart:.4f} points at most")
+        longest = max(longest, bench.clock() - before)
+    whole = {way: [wall / rows * sum(num_rows.values()) for wall, rows in pairs] for way, pairs in seconds.items()}
+    for way, estimates in whole.items():
+        told = ratios([took["seconds"]] * len(estimates), estimates)
+        bench.say(f"  all from scratch, {way}, by {len(estimates)} fits: {spread(estimates)} s   {spread(told)}x")
+    what = f"127 mixtures of corpora, {sum(map(len, (corpus.blocks[0] for corpus in corpora.values()))):,} x {bench['width']}"
+    ours = [took["seconds"]] * len(whole["published"])
+    bench.row(f"{what}, against lbfgs from scratch (extrapolated from {len(ours)} fits)", ours, whole["published"], unit="s")
+    bench.row(f"{what}, against our solver from scratch (extrapolated)", ours, whole["exact"], unit="s")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -4,9 +4,10 @@ The corpus is made up: 40 languages x 80 sources, MLAAD's paths, sentences of ab
 recordings, speakers, digests. Each way runs in a process of its own; memory is the peak resident set of that process, libraries included.
 The straightforward way assigns splits label by label within each group of a pandas groupby, shuffles transcripts without looking at
 languages and sources, and compares Python sets of values in every language, source and cell. It gets a small corpus of the same kind;
-beside its seconds stands what that corpus costs us, and nothing is extrapolated.
+beside its seconds stands what that corpus costs us, and nothing is extrapolated. Both audits find the same values in common, which is checked.
 
-Run     python benchmarks/protocols.py [rows=1000000] [slice=50000]      (about two minutes, 400 MB of temporary files)
+Run     python benchmarks/protocols.py [rounds=3] [rows=1000000] [slice=50000]
+        (two minutes, 400 MB of temporary files; fewer rows where the machine is slow)
 """
 
 from __future__ import annotations
@@ -190,33 +191,61 @@ def in_fresh_process(way: str, path: Path) -> dict:
     return json.loads(output) | {"peak_gb": peak[0] / 1e9}
 
 
-def main() -> None:
-    """Makes the corpus, measures ours on all of it and both ways on a slice."""
-    options = dict(word.split("=") for word in sys.argv[1:])
-    num_rows, num_slice = int(options.get("rows", 1_000_000)), int(options.get("slice", 50_000))
-    with tempfile.TemporaryDirectory() as folder:
+def main(words: list[str]) -> None:
+    """Both ways in turns on a slice, then ours on all of it."""
+    options = {"rows": 1_000_000, "slice": 50_000}
+    with Bench(__file__, words, options, {"rows": 6_400, "slice": 3_200}) as bench, tempfile.TemporaryDirectory() as folder:
         whole, part = Path(folder) / "utterances.csv", Path(folder) / "slice.csv"
-        write_corpus(whole, num_rows)
-        write_corpus(part, num_slice)
-        write_lists(whole)
-        write_lists(part)
-        runs = [in_fresh_process(way, path) for way, path in (("ours", whole), ("ours", part), ("straightforward", part))]
-        size_mb = whole.stat().st_size / 1e6
-    print_table(runs, num_rows, num_slice)
-    total, peak_gb = sum(runs[0]["seconds"].values()), runs[0]["peak_gb"]
-    verdict = "holds" if total < TARGET_SECONDS and peak_gb < TARGET_GB else "is missed"
-    print(f"{size_mb:,.0f} MB of CSV in {total:.1f} s and {peak_gb:.2f} GB; the target of {TARGET_SECONDS} s and {TARGET_GB} GB {verdict}")
+        write_both(part, bench["slice"])
+        runs = compare(bench, part)
+        assert runs["ours"][0]["shared"] == runs["straightforward"][0]["shared"], "the audits differ"
+        least = bench["slice"]
+        probe = partial(in_fresh_process, "ours", part)
+        num_rows = bench.fitted("rows", bench["rows"], least, lambda: (write_both(Path(folder) / "again.csv", least), probe()), least=least)
+        write_both(whole, num_rows)
+        at_scale(bench, whole, num_rows)
 
 
-def print_table(runs: list[dict], num_rows: int, num_slice: int) -> None:
-    """A column for each run: ours on everything, ours and the straightforward way on the slice."""
-    print(f"{'':28}" + "".join(f"{text:>22}" for text in (f"ours, {num_rows:,} rows", f"ours, {num_slice:,} rows", "straightforward")))
-    for name in runs[0]["seconds"]:
-        seconds = [run["seconds"][name] for run in runs]
-        print(f"  {name:26}" + "".join(f"{value:20.2f} s" for value in seconds) + f"   ({seconds[2] / seconds[1]:.1f}x ours)")
-    print(f"  {'peak memory':26}" + "".join(f"{run['peak_gb']:19.2f} GB" for run in runs))
-    print(f"  {'groups: mean deviation':26}" + "".join(f"{run['deviation_points']:15.1f} points" for run in runs))
+def write_both(path: Path, num_rows: int) -> None:
+    """The table and MLAAD's lists."""
+    write_corpus(path, num_rows)
+    write_lists(path)
+
+
+def compare(bench: Bench, part: Path) -> dict[str, list[dict]]:
+    """Rows of the table for each step; returns what the processes told."""
+    runs: dict[str, list[dict]] = {way: [] for way in ("straightforward", "ours")}
+
+    def once(way: str) -> float:
+        runs[way].append(in_fresh_process(way, part))
+        return float(sum(runs[way][-1]["seconds"].values()))
+
+    what = f"a protocol of {bench['slice']:,} rows"
+    bench.compare(f"{what}, all steps", {way: partial(once, way) for way in runs}, parts=2)
+    num = min(map(len, runs.values()))
+    for step in runs["ours"][0]["seconds"]:
+        theirs, mine = ([run["seconds"][step] for run in runs[way][:num]] for way in runs)
+        bench.say(f"    {step:38} {spread(mine)} s, straightforward {spread(theirs)} s   {spread(ratios(mine, theirs))}x")
+        bench.row(f"{what}: {step}", mine, theirs, unit="s")
+    for way, told in runs.items():
+        bench.say(
+            f"    {way}: {spread([run['peak_gb'] for run in told])} GB; groups off by {told[0]['deviation_points']:.1f} points (mean)"
+        )
+    return runs
+
+
+def at_scale(bench: Bench, whole: Path, num_rows: int) -> None:
+    """Ours on everything, once."""
+    told = in_fresh_process("ours", whole)
+    total, size_mb = sum(told["seconds"].values()), whole.stat().st_size / 1e6
+    for step, seconds in told["seconds"].items():
+        bench.say(f"    {step:38} {seconds:.2f} s")
+    verdict = "holds" if total < TARGET_SECONDS and told["peak_gb"] < TARGET_GB else "is missed"
+    bench.say(f"  {num_rows:,} rows, {size_mb:,.0f} MB of CSV: {total:.1f} s, {told['peak_gb']:.2f} GB")
+    bench.say(f"  the target of {TARGET_SECONDS} s and {TARGET_GB} GB for a million rows {verdict}")
+    bench.row(f"a protocol of {num_rows:,} rows, all steps", [total], unit="s")
+    bench.row(f"a protocol of {num_rows:,} rows, memory at most", [told["peak_gb"]], unit="GB")
 
 
 if __name__ == "__main__":
-    measure(sys.argv[1], Path(sys.argv[2])) if sys.argv[1:2] and sys.argv[1] in WAYS else main()
+    measure(sys.argv[1], Path(sys.argv[2])) if sys.argv[1:2] and sys.argv[1] in WAYS else main(sys.argv[1:])

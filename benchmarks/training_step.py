@@ -4,31 +4,33 @@ A step is what script 05 does: 16 rows of (80, 399) plus 16 mixed ones, forward,
 keeps freed memory (sourcetracing.compute); straightforward = benchmarks/straightforward_networks.py with the system's allocator. Each side
 has a process of its own, since allocator settings are a process's; they take turns, so a drifting machine hits both.
 
-Run     python benchmarks/training_step.py [rounds=5] [threads=2]
-Prints  median seconds per step of both, their ratio, and how far the two networks' logits are apart; then the same for ours with
-        compute.precision=bf16, which is other arithmetic and hence no part of the comparison
+Both networks give the same logits, which is checked. With compute.precision=bf16, which is other arithmetic, ours is timed beside, unless the
+processor only imitates it.
+
+Run     python benchmarks/training_step.py [rounds=5] [threads=ALL] [batch=16] [frames=399] [steps=3]      (2 minutes on 2 cores)
 """
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+from contextlib import ExitStack
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _rounds import Bench
 
-STEPS_PER_ROUND = 3
-SIDES = ("ours", "straightforward", "ours_bf16")
+from sourcetracing.runtime.parallel import available_cores
+
+SIDES = ("straightforward", "ours", "ours, bf16")
 NETWORKS = ("aasist", "resnet18", "ecapa_tdnn")
 
 
-def serve(name: str, side: str, threads: int) -> None:
+def serve(name: str, side: str, threads: int, batch: int, frames: int, steps: int) -> None:
     """The child: times a round of steps for each line that comes in."""
     import torch
 
-    from benchmarks.straightforward_networks import straightforward
+    from straightforward_networks import straightforward
+
     from sourcetracing.models.losses.mixup import regmix, regmix_loss
     from sourcetracing.runtime.compute import autocast, keep_freed_memory
     from sourcetracing.training.networks import build_backend
@@ -36,69 +38,82 @@ def serve(name: str, side: str, threads: int) -> None:
     if side != "straightforward":
         keep_freed_memory()
     device = torch.device("cpu")
-    precision = "bf16" if side == "ours_bf16" else "float32"
+    precision = "bf16" if side == "ours, bf16" else "float32"
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = build_backend(name, num_features=80, num_frames=399, num_classes=4)
+    model = build_backend(name, num_features=80, num_frames=frames, num_classes=4)
     if side == "straightforward":
         model = straightforward(model)
-    features, labels, permutation = torch.randn(16, 80, 399), torch.randint(0, 4, (16,)), torch.randperm(16)
+    features, labels, permutation = torch.randn(batch, 80, frames), torch.randint(0, 4, (batch,)), torch.randperm(batch)
     with torch.inference_mode():
         print(" ".join(f"{value:.6f}" for value in model.eval()(features)[1].flatten().tolist()), flush=True)
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, weight_decay=5e-4)
     for _ in sys.stdin:
         started = time.perf_counter()
-        for _ in range(STEPS_PER_ROUND):
+        for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
             with autocast(device, precision):
                 _, logits = model(regmix(features, features[permutation], 0.4))
             regmix_loss(logits.float(), labels, labels[permutation], 0.4).backward()
             optimizer.step()
-        print((time.perf_counter() - started) / STEPS_PER_ROUND, flush=True)
+        print((time.perf_counter() - started) / steps, flush=True)
 
 
-def start(name: str, side: str, threads: int) -> tuple[subprocess.Popen, list[float]]:
-    """A child and the logits it computed."""
-    command = [sys.executable, __file__, "--serve", name, side, str(threads)]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    return child, [float(word) for word in child.stdout.readline().split()]
+class Side:
+    """A child process that does a round when it is told to, and the logits it computed before the first."""
+
+    def __init__(self, name: str, side: str, sizes: list[int]):
+        command = [sys.executable, __file__, "--serve", name, side, *map(str, sizes)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.logits = [float(word) for word in self.process.stdout.readline().split()]
+
+    def __call__(self) -> float:
+        """Seconds of a step."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"a child ended with status {self.process.wait()}")
+        return float(answer)
+
+    def close(self) -> None:
+        """Lets it end."""
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def one_round(child: subprocess.Popen) -> float:
-    """Seconds per step in one round of a child."""
-    child.stdin.write("\n")
-    child.stdin.flush()
-    return float(child.stdout.readline())
+def compare(bench: Bench, name: str, sides: list[str], parts: int) -> None:
+    """One network: its children take turns."""
+    sizes = [bench[option] for option in ("threads", "batch", "frames", "steps")]
+    with ExitStack() as children:
+        ways = {}
+        for side in sides:
+            ways[side] = Side(name, side, sizes)
+            children.callback(ways[side].close)
+        apart = max(abs(ours - plain) for ours, plain in zip(ways["ours"].logits, ways["straightforward"].logits, strict=True))
+        assert apart < 1e-3, f"the logits of {name} are {apart:.0e} apart"
+        for way in ways.values():
+            way()  # warms up
+        what = f"training step of {name}, {sizes[1]} + {sizes[1]} rows"
+        rows = {"ours": what, "ours, bf16": f"{what}, bf16"}
+        bench.compare(what, ways, rows={side: rows[side] for side in sides if side in rows}, unit="s", parts=parts)
+        bench.say(f"    logits {apart:.0e} apart")
 
 
-def compare(name: str, rounds: int, threads: int) -> None:
-    """Prints one row of the result."""
-    children, logits = zip(*(start(name, side, threads) for side in SIDES), strict=True)
-    for child in children:
-        one_round(child)  # warm-up
-    times = [[one_round(child) for child in children] for _ in range(rounds)]
-    for child in children:
-        child.stdin.close()
-        child.wait()
-    ours, plain, bf16 = (statistics.median(column) for column in zip(*times, strict=True))
-    ratios = [statistics.median(row[1] / row[side] for row in times) for side in (0, 2)]
-    apart = max(abs(a - b) for a, b in zip(logits[0], logits[1], strict=True))
-    print(f"{name:<12}{ours:9.3f} s{plain:14.3f} s{ratios[0]:8.2f}x{apart:13.0e}{bf16:11.3f} s{ratios[1]:8.2f}x", flush=True)
-
-
-def main() -> None:
+def main(words: list[str]) -> None:
     """All networks."""
-    options = dict(word.split("=") for word in sys.argv[1:])
-    rounds, threads = int(options.get("rounds", 5)), int(options.get("threads", 2))
-    print(f"training step, 16 + 16 rows of (80, 399), {threads} threads, median of {rounds} alternating rounds of {STEPS_PER_ROUND} steps")
-    print(f"{'network':<12}{'ours':>11}{'straightforward':>16}{'ratio':>9}{'logits apart':>13}{'ours, bf16':>13}{'ratio':>9}", flush=True)
-    for name in NETWORKS:
-        compare(name, rounds, threads)
+    options = {"rounds": 5, "threads": available_cores(), "batch": 16, "frames": 399, "steps": 3}
+    with Bench(__file__, words, options, {"batch": 2, "frames": 64, "steps": 1}) as bench:
+        sides = list(SIDES if bench.with_bf16() else SIDES[:2])
+        bench.say(f"  {bench['threads']} threads, rounds of {bench['steps']} steps; bf16 is other arithmetic, shown beside")
+        networks = NETWORKS[1:] if bench.is_miniature else NETWORKS
+        for number, name in enumerate(networks):
+            compare(bench, name, sides, parts=len(networks) - number)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        serve(sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))
     else:
-        main()
+        main(sys.argv[1:])
