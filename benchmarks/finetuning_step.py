@@ -1,8 +1,8 @@
 """A fine-tuning step of wav2vec2-base + AASIST on waveforms, by what learns: time and peak memory; each way in a process of its own.
 
 The published way trains every weight of the encoder. Ours keeps the convolutions as they are; LoRA matrices, gradient checkpointing,
-micro-batches and bf16 are options. Random weights, regmix: a batch of 4 gives 8 rows. Freezing alone leaves the loss of the first step as it
-is, which is checked. Waveforms of 4 s, or shorter ones where the machine is slow; bf16 is left out where the processor only imitates it.
+micro-batches and bf16 are options. Random weights, regmix: a batch of 4 gives 8 rows. Freezing alone leaves the loss of the first step as
+it is, which is checked. Waveforms of 4 s, or shorter where the machine is slow; bf16 is left out where the processor only imitates it.
 
 Run     python benchmarks/finetuning_step.py [rounds=2] [steps=1] [samples=64000]      (2 minutes and a half on 2 cores)
 """

@@ -1,8 +1,8 @@
 """NSD in its mean-vector form against the straightforward product of all rows: seconds, peak memory, and that the scores are the same.
 
 The published code multiplies every scored row with every training row and averages afterwards (D35): for MLAAD's eval split
-a matrix of 38 GB. The mean can be taken first, which gives the same scores (checked to 1e-4). Each side has a process of its own, whose peak
-memory the system keeps (ru_maxrss, with python and numpy in it).
+a matrix of 38 GB. The mean can be taken first, which gives the same scores (checked to 1e-4). Each side has a process of its own, whose
+peak memory the system keeps (ru_maxrss, with python and numpy in it).
 
 Run     python benchmarks/nsd.py [rounds=3] [rows=20000] [width=160] [classes=24]
         (a minute; the product needs rows^2 x 4 bytes: 1.6 GB)

@@ -4,7 +4,7 @@ The corpus is made up: 40 languages x 80 sources, MLAAD's paths, sentences of ab
 recordings, speakers, digests. Each way runs in a process of its own; memory is the peak resident set of that process, libraries included.
 The straightforward way assigns splits label by label within each group of a pandas groupby, shuffles transcripts without looking at
 languages and sources, and compares Python sets of values in every language, source and cell. It gets a small corpus of the same kind;
-beside its seconds stands what that corpus costs us, and nothing is extrapolated. Both audits find the same values in common, which is checked.
+beside its seconds stands what that corpus costs us, and nothing is extrapolated. Both audits count the same, which is checked.
 
 Run     python benchmarks/protocols.py [rounds=3] [rows=1000000] [slice=50000]
         (two minutes, 400 MB of temporary files; fewer rows where the machine is slow)
@@ -20,13 +20,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 import psutil
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _rounds import Bench, ratios, spread
 
 from sourcetracing.corpora.mlaad_source_tracing import read_protocols
 from sourcetracing.protocols.leakage import COLUMN_OF, PAIRS, audit
@@ -162,7 +162,15 @@ def measure(way: str, path: Path) -> None:
         seconds[name] = time.perf_counter() - started
     by_groups = pd.DataFrame({"utt_id": done["load"]["utt_id"], "split": list(_splits_of(done["split, group_by=transcript"]))})
     deviation = split_balance(done["load"], by_groups, Split())["deviation_points"].mean()
-    print(json.dumps({"seconds": seconds, "deviation_points": deviation}))
+    print(json.dumps({"seconds": seconds, "deviation_points": deviation, "shared": shared_values(done["audit"])}))
+
+
+def shared_values(found: pd.DataFrame | list[tuple]) -> dict[str, int]:
+    """What an audit of either way counts over the whole corpus, by kind and pair of splits."""
+    if isinstance(found, list):
+        return {f"{kind} {first} {second}": int(shared) for kind, name, first, second, shared, _ in found if name == "all"}
+    overall = found[found["scope"] == "overall"]
+    return {f"{row.kind} {row.first} {row.second}": int(row.shared) for row in overall.itertuples()}
 
 
 def _splits_of(assigned: pd.DataFrame | pd.Series) -> pd.Series:
@@ -200,8 +208,12 @@ def main(words: list[str]) -> None:
         runs = compare(bench, part)
         assert runs["ours"][0]["shared"] == runs["straightforward"][0]["shared"], "the audits differ"
         least = bench["slice"]
-        probe = partial(in_fresh_process, "ours", part)
-        num_rows = bench.fitted("rows", bench["rows"], least, lambda: (write_both(Path(folder) / "again.csv", least), probe()), least=least)
+
+        def probe() -> None:
+            write_both(Path(folder) / "again.csv", least)
+            in_fresh_process("ours", part)
+
+        num_rows = bench.fitted("rows", bench["rows"], least, probe, least=least)
         write_both(whole, num_rows)
         at_scale(bench, whole, num_rows)
 
@@ -225,7 +237,7 @@ def compare(bench: Bench, part: Path) -> dict[str, list[dict]]:
     num = min(map(len, runs.values()))
     for step in runs["ours"][0]["seconds"]:
         theirs, mine = ([run["seconds"][step] for run in runs[way][:num]] for way in runs)
-        bench.say(f"    {step:38} {spread(mine)} s, straightforward {spread(theirs)} s   {spread(ratios(mine, theirs))}x")
+        bench.say(f"    {step:38} {spread(mine)} s   {spread(ratios(mine, theirs))}x")
         bench.row(f"{what}: {step}", mine, theirs, unit="s")
     for way, told in runs.items():
         bench.say(

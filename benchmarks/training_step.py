@@ -4,8 +4,8 @@ A step is what script 05 does: 16 rows of (80, 399) plus 16 mixed ones, forward,
 keeps freed memory (sourcetracing.compute); straightforward = benchmarks/straightforward_networks.py with the system's allocator. Each side
 has a process of its own, since allocator settings are a process's; they take turns, so a drifting machine hits both.
 
-Both networks give the same logits, which is checked. With compute.precision=bf16, which is other arithmetic, ours is timed beside, unless the
-processor only imitates it.
+Both networks give the same logits, which is checked. With compute.precision=bf16, which is other arithmetic, ours is timed beside, unless
+the processor only imitates it.
 
 Run     python benchmarks/training_step.py [rounds=5] [threads=ALL] [batch=16] [frames=399] [steps=3]      (2 minutes on 2 cores)
 """
@@ -28,7 +28,6 @@ NETWORKS = ("aasist", "resnet18", "ecapa_tdnn")
 def serve(name: str, side: str, threads: int, batch: int, frames: int, steps: int) -> None:
     """The child: times a round of steps for each line that comes in."""
     import torch
-
     from straightforward_networks import straightforward
 
     from sourcetracing.models.losses.mixup import regmix, regmix_loss
