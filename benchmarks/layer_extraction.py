@@ -1,9 +1,9 @@
 """Layer features of whole files: ours against the published way, alternating; medians.
 
 The published way takes one file at a time through all blocks with every hidden state kept, and averages them over time. Ours is script
-detection/01: files of like length together, padding masked, means taken as each block ends; with layers=[n] the encoder is cut there.
-`ours, one by one` is the same with batches of one file. Random weights; XLS-R's layout (LayerNorm in the convolutions), which batches with
-padding need. On a CPU the published way has torch's own threads, ours one thread per worker; workers=1 gives both one core, which is the
+detection/01: means taken as each block ends; with layers=[n] the encoder is cut there. Once with batches of one file, as the default is on
+a CPU, and once with files of like length together, padding masked, as it is on a GPU (on a CPU 10 s of sound in a batch). Random weights;
+XLS-R's layout (LayerNorm in the convolutions), which batches with padding need. On a CPU the published way has torch's own threads, ours one thread per worker; workers=1 gives both one core, which is the
 fair thing where the cores are shared with others (threads that wait for each other lose far more to them than threads that do not).
 
 Run     python benchmarks/layer_extraction.py [model=small|xls-r-300m|xls-r-2b] [layer=9] [files=48] [device=auto|cpu|cuda] [rounds=3]
@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import COLUMNS, audio_path
-from sourcetracing.detection.features.layer_features import CPU_BATCH_SECONDS, GPU_BATCH_SECONDS, extract_layers, plan_batches
+from sourcetracing.detection.features.layer_features import GPU_BATCH_SECONDS, extract_layers, plan_batches
 from sourcetracing.detection.features.layer_store import find_layers
 from sourcetracing.models.frontends.ssl import normalized
 from sourcetracing.runtime.compute import pick_device
@@ -42,6 +42,7 @@ from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.schema import Settings
 
 RATE = 16000
+BATCH_SECONDS = {"cpu": 10.0}
 LAYOUT = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
 MODELS = {  # width, blocks, heads, width between
     "small": (192, 12, 4, 768),
@@ -108,9 +109,13 @@ def main() -> None:
         root, workers = Path(folder), int(options.get("workers", 0)) or available_cores()
         torch.set_num_threads(workers)
         rows, encoder = write_files(root, int(options.get("files", 48))), write_encoder(root / "encoder", name, device)
-        one_layer, single = f"layer_features.layers=[{layer}]", "layer_features.batch_seconds=0.001"
-        variants = {"ours, all layers": [], "ours, all layers, one by one": [single]}
-        variants |= {f"ours, layer {layer}": [one_layer], f"ours, layer {layer}, one by one": [one_layer, single]}
+        sizes = {"one by one": 0.001, "batches": BATCH_SECONDS.get(device.type, GPU_BATCH_SECONDS)}
+        depths = {"all layers": [], f"layer {layer}": [f"layer_features.layers=[{layer}]"]}
+        variants = {
+            f"ours, {depth}, {size}": [*words, f"layer_features.batch_seconds={seconds}"]
+            for depth, words in depths.items()
+            for size, seconds in sizes.items()
+        }
         plain = settings_below(root, device, f"compute.workers={workers}")
         ways: dict[str, Callable] = {"published, all layers": partial(published, plain, rows, encoder)}
         for told, words in variants.items():
@@ -132,9 +137,9 @@ def time_all(ways: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
 def report(name: str, device: torch.device, rows: pd.DataFrame, times: dict[str, list[float]]) -> None:
     """One line per way."""
     durations = rows["duration_s"].to_numpy()
-    budget = CPU_BATCH_SECONDS if device.type == "cpu" else GPU_BATCH_SECONDS
-    padded = sum(len(batch) * durations[batch].max() for batch in plan_batches(durations, budget))
-    print(f"{name} on {device.type}: {len(rows)} files, {durations.sum():.0f} s of sound; {1 - durations.sum() / padded:.1%} of it padding")
+    planned = plan_batches(durations, BATCH_SECONDS.get(device.type, GPU_BATCH_SECONDS))
+    padded = sum(len(batch) * durations[batch].max() for batch in planned)
+    print(f"{name} on {device.type}: {len(rows)} files, {durations.sum():.0f} s of sound; {1 - durations.sum() / padded:.1%} of batches padding")
     baseline = statistics.median(times["published, all layers"])
     for told, seconds in times.items():
         median = statistics.median(seconds)
