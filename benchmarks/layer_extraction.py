@@ -1,10 +1,11 @@
 """Layer features of whole files: ours against the published way, alternating; medians.
 
 The published way takes one file at a time through all blocks with every hidden state kept, and averages them over time. Ours is script
-detection/01: means taken as each block ends; with layers=[n] the encoder is cut there. Once with batches of one file, as the default is on
-a CPU, and once with files of like length together, padding masked, as it is on a GPU (on a CPU 10 s of sound in a batch). Random weights;
-XLS-R's layout (LayerNorm in the convolutions), which batches with padding need. On a CPU the published way has torch's own threads, ours one thread per worker; workers=1 gives both one core, which is the
-fair thing where the cores are shared with others (threads that wait for each other lose far more to them than threads that do not).
+detection/01: means taken as each block ends; with layers=[n] the encoder is cut there. Once with batches of one file, as the default is
+on a CPU, and once with files of like length together, padding masked, as it is on a GPU (on a CPU 10 s of sound in a batch). Random
+weights; XLS-R's layout (LayerNorm in the convolutions), which batches with padding need. On a CPU the published way has torch's own
+threads, ours one thread per worker; workers=1 gives both one core, which is the fair thing where the cores are shared with others
+(threads that wait for each other lose far more to them than threads that do not).
 
 Run     python benchmarks/layer_extraction.py [model=small|xls-r-300m|xls-r-2b] [layer=9] [files=48] [device=auto|cpu|cuda] [rounds=3]
                                               [workers=0 (all cores)]
@@ -139,7 +140,8 @@ def report(name: str, device: torch.device, rows: pd.DataFrame, times: dict[str,
     durations = rows["duration_s"].to_numpy()
     planned = plan_batches(durations, BATCH_SECONDS.get(device.type, GPU_BATCH_SECONDS))
     padded = sum(len(batch) * durations[batch].max() for batch in planned)
-    print(f"{name} on {device.type}: {len(rows)} files, {durations.sum():.0f} s of sound; {1 - durations.sum() / padded:.1%} of batches padding")
+    padding = 1 - durations.sum() / padded
+    print(f"{name} on {device.type}: {len(rows)} files, {durations.sum():.0f} s of sound; batches are {padding:.1%} padding")
     baseline = statistics.median(times["published, all layers"])
     for told, seconds in times.items():
         median = statistics.median(seconds)

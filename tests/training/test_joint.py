@@ -95,7 +95,7 @@ ACCELERATE += ["--mixed_precision", "no", "--dynamo_backend", "no"]
 
 @pytest.mark.slow
 def test_accelerate_launch_trains_as_torchrun_does(root, tmp_path):
-    """--multi_gpu starts processes with torchrun's variables, where there is no GPU too; --cpu starts a single one, whatever is asked for."""
+    """--multi_gpu starts processes with torchrun's variables, where there is no GPU too; --cpu a single one, whatever is asked for."""
     ways = {
         "torchrun": launch,
         "accelerate": lambda *command: run_by([*ACCELERATE, "--multi_gpu"], *command),
