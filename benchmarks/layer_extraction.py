@@ -139,6 +139,7 @@ def main(words: list[str]) -> None:
         torch.set_num_threads(workers)
         rows, encoder = write_files(root, bench["files"]), write_encoder(root / "encoder", name, device)
         few = ways_of(root, rows[:3], encoder, device, layer, workers)
+        check(few, layer)
         num = bench.fitted("files", len(rows), 3, partial(check, few, layer), least=3)
         what = f"layer means of whole files by {name}"
         bench.say(f"  {padding(rows[:num], device)}")

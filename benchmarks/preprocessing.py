@@ -100,8 +100,10 @@ def part(bench: Bench, name: str, noise_seconds: dict[str, float], parts: int) -
         prepare_banks(settings_below(root, "bench", cores))
         minutes = 8 * sum(noise_seconds.values()) / 60
         bench.say(f"  {name}: {time.perf_counter() - started:.2f} s to decode {minutes:.0f} minutes of noise once")
-        num = bench.fitted("utterances", len(utterances), few, partial(all_ways, root, utterances[:few], cores), least=few, parts=parts)
+        probe = partial(all_ways, root, utterances[:few], cores)
+        probe()
         check(root, utterances[:few])
+        num = bench.fitted("utterances", len(utterances), few, probe, least=few, parts=parts)
         ways = ways_of(root, utterances[:num], cores)
         titles = {way: way.removeprefix("ours, ") for way in ways if way.startswith("ours")}
         rows = {way: f"decode, five variants, LFCC, write; {name}; {workers}" for way, workers in titles.items()}

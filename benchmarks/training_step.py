@@ -104,9 +104,9 @@ def main(words: list[str]) -> None:
     """All networks."""
     options = {"rounds": 5, "threads": available_cores(), "batch": 16, "frames": 399, "steps": 3}
     with Bench(__file__, words, options, {"batch": 2, "frames": 64, "steps": 1}) as bench:
-        sides = list(SIDES if bench.with_bf16() else SIDES[:2])
+        sides = list(SIDES[:2] if bench.is_miniature or not bench.with_bf16() else SIDES)
         bench.say(f"  {bench['threads']} threads, rounds of {bench['steps']} steps; bf16 is other arithmetic, shown beside")
-        networks = NETWORKS[1:] if bench.is_miniature else NETWORKS
+        networks = NETWORKS[-1:] if bench.is_miniature else NETWORKS
         for number, name in enumerate(networks):
             compare(bench, name, sides, parts=len(networks) - number)
 
