@@ -109,19 +109,22 @@ class Bench:
             self.say("  bf16 is left out: this processor only imitates it, many times slower than float32")
         return cpu_has_bf16()
 
-    def fitted(self, what: str, size: int, probe_size: float, probe: Callable[[], object], *, least: int = 1, parts: int = 1) -> int:
-        """`size`, or less where not even two rounds of it would fit. probe: all ways once at `probe_size`, warm; left out in miniature.
+    def fitted(
+        self, what: str, size: int, probe_size: float, probe: Callable[[], object], *, least: int = 1, parts: int = 1, rounds: int = 2
+    ) -> int:
+        """`size`, or less where not even `rounds` rounds of it would fit. probe: all ways once at `probe_size`, warm.
 
-        parts: this one and those to come, which share the time that is left. `least` is taken even where it does not fit.
+        parts: this one and those to come, which share the time that is left. `least` is taken even if it does not fit. Miniatures are small
+        as they are.
         """
         if self.is_miniature:
             return size
         started = self.clock()
         probe()
         seconds, left = (self.clock() - started) * size / probe_size, self.seconds_left() / parts
-        if 2 * seconds <= left:
+        if rounds * seconds <= left:
             return size
-        fits = min(size, max(least, int(size * left / (2 * seconds))))
+        fits = min(size, max(least, int(size * left / (rounds * seconds))))
         self.say(f"  {what}: {fits} instead of {size}; a round of {size} would take about {seconds:.0f} s here, and {left:.0f} s are left")
         return fits
 

@@ -6,7 +6,7 @@ The straightforward way assigns splits label by label within each group of a pan
 languages and sources, and compares Python sets of values in every language, source and cell. It gets a small corpus of the same kind;
 beside its seconds stands what that corpus costs us, and nothing is extrapolated. Both audits count the same, which is checked.
 
-Run     python benchmarks/protocols.py [rounds=3] [rows=1000000] [slice=50000]
+Run     python benchmarks/protocols.py [rounds=3] [rows=1000000] [slice=50000] [languages=40] [sources=80]
         (two minutes, 400 MB of temporary files; fewer rows where the machine is slow)
 """
 
@@ -36,15 +36,15 @@ from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.corpora import Split
 from sourcetracing.settings.training import SPLITS
 
-NUM_LANGUAGES, NUM_SOURCES, SPEAKERS_PER_LANGUAGE, SHARED_BY, SEED = 40, 80, 50, 4, 688
+SPEAKERS_PER_LANGUAGE, SHARED_BY, SEED = 50, 4, 688
 TARGET_SECONDS, TARGET_GB = 30, 2.0
 WORDS = ("the", "voice", "of", "a", "stranger", "speaks", "as", "if", "it", "had", "always", "lived", "here", "and", "nobody", "asked")
 
 
-def write_corpus(path: Path, num_rows: int) -> None:
+def write_corpus(path: Path, num_rows: int, num_languages: int, num_sources: int) -> None:
     """A table of utterances as script 02 writes it, language after language."""
-    for number in range(NUM_LANGUAGES):
-        part = _one_language(number, num_rows // NUM_LANGUAGES)
+    for number in range(num_languages):
+        part = _one_language(number, num_rows // num_languages, num_sources)
         part.to_csv(path, index=False, mode="a" if number else "w", header=number == 0)
 
 
@@ -58,13 +58,13 @@ def write_lists(path: Path) -> None:
         lists[number :: len(SPLITS)].to_csv(folder / f"{split}.csv", index=False)
 
 
-def _one_language(number: int, num_rows: int) -> pd.DataFrame:
+def _one_language(number: int, num_rows: int, num_sources: int) -> pd.DataFrame:
     generator, language = np.random.default_rng(number), f"l{number:02d}"
     texts = generator.integers(0, num_rows // SHARED_BY, num_rows)
     sentences = [f"{' '.join(generator.choice(WORDS, 9))} {text:06d} {language}" for text in range(num_rows // SHARED_BY)]
-    sources = [f"tts_models/multilingual/model_{row % NUM_SOURCES:02d}" for row in range(num_rows)]
+    sources = [f"tts_models/multilingual/model_{row % num_sources:02d}" for row in range(num_rows)]
     ids = [
-        f"{language}/{source.replace('/', '_')}/chapter{row // NUM_SOURCES:04d}_f{text:06d}"
+        f"{language}/{source.replace('/', '_')}/chapter{row // num_sources:04d}_f{text:06d}"
         for row, (source, text) in enumerate(zip(sources, texts, strict=True))
     ]
     columns = {
@@ -201,26 +201,28 @@ def in_fresh_process(way: str, path: Path) -> dict:
 
 def main(words: list[str]) -> None:
     """Both ways in turns on a slice, then ours on all of it."""
-    options = {"rows": 1_000_000, "slice": 50_000}
-    with Bench(__file__, words, options, {"rows": 6_400, "slice": 3_200}) as bench, tempfile.TemporaryDirectory() as folder:
+    options = {"rows": 1_000_000, "slice": 50_000, "languages": 40, "sources": 80}
+    small = {"rows": 800, "slice": 400, "languages": 2, "sources": 4}
+    with Bench(__file__, words, options, small) as bench, tempfile.TemporaryDirectory() as folder:
         whole, part = Path(folder) / "utterances.csv", Path(folder) / "slice.csv"
-        write_both(part, bench["slice"])
+        write = partial(write_both, num_languages=bench["languages"], num_sources=bench["sources"])
+        write(part, bench["slice"])
         runs = compare(bench, part)
         assert runs["ours"][0]["shared"] == runs["straightforward"][0]["shared"], "the audits differ"
         least = bench["slice"]
 
         def probe() -> None:
-            write_both(Path(folder) / "again.csv", least)
+            write(Path(folder) / "again.csv", least)
             in_fresh_process("ours", part)
 
-        num_rows = bench.fitted("rows", bench["rows"], least, probe, least=least)
-        write_both(whole, num_rows)
+        num_rows = bench.fitted("rows", bench["rows"], least, probe, least=least, rounds=1)
+        write(whole, num_rows)
         at_scale(bench, whole, num_rows)
 
 
-def write_both(path: Path, num_rows: int) -> None:
+def write_both(path: Path, num_rows: int, num_languages: int, num_sources: int) -> None:
     """The table and MLAAD's lists."""
-    write_corpus(path, num_rows)
+    write_corpus(path, num_rows, num_languages, num_sources)
     write_lists(path)
 
 
