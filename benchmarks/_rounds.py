@@ -235,7 +235,7 @@ def parse(words: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or name not in known:
-            raise UserError(f"unknown word {word!r}. Known: miniature, {', '.join(f'{one}=' for one in known)}")
+            raise UserError(f"unknown word {word!r}. Known: {', '.join(f'{one}=' for one in known)}")
         found[name] = _read(name, text, known[name])
     return found
 
@@ -257,6 +257,14 @@ def _read(name: str, text: str, default: Any) -> Any:
             raise UserError(f"{name}={text} is no {'whole ' * isinstance(default, int)}number of at least {least:g}")
         return number
     return text
+
+
+def options_or_exit(words: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of what is no `Bench`; a mistake is one line, and the exit status 2."""
+    try:
+        return defaults(known) | parse(words, known)
+    except UserError as error:
+        _refuse(error)
 
 
 def _refuse(error: UserError) -> NoReturn:

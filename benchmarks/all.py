@@ -126,11 +126,12 @@ def _row(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
-def headline(busy: str) -> str:
+def headline(busy: str, is_miniature: bool = False) -> str:
     """One sentence on where, when and of what this is."""
     packages = ", ".join(f"{name} {number}" for name, number in versions().items())
     bf16 = "with" if cpu_has_bf16() else "without"
-    state = f"**busy while it ran: {busy}**" if busy else "no other program at work"
+    state = f"**busy while it ran: {busy}**" if busy else "no other program at work when a part began"
+    state = "**a miniature: the times mean nothing**" if is_miniature else state
     return f"{cpu_name()}, {bf16} bf16, {num_cores()} cores, {today()}, commit {git_commit()}; {packages}; {state}."
 
 
@@ -149,9 +150,9 @@ def with_table(document: str, lines: Sequence[str]) -> str:
     return "\n".join([before + begin, *lines, finish + after])
 
 
-def record_of(busy: str, outcomes: Sequence[Outcome]) -> str:
+def record_of(busy: str, outcomes: Sequence[Outcome], is_miniature: bool) -> str:
     """The file in benchmarks/results."""
-    lines = [f"# {cpu_name()}, {today()}", "", headline(busy), "", *table_of(outcomes)]
+    lines = [f"# {cpu_name()}, {today()}", "", headline(busy, is_miniature), "", *table_of(outcomes)]
     for outcome in outcomes:
         printed = [f"    {line}".rstrip() for line in outcome.printed.splitlines()]
         lines += ["", f"## {outcome.name}, {outcome.seconds:.0f} s", "", *printed]
@@ -192,18 +193,19 @@ def main(words: Sequence[str]) -> int:
         outcomes.append(outcome)
         print(told(outcome), flush=True)
         if where:
-            write_text(Path(where), record_of(busy_while(busy, outcomes), outcomes))
+            write_text(Path(where), record_of(busy_while(busy, outcomes), outcomes, is_miniature))
         if status:
             return status
     if options["readme"] or (parts == PARTS and not is_miniature):
-        rewrite(Path(options["readme"] or HERE / "README.md"), busy_while(busy, outcomes), outcomes)
+        text = headline(busy_while(busy, outcomes), is_miniature)
+        rewrite(Path(options["readme"] or HERE / "README.md"), ["", text, "", *table_of(outcomes), ""])
     print(f"{time.perf_counter() - started:.0f} s in all" + (f"; written to {where}" if where else ""))
     return int(any(outcome.failure for outcome in outcomes))
 
 
-def rewrite(readme: Path, busy: str, outcomes: Sequence[Outcome]) -> None:
-    """Puts the headline and the table where the document has its markers."""
-    write_text(readme, with_table(readme.read_text(encoding="utf-8"), ["", headline(busy), "", *table_of(outcomes), ""]))
+def rewrite(readme: Path, lines: Sequence[str]) -> None:
+    """Puts other lines where the document has its markers."""
+    write_text(readme, with_table(readme.read_text(encoding="utf-8"), lines))
 
 
 def _file_name(text: str) -> str:

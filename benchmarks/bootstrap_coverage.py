@@ -243,8 +243,10 @@ def _mean_over_all_seeds(world: World, data: dict[str, np.ndarray]) -> np.ndarra
 
 def main() -> None:
     """The table of docs/tables.md."""
-    options = dict(word.split("=") for word in sys.argv[1:])
-    utterances, repeats = int(options.get("utterances", 40)), int(options.get("repeats", 200))
+    from _rounds import options_or_exit  # beside this file; the tests import it as a part of the folder
+
+    options = options_or_exit(sys.argv[1:], {"utterances": 40, "repeats": 200})
+    utterances, repeats = options["utterances"], options["repeats"]
     print(f"{utterances} utterances of each language x {VARIANTS} variants, {repeats} repeats: % of 95 % intervals that held the truth\n")
     print("| test sets | figure | as in the tables | without the correction for bias | drawn for each test set anew |")
     print("| --- | --- | ---: | ---: | ---: |")

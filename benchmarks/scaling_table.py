@@ -206,6 +206,7 @@ def main(gpu_operations: float, price_per_hour: float | None = None) -> None:
 
 
 if __name__ == "__main__":
-    options = dict(word.split("=") for word in sys.argv[1:])
-    price = float(options["price_per_hour"]) if "price_per_hour" in options else None
-    main(float(options.get("assumed_gpu_teraflops", 100)) * 1e12, price)
+    from _rounds import options_or_exit
+
+    asked = options_or_exit(sys.argv[1:], {"assumed_gpu_teraflops": 100.0, "price_per_hour": 0.0})
+    main(asked["assumed_gpu_teraflops"] * 1e12, asked["price_per_hour"] or None)

@@ -82,7 +82,7 @@ def rows_of(tmp_path) -> list[dict]:
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("fils=3", "unknown word 'fils=3'. Known: miniature, rounds=, files=, device=, own=, share=, budget=, json=, record="),
+        ("fils=3", "unknown word 'fils=3'. Known: rounds=, files=, device=, own=, share=, budget=, json=, record="),
         ("3", "unknown word '3'"),
         ("files=many", "files=many is no whole number of at least 1"),
         ("files=0", "files=0 is no whole number of at least 1"),
@@ -229,6 +229,7 @@ def test_the_table_has_a_row_for_each_result_and_each_failure(module_of):
     ]
     assert runner.busy_while("load", outcomes) == "at the start: load; before nsd: others"
     assert "**busy while it ran: load**" in runner.headline("load") and "no other program at work" in runner.headline("")
+    assert "no other program" not in runner.headline("", is_miniature=True)
 
 
 def test_a_document_keeps_all_but_what_stands_between_its_markers(module_of):
