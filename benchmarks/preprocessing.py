@@ -6,10 +6,10 @@ its own category. It gets the same decoder, resampler and FFT convolution as our
 help at this size). Ours starts a new store each round. The noises are decoded once beforehand, which is timed apart.
 
 Do two threads wait for each other? Hardly (2026-11-27, a Xeon of family 6 model 207, two cores, 96 utterances, noises of 10 s, medians of
-4). Alone, one worker took 15.0 ms, two took 10.1 ms; of the two threads' time 85 % was on a core, 3 % waited for a core and 11 % for something
-else, the interpreter's lock and the disk (one thread: 2 %). Handing the lock over every 0.5 ms instead of 5 changed that to 9 %. With one
-other busy program beside, one worker took 14.0 ms and two 12.4 ms: 35 % of their time they waited for a core, 3 % for anything else. So two
-workers that are no faster than one have no second core to themselves. 0.15 s of each round are spent outside of the threads.
+4). Alone, one worker took 15.0 ms, two took 10.1 ms; of the two threads' time 85 % was on a core, 3 % was waiting for a core and 11 % for
+something else, the interpreter's lock and the disk (one thread: 2 %). Handing the lock over every 0.5 ms instead of 5 made it 9 %. With one
+other busy program beside, one worker took 14.0 ms and two 12.4 ms: 35 % of their time they waited for a core, 3 % for anything else. So
+two workers that are no faster than one have no second core to themselves. 0.15 s of each round are spent outside of the threads.
 
 Run     python benchmarks/preprocessing.py [rounds=3] [utterances=96]      (2 minutes, 300 MB of temporary files)
 """

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.compute import autocast, has_bf16, pick_device, prepare_device, set_deterministic
+from sourcetracing.runtime.compute import autocast, cpu_has_bf16, has_bf16, pick_device, prepare_device, set_deterministic
 from sourcetracing.runtime.parallel import map_unordered
 from sourcetracing.settings.paths import Compute
 from sourcetracing.settings.places import config_files
@@ -169,3 +169,28 @@ def weights_after_a_few_steps(deterministic: bool) -> str:
 
 def test_on_a_cpu_the_setting_changes_no_byte():
     assert weights_after_a_few_steps(True) == weights_after_a_few_steps(False)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "used", "there"),
+    [
+        ({"avx512_f": True, "avx512_bf16": True}, True, True),
+        ({"amx_bf16": True}, True, True),
+        ({"neon": True, "bf16": True}, True, True),
+        ({"avx2": True, "avx512_bf16": False}, False, False),
+        ({"avx512_f": True, "avx512_bf16": False}, True, False),  # Skylake: oneDNN says yes, and is three times slower than float32
+        ({"avx512_bf16": True}, False, False),  # ONEDNN_MAX_CPU_ISA=AVX2
+    ],
+)
+def test_a_cpu_has_bf16_if_it_has_the_instructions_and_they_are_used(monkeypatch, instructions, used, there):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: used)
+    assert cpu_has_bf16() == there
+
+
+def test_a_cpu_that_may_not_use_its_instructions_has_no_bf16():
+    code = "from sourcetracing.runtime.compute import cpu_has_bf16; print(cpu_has_bf16())"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout == "False\n"
