@@ -119,9 +119,9 @@ class Bench:
         """
         if self.is_miniature:
             return size
-        started = self.clock()
-        probe()
-        seconds, left = (self.clock() - started) * size / probe_size, self.seconds_left() / parts
+        started, own = self.clock(), probe()
+        took = own if isinstance(own, float) else self.clock() - started
+        seconds, left = took * size / probe_size, self.seconds_left() / parts
         if rounds * seconds <= left:
             return size
         fits = min(size, max(least, int(size * left / (rounds * seconds))))

@@ -47,6 +47,7 @@ PARTS = (
     "rawboost",
     "mixing",
     "protocols",
+    "growth",
 )
 KNOWN = {"only": "", "budget": BUDGET_SECONDS, "total": 2040.0, "record": "", "readme": ""}
 GRACE_SECONDS, LAST_WORDS_SECONDS = 30, 15  # past its budget a part is interrupted, and then killed

@@ -5,7 +5,7 @@ and the network a fixed matrix. What runs is the scripts' own code around them: 
 choice of rows, 06 scores, 07 detectors and their figures, 13 tables. Each size has a process of its own. A ratio of 4 is linear; a stage
 is marked where its seconds, or the memory that it adds, grow by more than 4 x 1.3.
 
-Run     python benchmarks/growth.py [rows=1000000]     (rows of a store: utterances x 5 variants; about three minutes)
+Run     python benchmarks/growth.py [rows=1000000]     (rows of a store: utterances x 5 variants; two minutes and a half, or fewer rows)
         python benchmarks/growth.py miniature          (seconds)
 Prints  for each stage: seconds and peak memory at both sizes, and their ratio
 """
@@ -26,8 +26,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _rounds import Bench
 
 from sourcetracing.features.extracting import list_items, list_rows, store_recipe
 from sourcetracing.features.rows import known_rows
@@ -213,22 +212,37 @@ def verdict(small: dict, large: dict, start_mb: float, times: float) -> str:
 
 def main(words: list[str]) -> None:
     """Both sizes, the small one first."""
-    options = dict(word.split("=") for word in words if "=" in word)
-    if "measure" in options:
-        for line in measure(int(options["measure"])):
+    if words and words[0].startswith("measure="):
+        for line in measure(int(words[0].partition("=")[2])):
             print(json.dumps(line), flush=True)
         return
-    num_rows = 16_000 if "miniature" in words else int(options.get("rows", 1_000_000))
-    print(f"{num_rows // 4:,} and {num_rows:,} rows; memory is the peak of the process so far")
-    small = []
+    with Bench(__file__, words, {"rows": 1_000_000}, {"rows": 16_000}) as bench:
+        few = max(4_000, bench["rows"] // 40)
+        num_rows = bench.fitted("rows", bench["rows"], few / 1.25, lambda: seconds_of(few), least=16_000, rounds=1)  # a quarter, and all
+        compare(bench, num_rows)
+
+
+def seconds_of(num_rows: int) -> float:
+    """All stages, without starting the process."""
+    return float(sum(line["seconds"] for line in in_fresh_process(num_rows)))
+
+
+def compare(bench: Bench, num_rows: int) -> None:
+    """A line for each stage at each size."""
+    bench.say(f"{num_rows // 4:,} and {num_rows:,} rows; memory is the peak of the process so far")
+    small, large = [], []
     for line in in_fresh_process(num_rows // 4):
         small.append(line)
-        print(f"  a quarter: {line['stage']:16}{line['seconds']:8.2f} s{line['peak_mb']:9.0f} MB", flush=True)
-    print(f"{'stage':16}{'quarter':>10}{'all':>10}{'ratio':>8}{'quarter':>12}{'all':>11}", flush=True)
+        bench.say(f"  a quarter: {line['stage']:16}{line['seconds']:8.2f} s{line['peak_mb']:9.0f} MB")
+    bench.say(f"{'stage':16}{'quarter':>10}{'all':>10}{'ratio':>8}{'quarter':>12}{'all':>11}")
     for few, many in zip(small, in_fresh_process(num_rows), strict=True):
+        large.append(many)
         ratio = many["seconds"] / max(few["seconds"], 1e-9)
         text = f"{few['seconds']:8.2f} s{many['seconds']:8.2f} s{ratio:8.1f}{few['peak_mb']:9.0f} MB{many['peak_mb']:8.0f} MB"
-        print(f"{many['stage']:16}{text}   {verdict(few, many, small[0]['peak_mb'], 4)}", flush=True)
+        bench.say(f"{many['stage']:16}{text}   {verdict(few, many, small[0]['peak_mb'], 4)}")
+    what = f"all stages with {num_rows:,} feature rows, nothing decoded or trained"
+    bench.row(what, [sum(line["seconds"] for line in large)], unit="s")
+    bench.row(f"{what}: memory at most", [large[-1]["peak_mb"]], unit="MB")
 
 
 if __name__ == "__main__":

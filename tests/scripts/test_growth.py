@@ -20,11 +20,13 @@ TOLERANCE, SPARE_CALLS, SPARE_BYTES = 1.3, 5_000, 2_000_000
 @pytest.fixture(scope="module")
 def growth() -> ModuleType:
     path = ROOT / "benchmarks" / "growth.py"
+    sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location("growth", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["growth"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     yield module
+    sys.path.remove(str(path.parent))
     del sys.modules["growth"]
 
 
