@@ -131,6 +131,7 @@ class StoreWriter:
         self.files = StoreLayout(folder)
         self.path = self.files.partial
         self.rows_per_block = rows_per_block
+        self.header_bytes = 0  # of an array that is not begun
         self.finished: dict[int, int] = {}
         is_resumed = self._resume()
         self._require_space(is_resumed)

@@ -83,7 +83,7 @@ def test_on_a_cpu_files_go_alone_and_do_not_depend_on_what_lies_beside_them(tmp_
     sizes.clear()
     batches = settings_for(tmp_path / "batches", audio, models["xls-r"], *BATCHES)
     extract_layers(batches)
-    assert max(sizes) > 2
+    assert max(sizes) > 1
     np.testing.assert_allclose(stacked(batches), stacked(settings), rtol=1e-4, atol=1e-5)
     facts = [find_layers(each, "for").facts["extraction"] for each in (settings, batches)]
     assert [each["batch_seconds"] for each in facts] == [0.0, 2.0]
