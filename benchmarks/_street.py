@@ -27,7 +27,7 @@ NEEDED = ("01_download_resources", "02_build_protocols", "04_preprocess_dataset"
 # What says when, how long, by which process or on how busy a machine; the same work leaves other values of it each time.
 TIMES = re.compile(r"(^|_)(seconds|time|started|finished|hours_of_sound|git_commit|created|date|when|pid|load|workers|inputs)($|_)")
 # The last two go by the times of files: what was checked, and what was digested.
-IGNORED = (".lock", "events.out.tfevents", "report.html", ".png", "detection/checked/", "clip_digests.json")
+IGNORED = (".lock", "events.out.tfevents", "report.html", ".png", "detection/checked/", "clip_digests.json", "clip_looks.json")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def _complaints(full: subprocess.CompletedProcess) -> list[str]:
     if full.returncode == 0:
         return []
     last = (full.stderr.strip().splitlines() or [""])[-1]
-    says_so = last.startswith("error: No space left on device") or last.endswith("are free there")
+    says_so = last.startswith("error: No space left on device") or " are free there" in last
     is_plain = full.returncode == 2 and "Traceback" not in full.stderr and says_so
     return [] if is_plain else [f"on a full disk it ends with {full.returncode}: {full.stderr.strip()[-1500:]}"]
 

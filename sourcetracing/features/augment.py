@@ -14,7 +14,8 @@ import numpy as np
 import scipy.fft
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.noise_bank import NOISE_KINDS, RIR, ClipBank
+from sourcetracing.features.noise_bank import ClipBank
+from sourcetracing.features.noise_files import NOISE_KINDS, RIR
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.frontends import Augment
 

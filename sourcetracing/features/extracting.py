@@ -19,7 +19,8 @@ from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.blocks import StoreJob, crop_samples
 from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.making import make_blocks
-from sourcetracing.features.noise_bank import banks_at_hand, find_clips, open_banks, prepare_banks
+from sourcetracing.features.noise_bank import noises_at_hand, open_banks, prepare_banks
+from sourcetracing.features.noise_files import find_clips
 from sourcetracing.features.resolved import checkpoint_facts, how_computed, in_todays_terms, otherwise, resolved, revision_of
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import (
@@ -92,12 +93,12 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
     asked, settings = settings, resolved(settings, ask_hub=stored_front_end(settings) == "ssl")
     recipe = store_recipe(settings, items)
     try:
-        find_clips(settings)
+        clips = find_clips(settings)
     except UserError:
         if made := _made_before(asked, recipe, {}):  # the noises are gone, but all that was to be made of them is there
             return made.folder
         raise
-    manifests = prepare_banks(settings)
+    manifests = prepare_banks(settings, clips)
     banks = open_banks(manifests)
     noises = {kind: bank.digest for kind, bank in banks.items()}
     folder = Layout.of(settings).store(stored_front_end(settings), digest_of_json([recipe, noises])[:8]).root
@@ -121,7 +122,7 @@ def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFr
 
     Where the noises and their bank are at hand they must be the store's too; a machine that only trains need not have them.
     """
-    items, noises = list_items(utterances, protocol), {kind: bank.digest for kind, bank in banks_at_hand(settings).items()}
+    items, noises = list_items(utterances, protocol), noises_at_hand(settings)
     if store := _made_before(settings, store_recipe(settings, items), noises):
         return store
     hint = _made_otherwise(settings, items, noises) if FRONTENDS[stored_front_end(settings)].is_encoder else ""

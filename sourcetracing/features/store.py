@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
-from shutil import disk_usage
 from typing import Self
 
 import numpy as np
 import pandas as pd
 
+from sourcetracing.downloads.records import require_free_space
 from sourcetracing.errors import UserError
 from sourcetracing.layout import StoreLayout
 from sourcetracing.runtime.files import atomic_path, digest_of_file, read_csv, write_json
@@ -105,7 +105,9 @@ class StoreWriter:
         self.path = self.files.partial
         self.rows_per_block = rows_per_block
         self.finished: dict[int, int] = {}
-        if not self._resume():
+        is_resumed = self._resume()
+        self._require_space(is_resumed)
+        if not is_resumed:
             self._start()
 
     @property
@@ -140,10 +142,14 @@ class StoreWriter:
         write_json(self.files.record, {"format": STORE_FORMAT, **shape, **facts})
         self.files.progress.unlink()
 
+    def _require_space(self, is_resumed: bool) -> None:
+        """Raises `UserError` where the disk has no room for the blocks that are still to be made."""
+        needed = sum(len(self.block_rows(block)) for block in self.remaining()) * self.row_bytes
+        if is_resumed:  # the file is as long as it will be; what is no hole in it is taken already, by blocks under way too
+            needed = min(needed, max(0, self.shape[0] * self.row_bytes - 512 * self.path.stat().st_blocks))
+        require_free_space(self.folder, needed, "the rest of the feature store" if is_resumed else "the feature store")
+
     def _start(self) -> None:
-        needed, free = self.shape[0] * self.row_bytes, disk_usage(self.folder).free
-        if needed > free:
-            raise UserError(f"{self.folder}: features need {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free there")
         self.files.progress.unlink(missing_ok=True)
         self.header_bytes = create_array(self.path, self.shape, self.dtype)
         self._append({"rows_per_block": self.rows_per_block, "header_bytes": self.header_bytes})

@@ -1,14 +1,18 @@
 """Noises and rooms on disk: found, sorted into categories, decoded once."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from sourcetracing.downloads import records
 from sourcetracing.errors import UserError
-from sourcetracing.features import noise_bank
-from sourcetracing.features.noise_bank import find_noises, find_responses, needed_kinds, open_banks, prepare_banks
+from sourcetracing.features import noise_bank, noise_files
+from sourcetracing.features.noise_bank import noises_at_hand, open_banks, prepare_banks
+from sourcetracing.features.noise_files import find_clips, find_noises, find_responses, needed_kinds
 from tests.support.audio_files import small_audio_settings, write_noises, write_responses, write_wav
 
 
@@ -84,7 +88,8 @@ def test_measured_rooms_are_an_option_without_the_noises_beside_them(tmp_path):
     for name in ("RVB2014_type1_rir_largeroom1_far_angla", "RVB2014_type1_noise_largeroom1_1"):
         write_wav(tmp_path / "real_rirs_isotropic_noises" / f"{name}.wav", 0.1, 0)
     assert len(find_responses(tmp_path, real=False)) == 3
-    assert [path.stem[:17] for path in find_responses(tmp_path, real=True) if "real" in str(path.parent.name)] == ["RVB2014_type1_rir"]
+    real = [path.stem[:17] for path in find_responses(tmp_path, real=True).files if "real" in path.parent.name]
+    assert real == ["RVB2014_type1_rir"]
 
 
 def test_several_microphones_give_the_first_ones_response(settings, tmp_path):
@@ -110,3 +115,68 @@ def test_what_is_missing_or_broken_is_named(settings, tmp_path):
     settings.paths.rirs = str(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"nowhere.*paths\.rirs.*01_download_resources"):
         prepare_banks(settings)
+
+
+def test_too_little_disk_is_said_before_anything_is_decoded(settings, tmp_path, monkeypatch):
+    """A bank is a second copy of MUSAN: 12.6 GB, which nobody had asked the disk for."""
+    seconds = {"music": 4.6, "noise": 4.6, "speech": 4.6}  # 1.0 + 1.1 + 1.2 + 1.3 s of each
+    needed_bytes = sum(round(value * 16000) * 2 for value in seconds.values()) + 3 * 1600 * 4
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(noise_bank, "_build_bank", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(records, "disk_usage", lambda _: usage._replace(free=needed_bytes - 1))
+    complaint = (
+        f"noise_bank: the noise bank .music, noise, rir, speech: .* needs {needed_bytes / 1e3:.2f} kB, but only .* run the same command"
+    )
+    with pytest.raises(UserError, match=complaint):
+        prepare_banks(settings)
+    monkeypatch.undo()
+    monkeypatch.setattr(records, "disk_usage", lambda _: usage._replace(free=needed_bytes))
+    made = prepare_banks(settings)
+    stored = sum(path.with_suffix(".npy").stat().st_size - 128 for path in made.values())  # a header each
+    assert stored == needed_bytes
+    monkeypatch.setattr(records, "disk_usage", lambda _: usage._replace(free=0))
+    assert prepare_banks(settings) == made  # nothing is left to be made
+
+
+def test_files_that_look_as_before_are_compared_with_nothing(settings, tmp_path, monkeypatch):
+    """RIRS_NOISES has 60,000: their digests were read from JSON and hashed again by every script that opened a store."""
+    monkeypatch.setattr(noise_files, "SETTLED_NS", -(10**12))  # these were written a moment ago
+    made = prepare_banks(settings)
+    digests_of, asked = noise_bank.content_digests, []
+    monkeypatch.setattr(noise_bank, "content_digests", lambda clips, settings: asked.append(len(clips)) or digests_of(clips, settings))
+    assert prepare_banks(settings) == made and set(noises_at_hand(settings)) == set(made) and not asked
+    response = tmp_path / "RIRS_NOISES/simulated_rirs/smallroom/Room001/Room001-00001.wav"
+    content = bytearray(response.read_bytes())
+    content[-1] ^= 1
+    response.write_bytes(content)
+    assert set(noises_at_hand(settings)) == set(made) - {"rir"}  # in place, and no folder's time tells
+    assert asked == [3]
+    content[-1] ^= 1
+    response.write_bytes(content)
+    assert prepare_banks(settings) == made
+
+
+def test_each_file_is_looked_at_once(settings, monkeypatch):
+    """Counted at two sizes: what a search costs grows with the number of files and no faster."""
+    looked = []
+    is_audio_name = noise_files.is_audio_name
+    monkeypatch.setattr(noise_files, "is_audio_name", lambda name: looked.append(name) or is_audio_name(name))
+    counts = []
+    for num_files in (3, 30):
+        write_responses(Path(settings.paths.rirs), num_files)
+        looked.clear()
+        find_clips(settings)
+        counts.append(len(looked))
+    assert counts == [3 + 15, 30 + 15]  # 3 categories of 4 noises and a licence
+
+
+def test_what_was_just_written_is_not_believed_next_time(settings, monkeypatch):
+    monkeypatch.setattr(noise_files, "SETTLED_NS", 10**12)
+    prepare_banks(settings)
+    assert not noise_bank.read_json(Path(settings.paths.exp) / "noise_bank" / noise_bank.LOOKS_NAME)
+
+
+def test_links_to_folders_are_not_followed(settings, tmp_path):
+    (tmp_path / "musan/noise/again").symlink_to(tmp_path / "musan/noise/subset")
+    (tmp_path / "musan/noise/subset/linked.wav").symlink_to(tmp_path / "musan/noise/subset/0.wav")
+    assert [Path(name).name for name in find_clips(settings)["noise"].names] == ["0.wav", "1.wav", "2.wav", "3.wav", "linked.wav"]

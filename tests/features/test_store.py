@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -153,9 +154,20 @@ def test_a_missing_or_unfinished_store_names_the_next_command(folder, tmp_path):
 
 def test_too_little_disk_is_said_before_the_work(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("sourcetracing.features.store.disk_usage", lambda _: usage._replace(free=100))
-    with pytest.raises(UserError, match="MB are free"):
+    monkeypatch.setattr("sourcetracing.downloads.records.disk_usage", lambda _: usage._replace(free=100))
+    with pytest.raises(UserError, match=r"store: the feature store needs .* but only 100 bytes are free there.*run the same command again"):
         start(tmp_path / "store")
+
+
+def test_a_resumed_store_needs_room_for_the_rest_alone(tmp_path, monkeypatch):
+    rows = np.ones((3, 1 << 20), np.uint8)
+    writer = StoreWriter(tmp_path, rows.shape, rows.dtype, rows_per_block=1)
+    writer.commit(1, write_block(writer.path, writer.header_bytes, 1, rows[1:2]))
+    usage = shutil.disk_usage(tmp_path)
+    for free, suffices in ((2 << 20, True), ((2 << 20) - 8192, False)):  # a page of the file holds its header, another the block's end
+        monkeypatch.setattr("sourcetracing.downloads.records.disk_usage", lambda _, free=free: usage._replace(free=free))
+        with nullcontext() if suffices else pytest.raises(UserError, match="the rest of the feature store needs"):
+            assert StoreWriter(tmp_path, rows.shape, rows.dtype, rows_per_block=1).remaining() == [0, 2]
 
 
 def hold_lock(folder, held, release):

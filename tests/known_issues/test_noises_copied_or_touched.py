@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sourcetracing.errors import UserError
-from sourcetracing.features import noise_bank
+from sourcetracing.features import noise_bank, noise_files
 from sourcetracing.features.extracting import extract_features, find_store
-from sourcetracing.features.noise_bank import banks_at_hand, prepare_banks
+from sourcetracing.features.noise_bank import noises_at_hand, prepare_banks
 from sourcetracing.runtime.files import digest_of_json
 from tests.support.audio_files import small_audio_settings, write_corpus, write_noises, write_responses
 
@@ -47,9 +47,7 @@ def test_the_same_noises_are_the_same_bank(corpus, tmp_path, monkeypatch, change
     change(settings, tmp_path)
     monkeypatch.setattr(noise_bank, "_build_bank", lambda *_: pytest.fail("decoded again"))
     assert prepare_banks(settings) == made
-    assert {kind: bank.digest for kind, bank in banks_at_hand(settings).items()} == {
-        kind: json.loads(path.read_text())["digest"] for kind, path in made.items()
-    }
+    assert noises_at_hand(settings) == {kind: json.loads(path.read_text())["digest"] for kind, path in made.items()}
 
 
 def one_removed(root: Path) -> None:
@@ -85,10 +83,10 @@ def test_script_04_is_content_with_what_is_there_when_the_noises_are_gone(corpus
 
 def test_files_are_read_again_only_when_they_change(corpus, tmp_path, monkeypatch):
     settings, *_ = corpus
-    monkeypatch.setattr(noise_bank, "SETTLED_NS", -(10**12))  # these were written a moment ago
+    monkeypatch.setattr(noise_files, "SETTLED_NS", -(10**12))  # these were written a moment ago
     made, read = prepare_banks(settings), []
-    digest_of_file = noise_bank.digest_of_file
-    monkeypatch.setattr(noise_bank, "digest_of_file", lambda path: read.append(Path(path).name) or digest_of_file(path))
+    digest_of_file = noise_files.digest_of_file
+    monkeypatch.setattr(noise_files, "digest_of_file", lambda path: read.append(Path(path).name) or digest_of_file(path))
     assert prepare_banks(settings) == made and not read
     path = tmp_path / "musan/noise/subset/3.wav"
     content = bytearray(path.read_bytes())
@@ -103,7 +101,7 @@ def test_files_are_read_again_only_when_they_change(corpus, tmp_path, monkeypatc
 def test_a_bank_that_was_called_after_paths_and_times_is_taken_over(corpus, monkeypatch):
     settings, *_ = corpus
     for kind, path in prepare_banks(settings).items():
-        files = noise_bank.find_clips(settings)[kind]
+        files = noise_files.find_clips(settings)[kind].files
         facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         old = path.with_name(f"{kind}-{digest_of_json([noise_bank.BANK_FORMAT, settings.audio.sample_rate, facts])[:8]}.json")
         for suffix in (".npy", ".json"):

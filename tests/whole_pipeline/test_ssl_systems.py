@@ -14,7 +14,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.augment import Augmenter
 from sourcetracing.features.blocks import cropped_utterance
 from sourcetracing.features.extracting import extract_features, find_store
-from sourcetracing.features.noise_bank import banks_at_hand
+from sourcetracing.features.noise_bank import open_banks, prepare_banks
 from sourcetracing.models.frontends.ssl import SslEncoder
 from sourcetracing.protocols.building import build_protocols
 from sourcetracing.protocols.table import load_protocol
@@ -96,7 +96,7 @@ def test_a_row_is_the_encoder_applied_to_the_variant(root, tmp_path):
     assert store.shape == (len(utterances) * len(VARIANTS), WIDTH, 24)
     item = utterances.merge(protocol, on="utt_id").iloc[7]
     clean = cropped_utterance(settings, root / "corpus" / item.path, item.utt_id, item.split)
-    augmenter = Augmenter(settings.augment, banks_at_hand(settings), settings.seed)
+    augmenter = Augmenter(settings.augment, open_banks(prepare_banks(settings)), settings.seed)
     encoder = SslEncoder(root / "base", layer=2)
     expected = encoder(torch.from_numpy(augmenter.variants(clean, item.utt_id)))
     rows = store.index.query("utt_id == @item.utt_id")
