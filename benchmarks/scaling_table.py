@@ -1,16 +1,18 @@
-"""How long features and training take and how much disk: MLAAD v5 and MCL-MLAAD with five variants, for each front-end.
+"""How long features and training take, how much disk and memory, what that costs: MLAAD v5 and MCL-MLAAD, each front-end and system.
 
-Nothing is timed here. Measured: the rates below, by the benchmarks that the README records (two cores). Derived: other encoders, by
-counting their floating-point operations from shapes alone, as if a core did as many of them per second as in the measured encoder. Hours on
-a GPU follow from a throughput that is ASSUMED and was never measured here.
+Nothing is timed here. Measured: RATES below, by the benchmarks that each of them names (two cores). Derived: other encoders, by counting
+their floating-point operations from shapes alone, as if a core did as many of them per second as in the measured encoder. Hours on a GPU
+follow from a throughput that is ASSUMED and was never measured here; where nothing was even assumed, a cell says so.
 
-Run     python benchmarks/scaling_table.py [assumed_gpu_teraflops=100]
+Run     python benchmarks/scaling_table.py [assumed_gpu_teraflops=100] [price_per_hour=P]
+        (price_per_hour: of one machine with two cores; adds the money that each system costs at that price)
 Prints  the Markdown tables of docs/scaling.md (takes seconds)
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import cache
 from math import prod
 
@@ -19,14 +21,33 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-CORPORA = {"MLAAD v5, special session": 56_891, "MCL-MLAAD": 11_700}
-NUM_VARIANTS, SAMPLES = 5, 64_000
 
-# Measured on a machine with two cores, both at work.
-LFCC_SECONDS = 4.80e-3  # an utterance with five variants, all included: benchmarks/preprocessing.py
-BASE_SECONDS = 165e-3  # a variant by wav2vec2-base up to layer 5, all included, float32: benchmarks/ssl_extraction.py
-BASE_BF16_SECONDS = 79e-3  # the same with compute.precision=bf16
-STEP_SECONDS = {"LFCC-AASIST": 0.97, "LFCC-ResNet18": 0.70, "LFCC-ECAPA-TDNN": 0.67}  # 16 + 16 rows: benchmarks/training_step.py
+@dataclass(frozen=True)
+class Rate:
+    """Seconds of both cores of a machine, all included; what took them, which benchmark says so, when and on what."""
+
+    seconds: float
+    what: str
+    measured_by: str
+    date: str
+    cpu: str
+
+
+OLDER, NEWER = "not recorded", "Intel Xeon (Sapphire Rapids class)"
+# The one place for measured rates: write the newest here, and all tables follow.
+RATES = {
+    "LFCC": Rate(4.80e-3, "an utterance, five variants", "preprocessing.py", "2026-11-20", OLDER),
+    "base": Rate(165e-3, "a variant, wav2vec2-base to layer 5, float32", "ssl_extraction.py", "2026-11-21", OLDER),
+    "base bf16": Rate(79e-3, "the same in bf16", "ssl_extraction.py", "2026-11-21", OLDER),
+    "LFCC-AASIST": Rate(0.97, "a training step, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
+    "LFCC-ResNet18": Rate(0.70, "a training step, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
+    "LFCC-ECAPA-TDNN": Rate(0.67, "a training step, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
+}
+
+CORPORA = {"MLAAD v5, special session": 56_891, "MCL-MLAAD": 11_700}
+NUM_VARIANTS, SAMPLES, SAMPLE_RATE = 5, 64_000, 16_000
+NUM_LANGUAGES, EPOCHS, BATCH = 6, 50, 16
+MUSAN_HOURS, RIRS_GB = 109, 5.0  # RIRS_NOISES unpacked, as 16-bit files, as script 01 reserves it: an upper limit
 
 LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True, "num_attention_heads": 16}
 ENCODERS = {
@@ -42,6 +63,10 @@ STORED = {  # shape of a row and bytes of a number
     "XLS-R-300M, last layer": ((1024, 199), 2),
     "XLS-R-2B, last layer": ((1920, 199), 2),
 }
+LFCC_SYSTEMS = ("LFCC-AASIST", "LFCC-ResNet18", "LFCC-ECAPA-TDNN")
+FINE_TUNED = ("XLSR-AASIST", "W2V2EN-AASIST", "W2V2(xx)-AASIST")  # all of XLS-R-300M's size, trained on stored waveforms
+PASSES = 3  # forward and backward: the backward pass takes twice the operations of the forward pass
+NOT_MEASURED = "not measured"
 
 
 @cache
@@ -57,7 +82,7 @@ def operations(name: str) -> float:
 def variant_seconds(name: str, base_seconds: float) -> float:
     """Of two cores, for a variant. base_seconds: what wav2vec2-base up to layer 5 takes."""
     if name not in ENCODERS:
-        return LFCC_SECONDS / NUM_VARIANTS
+        return RATES["LFCC"].seconds / NUM_VARIANTS
     return base_seconds * operations(name) / operations("wav2vec2-base, layer 5")
 
 
@@ -70,6 +95,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 36_000 else f"{seconds / 3600:,.0f} h"
 
 
+def row_bytes(name: str) -> int:
+    """Of a stored row."""
+    shape, num_bytes = STORED[name]
+    return prod(shape) * num_bytes
+
+
 def feature_lines(num_utterances: int, gpu_operations: float) -> list[str]:
     """The table of one corpus."""
     gpu = f"one GPU at an assumed {gpu_operations / 1e12:g} TFLOP/s"
@@ -80,34 +111,99 @@ def feature_lines(num_utterances: int, gpu_operations: float) -> list[str]:
     rows = num_utterances * NUM_VARIANTS
     for name, (shape, num_bytes) in STORED.items():
         row = f"{' × '.join(map(str, shape))} {'float16' if num_bytes == 2 else 'float32'}"
-        times = [duration(rows * variant_seconds(name, BASE_SECONDS)), "–", "–"]
+        times = [duration(rows * variant_seconds(name, RATES["base"].seconds)), "–", "–"]
         if name in ENCODERS:
-            times[1:] = duration(rows * variant_seconds(name, BASE_BF16_SECONDS)), duration(rows * operations(name) / gpu_operations)
+            in_bf16 = rows * variant_seconds(name, RATES["base bf16"].seconds)
+            times[1:] = duration(in_bf16), duration(rows * operations(name) / gpu_operations)
         known = MEASURED.get(name, "derived: operations")
-        disk = f"{rows * prod(shape) * num_bytes / 1e9:.1f} GB"
+        disk = f"{rows * row_bytes(name) / 1e9:.1f} GB"
         lines.append(f"| {name} | {row} | {disk} | {times[0]} | {times[1]} | {known} | {times[2]} |")
     return lines
 
 
-def training_lines() -> list[str]:
-    """Training on MCL-MLAAD as published: 60 % of the utterances of one of six languages, five variants, 50 epochs of batches of 16."""
-    steps = 50 * -(-round(0.6 * CORPORA["MCL-MLAAD"] / 6) * NUM_VARIANTS // 16)
-    lines = ["| system | a step, 2 cores | steps of a run | a run | six runs |", "|---|---:|---:|---:|---:|"]
-    for name, seconds in STEP_SECONDS.items():
-        lines.append(f"| {name} | {seconds:.2f} s | {steps:,} | {duration(steps * seconds)} | {duration(6 * steps * seconds)} |")
+def noise_lines() -> list[str]:
+    """What the noises take, once for all front-ends and experiments."""
+    musan = MUSAN_HOURS * 3600 * SAMPLE_RATE * 2 / 1e9
+    decoding = duration(MUSAN_HOURS * RATES["MUSAN"].seconds), duration(60_000 * RATES["RIR"].seconds)
+    return [
+        "| once for all experiments | as downloaded | noise bank | decoded in |",
+        "|---|---:|---:|---:|",
+        f"| MUSAN, {MUSAN_HOURS} h | 12.5 GB | {musan:.1f} GB (16-bit) | {decoding[0]} |",
+        f"| RIRS_NOISES, 60,000 simulated rooms | at most {RIRS_GB:.0f} GB | at most {2 * RIRS_GB:.0f} GB (float32) | {decoding[1]} |",
+    ]
+
+
+@dataclass(frozen=True)
+class System:
+    """What one system of Table 4 takes: the seconds of a run (on one language) and of its features, bytes on disk, bytes of rows held."""
+
+    name: str
+    run_seconds: float
+    feature_seconds: float
+    disk_bytes: float
+    held_bytes: float
+    source: str
+
+
+def systems() -> list[System]:
+    """All of Table 4. A run trains on one of six languages: 60 % of its utterances in five variants, 20 % dev, 50 epochs."""
+    rows = CORPORA["MCL-MLAAD"] * NUM_VARIANTS
+    of_run = round(0.6 * CORPORA["MCL-MLAAD"] / NUM_LANGUAGES) * NUM_VARIANTS
+    held = 0.8 * rows / NUM_LANGUAGES
+    found = []
+    for name in LFCC_SYSTEMS:
+        features = rows * variant_seconds("LFCC", 0)
+        sizes = rows * row_bytes("LFCC"), held * row_bytes("LFCC")
+        found.append(System(name, EPOCHS * -(-of_run // BATCH) * RATES[name].seconds, features, *sizes, f"`{RATES[name].measured_by}`"))
+    encoder = variant_seconds("XLS-R-300M, last layer", RATES["base"].seconds)
+    for name in FINE_TUNED:
+        training = EPOCHS * of_run * 2 * PASSES * encoder  # mixup doubles the rows
+        sizes = rows * row_bytes("waveform"), held * row_bytes("waveform")
+        found.append(System(name, training, rows * variant_seconds("waveform", 0), *sizes, "derived: operations × 3, `ssl_extraction.py`"))
+    return found
+
+
+def system_lines(price_per_hour: float | None) -> list[str]:
+    """Hours, disk, memory and cost of each system of Table 4, dev and eval left out."""
+    cost = "machine hours" if price_per_hour is None else f"machine hours (at {price_per_hour:g} an hour)"
+    where = "2 cores | 100 nodes of 2 cores | one H200 | 8 GPUs"
+    lines = [
+        f"| system, six runs | {where} | features on disk | rows in memory, a run | {cost} | from |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for system in systems():
+        all_seconds = NUM_LANGUAGES * system.run_seconds + system.feature_seconds
+        on_nodes = system.run_seconds + system.feature_seconds / 100
+        hours = f"{all_seconds / 3600:,.0f}"
+        money = "" if price_per_hour is None else f" ({price_per_hour * all_seconds / 3600:,.2f})"
+        times = f"{duration(all_seconds)} | {duration(on_nodes)} | {NOT_MEASURED} | {NOT_MEASURED}"
+        sizes = f"{system.disk_bytes / 1e9:.1f} GB | {system.held_bytes / 1e9:.2f} GB"
+        lines.append(f"| {system.name} | {times} | {sizes} | {hours}{money} | {system.source} |")
     return lines
 
 
-def main(gpu_operations: float) -> None:
+def rate_lines() -> list[str]:
+    """Where every number comes from."""
+    lines = ["| measured rate, two cores | | benchmark | date | CPU |", "|---|---:|---|---|---|"]
+    for rate in RATES.values():
+        seconds = f"{rate.seconds:.2f} s" if rate.seconds >= 0.5 else f"{1000 * rate.seconds:.3g} ms"
+        lines.append(f"| {rate.what} | {seconds} | `benchmarks/{rate.measured_by}` | {rate.date} | {rate.cpu} |")
+    return lines
+
+
+def main(gpu_operations: float, price_per_hour: float | None = None) -> None:
     """Prints all tables."""
+    print("\n".join(rate_lines()) + "\n")
     for corpus, num_utterances in CORPORA.items():
-        hours = num_utterances * NUM_VARIANTS * SAMPLES / 16_000 / 3600
+        hours = num_utterances * NUM_VARIANTS * SAMPLES / SAMPLE_RATE / 3600
         print(f"{corpus}: {num_utterances:,} utterances × {NUM_VARIANTS} variants × 4 s = {hours:,.0f} h of sound\n")
         print("\n".join(feature_lines(num_utterances, gpu_operations)) + "\n")
-    print("MCL-MLAAD, training one run (on one of six languages, 50 epochs), without its dev evaluations\n")
-    print("\n".join(training_lines()))
+    print("\n".join(noise_lines()) + "\n")
+    print("MCL-MLAAD, Table 4: each system on six languages, 50 epochs, without its dev evaluations; features counted with each system\n")
+    print("\n".join(system_lines(price_per_hour)))
 
 
 if __name__ == "__main__":
     options = dict(word.split("=") for word in sys.argv[1:])
-    main(float(options.get("assumed_gpu_teraflops", 100)) * 1e12)
+    price = float(options["price_per_hour"]) if "price_per_hour" in options else None
+    main(float(options.get("assumed_gpu_teraflops", 100)) * 1e12, price)

@@ -99,7 +99,7 @@ def prepare_banks(settings: Settings, found: Mapping[str, Clips] | None = None) 
     rooms = {kind: [samples_at_most(file, _rules(kind, settings)) for file in found[kind].files] for kind in missing}
     if missing:
         needed_bytes = sum(sum(rooms[kind]) * _dtype(kind).itemsize for kind in missing)
-        what = f"the noise bank ({', '.join(missing)}: a second, decoded copy)"
+        what = f"the noise bank ({', '.join(sorted(missing))}: a decoded copy)"
         require_free_space(noise_bank(settings, "", "").parent, needed_bytes, what)
     for kind in missing:
         with _sole_maker(kind, manifests[kind]):

@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +29,7 @@ from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.runtime.compute import prepare_cpu
 from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.npy import read_from
-from sourcetracing.runtime.parallel import THREAD_VARIABLES
+from sourcetracing.runtime.parallel import THREAD_VARIABLES, share_memory_among
 from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
 from sourcetracing.settings.places import PROJECT_ROOT
 from sourcetracing.settings.schema import Settings
@@ -110,9 +110,11 @@ def map_unordered(function: Callable[[Any], Any], items: Sequence[Any], settings
     On an error or Ctrl-C here the tasks under way are killed: the caller's work must be resumable by design. Raises `UserError`.
     """
     ray = connect(settings)
-    occupied = {"num_cpus": 1, "num_gpus": 1 if _kind_of_worker(settings, on_gpu) == "GPU" else 0}
+    kind = _kind_of_worker(settings, on_gpu)
+    occupied = {"num_cpus": 1, "num_gpus": 1 if kind == "GPU" else 0}
+    num_sharing = most_tasks_of_a_machine(ray.nodes(), kind, len(items))
     task = ray.remote(_work).options(max_retries=MOST_RETRIES, scheduling_strategy="SPREAD", **occupied)
-    pending = {task.remote(function, item, os.getcwd()): item for item in items}
+    pending = {task.remote(function, item, os.getcwd(), num_sharing): item for item in items}
     try:
         while pending:
             for done in ray.wait(list(pending))[0]:
@@ -146,13 +148,20 @@ def _in_one_line(error: RayError) -> UserError | OSError | None:
     return None
 
 
-def _work(function: Callable[[Any], Any], item: Any, folder: str) -> Any:
+def most_tasks_of_a_machine(nodes: Sequence[Mapping[str, Any]], kind: str, num_tasks: int) -> int:
+    """How many of some tasks may run side by side on one machine. nodes: what `ray.nodes()` tells; kind: what a task occupies one of."""
+    there = [int(node["Resources"].get(kind, 0)) for node in nodes if node["Alive"]]
+    return max(1, min(num_tasks, max(there, default=1)))
+
+
+def _work(function: Callable[[Any], Any], item: Any, folder: str, num_sharing: int) -> Any:
     """Runs in a worker of the cluster, in the folder that the command was given in."""
     try:
         os.chdir(folder)
     except OSError:
         raise _not_shared(folder) from None
     prepare_cpu(num_threads=1)
+    share_memory_among(num_sharing)
     return function(item)
 
 

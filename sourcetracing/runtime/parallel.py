@@ -22,7 +22,7 @@ from sourcetracing.errors import UserError
 
 MOST_WORKERS = 8
 QUEUED_PER_WORKER = 2
-_num_sharing = 1  # processes of the pool that this one belongs to
+_num_sharing = 1  # processes that were started together with this one and do the same, itself among them
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -44,8 +44,7 @@ def _exit_with_parent(parent_pid: int) -> None:
 
 def start_worker(parent_pid: int, num_workers: int = 1, initializer: Callable | None = None, initargs: tuple = ()) -> None:
     """Runs first in each worker process."""
-    global _num_sharing  # noqa: PLW0603 (a fact of the process, set once)
-    _num_sharing = num_workers
+    share_memory_among(num_workers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_exit_with_parent, args=(parent_pid,), daemon=True).start()
@@ -53,12 +52,19 @@ def start_worker(parent_pid: int, num_workers: int = 1, initializer: Callable | 
         initializer(*initargs)
 
 
-def memory_budget() -> int:
-    """Bytes that this process may fill with data it could also read from disk: half of what is free, shared among all workers of a pool.
+def share_memory_among(num_processes: int) -> None:
+    """Tells `memory_budget` how many processes on this machine, this one included, are about to fill memory with data of their own."""
+    global _num_sharing  # noqa: PLW0603 (a fact of the process, set once)
+    _num_sharing = num_processes
 
-    Each asks for itself, so without the sharing eight workers would take eight halves.
+
+def memory_budget() -> int:
+    """Bytes that this process may fill with data it could also read from disk: half of what is free, shared among those that do the same.
+
+    Those are the workers of a pool, the tasks of a Ray cluster on this machine, and the processes that torchrun started here. Each asks
+    for itself, so without the sharing eight of them would take eight halves.
     """
-    return psutil.virtual_memory().available // (2 * _num_sharing)
+    return psutil.virtual_memory().available // (2 * _num_sharing * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _start_pool(num_workers: int, initializer: Callable | None, initargs: tuple) -> ProcessPoolExecutor:

@@ -47,6 +47,18 @@ def test_workers_share_half_of_the_free_memory(monkeypatch):
     assert set(dict(map_unordered(budget_of_a_terabyte, range(2), num_workers=2)).values()) == {10**12 // 4}
 
 
+def test_processes_of_torchrun_share_it_too(monkeypatch):
+    monkeypatch.setattr(parallel.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**12))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert memory_budget() == 10**12 // 8
+
+
+def test_nobody_looks_at_free_memory_alone():
+    """The one place that knows how many processes share it is `memory_budget`."""
+    asking = [path.name for path in (ROOT / "sourcetracing").rglob("*.py") if "virtual_memory" in path.read_text(encoding="utf-8")]
+    assert asking == ["parallel.py"]
+
+
 def test_an_error_reaches_the_parent_and_ends_the_workers():
     with pytest.raises(ValueError, match="three"):
         list(map_unordered(fail_on_three, range(100), num_workers=2))
