@@ -52,8 +52,12 @@ from sourcetracing.training.runs import run_of
 ROOT = Path(__file__).resolve().parents[1]
 SYSTEMS = ("lfcc_aasist", "lfcc_resnet18", "lfcc_ecapa_tdnn")
 REAL_UTTERANCES, REAL_CELLS, REAL_EPOCHS = 11_700, 18, 50
-MUSAN_HOURS, NUM_RESPONSES = 109, 60_000  # musan: 60 h of speech, 42 h of music, 6 h of noise; RIRS_NOISES: its simulated rooms
-NOISE_SECONDS = {"speech": 60.0, "music": 60.0, "noise": 20.0}
+MUSAN_HOURS, NUM_RESPONSES, NUM_STAND_INS = (
+    109,
+    60_000,
+    200,
+)  # musan: 60 h of speech, 42 h of music, 6 h of noise; RIRS_NOISES: its simulated rooms
+NOISE_SECONDS, FILES_PER_CATEGORY = {"speech": 20.0, "music": 20.0, "noise": 20.0}, 8
 FILE_RATE, SHORTEST, LONGEST = 22_050, 4.0, 12.0
 LOOKS_PER_SECOND = 20
 FASTER = 1.25  # times the growth of the corpus: beyond, a stage grew faster than linearly
@@ -232,7 +236,7 @@ def walk(root: Path, sizes: Sizes) -> list[Outcome]:
     """All stages at one size, printed as they end."""
     started = time.perf_counter()
     num_utterances = write_corpus(root, sizes)
-    write_noises(root, NOISE_SECONDS, files_per_category=2, num_responses=200)
+    write_noises(root, NOISE_SECONDS, FILES_PER_CATEGORY, num_responses=NUM_STAND_INS)
     print(f"{num_utterances:,} utterances (made in {time.perf_counter() - started:.0f} s)")
     print(f"  {'stage':22}{'seconds':>9}{'an utterance':>15}{'peak memory':>14}{'disk':>12}", flush=True)
     outcomes = []
@@ -283,8 +287,8 @@ def table_lines(outcomes: list[Outcome], cores: int) -> Iterator[str]:
 
 def bank_seconds(bank: Outcome) -> float:
     """What decoding the real MUSAN and RIRS_NOISES takes, in proportion to hours of noise and number of responses."""
-    hours = 2 * sum(NOISE_SECONDS.values()) / 3600
-    return bank.said["noises"] * MUSAN_HOURS / hours + bank.said["rooms"] * NUM_RESPONSES / 200
+    hours = FILES_PER_CATEGORY * sum(NOISE_SECONDS.values()) / 3600
+    return bank.said["noises"] * MUSAN_HOURS / hours + bank.said["rooms"] * NUM_RESPONSES / NUM_STAND_INS
 
 
 def _real_gb(features: Outcome) -> float:

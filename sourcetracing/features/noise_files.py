@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sourcetracing.runtime.files import digest_of_file, write_text
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import Augment
-from sourcetracing.settings.names import refuse_undecodable
+from sourcetracing.settings.names import is_utf_8, refuse_undecodable
 from sourcetracing.settings.schema import Settings
 
 NOISE_KINDS = ("music", "noise", "speech")
@@ -103,33 +104,36 @@ def _category(name: str) -> str:
 
 def find_responses(root: Path, real: bool) -> Clips:
     """RIRS_NOISES' simulated responses; `real` adds the measured ones (D8), but not the noise recordings in their folder."""
+    if not real:
+        return _clips_below(root, ["simulated_rirs"], "paths.rirs")
     measured = "real_rirs_isotropic_noises"
-    clips = _clips_below(root, ["simulated_rirs", measured] if real else ["simulated_rirs"], "paths.rirs")
+    clips = _clips_below(root, [measured, "simulated_rirs"], "paths.rirs")
     return clips.where(lambda name: not (name.startswith(f"{measured}/") and "noise" in Path(name).stem))
 
 
 def _clips_below(root: Path, folders: list[str], setting_name: str) -> Clips:
-    """All audio files below some folders of `root`, sorted by the parts of their paths."""
-    found: dict[str, tuple[int, int, int]] = {}
+    """All audio files below some folders of `root` (in the order of their names), sorted by the parts of their paths."""
+    clips = Clips(root, [], [])
     for folder in folders:
         if not (root / folder).is_dir():
             raise UserError(f"{root / folder} ({setting_name}) does not exist. {_DOWNLOAD}")
-        found |= _walk(str(root / folder), f"{folder}/" if folder else "")
-    names = sorted(found, key=lambda name: name.split("/"))
-    refuse_undecodable(f"{root}/{name}" for name in names)
-    return Clips(root, names, [found[name] for name in names])
+        _walk(str(root / folder), f"{folder}/" if folder else "", clips)
+    if not is_utf_8("".join(clips.names)):
+        refuse_undecodable(f"{root}/{name}" for name in clips.names)
+    return clips
 
 
-def _walk(folder: str, prefix: str) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    """(prefix + name below the folder, stamp) of each audio file; links to folders are not followed, as by os.walk."""
+def _walk(folder: str, prefix: str, clips: Clips) -> None:
+    """Adds each audio file below a folder, name by name, as prefix + its name there. Links to folders are not followed, as by os.walk."""
     with os.scandir(folder) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=attrgetter("name")):
             if entry.is_dir():
                 if not entry.is_symlink():
-                    yield from _walk(entry.path, f"{prefix}{entry.name}/")
+                    _walk(entry.path, f"{prefix}{entry.name}/", clips)
             elif is_audio_name(entry.name):
                 status = entry.stat()
-                yield prefix + entry.name, (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                clips.names.append(prefix + entry.name)
+                clips.stamps.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
 
 def content_digests(clips: Clips, settings: Settings) -> list[str]:
