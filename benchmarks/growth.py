@@ -207,7 +207,8 @@ def verdict(small: dict, large: dict, start_mb: float, times: float) -> str:
     slow = large["seconds"] > 0.1 and large["seconds"] > limit * small["seconds"]
     more = large["peak_mb"] - start_mb
     big = more > 50 and more > limit * max(small["peak_mb"] - start_mb, 1.0)
-    return " and ".join(["FASTER THAN LINEAR in time"] * slow + ["in memory"] * big) or "linear"
+    grew = ["time"] * slow + ["memory"] * big
+    return f"FASTER THAN LINEAR in {' and '.join(grew)}" if grew else "linear"
 
 
 def main(words: list[str]) -> None:
