@@ -3,12 +3,12 @@
 Made up: the files, a tenth by default, 4 to 12 s of noise with a voice's rises and falls at 22.05 kHz under the real protocol's names, and
 short stand-ins for MUSAN and RIRS_NOISES; what the real ones take is counted from their published hours and files. What runs is the
 scripts' own code, each stage in a process of its own: 02, the noise bank, 04 (LFCC, five variants), some steps of each paper-size system
-on one language with the dev rows of an epoch, 06 (dev and eval of all languages), 13. Twice, at a quarter of the size and in full, so that
+on one language with the dev rows of an epoch, 06 (eval of all languages, clean rows alone), 13. Twice, at a quarter of the size and in full, so that
 growth shows. Memory: of all processes of a stage together, looked at twenty times a second.
 
 The end extrapolates Table 4's LFCC part (18 cells of 50 epochs) from these rates. It is measured for this machine's cores and no others.
 
-Run     python benchmarks/real_scale.py [utterances=1170] [steps=8] [folder=DIR]     (three minutes on two cores, 1.5 GB below DIR)
+Run     python benchmarks/real_scale.py [utterances=1170] [steps=6] [folder=DIR]     (three minutes on two cores, 1.5 GB below DIR)
         python benchmarks/real_scale.py utterances=11700                            (the whole corpus: 15 minutes, 12 GB)
         python benchmarks/real_scale.py miniature                                   (tiny networks and few files, which shows that it runs)
 Prints  each stage as it ends, then ratios, then Table 4
@@ -51,7 +51,7 @@ from sourcetracing.training.runs import run_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SYSTEMS = ("lfcc_aasist", "lfcc_resnet18", "lfcc_ecapa_tdnn")
-REAL_UTTERANCES, REAL_CELLS, REAL_EPOCHS = 11_700, 18, 50
+REAL_UTTERANCES, REAL_EPOCHS = 11_700, 50
 MUSAN_HOURS, NUM_RESPONSES, NUM_STAND_INS = (
     109,
     60_000,
@@ -80,7 +80,14 @@ class Sizes:
         first = self.languages[0]
         words = [f"corpus.languages=[{','.join(self.languages)}]", f"experiment.train_sets=[{first}]", "mcl_mlaad.published_counts=false"]
         words.append(f"experiment.systems=[{','.join(self.systems)}]")
-        return [*words, "train.epochs=1", f"train.rows_per_epoch={16 * self.steps}", "compute.device=cpu", *self.words]
+        return [
+            *words,
+            "evaluation.variants=[original]",
+            "train.epochs=1",
+            f"train.rows_per_epoch={16 * self.steps}",
+            "compute.device=cpu",
+            *self.words,
+        ]
 
 
 @dataclass
@@ -149,7 +156,7 @@ def stages(root: Path, sizes: Sizes) -> Iterator[tuple[str, list[str]]]:
     yield "04 LFCC x 5", ["scripts/04_preprocess_dataset.py", *words, "system=lfcc_aasist"]
     for system in sizes.systems:
         yield f"train {system}", [__file__, f"stage={system}", *words]
-    yield "06 scores", ["scripts/06_get_classification_metrics.py", *words]
+    yield "06 scores, clean", ["scripts/06_get_classification_metrics.py", *words]
     yield "13 tables", ["scripts/13_make_tables.py", *words]
 
 
@@ -265,29 +272,34 @@ def growth_lines(small: list[Outcome], large: list[Outcome]) -> Iterator[str]:
         yield f"  {many.name:22}{what} {took:5.2f}   memory x {held:5.2f}   {mark}"
 
 
-def table_lines(outcomes: list[Outcome], cores: int) -> Iterator[str]:
-    """Table 4's LFCC part from the rates of one size."""
-    by_name = {one.name: one for one in outcomes}
-    hours = {}
-    for name in ("02 protocol", "04 LFCC x 5"):
-        hours[name] = by_name[name].seconds / by_name[name].utterances * REAL_UTTERANCES / 3600
-    trained = [name.removeprefix("train ") for name in by_name if name.startswith("train ")]
-    scoring = by_name["06 scores"]
-    hours["06 scores, 18 runs"] = scoring.seconds / len(trained) * REAL_CELLS * REAL_UTTERANCES / scoring.utterances / 3600
-    hours["noise bank"] = bank_seconds(by_name["noise bank"]) / 3600
+def at_real_size(few: Outcome, many: Outcome) -> float:
+    """Seconds of a stage for the whole corpus: a straight line through both sizes, so that what it takes to start is counted once."""
+    slope = (many.seconds - few.seconds) / (many.utterances - few.utterances)
+    return many.seconds + max(0.0, slope) * (REAL_UTTERANCES - many.utterances)
+
+
+def table_lines(small: list[Outcome], large: list[Outcome], cores: int) -> Iterator[str]:
+    """Table 4's LFCC part from the rates of both sizes."""
+    few, many = ({one.name: one for one in outcomes} for outcomes in (small, large))
+    trained = [name.removeprefix("train ") for name in many if name.startswith("train ")]
+    seconds = {name: at_real_size(few[name], many[name]) for name in ("02 protocol", "04 LFCC x 5")}
+    seconds["noise bank"] = bank_seconds(many["noise bank"])
     steps = math.ceil(round(0.6 * REAL_UTTERANCES / 6) * len(VARIANTS) / 16)
     dev_rows = round(0.2 * REAL_UTTERANCES / 6) * len(VARIANTS)
     for system in trained:
-        said = by_name[f"train {system}"].said
-        hours[f"{system}, 6 cells"] = 6 * REAL_EPOCHS * (steps * said["step"] + dev_rows * said["dev_row"]) / 3600
-    yield f"Table 4's LFCC part, computed: {REAL_CELLS} cells x {REAL_EPOCHS} epochs of {steps} steps and {dev_rows:,} dev rows"
-    for name, value in hours.items():
-        yield f"  {name:26}{value:9.2f} h on {cores} cores"
-    total = sum(hours.values())
+        said = many[f"train {system}"].said
+        seconds[f"{system}, 6 cells"] = 6 * REAL_EPOCHS * (steps * said["step"] + dev_rows * said["dev_row"])
+    scoring = "06 scores, clean"
+    seconds["06 scores of all cells"] = 6 * len(VARIANTS) * at_real_size(few[scoring], many[scoring])  # of one cell a system, one variant
+    yield f"Table 4's LFCC part, computed: {6 * len(trained)} cells x {REAL_EPOCHS} epochs of {steps} steps and {dev_rows:,} dev rows"
+    for name, value in seconds.items():
+        yield f"  {name:26}{value / 3600:9.2f} h on {cores} cores"
+    total = sum(seconds.values()) / 3600
     yield f"  {'all':26}{total:9.2f} h on {cores} cores, from rates measured here"
     yield f"  16 cores: {total * cores / 16:.2f} h if each does what one of these does (cells are independent); not measured"
     yield "  one GPU: not measured (make benchmark-gpu)"
-    yield f"  disk: features {_real_gb(by_name['04 LFCC x 5']):.1f} GB; noise bank {MUSAN_HOURS * 3600 * 16_000 * 2 / 1e9:.1f} GB for MUSAN"
+    features = many["04 LFCC x 5"].disk_bytes / many["04 LFCC x 5"].utterances * REAL_UTTERANCES
+    yield f"  disk: features {features / 1e9:.1f} GB; noise bank {MUSAN_HOURS * 3600 * 16_000 * 2 / 1e9:.1f} GB of MUSAN's, and the rooms"
 
 
 def bank_seconds(bank: Outcome) -> float:
@@ -296,17 +308,13 @@ def bank_seconds(bank: Outcome) -> float:
     return bank.said["noises"] * MUSAN_HOURS / hours + bank.said["rooms"] * NUM_RESPONSES / NUM_STAND_INS
 
 
-def _real_gb(features: Outcome) -> float:
-    return features.disk_bytes / features.utterances * REAL_UTTERANCES / 1e9
-
-
 def main(words: list[str]) -> None:
     """Both sizes, the small one first, each in a folder that is removed."""
     options = dict(word.split("=", 1) for word in words if "=" in word)
     if "miniature" in words:
         all_sizes = [Sizes(num, 2, ("en", "de"), SYSTEMS[2:], NARROW) for num in (30, 200)]
     else:
-        num, steps = int(options.get("utterances", REAL_UTTERANCES // 10)), int(options.get("steps", 8))
+        num, steps = int(options.get("utterances", REAL_UTTERANCES // 10)), int(options.get("steps", 6))
         all_sizes = [Sizes(one, steps, tuple(PUBLISHED_COUNTS)) for one in (num // 4, num)]
     print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, {time.strftime('%Y-%m-%d')}: {' '.join(words)}")
     outcomes = []
@@ -316,7 +324,7 @@ def main(words: list[str]) -> None:
             outcomes.append(walk(folder, sizes))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    print("\n".join([*growth_lines(*outcomes), *table_lines(outcomes[-1], available_cores())]))
+    print("\n".join([*growth_lines(*outcomes), *table_lines(*outcomes, available_cores())]))
 
 
 def serve(words: list[str]) -> None:
