@@ -220,7 +220,10 @@ def main(words: list[str]) -> None:
         return
     num_rows = 16_000 if "miniature" in words else int(options.get("rows", 1_000_000))
     print(f"{num_rows // 4:,} and {num_rows:,} rows; memory is the peak of the process so far")
-    small = list(in_fresh_process(num_rows // 4))
+    small = []
+    for line in in_fresh_process(num_rows // 4):
+        small.append(line)
+        print(f"  a quarter: {line['stage']:16}{line['seconds']:8.2f} s{line['peak_mb']:9.0f} MB", flush=True)
     print(f"{'stage':16}{'quarter':>10}{'all':>10}{'ratio':>8}{'quarter':>12}{'all':>11}", flush=True)
     for few, many in zip(small, in_fresh_process(num_rows), strict=True):
         ratio = many["seconds"] / max(few["seconds"], 1e-9)

@@ -3,8 +3,8 @@
 Made up: the files, a tenth by default, 4 to 12 s of noise with a voice's rises and falls at 22.05 kHz under the real protocol's names, and
 short stand-ins for MUSAN and RIRS_NOISES; what the real ones take is counted from their published hours and files. What runs is the
 scripts' own code, each stage in a process of its own: 02, the noise bank, 04 (LFCC, five variants), some steps of each paper-size system on
-one language with the dev rows of an epoch, 06 (eval of all languages, clean rows alone), 13. Twice, at a quarter of the size and in full, so
-that growth shows. Memory: of all processes of a stage together, looked at twenty times a second.
+one language with the dev rows of an epoch, 06 (eval of all languages, clean rows alone), 13. Twice, at a quarter of the size and in full,
+so that growth shows. Memory: of all processes of a stage together, looked at twenty times a second.
 
 The end extrapolates Table 4's LFCC part (18 cells of 50 epochs) from these rates. It is measured for this machine's cores and no others.
 
