@@ -8,7 +8,7 @@ so that growth shows. Memory: of all processes of a stage together, looked at tw
 
 The end extrapolates Table 4's LFCC part (18 cells of 50 epochs) from these rates. It is measured for this machine's cores and no others.
 
-Run     python benchmarks/real_scale.py [utterances=1170] [steps=6] [folder=DIR]     (three minutes on two cores, 1.5 GB below DIR)
+Run     python benchmarks/real_scale.py [utterances=1170] [steps=4] [folder=DIR]     (three minutes on two cores, 1.5 GB below DIR)
         python benchmarks/real_scale.py utterances=11700                            (the whole corpus: 15 minutes, 12 GB)
         python benchmarks/real_scale.py miniature                                   (tiny networks and few files, which shows that it runs)
 Prints  each stage as it ends, then ratios, then Table 4
@@ -314,7 +314,7 @@ def main(words: list[str]) -> None:
     if "miniature" in words:
         all_sizes = [Sizes(num, 2, ("en", "de"), SYSTEMS[2:], NARROW) for num in (30, 200)]
     else:
-        num, steps = int(options.get("utterances", REAL_UTTERANCES // 10)), int(options.get("steps", 6))
+        num, steps = int(options.get("utterances", REAL_UTTERANCES // 10)), int(options.get("steps", 4))
         all_sizes = [Sizes(one, steps, tuple(PUBLISHED_COUNTS)) for one in (num // 4, num)]
     print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, {time.strftime('%Y-%m-%d')}: {' '.join(words)}")
     outcomes = []

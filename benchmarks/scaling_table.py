@@ -39,9 +39,11 @@ RATES = {
     "LFCC": Rate(4.80e-3, "an utterance, five variants", "preprocessing.py", "2026-11-20", OLDER),
     "base": Rate(165e-3, "a variant, wav2vec2-base to layer 5, float32", "ssl_extraction.py", "2026-11-21", OLDER),
     "base bf16": Rate(79e-3, "the same in bf16", "ssl_extraction.py", "2026-11-21", OLDER),
-    "LFCC-AASIST": Rate(0.97, "a training step, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
-    "LFCC-ResNet18": Rate(0.70, "a training step, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
-    "LFCC-ECAPA-TDNN": Rate(0.67, "a training step, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
+    "LFCC-AASIST": Rate(0.97, "a training step of AASIST, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
+    "LFCC-ResNet18": Rate(0.70, "a training step of ResNet18, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
+    "LFCC-ECAPA-TDNN": Rate(0.67, "a training step of ECAPA-TDNN, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
+    "MUSAN": Rate(1.67, "an hour of noises into the noise bank", "real_scale.py", "2026-11-27", NEWER),
+    "RIR": Rate(1.43e-3, "a room response into the noise bank", "real_scale.py", "2026-11-27", NEWER),
 }
 
 CORPORA = {"MLAAD v5, special session": 56_891, "MCL-MLAAD": 11_700}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,13 +20,18 @@ ROWS = np.array([1, 2, 5, 9])
 BYTES = len(ROWS) * 4 * 5 * 2
 
 
+def store_of(folder, content: np.ndarray) -> FeatureStore:
+    folder.mkdir(exist_ok=True)
+    writer = StoreWriter(folder, content.shape, content.dtype, len(content))
+    writer.commit(0, write_block(writer.path, writer.header_bytes, 0, content))
+    facts = {"utt_id": "u", "variant": "original", "split": "train", "language": "en", "source": "s"}
+    writer.finish(pd.DataFrame({"row": range(len(content)), **facts}), {})
+    return FeatureStore.open(folder)
+
+
 @pytest.fixture
 def store(tmp_path):
-    writer = StoreWriter(tmp_path, CONTENT.shape, CONTENT.dtype, 10)
-    writer.commit(0, write_block(writer.path, writer.header_bytes, 0, CONTENT))
-    index = pd.DataFrame({"row": range(10), "utt_id": "u", "variant": "original", "split": "train", "language": "en", "source": "s"})
-    writer.finish(index, {})
-    return FeatureStore.open(tmp_path)
+    return store_of(tmp_path, CONTENT)
 
 
 @pytest.mark.parametrize("sharing", [1, 8])
@@ -38,6 +44,22 @@ def test_they_are_held_where_they_fit_the_share_of_this_process(store, monkeypat
         features, labels = rows.batch(np.array([3, 0]))
         np.testing.assert_array_equal(features, CONTENT[[9, 1]].astype(np.float32))
         assert labels.tolist() == [3, 0]
+
+
+def test_rows_that_do_not_fit_are_read_a_batch_at_a_time(tmp_path, monkeypatch):
+    """Peak memory at two sizes, a factor of eight apart: that of a batch."""
+    monkeypatch.setattr(parallel.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    peaks = []
+    for num in (100, 800):
+        rows = FeatureRows(
+            store_of(tmp_path / str(num), np.ones((num, 80, 50), np.float16)), np.arange(num), np.zeros(num), torch.device("cpu")
+        )
+        tracemalloc.start()
+        for start in range(0, num, 20):
+            rows.batch(np.arange(start, start + 20))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert 20 * 80 * 50 * 2 <= peaks[0] <= peaks[1] <= 1.2 * peaks[0]  # what torch makes of them is not traced
 
 
 def test_a_ray_task_shares_with_those_that_its_machine_may_run_beside_it():
