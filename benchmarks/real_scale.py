@@ -315,7 +315,7 @@ def main(words: list[str]) -> None:
         all_sizes = [Sizes(num, 2, ("en", "de"), SYSTEMS[2:], NARROW) for num in (30, 200)]
     else:
         num, steps = int(options.get("utterances", REAL_UTTERANCES // 10)), int(options.get("steps", 4))
-        all_sizes = [Sizes(one, steps, tuple(PUBLISHED_COUNTS)) for one in (num // 4, num)]
+        all_sizes = [Sizes(*one, tuple(PUBLISHED_COUNTS)) for one in ((num // 4, max(2, steps // 2)), (num, steps))]
     print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, {time.strftime('%Y-%m-%d')}: {' '.join(words)}")
     outcomes = []
     for sizes in all_sizes:
