@@ -3,9 +3,9 @@
 Nothing is decoded or trained: the utterances are made up (38 languages, 24 known and 58 unknown sources), a feature is two numbers,
 and the network a fixed matrix. What runs is the scripts' own code around them: 02 split and audit, 04 index and journal of a store, 05
 choice of rows, 06 scores, 07 detectors and their figures, 13 tables. Each size has a process of its own. A ratio of 4 is linear; a stage
-is marked where its seconds, or the memory that it adds, grow by more than 4 x 1.3.
+is marked where its seconds, or the memory that it adds, grow by more than 4 x 1.3. Where time is short the large size is smaller than that.
 
-Run     python benchmarks/growth.py [rows=1000000]     (rows of a store: utterances x 5 variants; about three minutes)
+Run     python benchmarks/growth.py [rows=1000000]     (rows of a store: utterances x 5 variants; two minutes)
         python benchmarks/growth.py miniature          (seconds)
 Prints  for each stage: seconds and peak memory at both sizes, and their ratio
 """
@@ -26,8 +26,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _rounds import Bench
 
 from sourcetracing.features.extracting import list_items, list_rows, store_recipe
 from sourcetracing.features.rows import known_rows
@@ -52,6 +51,7 @@ from sourcetracing.training.runs import TrainingRun
 LANGUAGES = [f"l{number:02d}" for number in range(38)]
 SOURCES = [f"tts_models/multilingual/model_{number:02d}" for number in range(82)]
 KNOWN, WIDTH, TOLERANCE = 24, 160, 1.3
+LEAST_GROWTH = 1.5  # times as many rows; below, a ratio says little
 BLOCK_ROWS = 1000
 
 
@@ -212,24 +212,31 @@ def verdict(small: dict, large: dict, start_mb: float, times: float) -> str:
 
 
 def main(words: list[str]) -> None:
-    """Both sizes, the small one first."""
-    options = dict(word.split("=") for word in words if "=" in word)
-    if "measure" in options:
-        for line in measure(int(options["measure"])):
-            print(json.dumps(line), flush=True)
-        return
-    num_rows = 16_000 if "miniature" in words else int(options.get("rows", 1_000_000))
-    print(f"{num_rows // 4:,} and {num_rows:,} rows; memory is the peak of the process so far")
-    small = []
-    for line in in_fresh_process(num_rows // 4):
-        small.append(line)
-        print(f"  a quarter: {line['stage']:16}{line['seconds']:8.2f} s{line['peak_mb']:9.0f} MB", flush=True)
-    print(f"{'stage':16}{'quarter':>10}{'all':>10}{'ratio':>8}{'quarter':>12}{'all':>11}", flush=True)
-    for few, many in zip(small, in_fresh_process(num_rows), strict=True):
-        ratio = many["seconds"] / max(few["seconds"], 1e-9)
-        text = f"{few['seconds']:8.2f} s{many['seconds']:8.2f} s{ratio:8.1f}{few['peak_mb']:9.0f} MB{many['peak_mb']:8.0f} MB"
-        print(f"{many['stage']:16}{text}   {verdict(few, many, small[0]['peak_mb'], 4)}", flush=True)
+    """Both sizes, the small one first; the large one as large as the time that is left allows."""
+    with Bench(__file__, words, {"rows": 1_000_000}, {"rows": 16_000}) as bench:
+        quarter = bench["rows"] // 4
+        bench.say(f"  {quarter:,} rows; memory is the peak of the process so far")
+        small = []
+        for line in in_fresh_process(quarter):
+            small.append(line)
+            bench.say(f"    {line['stage']:16}{line['seconds']:8.2f} s{line['peak_mb']:9.0f} MB")
+        seconds = sum(line["seconds"] for line in small)
+        times = 4.0 if bench.is_miniature else min(4.0, 0.8 * bench.seconds_left() / seconds)
+        if times < LEAST_GROWTH:
+            bench.say("  more rows are left out: the time is up")
+            return
+        bench.say(f"  {int(times * quarter):,} rows, {times:.2f} times as many")
+        for few, many in zip(small, in_fresh_process(int(times * quarter)), strict=True):
+            ratio = many["seconds"] / max(few["seconds"], 1e-9)
+            text = f"{many['seconds']:8.2f} s{many['peak_mb']:9.0f} MB   time x {ratio:5.2f}"
+            bench.say(f"    {many['stage']:16}{text}   {verdict(few, many, small[0]['peak_mb'], times)}")
+
+
+def serve(num_rows: int) -> None:
+    """One size in this process, a line of JSON for each stage."""
+    for line in measure(num_rows):
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    serve(int(sys.argv[1].partition("=")[2])) if sys.argv[1:2] and sys.argv[1].startswith("measure=") else main(sys.argv[1:])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, ModuleType
 
 import numpy as np
@@ -18,14 +18,10 @@ TOLERANCE, SPARE_CALLS, SPARE_BYTES = 1.3, 5_000, 2_000_000
 
 
 @pytest.fixture(scope="module")
-def growth() -> ModuleType:
-    path = ROOT / "benchmarks" / "growth.py"
-    spec = importlib.util.spec_from_file_location("growth", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["growth"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["growth"]
+def growth() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        yield importlib.import_module("growth")
 
 
 def counted(work: Callable[[], object]) -> tuple[int, int]:
