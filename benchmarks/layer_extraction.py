@@ -1,10 +1,11 @@
 """Layer features of whole files: ours against the published way, alternating; medians.
 
 The published way takes one file at a time through all blocks with every hidden state kept, and averages them over time. Ours is script
-detection/01: files of like length together, padding masked, means taken as each block ends; with layers=[n] the encoder is cut there.
-`ours, one by one` is the same with batches of one file. Random weights; XLS-R's layout (LayerNorm in the convolutions), which batches with
-padding need. On a CPU the published way has torch's own threads, ours one thread per worker; workers=1 gives both one core, which is the
-fair thing where the cores are shared with others (threads that wait for each other lose far more to them than threads that do not).
+detection/01: means taken as each block ends; with layers=[n] the encoder is cut there. Once with batches of one file, as the default is
+on a CPU, and once with files of like length together, padding masked, as it is on a GPU (on a CPU 10 s of sound in a batch). Random
+weights; XLS-R's layout (LayerNorm in the convolutions), which batches with padding need. On a CPU the published way has torch's own
+threads, ours one thread per worker; workers=1 gives both one core, which is the fair thing where the cores are shared with others
+(threads that wait for each other lose far more to them than threads that do not).
 
 Run     python benchmarks/layer_extraction.py [model=small|xls-r-300m|xls-r-2b] [layer=9] [files=48] [device=auto|cpu|cuda] [rounds=3]
                                               [workers=0 (all cores)]
@@ -30,7 +31,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import COLUMNS, audio_path
-from sourcetracing.detection.features.layer_features import CPU_BATCH_SECONDS, GPU_BATCH_SECONDS, extract_layers, plan_batches
+from sourcetracing.detection.features.layer_features import GPU_BATCH_SECONDS, extract_layers, plan_batches
 from sourcetracing.detection.features.layer_store import find_layers
 from sourcetracing.errors import UserError
 from sourcetracing.models.frontends.ssl import normalized
@@ -40,6 +41,7 @@ from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.schema import Settings
 
 RATE = 16000
+BATCH_SECONDS = {"cpu": 10.0}
 LAYOUT = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
 MODELS = {  # width, blocks, heads, width between
     "small": (192, 12, 4, 768),
@@ -102,9 +104,13 @@ def ours(settings: Settings, rows: pd.DataFrame) -> np.ndarray:
 
 def ways_of(root: Path, rows: pd.DataFrame, encoder: Wav2Vec2Model, device: torch.device, layer: int, workers: int) -> dict[str, Callable]:
     """What takes turns."""
-    one_layer, single = f"layer_features.layers=[{layer}]", "layer_features.batch_seconds=0.001"
-    variants = {"ours, all layers": [], "ours, all layers, one by one": [single]}
-    variants |= {f"ours, layer {layer}": [one_layer], f"ours, layer {layer}, one by one": [one_layer, single]}
+    sizes = {"one by one": 0.001, "batches": BATCH_SECONDS.get(device.type, GPU_BATCH_SECONDS)}
+    depths = {"all layers": [], f"layer {layer}": [f"layer_features.layers=[{layer}]"]}
+    variants = {
+        f"ours, {depth}, {size}": [*words, f"layer_features.batch_seconds={seconds}"]
+        for depth, words in depths.items()
+        for size, seconds in sizes.items()
+    }
     plain = settings_below(root, device, f"compute.workers={workers}")
     ways: dict[str, Callable] = {"published": partial(published, plain, rows, encoder)}
     for told, words in variants.items():
@@ -145,8 +151,8 @@ def main(words: list[str]) -> None:
 def padding(rows: pd.DataFrame, device: torch.device) -> str:
     """How much sound there is, and how much of the batches is none."""
     durations = rows["duration_s"].to_numpy()
-    budget = CPU_BATCH_SECONDS if device.type == "cpu" else GPU_BATCH_SECONDS
-    padded = sum(len(batch) * durations[batch].max() for batch in plan_batches(durations, budget))
+    planned = plan_batches(durations, BATCH_SECONDS.get(device.type, GPU_BATCH_SECONDS))
+    padded = sum(len(batch) * durations[batch].max() for batch in planned)
     return f"{len(rows)} files, {durations.sum():.0f} s of sound; {1 - durations.sum() / padded:.1%} of the batches is padding"
 
 

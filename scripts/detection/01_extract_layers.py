@@ -25,4 +25,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=["", "layer_features", "rawboost", "codec", "ssl", "lfcc", "compute"])
+    run_script(main, doc=__doc__, uses=["", "layer_features", "rawboost", "codec", "ssl", "lfcc", "compute", "executor"])

@@ -26,5 +26,5 @@ if __name__ == "__main__":
     run_script(
         main,
         doc=__doc__,
-        uses=["detection", "logreg", "selection", "pruning", "layer_features", "rawboost", "codec", "ssl", "lfcc", "compute"],
+        uses=["detection", "logreg", "selection", "pruning", "layer_features", "rawboost", "codec", "ssl", "lfcc", "compute", "executor"],
     )

@@ -14,6 +14,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.augment import Augmenter
 from sourcetracing.features.front_end import FrontEnd, row_peaks
 from sourcetracing.features.noise_bank import open_banks
+from sourcetracing.features.store import BlockFile
 from sourcetracing.runtime.npy import write_at
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
@@ -38,10 +39,7 @@ class StoreJob:
     settings: Settings
     items: pd.DataFrame
     noise_manifests: dict[str, Path]
-    path: Path
-    header_bytes: int
-    shape: tuple[int, ...]
-    rows_per_block: int
+    file: BlockFile
 
     @property
     def dtype(self) -> torch.dtype:
@@ -49,13 +47,8 @@ class StoreJob:
 
     def block_items(self, block: int) -> pd.DataFrame:
         """The utterances of a block."""
-        num_variants = len(self.settings.augment.variants)
-        first_row = block * self.rows_per_block
-        return self.items.iloc[first_row // num_variants : (first_row + self.rows_per_block) // num_variants]
-
-    def offset_bytes(self, block: int) -> int:
-        """Where a block begins in the file."""
-        return self.header_bytes + block * self.rows_per_block * int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        num_variants, rows = len(self.settings.augment.variants), self.file.rows(block)
+        return self.items.iloc[rows.start // num_variants : rows.stop // num_variants]
 
 
 class BlockMaker:
@@ -70,7 +63,7 @@ class BlockMaker:
         """Makes a block durable on disk and returns its CRC-32. Raises `UserError`."""
         rows = (self.stored(item) for item in self.job.block_items(block).itertuples())
         with self.front_end.watch("writing"):
-            return write_at(self.job.path, self.job.offset_bytes(block), rows, durable=True)
+            return write_at(self.job.file.path, self.job.file.offset_bytes(block), rows, durable=True)
 
     def stored(self, item) -> np.ndarray:
         """`features` of an utterance in the store's number type. Raises `UserError` when that cannot hold them."""

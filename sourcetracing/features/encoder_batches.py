@@ -181,7 +181,8 @@ class BlockWriter:
 
     def _write(self) -> int:
         with self.make.front_end.watch("writing"):
-            return write_at(self.make.job.path, self.make.job.offset_bytes(self.block), self._pieces(), durable=True)
+            file = self.make.job.file
+            return write_at(file.path, file.offset_bytes(self.block), self._pieces(), durable=True)
 
     def _pieces(self) -> Iterator[np.ndarray]:
         while True:

@@ -169,12 +169,12 @@ def _fill_store(settings: Settings, items: pd.DataFrame, manifests: dict[str, Pa
     utterances_per_block = _utterances_per_block(settings, front_end, len(items))
     shape = (len(items) * len(variants), *feature_shape)
     writer = StoreWriter(folder, shape, np.dtype(settings.store.dtype), utterances_per_block * len(variants))
-    job = StoreJob(settings, items, manifests, writer.path, writer.header_bytes, shape, writer.rows_per_block)
+    job, on_cluster = StoreJob(settings, items, manifests, writer.file), settings.executor.kind == "ray"
     missing = len(items) - _count(writer, writer.finished, variants)
     hours_per_utterance = len(variants) * settings.audio.crop_seconds / 3600
     started = time.perf_counter()
-    make = cluster.make_blocks if settings.executor.kind == "ray" else make_blocks
-    blocks = make(job, front_end, writer.remaining())
+    to_make = writer.remaining()
+    blocks = cluster.make_blocks(job, opened, to_make, on_gpu=front_end.is_encoder) if on_cluster else make_blocks(job, front_end, to_make)
     with closing(blocks), bar(total=len(items), initial=len(items) - missing, desc="features", unit="utt") as progress:
         for block, crc in blocks:
             writer.commit(block, crc)
@@ -196,19 +196,25 @@ def _utterances_per_block(settings: Settings, front_end: FrontEnd, num_items: in
     if front_end.is_batched:
         batch = front_end.utterances_per_batch
         return max(1, wanted // batch) * batch
-    share = -(-num_items // (2 * _num_workers(settings)))
+    share = -(-num_items // (2 * _num_workers(settings, front_end)))
     return max(1, min(wanted, share))
 
 
-def _num_workers(settings: Settings) -> int:
-    return cluster.num_workers(settings) if settings.executor.kind == "ray" else resolve_workers(settings.compute.workers)
+def _num_workers(settings: Settings, front_end: FrontEnd) -> int:
+    if settings.executor.kind == "ray":
+        return cluster.num_workers(settings, on_gpu=front_end.is_encoder)
+    return resolve_workers(settings.compute.workers)
+
+
+def _device_type(settings: Settings, front_end: FrontEnd) -> str:
+    return cluster.device_type(settings, on_gpu=front_end.is_encoder) if settings.executor.kind == "ray" else front_end.device.type
 
 
 def _how_it_went(settings: Settings, front_end: FrontEnd, hours: float, seconds: float) -> dict:
     """What the run that finished a store tells of its speed: its hours of sound, and seconds of each part summed over threads."""
     return {
-        "device": front_end.device.type,
-        "workers": _num_workers(settings),
+        "device": _device_type(settings, front_end),
+        "workers": _num_workers(settings, front_end),
         "encoder_batch": front_end.size,
         "hours_of_sound": hours,
         "seconds": {"all": seconds, **front_end.watch.seconds},

@@ -11,19 +11,25 @@ the work of one, and they start at once, where a process would first spend secon
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 
 import torch
 
 from sourcetracing.features.blocks import BlockMaker, StoreJob
 from sourcetracing.features.encoder_batches import encode_blocks
-from sourcetracing.features.front_end import FrontEnd
+from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.runtime.compute import keep_freed_memory, one_thread_each
 from sourcetracing.runtime.parallel import resolve_workers
 
 
-def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: list[int]) -> Iterator[tuple[int, int]]:
+def opened(job: StoreJob) -> Callable[[Sequence[int]], Iterator[tuple[int, int]]]:
+    """`make_blocks` of a job with a front-end of its own, as a worker of a cluster needs it. Raises `UserError`."""
+    return partial(make_blocks, job, build_front_end(job.settings))
+
+
+def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yields (block, CRC-32) as blocks get finished: by threads that each use one core, or in batches of the encoder."""
     keep_freed_memory()
     make = BlockMaker(job, front_end)

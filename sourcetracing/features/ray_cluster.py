@@ -18,15 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sourcetracing.errors import UserError
-from sourcetracing.features import making
-from sourcetracing.features.blocks import StoreJob
-from sourcetracing.features.front_end import FrontEnd, build_front_end
-from sourcetracing.runtime.compute import prepare_cpu
+from sourcetracing.features.store import BlockFile
+from sourcetracing.runtime.compute import pick_device, prepare_cpu
 from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.npy import read_from
 from sourcetracing.runtime.parallel import THREAD_VARIABLES, share_memory_among
@@ -44,6 +40,16 @@ SECONDS_TO_ANSWER = 5.0  # for a cluster's address
 # What decides where the Hub's files are looked for; a token is not handed on, for Ray writes these into its logs.
 _HANDED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _HOW_TO_START = "Start one: `ray start --head` here, `ray start --address=<this machine>:6379` on the others (docs/scaling.md)"
+
+
+class BlockJob(Protocol):
+    """What it takes to make any block of a store; small, for it travels."""
+
+    settings: Settings
+    file: BlockFile
+
+
+Opened = Callable[[Any], Callable[[Sequence[int]], Iterable[tuple[int, int]]]]
 
 
 def connect(settings: Settings) -> ModuleType:
@@ -169,61 +175,55 @@ def _not_shared(path: str | Path) -> UserError:
     return UserError(f"{platform.node()} does not see {path}: all machines of the cluster must have the same folders (docs/scaling.md)")
 
 
-def num_workers(settings: Settings) -> int:
+def num_workers(settings: Settings, *, on_gpu: bool) -> int:
     """How many tasks of `make_blocks` the cluster runs at a time. Raises `UserError`."""
-    kind = _kind_of_worker(settings, on_gpu=_is_encoder(settings))
-    return int(connect(settings).cluster_resources()[kind])
+    return int(connect(settings).cluster_resources()[_kind_of_worker(settings, on_gpu=on_gpu)])
 
 
-def make_blocks(job: StoreJob, front_end: FrontEnd, blocks: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yields (block, CRC-32) as blocks get finished, like `making.make_blocks`; workers write them, each with its own front-end."""
-    on_gpu = _is_encoder(job.settings)
+def device_type(settings: Settings, *, on_gpu: bool) -> str:
+    """cuda or cpu: where tasks compute, for records. Raises `UserError`."""
+    return {"GPU": "cuda", "CPU": "cpu"}[_kind_of_worker(settings, on_gpu=on_gpu)]
+
+
+def make_blocks(job: BlockJob, opened: Opened, blocks: Sequence[int], *, on_gpu: bool) -> Iterator[tuple[int, int]]:
+    """Yields (block, CRC-32) as blocks of a store get finished; workers write them, and what they wrote is read back here.
+
+    opened: a function of a module, called once with the job in each worker; it returns what makes blocks there. Raises `UserError`.
+    """
     reference, made = connect(job.settings).put(job), {}
     size = 1
     if _kind_of_worker(job.settings, on_gpu) == "GPU":  # decoding, encoding and writing of neighbouring blocks overlap there
-        size = max(1, min(BLOCKS_PER_GPU_TASK, len(blocks) // (2 * num_workers(job.settings))))
+        size = max(1, min(BLOCKS_PER_GPU_TASK, len(blocks) // (2 * num_workers(job.settings, on_gpu=on_gpu))))
     tasks = [blocks[first : first + size] for first in range(0, len(blocks), size)]
-    for _, results in map_unordered(partial(_make_blocks, reference), tasks, job.settings, on_gpu=on_gpu):
+    work = partial(_make_blocks, reference, opened, on_gpu)
+    for _, results in map_unordered(work, tasks, job.settings, on_gpu=on_gpu):
         made |= results
         yield from results
-    _refuse_strangers_bytes(job, made)
+    _refuse_strangers_bytes(job.file, made)
 
 
-def _is_encoder(settings: Settings) -> bool:
-    """Whether features come from an SSL encoder, the one kind of front-end that a GPU computes."""
-    return FRONTENDS[stored_front_end(settings)].is_encoder
-
-
-def _make_blocks(job: ObjectRef, blocks: Sequence[int]) -> list[tuple[int, int]]:
-    opened, front_end = _opened(job)
-    if not opened.path.is_file():
-        raise _not_shared(opened.path)
-    return list(making.make_blocks(opened, front_end, blocks))
+def _make_blocks(reference: ObjectRef, opened: Opened, on_gpu: bool, blocks: Sequence[int]) -> list[tuple[int, int]]:
+    return list(_maker(reference, opened, on_gpu)(blocks))
 
 
 @lru_cache(maxsize=1)
-def _opened(reference: ObjectRef) -> tuple[StoreJob, FrontEnd]:
-    """The job and its front-end, built once in each worker process."""
+def _maker(reference: ObjectRef, opened: Opened, on_gpu: bool) -> Callable[[Sequence[int]], Iterable[tuple[int, int]]]:
+    """What makes blocks of a job, built once in each worker process."""
     import ray
 
     job = ray.get(reference)
-    front_end = build_front_end(job.settings)
-    if front_end.device.type == "cpu":
+    if not job.file.path.is_file():
+        raise _not_shared(job.file.path)
+    if not on_gpu or pick_device(job.settings.compute.device).type == "cpu":
         job.settings.compute.workers = 1  # the cluster runs one task for each core
-    return job, front_end
+    return opened(job)
 
 
-def _refuse_strangers_bytes(job: StoreJob, made: dict[int, int]) -> None:
+def _refuse_strangers_bytes(file: BlockFile, made: dict[int, int]) -> None:
     """Reads back what the workers wrote: a folder that is not the same everywhere must not become a store with holes."""
-    block_bytes = job.offset_bytes(1) - job.offset_bytes(0)
-    with open(job.path, "rb", buffering=0) as file:
-        num_bytes = os.fstat(file.fileno()).st_size
-        for block, crc in made.items():
-            start = job.offset_bytes(block)
-            content = np.empty(min(block_bytes, num_bytes - start), np.uint8)
-            read_from(file, start, content)
-            if zlib.crc32(content) != crc:
-                raise UserError(
-                    f"{job.path}: block {block} is not what a worker wrote; do all machines of the cluster see this folder? "
-                    "Run the same command again"
-                )
+    for block, crc in made.items():
+        if not file.holds(block, crc):
+            raise UserError(
+                f"{file.path}: block {block} is not what a worker wrote; do all machines of the cluster see this folder? "
+                "Run the same command again"
+            )

@@ -14,6 +14,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Self
@@ -95,6 +96,32 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
+@dataclass(frozen=True)
+class BlockFile:
+    """The array of a store that is being made, for whoever writes its blocks; small, so that it can travel to another machine."""
+
+    path: Path
+    header_bytes: int
+    row_bytes: int
+    num_rows: int
+    rows_per_block: int
+
+    def rows(self, block: int) -> range:
+        """The rows of a block; the last one may be shorter."""
+        return range(block * self.rows_per_block, min((block + 1) * self.rows_per_block, self.num_rows))
+
+    def offset_bytes(self, block: int) -> int:
+        """Where a block begins."""
+        return self.header_bytes + block * self.rows_per_block * self.row_bytes
+
+    def holds(self, block: int, crc: int) -> bool:
+        """Whether what is on disk of a block has this CRC-32."""
+        content = np.empty(len(self.rows(block)) * self.row_bytes, np.uint8)
+        with open(self.path, "rb", buffering=0) as file:
+            read_from(file, self.offset_bytes(block), content)
+        return zlib.crc32(content) == crc
+
+
 class StoreWriter:
     """Fills a store block by block; blocks that an earlier, killed run finished are kept."""
 
@@ -118,9 +145,14 @@ class StoreWriter:
     def num_blocks(self) -> int:
         return -(-self.shape[0] // self.rows_per_block)
 
+    @property
+    def file(self) -> BlockFile:
+        """What the makers of blocks get."""
+        return BlockFile(self.path, self.header_bytes, self.row_bytes, self.shape[0], self.rows_per_block)
+
     def block_rows(self, block: int) -> range:
-        """The rows of a block; the last one may be shorter."""
-        return range(block * self.rows_per_block, min((block + 1) * self.rows_per_block, self.shape[0]))
+        """The rows of a block."""
+        return self.file.rows(block)
 
     def remaining(self) -> list[int]:
         """The blocks still to be made."""
@@ -170,19 +202,13 @@ class StoreWriter:
         self.rows_per_block, self.header_bytes = lines[0]["rows_per_block"], lines[0]["header_bytes"]
         if self.path.stat().st_size != self.header_bytes + self.shape[0] * self.row_bytes:
             return False
-        with open(self.path, "rb", buffering=0) as file:
-            self.finished = {line["block"]: line["crc32"] for line in lines[1:] if self._holds(file, line["block"], line["crc32"])}
+        file = self.file
+        self.finished = {line["block"]: line["crc32"] for line in lines[1:] if file.holds(line["block"], line["crc32"])}
         # A line that the kill cut short would spoil the next one: write the good ones anew.
         with atomic_path(self.files.progress) as partial:
             kept = [lines[0], *({"block": block, "crc32": crc} for block, crc in self.finished.items())]
             partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         return True
-
-    def _holds(self, file, block: int, crc: int) -> bool:
-        rows = self.block_rows(block)
-        content = np.empty(len(rows) * self.row_bytes, np.uint8)
-        read_from(file, self.header_bytes + rows.start * self.row_bytes, content)
-        return zlib.crc32(content) == crc
 
 
 def write_block(path: Path, header_bytes: int, first_row: int, block: np.ndarray) -> int:

@@ -142,7 +142,7 @@ class LayerFeatures:
     )
     batch_seconds: float = setting(
         0.0,
-        "sound per pass of the encoder, padding included; 0 = 10 on a CPU, 320 on a GPU; halved for lack of memory",
+        "sound per pass of the encoder, padding included; 0 = one file on a CPU, 320 s on a GPU; halved for lack of memory",
         at_least=0,
         at_most=86400,
     )

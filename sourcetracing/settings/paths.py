@@ -37,7 +37,7 @@ class Compute:
 
 @dataclass
 class Executor:
-    """Where blocks of features (script 04) and training runs (05) are computed. `executor=ray` is short for `executor.kind=ray`."""
+    """Where blocks of features (scripts 04, detection/01, 06) and training runs (05) are computed. `executor=ray`: `executor.kind=ray`."""
 
     kind: str = setting("local", "local: this machine; ray: the machines of a Ray cluster (docs/scaling.md)", choices=("local", "ray"))
     address: str = setting("auto", "of the Ray cluster; auto: the one that this machine belongs to")

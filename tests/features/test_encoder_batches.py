@@ -87,7 +87,7 @@ def job_of(experiment, tmp_path: Path) -> tuple[StoreJob, StoreWriter]:
     shape = (len(items) * NUM_VARIANTS, *build_front_end(settings).output_shape(8000))
     (tmp_path / "store").mkdir()
     writer = StoreWriter(tmp_path / "store", shape, np.dtype("float32"), 4 * NUM_VARIANTS)
-    return StoreJob(settings, items, prepare_banks(settings), writer.path, writer.header_bytes, shape, writer.rows_per_block), writer
+    return StoreJob(settings, items, prepare_banks(settings), writer.file), writer
 
 
 @pytest.mark.parametrize("encoder_batch", [2, 5, 12, 64], ids=lambda size: f"batch{size}")
@@ -157,9 +157,9 @@ def test_a_single_block_can_be_made_as_a_cluster_does(experiment, tmp_path):
     job, writer = job_of(experiment, tmp_path)
     front_end = build_front_end(job.settings)
     crcs = dict(make_blocks(job, front_end, writer.remaining()))
-    before = job.path.read_bytes()
+    before = job.file.path.read_bytes()
     assert {block: dict(make_blocks(job, front_end, [block]))[block] for block in reversed(writer.remaining())} == crcs
-    assert job.path.read_bytes() == before and list(crcs) == [0, 1, 2]
+    assert job.file.path.read_bytes() == before and list(crcs) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -29,104 +25,16 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.training.loop import train_run
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.runs import TrainingRun, load_run
+from tests.support.machines import Machines, started_machines
 from tests.support.small_experiment import SmallExperiment
 
 pytestmark = pytest.mark.slow  # each test waits for machines to start, die or answer
 
-MEGABYTE = 1024 * 1024
-# Python runs this first in each worker of the cluster: work leaves a note of who began it, and takes its time. What the file `hold` names
-# (a work, and the how-manieth beginning of it) never gets done: its machine is certain to be at it when it is killed.
-SLOW_WORK = """
-import dataclasses, os, time
-from pathlib import Path
-from sourcetracing.features.blocks import BlockMaker
-from sourcetracing.training import loop
-
-notes, hold = Path({notes!r}), Path({hold!r})
-
-def slowed(function, what):
-    def slow(*args, **kwargs):
-        work = str(what(*args))
-        with notes.open("a") as file:
-            file.write(f"{{os.getppid()}} {{os.getpid()}} {{work}}\\n")
-        begun = [line.split()[2] for line in notes.read_text().splitlines()].count(work)
-        if hold.exists() and hold.read_text().split() == [work, str(begun)]:
-            hold.rename(hold.with_name("held"))
-            time.sleep(600)
-        time.sleep(0.2)
-        return function(*args, **kwargs)
-    return slow
-
-BlockMaker.__call__ = slowed(BlockMaker.__call__, lambda self, block: block)
-loop.train_epoch = slowed(loop.train_epoch, lambda *args: args[3].train.seed)
-"""
-
-
-@dataclass
-class Note:
-    """A worker process of the machine `raylet` began some work: a block, or an epoch of the run with this seed."""
-
-    raylet: int
-    worker: int
-    work: int
-
-
-class Machines:
-    """A cluster on this machine: a head without cores, and others of one core each."""
-
-    def __init__(self, notes: Path):
-        from ray.cluster_utils import Cluster
-
-        self.notes_path = notes
-        self.hold_path, self.held_path = notes.with_name("hold"), notes.with_name("held")
-        quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
-        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 * MEGABYTE, "_system_config": quick}
-        self.cluster = Cluster(initialize_head=True, head_node_args=head)
-
-    def add(self, count: int) -> None:
-        for _ in range(count):
-            self.cluster.add_node(num_cpus=1, object_store_memory=80 * MEGABYTE)
-
-    def notes(self) -> list[Note]:
-        if not self.notes_path.exists():
-            return []
-        return [Note(*map(int, line.split())) for line in self.notes_path.read_text().splitlines()]
-
-    def hold(self, work: int, beginning: int) -> None:
-        """The next workers stay for ever at this work when it begins for the so-manieth time; `held` says whether one does."""
-        self.held_path.unlink(missing_ok=True)
-        self.hold_path.write_text(f"{work} {beginning}")
-
-    def held(self) -> bool:
-        return self.held_path.exists()
-
-    def kill_the_one_of(self, note: Note) -> None:
-        """Pulls the plug of the machine on which some work is being done."""
-        node = next(node for node in self.cluster.worker_nodes if psutil.pid_exists(note.raylet) and raylet_of(node) == note.raylet)
-        self.cluster.remove_node(node, allow_graceful=False)
-        if psutil.pid_exists(note.worker):
-            os.kill(note.worker, signal.SIGKILL)
-
-
-def raylet_of(node: object) -> int:
-    return node.all_processes["raylet"][0].process.pid
-
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    import ray
-
-    folder, patch = tmp_path_factory.mktemp("machines"), pytest.MonkeyPatch()
-    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    patch.delenv("RAY_ADDRESS", raising=False)
-    started = Machines(folder / "notes")
-    started.add(2)
-    (folder / "sitecustomize.py").write_text(SLOW_WORK.format(notes=str(started.notes_path), hold=str(started.hold_path)))
-    patch.setenv("PYTHONPATH", str(folder))  # workers get it behind the checkout
-    yield started
-    ray.shutdown()
-    started.cluster.shutdown()
-    patch.undo()
+    with started_machines(tmp_path_factory.mktemp("machines"), 2) as machines:
+        yield machines
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +56,9 @@ def alone(experiment: SmallExperiment) -> Settings:
 @pytest.fixture
 def together(experiment: SmallExperiment, machines: Machines) -> Settings:
     """The same for the machines of the cluster."""
-    machines.notes_path.unlink(missing_ok=True)
+    machines.forget()
     settings = experiment.settings("together")
-    settings.executor = Executor("ray", machines.cluster.address)
+    settings.executor = Executor("ray", machines.address)
     return settings
 
 
@@ -181,8 +89,8 @@ def test_a_machine_that_dies_while_features_are_made(machines, experiment, alone
 
     def commit_then_kill(self, block, crc):
         commit(self, block, crc)
-        if machines.held() and not killed:
-            killed.append(next(note for note in machines.notes() if note.work == 6))
+        if machines.held("block6") and not killed:
+            killed.append(machines.notes("block6")[0])
             machines.kill_the_one_of(killed[0])
 
     def read_then_finish(self, *args):
@@ -191,12 +99,12 @@ def test_a_machine_that_dies_while_features_are_made(machines, experiment, alone
 
     monkeypatch.setattr(StoreWriter, "commit", commit_then_kill)
     monkeypatch.setattr(StoreWriter, "finish", read_then_finish)
-    machines.hold(6, beginning=1)
+    machines.hold("block6", beginning=1)
     experiment.prepare(together)
     ours, theirs = (next(Layout.of(each).features.glob("*/features.npy")) for each in (together, alone))
     assert ours.read_bytes() == theirs.read_bytes()
     assert sorted(line["block"] for line in journal) == list(range(18))  # each once
-    begun = [note for note in machines.notes() if note.work == killed[0].work]
+    begun = machines.notes("block6")
     assert [note.raylet == killed[0].raylet for note in begun] == [True, False]  # done again, elsewhere
     assert len({note.raylet for note in machines.notes()}) == 2
 
@@ -221,19 +129,13 @@ def test_a_block_that_is_not_what_was_written_is_noticed_and_made_again(experime
 def test_a_machine_that_dies_while_cells_are_trained(machines, alone, together):
     machines.add(1)
     runs = cells_of(together, [1, 2])
-    machines.hold(1, beginning=3)
-
-    def kill_in_the_third_epoch():
-        while not machines.held():
-            time.sleep(0.02)
-        machines.kill_the_one_of(next(note for note in machines.notes() if note.work == 1))
-
-    killer = threading.Thread(target=kill_in_the_third_epoch, daemon=True)
+    machines.hold("run1", beginning=3)
+    killer = threading.Thread(target=lambda: machines.kill_the_one_of(machines.wait_until_held("run1")), daemon=True)
     killer.start()
     train_runs(runs)
     killer.join(timeout=10)
     score_runs(runs)
-    where = [note.raylet for note in machines.notes() if note.work == 1]
+    where = [note.raylet for note in machines.notes("run1")]
     assert where[0] == where[1] == where[2] != where[3]
     assert len(where) == 5  # it went on at its last whole epoch: of the four only the third was begun twice
     for ours, theirs in zip(runs, cells_of(alone, [1, 2]), strict=True):

@@ -60,9 +60,13 @@ def no_synthesizer(monkeypatch):
 
 def launch(*command: str, processes: int = 2) -> subprocess.CompletedProcess:
     """Runs a command in several processes, as torchrun does."""
+    return run_by(["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)], *command)
+
+
+def run_by(launcher: list[str], *command: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    return subprocess.run([*launcher, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    whole = [sys.executable, "-m", *launcher, *command]
+    return subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow
@@ -83,6 +87,44 @@ def test_two_processes_learn_what_one_learns(root, tmp_path):
     assert set(weights[0]) == set(weights[1])
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=2e-3 if name.endswith("bias") else 1e-4, msg=name)
+
+
+ACCELERATE = ["accelerate.commands.launch", "--num_machines", "1", "--num_processes", "2", "--main_process_port", "0"]
+ACCELERATE += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+
+
+@pytest.mark.slow
+def test_accelerate_launch_trains_as_torchrun_does(root, tmp_path):
+    """--multi_gpu starts processes with torchrun's variables, where there is no GPU too; --cpu a single one, whatever is asked for."""
+    ways = {
+        "torchrun": launch,
+        "accelerate": lambda *command: run_by([*ACCELERATE, "--multi_gpu"], *command),
+        "accelerate, cpu": lambda *command: run_by([*ACCELERATE, "--cpu"], *command),
+    }
+    weights = {}
+    for name, way in ways.items():
+        run = prepared(root, tmp_path / name, *SYSTEM)
+        result = way("train_refd.py", *words(root, tmp_path / name, "train.languages=[en]", *SYSTEM))
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count("wrote ") == 1
+        weights[name] = run.files.weights.read_bytes()
+    alone = prepared(root, tmp_path / "alone", *SYSTEM)
+    train_in_turn([alone])
+    assert weights["accelerate"] == weights["torchrun"]
+    # Those of one process have their sums in another order: `test_two_processes_learn_what_one_learns` says how near they are.
+    assert weights["accelerate, cpu"] == alone.files.weights.read_bytes() != weights["torchrun"]
+
+
+@pytest.mark.slow
+def test_a_loss_on_whole_batches_is_refused_in_one_line_before_processes_meet(root, tmp_path):
+    metric = ["frontend=lfcc", "backend=embedding_head", "metric_learning.classes_per_batch=2", "metric_learning.rows_per_class=2"]
+    run = prepared(root, tmp_path, *metric)
+    result = launch("train_ge2e.py", *words(root, tmp_path, "train.languages=[en]", *metric))
+    assert result.returncode != 0 and not run.folder.exists()
+    lines = [line for line in result.stderr.splitlines() if "error: backend=embedding_head" in line]
+    assert lines == [
+        "error: backend=embedding_head trains in one process: its loss compares all rows of a batch. Start it without torchrun"
+    ]
 
 
 @pytest.mark.slow

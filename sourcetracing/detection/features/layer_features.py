@@ -1,7 +1,8 @@
-"""Turns the files of a manifest into layer features: decode, augment, encode in batches of like length, write block by block.
+"""Turns the files of a manifest into layer features: decode, augment, encode, write block by block, here or on a cluster.
 
 A block is some rows of the manifest in a row. Within it files are sorted by duration and cut into batches of at most so much sound, padding
-included. So the bytes depend on the settings and on the device, but neither on the number of workers nor on an interruption.
+included; on a CPU each file is a batch. So the bytes depend on the settings and on the device, but neither on the number of workers or
+machines nor on an interruption.
 
 Each worker is a thread that decodes a batch and encodes it; on a CPU with one core each, on a GPU one at a time while the others decode.
 No more than two batches for each worker are under way: memory does not grow with the corpus.
@@ -12,10 +13,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +34,11 @@ from sourcetracing.detection.features.codecs import codec_copy
 from sourcetracing.detection.features.layer_store import LayerStore, files_digest, layer_folder, layer_recipe, layers_of
 from sourcetracing.detection.features.rawboost import rawboost
 from sourcetracing.errors import UserError
+from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.front_end import convert_once
-from sourcetracing.features.resolved import checkpoint_facts, revision_of
+from sourcetracing.features.resolved import checkpoint_facts, resolved, revision_of
 from sourcetracing.features.ssl_front_end import load_ssl
-from sourcetracing.features.store import StoreWriter, is_finished, library_versions, only_writer, write_block
+from sourcetracing.features.store import BlockFile, StoreWriter, is_finished, library_versions, only_writer, write_block
 from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory, one_thread_each
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar, say
@@ -47,7 +50,9 @@ if TYPE_CHECKING:
     from sourcetracing.models.frontends.layer_means import LayerMeans
     from sourcetracing.models.frontends.lfcc_means import LfccMeans, Sound
 
-CPU_BATCH_SECONDS, GPU_BATCH_SECONDS = 10.0, 320.0
+# On a CPU each file goes alone: batches gain next to nothing there (docs/detection_features.md), and a file's features do not depend on
+# what lies beside it.
+CPU_BATCH_SECONDS, GPU_BATCH_SECONDS = 0.0, 320.0
 
 
 def wanted_stores(settings: Settings) -> list[tuple[str, str]]:
@@ -140,7 +145,7 @@ class Extractor:
         self.settings, self.network = settings, network
         self.on_cpu = network.device.type == "cpu"
         self.one_at_a_time: AbstractContextManager = nullcontext() if self.on_cpu else threading.Lock()
-        self.batch_seconds = settings.layer_features.batch_seconds or (CPU_BATCH_SECONDS if self.on_cpu else GPU_BATCH_SECONDS)
+        self.batch_seconds = batch_seconds_on(settings, network.device.type)
 
     def sound(self, row, copy: str) -> Sound:
         """What the network gets of one row of the manifest, augmented as the copy says. Raises `BadAudio`, `UserError`."""
@@ -211,6 +216,11 @@ class Extractor:
         return np.concatenate([self._encode(half, row) for half in (sounds[:middle], sounds[middle:])])
 
 
+def batch_seconds_on(settings: Settings, device: str) -> float:
+    """How much sound a batch has on a cpu or another device; 0 = one file."""
+    return settings.layer_features.batch_seconds or (CPU_BATCH_SECONDS if device == "cpu" else GPU_BATCH_SECONDS)
+
+
 def plan_batches(durations_s: np.ndarray, batch_seconds: float) -> list[np.ndarray]:
     """Positions of files, sorted by duration and cut so that number x longest stays within `batch_seconds`; a longer one goes alone."""
     order = np.argsort(durations_s, kind="stable")[::-1]  # the longest first: what does not fit the memory shows at once
@@ -223,11 +233,49 @@ def plan_batches(durations_s: np.ndarray, batch_seconds: float) -> list[np.ndarr
     return batches
 
 
-def _plan(extractor: Extractor, rows: pd.DataFrame, writer: StoreWriter) -> Iterator[Batch]:
-    cap = extractor.settings.layer_features.max_seconds or np.inf
-    for block in writer.remaining():
-        numbers = writer.block_rows(block)
-        part = rows.iloc[numbers.start : numbers.stop]
+@dataclass(frozen=True)
+class LayerJob:
+    """What it takes to make any block of a store. rows: of the manifest; copy: clean, rawboost, codec."""
+
+    settings: Settings
+    rows: pd.DataFrame
+    copy: str
+    file: BlockFile
+
+
+@dataclass(frozen=True)
+class Made:
+    """Some files of a block are done. places: which; crc: of the block, once it is whole and on disk."""
+
+    block: int
+    places: np.ndarray
+    crc: int | None
+
+
+def opened(job: LayerJob) -> Callable[[Sequence[int]], Iterator[tuple[int, int]]]:
+    """What makes blocks, with a network of its own, as a worker of a cluster needs it: yields (block, CRC-32). Raises `UserError`."""
+    return partial(_whole_blocks, job, Extractor(job.settings, build_layer_means(job.settings, job.copy)))
+
+
+def _whole_blocks(job: LayerJob, extractor: Extractor, blocks: Sequence[int]) -> Iterator[tuple[int, int]]:
+    return ((made.block, made.crc) for made in _made_here(job, extractor, blocks) if made.crc is not None)
+
+
+def _made_here(job: LayerJob, extractor: Extractor, blocks: Sequence[int]) -> Iterator[Made]:
+    keep_freed_memory()
+    return _written(job, _encoded(extractor, _plan(job, extractor, blocks), job.copy))
+
+
+def _made_elsewhere(job: LayerJob, blocks: Sequence[int]) -> Iterator[Made]:
+    made = cluster.make_blocks(job, opened, blocks, on_gpu=_is_encoder(job.settings))
+    return (Made(block, np.arange(len(job.file.rows(block))), crc) for block, crc in made)
+
+
+def _plan(job: LayerJob, extractor: Extractor, blocks: Sequence[int]) -> Iterator[Batch]:
+    cap = job.settings.layer_features.max_seconds or np.inf
+    for block in blocks:
+        numbers = job.file.rows(block)
+        part = job.rows.iloc[numbers.start : numbers.stop]
         batches = plan_batches(part["duration_s"].clip(upper=cap).to_numpy(), extractor.batch_seconds)
         listed = list(part.itertuples(index=False))
         for number, places in enumerate(batches):
@@ -255,40 +303,68 @@ def _encoded(extractor: Extractor, batches: Iterator[Batch], copy: str) -> Itera
 
 
 def _fill_store(extractor: Extractor, rows: pd.DataFrame, copy: str, folder: Path) -> None:
-    keep_freed_memory()
-    network, block_files = extractor.network, extractor.settings.layer_features.block_files
-    writer = StoreWriter(folder, (len(rows), len(network.layers), network.width), np.dtype(np.float32), block_files)
+    settings, network = extractor.settings, extractor.network
+    on_cluster = settings.executor.kind == "ray"
+    shape = (len(rows), len(network.layers), network.width)
+    writer = StoreWriter(folder, shape, np.dtype(np.float32), _files_per_block(settings, len(rows)))
+    job = LayerJob(_as_meant_here(settings), rows, copy, writer.file)
     hours = rows["duration_s"].to_numpy() / 3600
     done = sum(len(writer.block_rows(block)) for block in writer.finished)
     started, made_hours = time.perf_counter(), 0.0
-    with bar(total=len(rows), initial=done, desc=f"{rows['corpus'].iloc[0]}, {copy}", unit="file") as progress:
-        for batch in _written(writer, _encoded(extractor, _plan(extractor, rows, writer), copy)):
-            made_hours += hours[writer.block_rows(batch.block).start + batch.places].sum()
+    steps = _made_elsewhere(job, writer.remaining()) if on_cluster else _made_here(job, extractor, writer.remaining())
+    with closing(steps), bar(total=len(rows), initial=done, desc=f"{rows['corpus'].iloc[0]}, {copy}", unit="file") as progress:
+        for made in steps:
+            if made.crc is not None:
+                writer.commit(made.block, made.crc)
+            made_hours += hours[writer.block_rows(made.block).start + made.places].sum()
             per_minute = made_hours / (time.perf_counter() - started) * 60
             progress.set_postfix_str(f"{made_hours:.2f} h of sound, {per_minute:.2f} h/min", refresh=False)
-            progress.update(len(batch.places))
+            progress.update(len(made.places))
     facts = _facts(extractor, rows, copy, made_hours, time.perf_counter() - started)
     writer.finish(rows, facts, columns=LayerStore.text_columns)
 
 
-def _written(writer: StoreWriter, encoded: Iterator[tuple[Batch, np.ndarray]]) -> Iterator[Batch]:
+def _files_per_block(settings: Settings, num_files: int) -> int:
+    """On a cluster at least two blocks for each worker, where files go alone: batches are cut within blocks."""
+    wanted = settings.layer_features.block_files
+    if settings.executor.kind != "ray" or batch_seconds_on(settings, _device_type(settings)):
+        return wanted
+    return max(1, min(wanted, -(-num_files // (2 * cluster.num_workers(settings, on_gpu=_is_encoder(settings))))))
+
+
+def _as_meant_here(settings: Settings) -> Settings:
+    """With number type and commit as this process, which names the store, understands them: all machines shall do the same."""
+    return replace(resolved(settings), ssl=replace(settings.ssl, revision=revision_of(settings)))
+
+
+def _is_encoder(settings: Settings) -> bool:
+    return settings.layer_features.kind == "ssl"
+
+
+def _device_type(settings: Settings) -> str:
+    """cpu or cuda: where the cluster computes."""
+    return cluster.device_type(settings, on_gpu=_is_encoder(settings))
+
+
+def _written(job: LayerJob, encoded: Iterator[tuple[Batch, np.ndarray]]) -> Iterator[Made]:
     """Puts features to their places; a block goes to disk with its last batch."""
-    block = np.empty((0, *writer.shape[1:]), writer.dtype)
+    block = None
     for batch, features in encoded:
-        rows = writer.block_rows(batch.block)
-        if len(block) != len(rows):
-            block = np.empty((len(rows), *writer.shape[1:]), writer.dtype)
+        rows, crc = job.file.rows(batch.block), None
+        if block is None or len(block) != len(rows):
+            block = np.empty((len(rows), *features.shape[1:]), np.float32)
         block[batch.places] = features
         if batch.is_last:
-            writer.commit(batch.block, write_block(writer.path, writer.header_bytes, rows.start, block))
-        yield batch
+            crc = write_block(job.file.path, job.file.header_bytes, rows.start, block)
+        yield Made(batch.block, batch.places, crc)
 
 
 def _facts(extractor: Extractor, rows: pd.DataFrame, copy: str, hours: float, seconds: float) -> dict:
     """What store.json tells beside the shape."""
     settings, network = extractor.settings, extractor.network
     commit = getattr(getattr(network, "encoder", None), "commit", "")
-    extraction = {"device": network.device.type, "batch_seconds": extractor.batch_seconds}
+    device = _device_type(settings) if settings.executor.kind == "ray" else network.device.type
+    extraction = {"device": device, "batch_seconds": batch_seconds_on(settings, device)}
     extraction |= {"hours_of_sound": float(hours), "seconds": seconds}
     return {
         "layers": [int(layer) for layer in network.layers],
@@ -296,7 +372,7 @@ def _facts(extractor: Extractor, rows: pd.DataFrame, copy: str, hours: float, se
         "copy": copy,
         "recipe": layer_recipe(settings, copy),
         "files": files_digest(rows),
-        **(checkpoint_facts(settings, commit) if settings.layer_features.kind == "ssl" else {}),
+        **(checkpoint_facts(settings, commit) if _is_encoder(settings) else {}),
         "versions": library_versions(),
         "extraction": extraction,
     }

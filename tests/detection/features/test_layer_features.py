@@ -13,8 +13,7 @@ import soundfile
 import torch
 
 from sourcetracing.audio.reading import load_utterance
-from sourcetracing.detection.data.layout import DetectionLayout
-from sourcetracing.detection.data.manifest import COLUMNS, audio_path, load_manifest
+from sourcetracing.detection.data.manifest import audio_path, load_manifest
 from sourcetracing.detection.features import layer_features
 from sourcetracing.detection.features.layer_features import extract_layers, plan_batches, wanted_stores
 from sourcetracing.detection.features.layer_store import find_layers
@@ -22,15 +21,14 @@ from sourcetracing.errors import UserError
 from sourcetracing.models.frontends.layer_means import LayerMeans
 from sourcetracing.models.frontends.ssl import SslEncoder
 from sourcetracing.runtime.compute import pick_device
-from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.schema import Settings
 from tests.support.audio_files import write_wav
+from tests.support.layer_audio import NUM_FILES, settings_for, words_for, write_layer_audio, write_manifest
 from tests.support.places import ROOT
 from tests.support.tiny_ssl import NUM_BLOCKS, WIDTH, save_tiny
 
-NUM_FILES = 11
-SETS = "detection.sets={FoR: [for], ITW: [itw]}"
+BATCHES = ["layer_features.batch_seconds=2"]  # as a GPU gets them
 
 
 @pytest.fixture(scope="module")
@@ -41,37 +39,7 @@ def models(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def audio(tmp_path_factory) -> pd.DataFrame:
-    """Files between 0.2 and 1.2 s of two subsets, at two sample rates, and their manifest (`roots` in its attrs)."""
-    root, rows = tmp_path_factory.mktemp("audio"), []
-    for subset in ("for", "itw"):
-        for number in range(NUM_FILES if subset == "for" else 3):
-            path, seconds = Path(f"clips/{number}.wav"), 0.2 + 0.1 * ((7 * number) % NUM_FILES)
-            write_wav(root / subset / path, seconds, number, rate=(16000, 22050)[number % 2])
-            label = ("bonafide", "spoof")[number % 2]
-            digest = digest_of_file(root / subset / path)
-            rows.append((f"{subset}/{number}", subset, str(path), label, "", str(number), "", seconds, digest))
-    manifest = pd.DataFrame(rows, columns=COLUMNS)
-    manifest.attrs["root"] = root
-    return manifest
-
-
-def words_for(tmp_path: Path, audio: pd.DataFrame, model: Path, *words: str) -> list[str]:
-    root = audio.attrs["root"]
-    corpora = [SETS, f"detection.roots={{for: {root / 'for'}, itw: {root / 'itw'}}}", "detection.train=[FoR]", "detection.test=[ITW]"]
-    baseline = ["detection.baseline_train=[FoR]", "detection.baseline_test=[ITW]"]
-    computing = ["compute.device=cpu", "compute.workers=2", "layer_features.block_files=4", "layer_features.batch_seconds=2"]
-    return [f"paths.exp={tmp_path / 'exp'}", f"ssl.model={model}", *corpora, *baseline, *computing, *words]
-
-
-def settings_for(tmp_path: Path, audio: pd.DataFrame, model: Path, *words: str) -> Settings:
-    settings = load_settings(words_for(tmp_path, audio, model, *words))
-    write_manifest(settings, audio)
-    return settings
-
-
-def write_manifest(settings: Settings, rows: pd.DataFrame) -> None:
-    DetectionLayout(settings).manifest.parent.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(DetectionLayout(settings).manifest, index=False)
+    return write_layer_audio(tmp_path_factory.mktemp("audio"))
 
 
 def stacked(settings: Settings, copy: str = "clean") -> np.ndarray:
@@ -80,9 +48,10 @@ def stacked(settings: Settings, copy: str = "clean") -> np.ndarray:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("words", [[], BATCHES], ids=["alone", "batches"])
 @pytest.mark.parametrize("family", ["xls-r", "wav2vec2"])
-def test_every_file_has_the_means_of_its_own_whole_sound(tmp_path, audio, models, family):
-    settings = settings_for(tmp_path, audio, models[family])
+def test_every_file_has_the_means_of_its_own_whole_sound(tmp_path, audio, models, family, words):
+    settings = settings_for(tmp_path, audio, models[family], *words)
     folders = extract_layers(settings)
     assert [folder.name.split("-")[:2] for folder in folders] == [["for", "clean"], ["itw", "clean"]]
     store = find_layers(settings, "for")
@@ -101,10 +70,30 @@ class Killed(Exception):
     pass
 
 
-def test_a_killed_run_goes_on_at_its_last_block_and_ends_with_the_same_bytes(tmp_path, audio, models, monkeypatch):
-    whole = settings_for(tmp_path / "whole", audio, models["xls-r"])
+def test_on_a_cpu_files_go_alone_and_do_not_depend_on_what_lies_beside_them(tmp_path, audio, models, monkeypatch):
+    sizes = []
+    original = LayerMeans.forward
+    monkeypatch.setattr(LayerMeans, "forward", lambda self, sounds: sizes.append(len(sounds)) or original(self, sounds))
+    settings = settings_for(tmp_path / "all", audio, models["xls-r"])
+    extract_layers(settings)
+    assert sizes == [1] * len(audio)
+    fewer = settings_for(tmp_path / "fewer", audio.iloc[[2, 3, 7, *range(NUM_FILES, len(audio))]], models["xls-r"])
+    extract_layers(fewer)
+    np.testing.assert_array_equal(stacked(fewer), stacked(settings)[[2, 3, 7]])
+    sizes.clear()
+    batches = settings_for(tmp_path / "batches", audio, models["xls-r"], *BATCHES)
+    extract_layers(batches)
+    assert max(sizes) > 2
+    np.testing.assert_allclose(stacked(batches), stacked(settings), rtol=1e-4, atol=1e-5)
+    facts = [find_layers(each, "for").facts["extraction"] for each in (settings, batches)]
+    assert [each["batch_seconds"] for each in facts] == [0.0, 2.0]
+
+
+@pytest.mark.parametrize("words", [[], BATCHES], ids=["alone", "batches"])
+def test_a_killed_run_goes_on_at_its_last_block_and_ends_with_the_same_bytes(tmp_path, audio, models, monkeypatch, words):
+    whole = settings_for(tmp_path / "whole", audio, models["xls-r"], *words)
     extract_layers(whole)
-    killed = settings_for(tmp_path / "killed", audio, models["xls-r"], "compute.workers=1")
+    killed = settings_for(tmp_path / "killed", audio, models["xls-r"], "compute.workers=1", *words)
     original, calls = layer_features.write_block, []
 
     def write_two_blocks(*arguments):
@@ -276,7 +265,7 @@ def test_no_manifest_and_no_files_name_the_script_before(tmp_path, audio, models
 
 
 def test_memory_that_does_not_suffice_halves_the_batch(tmp_path, audio, models, monkeypatch):
-    settings = settings_for(tmp_path, audio, models["xls-r"])
+    settings = settings_for(tmp_path, audio, models["xls-r"], *BATCHES)
     original = LayerMeans.forward
 
     def small(self, sounds):
