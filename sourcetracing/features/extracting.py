@@ -18,7 +18,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.blocks import StoreJob, crop_samples
 from sourcetracing.features.front_end import FrontEnd, build_front_end
-from sourcetracing.features.making import make_blocks
+from sourcetracing.features.making import make_blocks, opened
 from sourcetracing.features.noise_bank import noises_at_hand, open_banks, prepare_banks
 from sourcetracing.features.noise_files import find_clips
 from sourcetracing.features.resolved import checkpoint_facts, how_computed, in_todays_terms, otherwise, resolved, revision_of

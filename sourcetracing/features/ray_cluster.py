@@ -13,8 +13,7 @@ import re
 import signal
 import socket
 import threading
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -24,9 +23,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.store import BlockFile
 from sourcetracing.runtime.compute import pick_device, prepare_cpu
 from sourcetracing.runtime.extras import needs
-from sourcetracing.runtime.npy import read_from
 from sourcetracing.runtime.parallel import THREAD_VARIABLES, share_memory_among
-from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
 from sourcetracing.settings.places import PROJECT_ROOT
 from sourcetracing.settings.schema import Settings
 
