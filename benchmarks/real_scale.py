@@ -6,7 +6,8 @@ scripts' own code, each stage in a process of its own: 02, the noise bank, 04 (L
 one language with the dev rows of an epoch, 06 (eval of all languages, clean rows alone), 13. Twice, at a quarter of the size and in full,
 so that growth shows. Memory: of all processes of a stage together, looked at twenty times a second.
 
-The end extrapolates Table 4's LFCC part (18 cells of 50 epochs) from these rates. It is measured for this machine's cores and no others.
+`budget=` shortens nothing here: all stages are walked. The end extrapolates Table 4's LFCC part (18 cells of 50 epochs) from these rates,
+measured for this machine's cores and no others.
 
 Run     python benchmarks/real_scale.py [utterances=1170] [steps=4] [folder=DIR]     (three minutes on two cores, 1.5 GB below DIR)
         python benchmarks/real_scale.py utterances=11700                            (the whole corpus: 15 minutes, 12 GB)
@@ -18,14 +19,12 @@ from __future__ import annotations
 
 import json
 import math
-import platform
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -36,6 +35,7 @@ import psutil
 import soundfile
 import torch
 from _bench_audio import write_noises
+from _rounds import Bench
 
 from sourcetracing.corpora.mcl_mlaad import PUBLISHED_COUNTS
 from sourcetracing.corpora.mlaad import META_COLUMNS, model_dir_of
@@ -241,19 +241,19 @@ def _first_language(words: list[str]) -> str:
 # ---------------------------------------------------------------------------------------------------------------- what is printed
 
 
-def walk(root: Path, sizes: Sizes) -> list[Outcome]:
+def walk(root: Path, sizes: Sizes, say: Callable[[str], None] = print) -> list[Outcome]:
     """All stages at one size, printed as they end."""
     started = time.perf_counter()
     num_utterances = write_corpus(root, sizes)
     write_noises(root, NOISE_SECONDS, FILES_PER_CATEGORY, num_responses=NUM_STAND_INS)
-    print(f"{num_utterances:,} utterances (made in {time.perf_counter() - started:.0f} s)")
-    print(f"  {'stage':22}{'seconds':>9}{'an utterance':>15}{'peak memory':>14}{'disk':>12}", flush=True)
+    say(f"  {num_utterances:,} utterances (made in {time.perf_counter() - started:.0f} s)")
+    say(f"    {'stage':22}{'seconds':>9}{'an utterance':>15}{'peak memory':>14}{'disk':>12}")
     outcomes = []
     for name, command in stages(root, sizes):
         outcomes.append(one := run_stage(name, command, root, num_utterances))
         per = f"{1000 * one.seconds / num_utterances:.1f} ms"
         more = f"   a step {one.said['step']:.3f} s, a dev row {1000 * one.said['dev_row']:.1f} ms" if "step" in one.said else ""
-        print(f"  {name:22}{one.seconds:9.1f}{per:>15}{one.peak_bytes / 1e6:11.0f} MB{one.disk_bytes / 1e6:9.1f} MB{more}", flush=True)
+        say(f"    {name:22}{one.seconds:9.1f}{per:>15}{one.peak_bytes / 1e6:11.0f} MB{one.disk_bytes / 1e6:9.1f} MB{more}")
     return outcomes
 
 
@@ -310,21 +310,14 @@ def bank_seconds(bank: Outcome) -> float:
 
 def main(words: list[str]) -> None:
     """Both sizes, the small one first, each in a folder that is removed."""
-    options = dict(word.split("=", 1) for word in words if "=" in word)
-    if "miniature" in words:
-        all_sizes = [Sizes(num, 2, ("en", "de"), SYSTEMS[2:], NARROW) for num in (30, 200)]
-    else:
-        num, steps = int(options.get("utterances", REAL_UTTERANCES // 10)), int(options.get("steps", 4))
-        all_sizes = [Sizes(*one, tuple(PUBLISHED_COUNTS)) for one in ((num // 4, max(2, steps // 2)), (num, steps))]
-    print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, {time.strftime('%Y-%m-%d')}: {' '.join(words)}")
-    outcomes = []
-    for sizes in all_sizes:
-        folder = Path(tempfile.mkdtemp(prefix="real-scale-", dir=options.get("folder")))
-        try:
-            outcomes.append(walk(folder, sizes))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    print("\n".join([*growth_lines(*outcomes), *table_lines(*outcomes, available_cores())]))
+    with Bench(__file__, words, {"utterances": REAL_UTTERANCES // 10, "steps": 4, "folder": ""}, {"utterances": 200, "steps": 2}) as bench:
+        tiny = (("en", "de"), SYSTEMS[2:], NARROW) if bench.is_miniature else (tuple(PUBLISHED_COUNTS),)
+        outcomes = []
+        for num, steps in ((bench["utterances"] // 4, max(2, bench["steps"] // 2)), (bench["utterances"], bench["steps"])):
+            with tempfile.TemporaryDirectory(prefix="real-scale-", dir=bench["folder"] or None) as folder:
+                outcomes.append(walk(Path(folder), Sizes(num, steps, *tiny), bench.say))
+        for line in (*growth_lines(*outcomes), *table_lines(*outcomes, available_cores())):
+            bench.say(f"  {line}")
 
 
 def serve(words: list[str]) -> None:
