@@ -284,20 +284,3 @@ def test_every_benchmark_runs_in_miniature(module_of, tmp_path):
     printed, table = run_all(tmp_path)
     assert [line.split()[0] for line in printed.splitlines()[:-1]] == list(module_of("all").PARTS)
     assert "fail" not in table and (FOLDER / "README.md").read_bytes() == before
-
-
-@pytest.mark.slow
-def test_every_part_of_the_gpu_benchmark_runs_in_miniature(tmp_path):
-    command = [sys.executable, "benchmarks/gpu.py", "miniature", "device=cpu", "epochs=1", f"record={tmp_path / 'r.md'}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    text = (tmp_path / "r.md").read_text(encoding="utf-8")
-    assert "failed" not in text
-    assert [line for line in text.splitlines() if line.startswith("## ")] == [
-        "## extraction",
-        "## finetuning",
-        "## training",
-        "## speedrun",
-    ]
-    assert text.count("x real time") == 4 and text.count("s an epoch") == 3 and "6 cells, 1 epochs each" in text
