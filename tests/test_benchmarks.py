@@ -254,7 +254,7 @@ def test_a_part_that_fails_or_does_not_end_is_an_outcome(module_of, tmp_path):
 
 def test_every_file_that_times_something_is_run(module_of):
     """The others: made of parts, campaigns, and what judges figures or tests."""
-    others = {"all", "gpu", "mutation", "kill_campaign", "disk_full_campaign", "bootstrap_coverage", "scaling_table"}
+    others = {"all", "gpu", "gpu_limits", "mutation", "kill_campaign", "disk_full_campaign", "bootstrap_coverage", "scaling_table"}
     helpers = {path.stem for path in BENCHMARKS if path.stem.startswith("_")} | {"straightforward_networks"}
     assert {path.stem for path in BENCHMARKS} == set(module_of("all").PARTS) | others | helpers
 
