@@ -132,6 +132,7 @@ class StoreWriter:
         self.path = self.files.partial
         self.rows_per_block = rows_per_block
         self.finished: dict[int, int] = {}
+        self.header_bytes = 0  # until the file is there
         is_resumed = self._resume()
         self._require_space(is_resumed)
         if not is_resumed:
