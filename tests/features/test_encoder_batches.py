@@ -312,6 +312,13 @@ def test_rows_of_one_pass_outlive_the_next_one(experiment):
     assert torch.equal(front_end(waveforms)[:, 0, 0], torch.arange(10.0))
 
 
+def test_what_fp16_cannot_hold_is_one_line_with_another_setting(experiment, tmp_path):
+    job, _ = job_of((batched(experiment[0], 5, encoder_precision="fp16"), *experiment[1:]), tmp_path)
+    make = BlockMaker(job, build_front_end(job.settings))
+    with pytest.raises(UserError, match=r"u1, variant reverb: .* they reach inf\. Use compute\.encoder_precision=bf16 or float32$"):
+        make.refuse_overflow(torch.tensor([1.0, torch.inf, 2.0, 3.0, 4.0]), "u1")
+
+
 def test_fp16_of_the_encoder_makes_a_store_of_its_own_near_the_one_in_float32(experiment):
     settings, utterances, protocol = experiment
     half = batched(settings, 5, encoder_precision="fp16")
