@@ -254,8 +254,9 @@ def test_a_part_that_fails_or_does_not_end_is_an_outcome(module_of, tmp_path):
 
 
 def test_every_file_that_times_something_is_run(module_of):
-    """The others: made of parts, campaigns, what judges figures or tests, and what extrapolates for three minutes."""
-    others = {"all", "gpu", "mutation", "kill_campaign", "disk_full_campaign", "bootstrap_coverage", "scaling_table", "real_scale"}
+    """The others: made of parts, campaigns, what judges figures or tests, what computes from rates, what extrapolates for three minutes."""
+    campaigns = {"mutation", "kill_campaign", "disk_full_campaign", "bootstrap_coverage"}
+    others = {"all", "gpu", "gpu_limits", "scaling_table", "real_scale"} | campaigns
     helpers = {path.stem for path in BENCHMARKS if path.stem.startswith("_")} | {"straightforward_networks"}
     assert {path.stem for path in BENCHMARKS} == set(module_of("all").PARTS) | others | helpers
 
@@ -285,20 +286,3 @@ def test_every_benchmark_runs_in_miniature(module_of, tmp_path):
     printed, table = run_all(tmp_path)
     assert [line.split()[0] for line in printed.splitlines()[:-1]] == list(module_of("all").PARTS)
     assert "fail" not in table and (FOLDER / "README.md").read_bytes() == before
-
-
-@pytest.mark.slow
-def test_every_part_of_the_gpu_benchmark_runs_in_miniature(tmp_path):
-    command = [sys.executable, "benchmarks/gpu.py", "miniature", "device=cpu", "epochs=1", f"record={tmp_path / 'r.md'}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    text = (tmp_path / "r.md").read_text(encoding="utf-8")
-    assert "failed" not in text
-    assert [line for line in text.splitlines() if line.startswith("## ")] == [
-        "## extraction",
-        "## finetuning",
-        "## training",
-        "## speedrun",
-    ]
-    assert text.count("x real time") == 4 and text.count("s an epoch") == 3 and "6 cells, 1 epochs each" in text

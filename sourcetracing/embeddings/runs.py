@@ -38,7 +38,7 @@ def run_in_folder(folder: Path, settings: Settings) -> TrainingRun:
     if not files.is_finished:
         raise UserError(f"--run {folder} is not trained to its end. Run: {TRAIN_COMMAND}")
     own = load_settings([str(files.config)])
-    own.compute = replace(settings.compute, precision=own.compute.precision)
+    own.compute = replace(settings.compute, precision=own.compute.precision, encoder_precision=own.compute.encoder_precision)
     own.evaluation.batch_size = settings.evaluation.batch_size
     own.executor, own.embedding_pictures, own.speakers = settings.executor, settings.embedding_pictures, settings.speakers
     train_set = set_name(own.train.languages or own.corpus.languages)

@@ -91,6 +91,8 @@ class BlockMaker:
             return
         worst = int(fits.int().argmin())
         hint = ". Use store.dtype=float32" if self.job.dtype == torch.float16 and peaks.isfinite().all() else ""
+        if self.settings.compute.encoder_precision == "fp16" and not peaks.isfinite().all():
+            hint = ". Use compute.encoder_precision=bf16 or float32"
         raise UserError(
             f"{utt_id}, variant {self.settings.augment.variants[worst]}: its features do not fit {self.settings.store.dtype}, "
             f"they reach {peaks[worst]:g}{hint}"

@@ -63,7 +63,7 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     options = asdict(getattr(settings, kind)) if FRONTENDS[kind].options else {}
     if FRONTENDS[kind].is_encoder:
         options.pop("mode", None)
-        options |= {**how_computed(settings), "checkpoint": checkpoint_digest(getattr(settings, kind).model)}
+        options |= {**how_computed(settings, of_encoder=True), "checkpoint": checkpoint_digest(getattr(settings, kind).model)}
         if kind == "ssl":
             options["revision"] = revision_of(settings)
         if settings.compute.compile:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory
+from sourcetracing.runtime.compute import HALF_TYPES, autocast, empty_cache, encoder_precision, is_out_of_memory, resolved_precision
 from sourcetracing.runtime.progress import Stopwatch, say
 from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
 from sourcetracing.settings.schema import Settings
@@ -26,28 +26,32 @@ def build_front_end(settings: Settings) -> FrontEnd:
         return FrontEnd(entry.load()(sample_rate=settings.audio.sample_rate, **options).eval(), settings)
     encoder = entry.load()(settings)
     device = next(encoder.parameters()).device
-    if isinstance(autocast(device, settings.compute.precision), torch.autocast):
-        convert_once(encoder.network)
+    convert_once(encoder.network, resolved_precision(device, encoder_precision(settings.compute)))
     if settings.compute.compile:
         _compile(encoder.network, device)
     return FrontEnd(encoder, settings)
 
 
-def convert_once(network: nn.Module) -> None:
-    """Turns weights that bf16 autocast would convert in every pass into bf16. The results stay the same, bit by bit."""
+def convert_once(network: nn.Module, precision: str) -> None:
+    """Turns weights that autocast would convert in every pass into bf16 or fp16. The results stay the same, bit by bit."""
+    if precision not in HALF_TYPES:
+        return
     for module in list(network.modules()):
         if is_parametrized(module):  # the weight norm of the positional convolution
             remove_parametrizations(module, "weight")
         if isinstance(module, (nn.Linear, nn.Conv1d)):
-            module.to(torch.bfloat16)
+            module.to(HALF_TYPES[precision])
 
 
 def _compile(network: nn.Module, device: torch.device) -> None:
-    """Takes effect at the first pass. On a CPU the weights are packed for its kernels beforehand; nothing is gained without that."""
+    """Takes effect at the first pass. On a CPU the weights are packed for its kernels beforehand; nothing is gained without that.
+
+    On CUDA all kernels of a pass are recorded as a graph and started by one call (every pass has the same shape).
+    """
     import torch._inductor.config as inductor  # takes a second
 
     inductor.freezing = device.type == "cpu"
-    network.compile(dynamic=False)
+    network.compile(dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
 
 
 class FrontEnd:
@@ -95,8 +99,9 @@ class FrontEnd:
         num_rows = len(rows)
         if num_rows < self.size:
             rows = torch.cat([rows, rows[-1:].expand(self.size - num_rows, -1)])
-        with autocast(self.device, self.settings.compute.precision):
-            return self.module(rows.to(self.device, non_blocking=True))[:num_rows].float()
+        with autocast(self.device, encoder_precision(self.settings.compute)):
+            made = self.module(rows.to(self.device, non_blocking=True))[:num_rows]
+        return made.to(torch.float32, copy=self.settings.compute.compile)  # the next pass of a CUDA graph writes where this one did
 
     def _refuse(self, error: RuntimeError) -> None:
         """Raises unless fewer waveforms may help."""

@@ -108,16 +108,18 @@ def _kind_of_worker(settings: Settings, on_gpu: bool) -> str:
 
 
 def map_unordered(function: Callable[[Any], Any], items: Sequence[Any], settings: Settings, *, on_gpu: bool) -> Iterator[tuple[Any, Any]]:
-    """Yields (item, function(item)) as they finish on the cluster, each by one thread; with on_gpu each by one GPU, where there are any.
+    """Yields (item, function(item)) as they finish on the cluster, each by one thread.
 
-    On an error or Ctrl-C here the tasks under way are killed: the caller's work must be resumable by design. Raises `UserError`.
+    With on_gpu they go to its GPUs, where there are any, `compute.runs_per_gpu` to each. On an error or Ctrl-C here the tasks under way
+    are killed: the caller's work must be resumable by design. Raises `UserError`.
     """
     ray = connect(settings)
-    kind = _kind_of_worker(settings, on_gpu)
-    occupied = {"num_cpus": 1, "num_gpus": 1 if kind == "GPU" else 0}
-    num_sharing = most_tasks_of_a_machine(ray.nodes(), kind, len(items))
+    kind, sharing = _kind_of_worker(settings, on_gpu), settings.compute.runs_per_gpu
+    occupied = {"num_cpus": 1, "num_gpus": 1 / sharing if kind == "GPU" else 0}
+    of_machine = most_tasks_of_a_machine(ray.nodes(), kind, len(items), sharing)
+    told = (os.getcwd(), of_machine, sharing if kind == "GPU" else of_machine)
     task = ray.remote(_work).options(max_retries=MOST_RETRIES, scheduling_strategy="SPREAD", **occupied)
-    pending = {task.remote(function, item, os.getcwd(), num_sharing): item for item in items}
+    pending = {task.remote(function, item, *told): item for item in items}
     try:
         while pending:
             for done in ray.wait(list(pending))[0]:
@@ -151,20 +153,20 @@ def _in_one_line(error: RayError) -> UserError | OSError | None:
     return None
 
 
-def most_tasks_of_a_machine(nodes: Sequence[Mapping[str, Any]], kind: str, num_tasks: int) -> int:
-    """How many of some tasks may run side by side on one machine. nodes: what `ray.nodes()` tells; kind: what a task occupies one of."""
-    there = [int(node["Resources"].get(kind, 0)) for node in nodes if node["Alive"]]
+def most_tasks_of_a_machine(nodes: Sequence[Mapping[str, Any]], kind: str, num_tasks: int, runs_per_gpu: int = 1) -> int:
+    """How many of some tasks may run side by side on one machine. nodes: what `ray.nodes()` tells; kind: what tasks occupy."""
+    there = [int(node["Resources"].get(kind, 0)) * (runs_per_gpu if kind == "GPU" else 1) for node in nodes if node["Alive"]]
     return max(1, min(num_tasks, max(there, default=1)))
 
 
-def _work(function: Callable[[Any], Any], item: Any, folder: str, num_sharing: int) -> Any:
-    """Runs in a worker of the cluster, in the folder that the command was given in."""
+def _work(function: Callable[[Any], Any], item: Any, folder: str, of_machine: int, of_device: int) -> Any:
+    """Runs in a worker of the cluster, in the folder that the command was given in, beside others on its machine and its GPU."""
     try:
         os.chdir(folder)
     except OSError:
         raise _not_shared(folder) from None
     prepare_cpu(num_threads=1)
-    share_memory_among(num_sharing)
+    share_memory_among(of_machine, on_device=of_device)
     return function(item)
 
 
@@ -174,7 +176,9 @@ def _not_shared(path: str | Path) -> UserError:
 
 def num_workers(settings: Settings, *, on_gpu: bool) -> int:
     """How many tasks of `make_blocks` the cluster runs at a time. Raises `UserError`."""
-    return int(connect(settings).cluster_resources()[_kind_of_worker(settings, on_gpu=on_gpu)])
+    kind = _kind_of_worker(settings, on_gpu=on_gpu)
+    tasks_each = settings.compute.runs_per_gpu if kind == "GPU" else 1
+    return int(connect(settings).cluster_resources()[kind]) * tasks_each
 
 
 def device_type(settings: Settings, *, on_gpu: bool) -> str:

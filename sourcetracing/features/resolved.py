@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from sourcetracing.features.ssl_front_end import commit_of, fetched_commit
-from sourcetracing.runtime.compute import pick_device, precision_in_recipes, resolved_precision
+from sourcetracing.runtime.compute import encoder_precision, pick_device, precision_in_recipes, resolved_precision
 from sourcetracing.settings.paths import Compute
 from sourcetracing.settings.schema import Settings
 
@@ -43,29 +43,35 @@ def checkpoint_facts(settings: Settings, loaded: str = "") -> dict[str, str]:
     return {"checkpoint_revision": asked, **({"checkpoint_commit": commit} if commit else {})}
 
 
-def precision_of(settings: Settings) -> str:
-    """The resolved precision as recipes write it."""
-    return precision_in_recipes(resolved(settings).compute.precision)
+def precision_of(settings: Settings, *, of_encoder: bool = False) -> str:
+    """The resolved precision as recipes write it; of what is trained, or of a frozen encoder."""
+    compute = resolved(settings).compute
+    return precision_in_recipes(encoder_precision(compute) if of_encoder else compute.precision)
 
 
-def how_computed(settings: Settings) -> dict[str, Any]:
+def how_computed(settings: Settings, *, of_encoder: bool = False) -> dict[str, Any]:
     """What a recipe says of the arithmetic: precision, and deterministic where it is off.
 
     That is written for every device, so that on a computer without a GPU the same words find what one with a GPU made.
     """
-    return {"precision": precision_of(settings), **({} if settings.compute.deterministic else {"deterministic": False})}
+    return {
+        "precision": precision_of(settings, of_encoder=of_encoder),
+        **({} if settings.compute.deterministic else {"deterministic": False}),
+    }
 
 
 def otherwise(settings: Settings) -> dict[str, Settings]:
     """`compute.precision=bf16` and such -> the settings with it: where another computer may have put what is not found here."""
     ours = resolved(settings).compute
-    others = [replace(ours, precision=word) for word in ("float32", "bf16")]
+    others = [replace(ours, precision=word, encoder_precision="auto") for word in ("float32", "bf16")]
+    others.append(replace(ours, encoder_precision="fp16"))
     others += [replace(one, deterministic=not one.deterministic) for one in others]
     return {words: replace(settings, compute=other) for other in others if (words := _differing(ours, other))}
 
 
 def _differing(ours: Compute, other: Compute) -> str:
-    words = [f"compute.precision={other.precision}"] if other.precision != ours.precision else []
+    names = [name for name in ("precision", "encoder_precision") if getattr(other, name) != getattr(ours, name)]
+    words = [f"compute.{name}={getattr(other, name)}" for name in names]
     words += [f"compute.deterministic={str(other.deterministic).lower()}"] if other.deterministic != ours.deterministic else []
     return " ".join(words)
 

@@ -12,7 +12,8 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.extracting import find_store
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.protocols.table import load_protocol, select
-from sourcetracing.runtime.parallel import memory_budget
+from sourcetracing.runtime.compute import free_bytes
+from sourcetracing.runtime.parallel import memory_budget, share_of_device
 from sourcetracing.settings.schema import Settings
 
 
@@ -40,9 +41,7 @@ class FeatureRows:
         if num_bytes > memory_budget():
             return None
         features = torch.from_numpy(self.store.load(self.rows))
-        if self.device.type == "cuda" and num_bytes < torch.cuda.mem_get_info(self.device)[0] / 2:
-            return features.to(self.device)
-        return features
+        return features.to(self.device) if num_bytes < share_of_device(free_bytes(self.device)) else features
 
     def batch(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (B, ...) float32 and labels (B,) of some positions, on the device."""

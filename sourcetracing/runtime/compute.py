@@ -16,6 +16,7 @@ import torch
 from sourcetracing.errors import UserError
 from sourcetracing.settings.paths import Compute
 
+HALF_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # mallopt's parameter numbers, from <malloc.h>.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
@@ -72,13 +73,18 @@ def cpu_has_bf16() -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """bf16 autocast where `resolved_precision` says so, else plain float32."""
-    wanted = resolved_precision(device, precision) == "bf16"
-    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+    """Autocast to what `resolved_precision` says, or plain float32."""
+    dtype = HALF_TYPES.get(resolved_precision(device, precision))
+    return torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
+
+
+def encoder_precision(compute: Compute) -> str:
+    """`compute.precision` as it is for a frozen encoder."""
+    return compute.precision if compute.encoder_precision == "auto" else compute.encoder_precision
 
 
 def resolved_precision(device: torch.device, precision: str) -> str:
-    """float32 or bf16: what `compute.precision` means on a device (`auto`: bf16 where `has_bf16`)."""
+    """float32, bf16 or fp16: what a setting means on a device (`auto`: bf16 where `has_bf16`)."""
     if precision != "auto":
         return precision
     return "bf16" if has_bf16(device) else "float32"
@@ -103,6 +109,14 @@ def empty_cache(device: torch.device) -> None:
     """Gives freed memory of an accelerator back, so that blocks of another size can be had."""
     if device.type != "cpu":
         getattr(torch, device.type).empty_cache()
+
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a CUDA device; 0 of others, where nothing is kept."""
+    if device.type != "cuda":
+        return 0
+    empty_cache(device)  # what a run before this one held is free, but not counted as such
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def to_host(tensor: torch.Tensor) -> torch.Tensor:

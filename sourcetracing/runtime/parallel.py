@@ -23,6 +23,7 @@ from sourcetracing.errors import UserError
 MOST_WORKERS = 8
 QUEUED_PER_WORKER = 2
 _num_sharing = 1  # processes that were started together with this one and do the same, itself among them
+_num_on_device = 1  # those of them that share its GPU
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -52,10 +53,13 @@ def start_worker(parent_pid: int, num_workers: int = 1, initializer: Callable | 
         initializer(*initargs)
 
 
-def share_memory_among(num_processes: int) -> None:
-    """Tells `memory_budget` how many processes on this machine, this one included, are about to fill memory with data of their own."""
-    global _num_sharing  # noqa: PLW0603 (a fact of the process, set once)
-    _num_sharing = num_processes
+def share_memory_among(num_processes: int, on_device: int | None = None) -> None:
+    """Tells how many processes on this machine, this one included, are about to fill memory with data of their own.
+
+    on_device: how many of them share its GPU; by default all of them.
+    """
+    global _num_sharing, _num_on_device  # noqa: PLW0603 (facts of the process, set once)
+    _num_sharing, _num_on_device = num_processes, on_device or num_processes
 
 
 def memory_budget() -> int:
@@ -65,6 +69,11 @@ def memory_budget() -> int:
     for itself, so without the sharing eight of them would take eight halves.
     """
     return psutil.virtual_memory().available // (2 * _num_sharing * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def share_of_device(free_bytes: int) -> int:
+    """Bytes of a GPU's memory that this process may fill with data it could also have elsewhere; `memory_budget` is the machine's."""
+    return free_bytes // (2 * _num_on_device)
 
 
 def _start_pool(num_workers: int, initializer: Callable | None, initargs: tuple) -> ProcessPoolExecutor:

@@ -26,11 +26,22 @@ class Compute:
     encoder_batch: int = setting(
         0, "waveforms per pass of a frozen SSL encoder; 0 = 1 on a CPU, 64 on a GPU; halved for lack of memory", at_least=0, at_most=65536
     )
-    compile: bool = setting(False, "torch.compile the frozen SSL encoder: minutes at the start, faster after")
+    compile: bool = setting(False, "torch.compile the frozen SSL encoder, on a GPU as CUDA graphs: minutes at the start, faster after")
     precision: str = setting(
         "auto",
         "auto: bf16 autocast on GPUs that have it (Ampere and later), float32 elsewhere; recorded as what it was",
         choices=("auto", "float32", "bf16"),
+    )
+    encoder_precision: str = setting(
+        "auto",
+        "number type of a frozen SSL encoder's weights and products; auto: as compute.precision. Recorded with the features, not with runs",
+        choices=("auto", "float32", "bf16", "fp16"),
+    )
+    runs_per_gpu: int = setting(
+        1,
+        "training runs that share a GPU, each a process with its part of the memory (with executor=ray blocks of encoded features too)",
+        at_least=1,
+        at_most=64,
     )
     deterministic: bool = setting(True, "on a GPU: the same bytes each time, without TF32; false: what torch does on its own")
 

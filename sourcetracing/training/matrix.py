@@ -12,14 +12,15 @@ from tqdm import tqdm
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.rows import open_store
-from sourcetracing.runtime.compute import pick_device, prepare_cpu, prepare_device
-from sourcetracing.runtime.parallel import map_unordered, resolve_workers
+from sourcetracing.runtime.compute import prepare_cpu, prepare_device
+from sourcetracing.runtime.parallel import map_unordered
 from sourcetracing.runtime.process_group import size_of_group
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.reading import ConfigSources, read_yaml
 from sourcetracing.settings.recorded import in_words, value_of
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import require_rows, train_run
+from sourcetracing.training.plan import runs_at_once
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, load_runs, require_two_classes, settings_of_recipe
 from sourcetracing.training.state import LAST_EPOCH
@@ -137,16 +138,14 @@ def _following(runs: Sequence[TrainingRun], progress: tqdm) -> Iterator[None]:
 
 
 def each_run(function: Callable[[TrainingRun], None], runs: Sequence[TrainingRun]) -> Iterator[TrainingRun]:
-    """Runs as they finish: as many at a time as the cluster, or this machine, has GPUs; without one, as it has cores."""
+    """Runs as they finish: `compute.runs_per_gpu` at a time on each GPU of the cluster, or on this machine's; without one, one per core."""
     settings = runs[0].settings
     # One thread per process even when a single run is left: a run must not depend on how many are trained beside it.
     if settings.executor.kind == "ray":
         results = cluster.map_unordered(function, runs, settings, on_gpu=True)
     else:
-        on_cpu = pick_device(settings.compute.device).type == "cpu"
-        num_workers = min(resolve_workers(settings.compute.workers), len(runs)) if on_cpu else 1
         setup = {"initializer": prepare_cpu, "initargs": (1,)}
-        results = map_unordered(function, runs, num_workers=num_workers, **setup)
+        results = map_unordered(function, runs, num_workers=min(runs_at_once(settings.compute), len(runs)), **setup)
     return (run for run, _ in results)
 
 

@@ -14,6 +14,7 @@ from sourcetracing.runtime.compute import pick_device
 from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.settings.checking import did_you_mean
+from sourcetracing.settings.paths import Compute
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
@@ -86,7 +87,7 @@ def describe_plan(plan: Sequence[SystemPlan], runs: Sequence[TrainingRun]) -> st
     """The plan as text; times of systems that nothing is known of are left open."""
     width = max(len("system"), *(len(line.system) for line in plan))
     lines = [f"{'system':<{width}}  runs  done  to do  epochs left  time left"]
-    at_once = _runs_at_once(runs)
+    at_once = runs_at_once(runs[0].settings.compute)
     for line in plan:
         to_do = line.num_runs - line.num_done
         time = _duration(line.seconds / min(at_once, to_do)) if line.epochs_left else "-"
@@ -94,9 +95,9 @@ def describe_plan(plan: Sequence[SystemPlan], runs: Sequence[TrainingRun]) -> st
     return "\n".join(lines)
 
 
-def _runs_at_once(runs: Sequence[TrainingRun]) -> int:
-    compute = runs[0].settings.compute
-    return resolve_workers(compute.workers) if pick_device(compute.device).type == "cpu" else 1
+def runs_at_once(compute: Compute) -> int:
+    """How many runs this machine trains at a time: one on each core, or `compute.runs_per_gpu` on its GPU."""
+    return resolve_workers(compute.workers) if pick_device(compute.device).type == "cpu" else compute.runs_per_gpu
 
 
 def _duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol, select
 from sourcetracing.runtime.files import digest_of_file, digest_of_json
 from sourcetracing.settings.backends import BACKENDS
-from sourcetracing.settings.frontends import is_fine_tuned, stored_front_end
+from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned, stored_front_end
 from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.schema import Settings
@@ -96,6 +96,7 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     groups += ["metric_learning"] if rules.metric_loss else []
     groups += ["ssl", "finetune"] if is_fine_tuned(settings) else []
     single = ["compute.precision", "compute.deterministic", "corpus.sources", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
+    single += ["compute.encoder_precision"] if FRONTENDS[kind].is_encoder else []
     named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]
     return [*single, *(name for name in named if name != "metric_learning.neighbours")]
 

@@ -16,6 +16,7 @@ from torch._dynamo.utils import counters
 from sourcetracing.errors import UserError
 from sourcetracing.features import encoder_batches as encoder_pipeline
 from sourcetracing.features import extracting as features
+from sourcetracing.features import front_end as front_end_module
 from sourcetracing.features.blocks import BlockMaker, StoreJob
 from sourcetracing.features.extracting import extract_features, find_store, list_items, store_recipe
 from sourcetracing.features.front_end import build_front_end, convert_once
@@ -23,10 +24,12 @@ from sourcetracing.features.making import make_blocks
 from sourcetracing.features.noise_bank import prepare_banks
 from sourcetracing.features.store import FeatureStore, StoreWriter
 from sourcetracing.models.frontends.ssl import SslEncoder
+from sourcetracing.runtime.compute import HALF_TYPES, autocast
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.runtime.progress import Stopwatch
 from sourcetracing.settings.frontends import Ssl
 from sourcetracing.settings.schema import Settings
+from sourcetracing.training.runs import run_recipe
 from tests.support.audio_files import small_audio_settings, write_corpus, write_noises, write_responses, write_wav
 from tests.support.tiny_ssl import FAMILIES, WIDTH, save_tiny
 
@@ -273,15 +276,63 @@ def test_a_stopwatch_counts_no_second_twice(monkeypatch):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("precision", HALF_TYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_weights_converted_once_give_what_autocast_gives(tmp_path, family):
+def test_weights_converted_once_give_what_autocast_gives(tmp_path, family, precision):
     encoder = SslEncoder(save_tiny(family, tmp_path / family))
     entering = encoder._entering(torch.randn(2, 8000, generator=torch.Generator().manual_seed(3)))
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast(torch.device("cpu"), precision):
         expected = encoder.network(entering).last_hidden_state
-        convert_once(encoder.network)
+        convert_once(encoder.network, precision)
         assert torch.equal(encoder.network(entering).last_hidden_state, expected)
-    assert any(parameter.dtype == torch.bfloat16 for parameter in encoder.parameters())
+    assert any(parameter.dtype == HALF_TYPES[precision] for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize(("device", "mode"), [("cpu", None), ("cuda", "reduce-overhead")])
+def test_what_is_compiled_for_a_gpu_is_started_as_one_graph_of_a_fixed_shape(monkeypatch, device, mode):
+    asked = {}
+    network = torch.nn.Linear(2, 2)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: asked.update(options))
+    front_end_module._compile(network, torch.device(device))
+    assert asked == {"dynamic": False, "mode": mode}
+
+
+def test_rows_of_one_pass_outlive_the_next_one(experiment):
+    """A CUDA graph writes each pass to the same place: what a compiled encoder gives has to be a copy."""
+    front_end = build_front_end(batched(experiment[0], 5))
+    front_end.settings.compute.compile = True
+    place = torch.zeros(5, 2, 3)
+
+    class Graph(torch.nn.Module):
+        def forward(self, rows):
+            return place.copy_(rows[:, :6].reshape(5, 2, 3))
+
+    front_end.module = Graph()
+    waveforms = torch.arange(10.0)[:, None].expand(10, 8000)
+    assert torch.equal(front_end(waveforms)[:, 0, 0], torch.arange(10.0))
+
+
+def test_what_fp16_cannot_hold_is_one_line_with_another_setting(experiment, tmp_path):
+    job, _ = job_of((batched(experiment[0], 5, encoder_precision="fp16"), *experiment[1:]), tmp_path)
+    make = BlockMaker(job, build_front_end(job.settings))
+    with pytest.raises(UserError, match=r"u1, variant reverb: .* they reach inf\. Use compute\.encoder_precision=bf16 or float32$"):
+        make.refuse_overflow(torch.tensor([1.0, torch.inf, 2.0, 3.0, 4.0]), "u1")
+
+
+def test_fp16_of_the_encoder_makes_a_store_of_its_own_near_the_one_in_float32(experiment):
+    settings, utterances, protocol = experiment
+    half = batched(settings, 5, encoder_precision="fp16")
+    half.paths.exp = settings.paths.exp
+    exact, coarse = rows_of(experiment, settings), rows_of(experiment, half)
+    error = np.sqrt(np.square(coarse - exact).mean() / np.square(exact).mean())
+    assert 0 < error < 5e-3
+    recipes = [store_recipe(one, list_items(utterances, protocol)) for one in (settings, half)]
+    assert [recipe["frontend"]["ssl"].pop("precision") for recipe in recipes] == ["auto", "fp16"]
+    assert recipes[0] == recipes[1]
+    assert run_recipe(settings) == run_recipe(half)  # its networks learn as ever; the store that a run stands on says fp16
+    shutil.rmtree(extract_features(settings, utterances, protocol))
+    with pytest.raises(UserError, match=r"with compute\.encoder_precision=fp16 there is "):
+        find_store(settings, utterances, protocol)
 
 
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")

@@ -39,7 +39,15 @@ from sourcetracing.features.front_end import convert_once
 from sourcetracing.features.resolved import checkpoint_facts, resolved, revision_of
 from sourcetracing.features.ssl_front_end import load_ssl
 from sourcetracing.features.store import BlockFile, StoreWriter, is_finished, library_versions, only_writer, write_block
-from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory, keep_freed_memory, one_thread_each
+from sourcetracing.runtime.compute import (
+    autocast,
+    empty_cache,
+    encoder_precision,
+    is_out_of_memory,
+    keep_freed_memory,
+    one_thread_each,
+    resolved_precision,
+)
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar, say
 from sourcetracing.runtime.seeding import rng
@@ -123,8 +131,7 @@ def _encoder_means(settings: Settings, copy: str) -> LayerMeans:
         network = LayerMeans(encoder, layers, normed=published if settings.layer_features.published_norm else ())
     except ValueError as error:
         raise UserError(f"layer_features.layers of ssl.model={settings.ssl.model}: {error}") from None
-    if isinstance(autocast(network.device, settings.compute.precision), torch.autocast):
-        convert_once(encoder.network)
+    convert_once(encoder.network, resolved_precision(network.device, encoder_precision(settings.compute)))
     return network.eval()
 
 
@@ -181,7 +188,8 @@ class Extractor:
         for row, made in zip(batch.rows, features, strict=True):
             if not np.isfinite(made).all():
                 raise UserError(
-                    f"{audio_path(self.settings, row)}: its features are not finite. Is the sound? Else use compute.precision=float32"
+                    f"{audio_path(self.settings, row)}: its features are not finite. Is the sound? "
+                    "Else use compute.encoder_precision=float32"
                 )
         return features
 
@@ -198,7 +206,7 @@ class Extractor:
     def _encode(self, sounds: list[Sound], row) -> np.ndarray:
         """Halves the batch when memory runs out."""
         try:
-            with autocast(self.network.device, self.settings.compute.precision):
+            with autocast(self.network.device, encoder_precision(self.settings.compute)):
                 return self.network(sounds).float().cpu().numpy()
         except RuntimeError as error:
             if not is_out_of_memory(error):

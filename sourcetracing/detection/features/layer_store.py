@@ -78,7 +78,7 @@ def layer_recipe(settings: Settings, copy: str) -> dict:
             "checkpoint": checkpoint_digest(ssl.model),
         }
         recipe |= {"layers": layers_of(settings, copy), "published_norm": _norm_of_copy(copy) if wanted.published_norm else False}
-        recipe |= how_computed(settings)
+        recipe |= how_computed(settings, of_encoder=True)
     else:
         recipe |= {"lfcc": asdict(settings.lfcc), "deviation": wanted.lfcc_deviation}
     if copy != "clean":
