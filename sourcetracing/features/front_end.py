@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from sourcetracing.errors import UserError
+from sourcetracing.features.engines import converted, is_torch, refuse_what_cannot
 from sourcetracing.runtime.compute import autocast, empty_cache, is_out_of_memory
 from sourcetracing.runtime.progress import Stopwatch, say
 from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
@@ -26,11 +28,15 @@ def build_front_end(settings: Settings) -> FrontEnd:
         return FrontEnd(entry.load()(sample_rate=settings.audio.sample_rate, **options).eval(), settings)
     encoder = entry.load()(settings)
     device = next(encoder.parameters()).device
+    refuse_what_cannot(settings, device)
     if isinstance(autocast(device, settings.compute.precision), torch.autocast):
         convert_once(encoder.network)
     if settings.compute.compile:
         _compile(encoder.network, device)
-    return FrontEnd(encoder, settings)
+    front_end = FrontEnd(encoder, settings)
+    if not is_torch(settings):
+        encoder.engine = _by_engine(encoder, front_end.size, settings)
+    return front_end
 
 
 def convert_once(network: nn.Module) -> None:
@@ -48,6 +54,12 @@ def _compile(network: nn.Module, device: torch.device) -> None:
 
     inductor.freezing = device.type == "cpu"
     network.compile(dynamic=False)
+
+
+def _by_engine(encoder: nn.Module, num_waveforms: int, settings: Settings) -> Callable[[Tensor], Tensor]:
+    num_samples = round(settings.audio.crop_seconds * settings.audio.sample_rate)
+    noise = torch.randn(num_waveforms, num_samples, generator=torch.Generator().manual_seed(0))
+    return converted(encoder.hidden, [(encoder.entering(noise),)], settings)
 
 
 class FrontEnd:

@@ -56,16 +56,25 @@ def how_computed(settings: Settings) -> dict[str, Any]:
     return {"precision": precision_of(settings), **({} if settings.compute.deterministic else {"deterministic": False})}
 
 
+def engine_in_recipes(settings: Settings) -> dict[str, str]:
+    """What the recipe of a frozen encoder's features says of the engine: nothing of torch, as before there was a choice."""
+    engine = settings.compute.engine
+    return {} if engine == "torch" else {"engine": engine}
+
+
 def otherwise(settings: Settings) -> dict[str, Settings]:
     """`compute.precision=bf16` and such -> the settings with it: where another computer may have put what is not found here."""
     ours = resolved(settings).compute
     others = [replace(ours, precision=word) for word in ("float32", "bf16")]
     others += [replace(one, deterministic=not one.deterministic) for one in others]
+    others += [replace(one, engine="torch") for one in others]
+    others += [replace(ours, precision="float32", engine=engine) for engine in ("openvino", "onnxruntime")]
     return {words: replace(settings, compute=other) for other in others if (words := _differing(ours, other))}
 
 
 def _differing(ours: Compute, other: Compute) -> str:
     words = [f"compute.precision={other.precision}"] if other.precision != ours.precision else []
+    words += [f"compute.engine={other.engine}"] if other.engine != ours.engine else []
     words += [f"compute.deterministic={str(other.deterministic).lower()}"] if other.deterministic != ours.deterministic else []
     return " ".join(words)
 
