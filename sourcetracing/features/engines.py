@@ -23,7 +23,6 @@ from sourcetracing.settings.schema import Settings
 
 TOLERANCE = 1e-3  # of the root mean square of the features; seen: 1e-6 for tiny encoders, 1e-5 for large ones
 _OPSET = 17
-_PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
 
 
 def is_torch(settings: Settings) -> bool:
@@ -34,7 +33,7 @@ def is_torch(settings: Settings) -> bool:
 def engine_facts(settings: Settings) -> dict[str, str]:
     """What store.json tells of an engine that is not torch: its name and version."""
     engine = settings.compute.engine
-    return {} if is_torch(settings) else {"engine": engine, "engine_version": version_of(_PACKAGES[engine])}
+    return {} if is_torch(settings) else {"engine": engine, "engine_version": version_of(engine)}
 
 
 def refuse_what_cannot(settings: Settings, device: torch.device) -> None:
@@ -51,9 +50,8 @@ def refuse_what_cannot(settings: Settings, device: torch.device) -> None:
     if compute.compile:
         raise UserError(f"{asked} takes the place of torch's compiler. Use compute.compile=false, or compute.engine=torch")
     with needs("engine", asked):
+        __import__(compute.engine)
         import onnx  # noqa: F401 (torch looks for it)
-
-        __import__(_PACKAGES[compute.engine])
 
 
 def converted(method: Callable[..., Tensor], examples: Sequence[tuple[Tensor, ...]], settings: Settings) -> Callable[..., Tensor]:
