@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from sourcetracing.detection.features.layer_features import build_layer_means
+from sourcetracing.detection.features.layer_store import layer_recipe
 from sourcetracing.errors import UserError
 from sourcetracing.features import engines
 from sourcetracing.features.engines import converted, refuse_what_cannot
@@ -152,3 +154,23 @@ def test_a_network_that_the_engine_computes_otherwise_or_not_at_all_is_refused(e
     monkeypatch.setitem(engines._ENGINES, engine, broken)
     with pytest.raises(UserError, match=rf"compute\.engine={engine} cannot compute it \(no such operator\)\. Use compute\.engine=torch$"):
         build_front_end(settings)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_layer_features_of_an_engine_have_a_recipe_of_their_own_and_torchs_say_nothing(engine, tmp_path):
+    folder = save_tiny("wav2vec2", tmp_path)
+    recipe = {name: layer_recipe(settings_of(folder, name, "layer_features.kind=ssl"), "clean") for name in ("torch", engine)}
+    assert "engine" not in recipe["torch"]
+    assert recipe[engine] == recipe["torch"] | {"engine": engine}
+
+
+@some_engine
+@torch.inference_mode()
+def test_layer_features_are_made_by_the_engine(engine, tmp_path):
+    settings = settings_of(save_tiny("wav2vec2", tmp_path), engine, "layer_features.kind=ssl", "layer_features.layers=[1,2]")
+    network = build_layer_means(settings, "clean")
+    settings.compute.engine = "torch"
+    plain = build_layer_means(settings, "clean")
+    assert network.engine is not None and plain.engine is None
+    for sound in noises(network, 12_345, 31_000):
+        assert off(network([sound]), plain([sound])) <= LARGEST
