@@ -1,7 +1,7 @@
 """The convolutions of wav2vec2-like encoders as products of matrices of frames: the same numbers to about 1e-6, faster on a CPU.
 
-Arrays are (T, channels), so the input frames of one output frame lie one behind the other and views of the input are the operands: nothing is
-copied or packed. The GroupNorm behind the first convolution scales and shifts each channel; both follow from the mean and the covariance of
+Arrays are (T, channels), so the input frames of one output frame lie one behind the other and views of the input are the operands: nothing
+is copied or packed. The GroupNorm behind the first convolution scales and shifts each channel; both follow from the mean and the covariance of
 the windows of the waveform (10 x 10 numbers), so they go into the weights, and the largest array is passed over once instead of four times.
 The positional convolution takes channels-last arrays, of which oneDNN makes more than twice as many products per second.
 Tried without gain: tiles that stay in the cache, and minimal filtering (Winograd's F(2,2)), which spares a sixth of the products.
@@ -17,7 +17,7 @@ _gelu_in_place = torch.ops.aten.gelu_
 
 
 def arrange_for_cpu(network: nn.Module) -> nn.Module:
-    """Replaces the convolutions of a frozen float32 encoder in place; returns it. Those of a kind that is not known here stay as they are."""
+    """Replaces the convolutions of a frozen float32 encoder in place; returns it. Those of a kind that is not known stay as they are."""
     layers = getattr(getattr(network, "feature_extractor", None), "conv_layers", ())
     if layers and all(map(_is_known, layers)):
         network.feature_extractor = FrameConvolutions(network.feature_extractor)
@@ -35,7 +35,7 @@ def _is_known(layer: nn.Module) -> bool:
 
 
 class FrameConvolutions(nn.Module):
-    """Waveforms (B, samples) -> (B, channels, T) float32, one after the other. plain: the encoder's own, which exporters and compilers see."""
+    """Waveforms (B, samples) -> (B, channels, T) float32, one by one. plain: the encoder's own, which exporters and compilers see."""
 
     def __init__(self, plain: nn.Module):
         super().__init__()

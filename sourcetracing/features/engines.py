@@ -44,7 +44,9 @@ def refuse_what_cannot(settings: Settings, device: torch.device) -> None:
     if device.type != "cpu":
         raise UserError(f"{asked} computes on a CPU, and the device is {device.type}. Use compute.device=cpu, or compute.engine=torch")
     if resolved_precision(device, compute.precision) != "float32":
-        raise UserError(f"{asked} computes in float32. Use compute.precision=float32 instead of {compute.precision}, or compute.engine=torch")
+        raise UserError(
+            f"{asked} computes in float32. Use compute.precision=float32, not {compute.precision}, or compute.engine=torch"
+        )
     if compute.encoder_batch > 1:
         raise UserError(f"{asked} takes one waveform at a time on each core. Use compute.encoder_batch=0, or compute.engine=torch")
     if compute.compile:
@@ -71,7 +73,9 @@ def converted(method: Callable[..., Tensor], examples: Sequence[tuple[Tensor, ..
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(f"{_cannot(settings)} compute it ({reason}). Use compute.engine=torch") from None
     if not worst <= TOLERANCE:
-        raise UserError(f"{_cannot(settings)} be trusted with it: its features are off by {worst:.1g} of their size. Use compute.engine=torch")
+        raise UserError(
+            f"{_cannot(settings)} be trusted with it: its features are off by {worst:.1g}. Use compute.engine=torch"
+        )
     return run
 
 

@@ -22,7 +22,15 @@ from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.making import make_blocks, opened
 from sourcetracing.features.noise_bank import noises_at_hand, open_banks, prepare_banks
 from sourcetracing.features.noise_files import find_clips
-from sourcetracing.features.resolved import checkpoint_facts, engine_in_recipes, how_computed, in_todays_terms, otherwise, resolved, revision_of
+from sourcetracing.features.resolved import (
+    checkpoint_facts,
+    engine_in_recipes,
+    how_computed,
+    in_todays_terms,
+    otherwise,
+    resolved,
+    revision_of,
+)
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import (
     INDEX_COLUMNS,
