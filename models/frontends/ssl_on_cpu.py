@@ -1,7 +1,7 @@
 """The convolutions of wav2vec2-like encoders as products of matrices of frames: the same numbers to about 1e-6, faster on a CPU.
 
 Arrays are (T, channels), so the input frames of one output frame lie one behind the other and views of the input are the operands: nothing
-is copied or packed. The GroupNorm behind the first convolution scales and shifts each channel; both follow from the mean and the covariance of
+is copied. The GroupNorm behind the first convolution scales and shifts each channel; both follow from the mean and the covariance of
 the windows of the waveform (10 x 10 numbers), so they go into the weights, and the largest array is passed over once instead of four times.
 The positional convolution takes channels-last arrays, of which oneDNN makes more than twice as many products per second.
 Tried without gain: tiles that stay in the cache, and minimal filtering (Winograd's F(2,2)), which spares a sixth of the products.
