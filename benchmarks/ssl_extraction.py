@@ -9,7 +9,7 @@ The peak is measured, not looked up: a large matrix product in the same number t
 bf16 is left out where the processor only imitates it.
 
 Run     python benchmarks/ssl_extraction.py [model=base|xls-r-300m] [layer=5|last] [device=auto|cpu|cuda] [batch=0] [utterances=N]
-                                            [rounds=3] [compile=false] [record=benchmarks/results/NAME.md]
+                                            [rounds=3] [compile=false] [engines=false] [record=benchmarks/results/NAME.md]
         (2 minutes and 1 GB of temporary files on 2 cores; on a GPU 2000 utterances, 10 GB)
 """
 
@@ -44,6 +44,7 @@ from sourcetracing.features.noise_bank import prepare_banks
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.frontends.ssl import SslEncoder, normalized
 from sourcetracing.runtime.compute import mark, pick_device, seconds_between
+from sourcetracing.runtime.extras import ABSENT, version_of
 from sourcetracing.runtime.parallel import available_cores
 from sourcetracing.settings.frontends import VARIANTS, Ssl
 from sourcetracing.settings.schema import Settings
@@ -62,6 +63,7 @@ TINY = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "in
 TINY |= {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
 MODELS = {"base": ({}, 5), "xls-r-300m": (XLS_R_300M, "last"), "tiny": (TINY, 2)}  # configuration, layer unless another is asked for
 PARTS = ("decoding", "encoding", "writing")
+ENGINES = ("openvino", "onnxruntime")  # of the extra `engine`: those that are installed take part with engines=true
 
 
 @dataclass
@@ -106,11 +108,11 @@ def ours(settings: Settings, utterances: pd.DataFrame) -> dict:
     return FeatureStore.open(extract_features(settings, utterances, as_protocol(utterances))).facts["extraction"]
 
 
-def our_settings(root: Path, bench: Bench, layer: int | str, precision: str, compiled: bool) -> Settings:
+def our_settings(root: Path, bench: Bench, layer: int | str, precision: str, compiled: bool, engine: str = "torch") -> Settings:
     """What script 04 gets."""
     settings = settings_below(root, "bench", available_cores())
     settings.compute.device, settings.compute.encoder_batch = bench["device"], bench["batch"]
-    settings.compute.precision, settings.compute.compile = precision, compiled
+    settings.compute.precision, settings.compute.compile, settings.compute.engine = precision, compiled, engine
     settings.frontend, settings.ssl = "ssl", Ssl(model=str(root / "encoder"), layer=layer)
     return settings
 
@@ -149,6 +151,10 @@ def ways_of(bench: Bench, root: Path, utterances: pd.DataFrame, device: torch.de
             settings = our_settings(root, bench, layer, precision, compiled)
             name = f"ours, {precision}" + (", compiled" if compiled else "")
             ways.append(Way(name, dtype, len(utterances) * len(VARIANTS), cut, lambda settings=settings: ours(settings, utterances)))
+    for engine in [name for name in ENGINES if bench["engines"] and device.type == "cpu" and version_of(name) != ABSENT]:
+        settings = our_settings(root, bench, layer, "float32", False, engine)
+        run = partial(ours, settings, utterances)
+        ways.append(Way(f"ours, {engine}", torch.float32, len(utterances) * len(VARIANTS), cut, run))
     return ways
 
 
@@ -169,6 +175,7 @@ def check(root: Path, bench: Bench, utterances: pd.DataFrame, layer: int | str) 
 def main(words: list[str]) -> None:
     """Prepares audio, encoder and ways, and times them."""
     options = {"model": tuple(MODELS), "layer": "", "device": ("auto", "cpu", "cuda"), "batch": 0, "utterances": 0, "compile": False}
+    options |= {"engines": False}
     with Bench(__file__, words, options, {"model": "tiny", "utterances": 2}) as bench, tempfile.TemporaryDirectory() as folder:
         device, root = pick_device(bench["device"]), Path(folder)
         bench.device = device_name(device)

@@ -26,7 +26,7 @@ def ranges() -> dict[str, Requirement]:
     """All that pyproject.toml asks for, extras included, by package."""
     extras = {name: lines for name, lines in PROJECT["optional-dependencies"].items() if name != "all"}
     asked = [Requirement(line) for lines in (PROJECT["dependencies"], *extras.values()) for line in lines]
-    assert len({requirement.name for requirement in asked}) == len(asked)
+    assert len({requirement.name for requirement in asked}) == len(set(map(str, asked))), "two extras ask for different versions"
     return {canonicalize_name(requirement.name): requirement for requirement in asked}
 
 

@@ -7,7 +7,7 @@ transformers library, whose last entry did or did not pass the final LayerNorm, 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,7 @@ class LayerMeans(nn.Module):
             encoder.model_type in _MASKED_TYPES and config.feat_extract_norm == "layer"
         )
         self.shortest, self.longest = _limits(encoder)
+        self.engine: Callable[[Tensor, Tensor], Tensor] | None = None  # computes `means` of sounds of one length in place of torch
         self.seen = threading.local()  # threads may share an encoder
         for number in self.layers[:-1]:
             encoder.blocks[number].register_forward_pre_hook(lambda _, inputs, number=number: self._keep(number, inputs[0]))
@@ -66,11 +67,21 @@ class LayerMeans(nn.Module):
     def forward(self, sounds: Sequence[Sound]) -> Tensor:
         equal = len({sound.num_samples for sound in sounds}) == 1
         assert equal or self.pads, "these lengths cannot go together"
+        entering, weights = self.inputs(sounds)
+        if self.engine is None:
+            return self.means(entering, weights, None if equal else sounds)
+        return self.engine(entering, weights) if equal else torch.cat([self([sound]) for sound in sounds])
+
+    def inputs(self, sounds: Sequence[Sound]) -> tuple[Tensor, Tensor]:
+        """What `means` gets, on the network's device."""
         entering = pad_sequence([sound.entering for sound in sounds], batch_first=True).to(self.device, non_blocking=True)
-        frames = self._num_frames(sounds)
-        self.seen.means, self.seen.weights = {}, _mean_weights(frames, self.device)
+        return entering, _mean_weights(self._num_frames(sounds), self.device)
+
+    def means(self, entering: Tensor, weights: Tensor, sounds: Sequence[Sound] | None = None) -> Tensor:
+        """What enters the network and the weight of each frame (B, 1, T) -> (B, layers, width). sounds: those of different lengths."""
+        self.seen.means, self.seen.weights = {}, weights
         try:
-            hidden = self._run(entering, None if equal else sounds)
+            hidden = self._run(entering, sounds)
             self._keep(self.layers[-1], hidden)
             return torch.stack([self.seen.means[layer] for layer in self.layers], dim=1)
         finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class SslEncoder(nn.Module):
         self.all_layers = layer == WEIGHTED_SUM
         if self.all_layers:
             self._watch_layers()
+        self.engine: Callable[[Tensor], Tensor] | None = None  # computes `hidden` in place of torch
         self.requires_grad_(False)
         self.train(False)
 
@@ -78,11 +79,14 @@ class SslEncoder(nn.Module):
         return super().train(False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        entering = self._entering(waveform)
-        hidden = self._run_all(entering) if self.all_layers else self.network(entering).last_hidden_state
+        hidden = (self.engine or self.hidden)(self.entering(waveform))
         if self.model_type == "whisper":  # it always hears 30 s; what lies behind the waveform is silence
             hidden = hidden[..., : -(-waveform.shape[1] // WHISPER_HOP), :]
         return hidden.transpose(-1, -2)
+
+    def hidden(self, entering: Tensor) -> Tensor:
+        """What enters the network -> (B, frames, width), or (B, blocks + 1, frames, width) of all layers."""
+        return self._run_all(entering) if self.all_layers else self.network(entering).last_hidden_state
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -112,7 +116,8 @@ class SslEncoder(nn.Module):
             layers.append(seen.get(number, layers[-1]))
         return torch.stack(layers, dim=1)
 
-    def _entering(self, waveform: Tensor) -> Tensor:
+    def entering(self, waveform: Tensor) -> Tensor:
+        """What the network gets of waveforms (B, samples): themselves at zero mean and unit variance, or spectra (B, ...)."""
         if self.spectra is None:
             return normalized(waveform) if self.normalize else waveform
         if self.model_type == "whisper" and waveform.shape[1] > self.spectra.n_samples:

@@ -17,11 +17,20 @@ import pandas as pd
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.blocks import StoreJob, crop_samples
+from sourcetracing.features.engines import engine_facts
 from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.making import make_blocks, opened
 from sourcetracing.features.noise_bank import noises_at_hand, open_banks, prepare_banks
 from sourcetracing.features.noise_files import find_clips
-from sourcetracing.features.resolved import checkpoint_facts, how_computed, in_todays_terms, otherwise, resolved, revision_of
+from sourcetracing.features.resolved import (
+    checkpoint_facts,
+    engine_in_recipes,
+    how_computed,
+    in_todays_terms,
+    otherwise,
+    resolved,
+    revision_of,
+)
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import (
     INDEX_COLUMNS,
@@ -63,7 +72,8 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     options = asdict(getattr(settings, kind)) if FRONTENDS[kind].options else {}
     if FRONTENDS[kind].is_encoder:
         options.pop("mode", None)
-        options |= {**how_computed(settings, of_encoder=True), "checkpoint": checkpoint_digest(getattr(settings, kind).model)}
+        options |= how_computed(settings, of_encoder=True) | engine_in_recipes(settings)
+        options["checkpoint"] = checkpoint_digest(getattr(settings, kind).model)
         if kind == "ssl":
             options["revision"] = revision_of(settings)
         if settings.compute.compile:
@@ -214,6 +224,7 @@ def _how_it_went(settings: Settings, front_end: FrontEnd, hours: float, seconds:
     """What the run that finished a store tells of its speed: its hours of sound, and seconds of each part summed over threads."""
     return {
         "device": _device_type(settings, front_end),
+        **(engine_facts(settings) if front_end.is_encoder else {}),
         "workers": _num_workers(settings, front_end),
         "encoder_batch": front_end.size,
         "hours_of_sound": hours,

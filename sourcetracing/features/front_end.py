@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from sourcetracing.errors import UserError
+from sourcetracing.features.engines import converted, is_torch, refuse_what_cannot
 from sourcetracing.runtime.compute import HALF_TYPES, autocast, empty_cache, encoder_precision, is_out_of_memory, resolved_precision
 from sourcetracing.runtime.progress import Stopwatch, say
 from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
@@ -26,10 +28,14 @@ def build_front_end(settings: Settings) -> FrontEnd:
         return FrontEnd(entry.load()(sample_rate=settings.audio.sample_rate, **options).eval(), settings)
     encoder = entry.load()(settings)
     device = next(encoder.parameters()).device
+    refuse_what_cannot(settings, device)
     convert_once(encoder.network, resolved_precision(device, encoder_precision(settings.compute)))
     if settings.compute.compile:
         _compile(encoder.network, device)
-    return FrontEnd(encoder, settings)
+    front_end = FrontEnd(encoder, settings)
+    if not is_torch(settings):
+        encoder.engine = _by_engine(encoder, front_end.size, settings)
+    return front_end
 
 
 def convert_once(network: nn.Module, precision: str) -> None:
@@ -52,6 +58,12 @@ def _compile(network: nn.Module, device: torch.device) -> None:
 
     inductor.freezing = device.type == "cpu"
     network.compile(dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+
+
+def _by_engine(encoder: nn.Module, num_waveforms: int, settings: Settings) -> Callable[[Tensor], Tensor]:
+    num_samples = round(settings.audio.crop_seconds * settings.audio.sample_rate)
+    noise = torch.randn(num_waveforms, num_samples, generator=torch.Generator().manual_seed(0))
+    return converted(encoder.hidden, [(encoder.entering(noise),)], settings)
 
 
 class FrontEnd:

@@ -60,17 +60,26 @@ def how_computed(settings: Settings, *, of_encoder: bool = False) -> dict[str, A
     }
 
 
+def engine_in_recipes(settings: Settings) -> dict[str, str]:
+    """What the recipe of a frozen encoder's features says of the engine: nothing of torch, as before there was a choice."""
+    engine = settings.compute.engine
+    return {} if engine == "torch" else {"engine": engine}
+
+
 def otherwise(settings: Settings) -> dict[str, Settings]:
     """`compute.precision=bf16` and such -> the settings with it: where another computer may have put what is not found here."""
     ours = resolved(settings).compute
     others = [replace(ours, precision=word, encoder_precision="auto") for word in ("float32", "bf16")]
     others.append(replace(ours, encoder_precision="fp16"))
     others += [replace(one, deterministic=not one.deterministic) for one in others]
+    others += [replace(one, engine="torch") for one in others]
+    in_float32 = "auto" if ours.precision == "float32" else "float32"
+    others += [replace(ours, encoder_precision=in_float32, engine=engine) for engine in ("openvino", "onnxruntime")]
     return {words: replace(settings, compute=other) for other in others if (words := _differing(ours, other))}
 
 
 def _differing(ours: Compute, other: Compute) -> str:
-    names = [name for name in ("precision", "encoder_precision") if getattr(other, name) != getattr(ours, name)]
+    names = [name for name in ("precision", "encoder_precision", "engine") if getattr(other, name) != getattr(ours, name)]
     words = [f"compute.{name}={getattr(other, name)}" for name in names]
     words += [f"compute.deterministic={str(other.deterministic).lower()}"] if other.deterministic != ours.deterministic else []
     return " ".join(words)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.compute import prepare_device
+from sourcetracing.runtime.compute import prepare_device, resolved_precision
 from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.files import digest_of_file, digest_of_json
 from sourcetracing.settings.schema import Settings
@@ -27,8 +27,13 @@ _SCHEDULE = ("lr", "warmup_epochs")  # these of `finetune` are the optimizer's
 def load_ssl(settings: Settings) -> SslEncoder:
     """The frozen encoder, cut at `ssl.layer`, on the device of the settings. Raises `UserError` as `load_trainable_ssl` does."""
     from sourcetracing.models.frontends.ssl import SslEncoder  # transformers takes seconds to import
+    from sourcetracing.models.frontends.ssl_on_cpu import arrange_for_cpu
 
-    return _load(settings, SslEncoder).to(prepare_device(settings.compute))
+    device = prepare_device(settings.compute)
+    encoder = _load(settings, SslEncoder).to(device)
+    if device.type == "cpu" and resolved_precision(device, settings.compute.precision) == "float32":
+        arrange_for_cpu(encoder.network)
+    return encoder
 
 
 def load_trainable_ssl(settings: Settings) -> TrainableSslEncoder:

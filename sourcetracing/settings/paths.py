@@ -27,6 +27,11 @@ class Compute:
         0, "waveforms per pass of a frozen SSL encoder; 0 = 1 on a CPU, 64 on a GPU; halved for lack of memory", at_least=0, at_most=65536
     )
     compile: bool = setting(False, "torch.compile the frozen SSL encoder, on a GPU as CUDA graphs: minutes at the start, faster after")
+    engine: str = setting(
+        "torch",
+        "what computes a frozen SSL encoder on a CPU: torch, or OpenVINO or ONNX Runtime (the extra `engine`); its features are kept apart",
+        choices=("torch", "openvino", "onnxruntime"),
+    )
     precision: str = setting(
         "auto",
         "auto: bf16 autocast on GPUs that have it (Ampere and later), float32 elsewhere; recorded as what it was",

@@ -280,7 +280,7 @@ def test_a_stopwatch_counts_no_second_twice(monkeypatch):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_converted_once_give_what_autocast_gives(tmp_path, family, precision):
     encoder = SslEncoder(save_tiny(family, tmp_path / family))
-    entering = encoder._entering(torch.randn(2, 8000, generator=torch.Generator().manual_seed(3)))
+    entering = encoder.entering(torch.randn(2, 8000, generator=torch.Generator().manual_seed(3)))
     with autocast(torch.device("cpu"), precision):
         expected = encoder.network(entering).last_hidden_state
         convert_once(encoder.network, precision)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sourcetracing.audio.ffmpeg import ffmpeg_program
 from sourcetracing.embeddings.projections import project
 from sourcetracing.errors import UserError
+from sourcetracing.features.engines import refuse_what_cannot
 from sourcetracing.features.ray_cluster import connect
 from sourcetracing.features.ssl_front_end import load_trainable_ssl
 from sourcetracing.runtime.extras import version_of
@@ -32,6 +34,7 @@ MODULES = {
     "finetune": ("peft", "accelerate"),
     "losses": ("pytorch_metric_learning",),
     "pictures": ("umap",),
+    "engine": ("openvino", "onnx", "onnxruntime"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "ffmpeg": ("imageio_ffmpeg",),
 }
@@ -89,6 +92,7 @@ WORK = {
     "finetune": trainable_with_lora,
     "losses": lambda folder: build_loss("supcon", temperature=0.1),
     "pictures": lambda folder: project("umap", np.eye(20, dtype=np.float32), np.ones(20, bool), load_settings([]).embedding_pictures, 1),
+    "engine": lambda folder: refuse_what_cannot(load_settings(["compute.engine=openvino"]), torch.device("cpu")),
     "export": lambda folder: export_onnx(None, None, folder / "a.onnx"),
     "ffmpeg": ffmpeg,
 }

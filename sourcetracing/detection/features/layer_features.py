@@ -35,6 +35,7 @@ from sourcetracing.detection.features.layer_store import LayerStore, files_diges
 from sourcetracing.detection.features.rawboost import rawboost
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
+from sourcetracing.features.engines import converted, engine_facts, is_torch, refuse_what_cannot
 from sourcetracing.features.front_end import convert_once
 from sourcetracing.features.resolved import checkpoint_facts, resolved, revision_of
 from sourcetracing.features.ssl_front_end import load_ssl
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 # On a CPU each file goes alone: batches gain next to nothing there (docs/detection_features.md), and a file's features do not depend on
 # what lies beside it.
 CPU_BATCH_SECONDS, GPU_BATCH_SECONDS = 0.0, 320.0
+_LENGTHS_TO_TRY = (24_000, 40_000)  # samples of the noises with which another engine is compared with torch
 
 
 def wanted_stores(settings: Settings) -> list[tuple[str, str]]:
@@ -124,6 +126,7 @@ def _encoder_means(settings: Settings, copy: str) -> LayerMeans:
 
     layers = layers_of(settings, copy)
     encoder = load_ssl(replace(settings, ssl=replace(settings.ssl, layer="last", mode="frozen")))
+    refuse_what_cannot(settings, next(encoder.parameters()).device)
     last = len(encoder.blocks)
     # Published (D60): a layer of augmented copies comes from an encoder that is cut there, layers of plain ones from the whole encoder.
     published = {last} if copy == "clean" else set(layers or range(last + 1))
@@ -132,6 +135,9 @@ def _encoder_means(settings: Settings, copy: str) -> LayerMeans:
     except ValueError as error:
         raise UserError(f"layer_features.layers of ssl.model={settings.ssl.model}: {error}") from None
     convert_once(encoder.network, resolved_precision(network.device, encoder_precision(settings.compute)))
+    if not is_torch(settings):
+        noises = (torch.randn(length, generator=torch.Generator().manual_seed(length)) for length in _LENGTHS_TO_TRY)
+        network.engine = converted(network.means, [network.inputs([network.sound(noise)]) for noise in noises], settings)
     return network.eval()
 
 
@@ -373,6 +379,7 @@ def _facts(extractor: Extractor, rows: pd.DataFrame, copy: str, hours: float, se
     commit = getattr(getattr(network, "encoder", None), "commit", "")
     device = _device_type(settings) if settings.executor.kind == "ray" else network.device.type
     extraction = {"device": device, "batch_seconds": batch_seconds_on(settings, device)}
+    extraction |= engine_facts(settings) if _is_encoder(settings) else {}
     extraction |= {"hours_of_sound": float(hours), "seconds": seconds}
     return {
         "layers": [int(layer) for layer in network.layers],

@@ -21,7 +21,7 @@ import pandas as pd
 from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BONAFIDE
 from sourcetracing.errors import UserError
-from sourcetracing.features.resolved import how_computed, in_todays_terms, revision_of
+from sourcetracing.features.resolved import engine_in_recipes, how_computed, in_todays_terms, revision_of
 from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import FeatureStore, is_finished
 from sourcetracing.layout import StoreLayout
@@ -78,7 +78,7 @@ def layer_recipe(settings: Settings, copy: str) -> dict:
             "checkpoint": checkpoint_digest(ssl.model),
         }
         recipe |= {"layers": layers_of(settings, copy), "published_norm": _norm_of_copy(copy) if wanted.published_norm else False}
-        recipe |= how_computed(settings, of_encoder=True)
+        recipe |= how_computed(settings, of_encoder=True) | engine_in_recipes(settings)
     else:
         recipe |= {"lfcc": asdict(settings.lfcc), "deviation": wanted.lfcc_deviation}
     if copy != "clean":
