@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.compute import prepare_device, resolved_precision
+from sourcetracing.runtime.compute import encoder_precision, prepare_device, resolved_precision
 from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.files import digest_of_file, digest_of_json
 from sourcetracing.settings.schema import Settings
@@ -31,7 +31,7 @@ def load_ssl(settings: Settings) -> SslEncoder:
 
     device = prepare_device(settings.compute)
     encoder = _load(settings, SslEncoder).to(device)
-    if device.type == "cpu" and resolved_precision(device, settings.compute.precision) == "float32":
+    if device.type == "cpu" and resolved_precision(device, encoder_precision(settings.compute)) == "float32":
         arrange_for_cpu(encoder.network)
     return encoder
 

@@ -73,9 +73,12 @@ def test_exporters_see_the_encoders_own_convolutions(tmp_path):
     assert "conv1d" in str(traced.inlined_graph) or "_convolution" in str(traced.inlined_graph)
 
 
-@pytest.mark.parametrize(("precision", "arranged"), [("float32", True), ("auto", True), ("bf16", False)])
-def test_the_front_end_takes_it_on_a_cpu_in_float32(precision, arranged, tmp_path: Path):
+CASES = [("precision=float32", True), ("precision=auto", True), ("precision=bf16", False), ("encoder_precision=bf16", False)]
+
+
+@pytest.mark.parametrize(("word", "arranged"), CASES)
+def test_the_front_end_takes_it_on_a_cpu_in_float32(word, arranged, tmp_path: Path):
     folder = save_tiny("wav2vec2", tmp_path)
-    words = ["frontend=ssl", f"ssl.model={folder}", "compute.device=cpu", f"compute.precision={precision}"]
+    words = ["frontend=ssl", f"ssl.model={folder}", "compute.device=cpu", f"compute.{word}"]
     encoder = load_ssl(load_settings(words))
     assert isinstance(encoder.network.feature_extractor, FrameConvolutions) == arranged
