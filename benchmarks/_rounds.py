@@ -112,7 +112,8 @@ class Bench:
     def fitted(
         self, what: str, size: int, probe_size: float, probe: Callable[[], object], *, least: int = 1, parts: int = 1, rounds: int = 2
     ) -> int:
-        """`size`, or less where not even `rounds` rounds of it would fit. probe: all ways once at `probe_size`, warm.
+        """`size`, or less where not even `rounds` rounds of it would fit. probe: all ways once at `probe_size`, warm; a
+        float that it returns is its seconds.
 
         parts: this one and those to come, which share the time that is left. `least` is taken even if it does not fit. Miniatures are small
         as they are.

@@ -182,6 +182,13 @@ def test_a_size_that_would_not_fit_is_made_smaller_by_a_probe(bench_of, capsys):
         assert bench.fitted("files", 100, 10, clock.taking(80), least=7) == 7
 
 
+def test_a_probe_may_tell_its_own_seconds(bench_of):
+    bench, clock = bench_of("budget=100")
+    with bench:
+        assert bench.fitted("rows", 100, 10, lambda: 10.0, rounds=1) == 100
+        assert bench.fitted("rows", 100, 10, lambda: 20.0, rounds=1) == 50
+
+
 def test_a_busy_machine_is_told_and_recorded(bench_of, module_of, tmp_path, capsys, monkeypatch):
     bench, clock = bench_of()
     monkeypatch.setattr(module_of("_rounds"), "others_at_work", lambda **how: "others used 1.0 of 2 cores")
