@@ -133,7 +133,6 @@ class StoreWriter:
         self.rows_per_block = rows_per_block
         self.header_bytes = 0  # of an array that is not begun
         self.finished: dict[int, int] = {}
-        self.header_bytes = 0  # until the file is there
         is_resumed = self._resume()
         self._require_space(is_resumed)
         if not is_resumed:
