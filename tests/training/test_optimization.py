@@ -29,10 +29,3 @@ def test_adam_takes_the_steps_of_its_paper():
         corrected = first / (1 - rules.beta_1**step), second / (1 - rules.beta_2**step)
         weight -= rules.lr * corrected[0] / (np.sqrt(corrected[1]) + rules.eps)
         np.testing.assert_allclose(model.weight.detach().numpy(), weight, rtol=0, atol=1e-6)
-
-
-def test_the_fused_form_is_for_processors_alone():
-    """On a GPU torch chooses by itself."""
-    settings = Settings()
-    assert make_optimizer(nn.Linear(2, 2), settings).defaults["fused"] is True
-    assert make_optimizer(nn.Linear(2, 2, device="meta"), settings).defaults["fused"] is None
