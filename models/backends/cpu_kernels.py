@@ -1,9 +1,9 @@
 """Pieces of ECAPA-TDNN with gradients written down, for training in float32 on a CPU. Elsewhere the plain layers compute the same.
 
-Shapes: B batch, K and M channels, T frames, S length of a kernel. Autograd's own way through attentive pooling reads and writes some thirty tensors of
-(B, M, T), each larger than a processor's cache; written down, the gradients need one pass in blocks that stay in it.
-Matrix products are up to twice as fast as oneDNN's convolutions where the kernel is one frame long or there are few channels.
-What each is worth: docs/scaling.md, *What was tried*.
+Shapes: B batch, K and M channels, T frames, S length of a kernel.
+Autograd's own way through attentive pooling reads and writes some thirty tensors of (B, M, T), each larger than a processor's cache;
+written down, the gradients need one pass in blocks that stay in it. Matrix products are up to twice as fast as oneDNN's convolutions
+where the kernel is one frame long or there are few channels. What each is worth: docs/scaling.md, *What was tried*.
 """
 
 from __future__ import annotations
