@@ -15,8 +15,6 @@ from sourcetracing.layout import Layout
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.reading import ConfigSources
-from sourcetracing.speakers.agreement import what_clusters_follow
-from sourcetracing.speakers.labelling import label_speakers
 from sourcetracing.training.table_plans import plans_of
 
 COLUMNS = ["held_out", "threshold", "p_min", "p_max", "seen", "unseen", "never_seen", "rare", "frequent", "total"]
@@ -29,6 +27,10 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     if "--if-needed" in flags and not any(plan.needs_speakers for plan in plans_of(settings)):
         print(f"03 speakers: no table of {', '.join(settings.experiment.tables)} needs them")
         return
+    # Here, for torch takes seconds to import and most experiments end above.
+    from sourcetracing.speakers.agreement import what_clusters_follow
+    from sourcetracing.speakers.labelling import label_speakers
+
     layout = Layout.of(settings)
     print(f"03 speakers ({settings.speakers.embedder}): {settings.paths.corpus} -> {layout.speakers}", flush=True)
     labelling = label_speakers(settings)

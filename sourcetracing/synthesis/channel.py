@@ -7,6 +7,7 @@ milliseconds before the first sound, which differ between synthesizers (scripts/
 from __future__ import annotations
 
 import numpy as np
+import scipy.fft
 
 from sourcetracing.runtime.seeding import rng
 
@@ -83,7 +84,7 @@ def _filtered(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
     """Zero-phase filter (T,) by a gain curve from 0 to half the sample rate."""
     n_fft = _fast_length(len(x) + 1024)
     at_bins = np.interp(np.linspace(0, 1, n_fft // 2 + 1), np.linspace(0, 1, len(gain)), gain).astype(np.float32)
-    return np.fft.irfft(np.fft.rfft(x, n_fft) * at_bins, n_fft)[: len(x)].astype(np.float32)
+    return scipy.fft.irfft(scipy.fft.rfft(x, n_fft) * at_bins, n_fft)[: len(x)].astype(np.float32)
 
 
 def _fast_length(at_least: int) -> int:

@@ -63,7 +63,7 @@ class Espeak:
 
         def collect(samples, count, _events) -> int:
             if samples and count > 0:
-                chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+                chunks.append(np.frombuffer(ctypes.string_at(samples, 2 * count), np.int16))
             return 0
 
         callback = _CALLBACK(collect)  # held here: the library keeps a bare pointer to it

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import scipy.fft
 
 from sourcetracing.synthesis import spectra
 from sourcetracing.synthesis.rare_vocoders import channel_vocoder, phase_vocoder, sinusoidal, world
@@ -25,7 +26,7 @@ def griffin_lim(x: np.ndarray, draw: np.random.Generator, *, n_fft: int, num_mel
     for _ in range(num_iterations):
         projected = spectra.stft(spectra.istft(magnitude * phase, n_fft, hop, len(x)), n_fft, hop)
         phase = projected + momentum * (projected - previous)
-        phase /= np.abs(phase) + np.float32(1e-12)
+        phase *= 1 / (np.abs(phase) + np.float32(1e-12))  # a division would be one of complex numbers
         previous = projected
     return spectra.istft(magnitude * phase, n_fft, hop, len(x))
 
@@ -44,20 +45,20 @@ def lpc_vocoder(x: np.ndarray, draw: np.random.Generator, *, order: int, hop: in
     pitch_hz, voiced = spectra.track_pitch(x, SAMPLE_RATE, hop)
     source = spectra.excitation(pitch_hz, voiced, hop, len(x), SAMPLE_RATE, draw)
     source_frames = spectra.split_frames(source, length, hop) * spectra.hann(length)
-    shaped = np.fft.irfft(np.fft.rfft(source_frames, n_fft, axis=1) * envelope, n_fft, axis=1)
+    shaped = scipy.fft.irfft(scipy.fft.rfft(source_frames, n_fft, axis=1) * envelope, n_fft, axis=1)
     shaped = np.pad(shaped, ((0, 0), (0, -n_fft % hop)))  # longer than the frame: the filter rings on
     return spectra.overlap_add(shaped, hop, len(x), lead=length // 2).astype(np.float32)
 
 
 def _all_pole_envelope(frames: np.ndarray, order: int, n_fft: int) -> np.ndarray:
     """Complex response gain / A(f), (frames, n_fft // 2 + 1), by the autocorrelation method."""
-    power = np.abs(np.fft.rfft(frames.astype(np.float64), n_fft, axis=1)) ** 2
-    correlation = np.fft.irfft(power, axis=1)[:, : order + 1]
+    power = np.abs(scipy.fft.rfft(frames.astype(np.float64), n_fft, axis=1)) ** 2
+    correlation = scipy.fft.irfft(power, axis=1)[:, : order + 1]
     correlation[:, 0] = correlation[:, 0] * (1 + 1e-4) + 1e-9  # a floor at -40 dB keeps the poles inside
     lags = np.abs(np.subtract.outer(np.arange(order), np.arange(order)))
     predictor = np.linalg.solve(correlation[:, lags], correlation[:, 1:, None])[..., 0]
     error = np.maximum(correlation[:, 0] - (predictor * correlation[:, 1:]).sum(axis=1), 1e-12)
-    inverse = np.fft.rfft(np.concatenate([np.ones((len(frames), 1)), -predictor], axis=1), n_fft, axis=1)
+    inverse = scipy.fft.rfft(np.concatenate([np.ones((len(frames), 1)), -predictor], axis=1), n_fft, axis=1)
     return (np.sqrt(error / frames.shape[1])[:, None] / inverse).astype(np.complex64)
 
 
