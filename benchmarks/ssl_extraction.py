@@ -7,6 +7,7 @@ ours; `blocks` is from the first decoded file to the last durable block, without
 The peak is measured, not looked up: a large matrix product in the same number type on the same device and threads, in every round.
 
 bf16 is left out where the processor only imitates it.
+With engines=true those of the extra `engine` that are installed take part; converting the network is loading, no part of `blocks`.
 
 Run     python benchmarks/ssl_extraction.py [model=base|xls-r-300m] [layer=5|last] [device=auto|cpu|cuda] [batch=0] [utterances=N]
                                             [rounds=3] [compile=false] [engines=false] [record=benchmarks/results/NAME.md]
