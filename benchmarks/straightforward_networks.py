@@ -1,8 +1,8 @@
 """The same networks written the obvious way, for comparison: same parameters, same mathematics, no care for memory.
 
 `straightforward(model)` returns a copy of one of our networks whose layers compute as a first draft would: full pair tensors in graph
-attention, the residual block's dead BatchNorm branch (D15), the attention context of ECAPA-TDNN concatenated for each frame, torch's
-own convolutions and gradients, and the default memory layout in ResNet18.
+attention, the residual block's dead BatchNorm branch (D15), the attention context of ECAPA-TDNN concatenated for each frame, and the
+default memory layout in ResNet18.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sourcetracing.models.backends import aasist, cpu_kernels, ecapa_tdnn, graph_attention, resnet18
+from sourcetracing.models.backends import aasist, ecapa_tdnn, graph_attention, resnet18
 
 
 def all_pairs(x_BNI: Tensor) -> Tensor:
@@ -57,16 +57,12 @@ class FullResidualBlock(aasist.ResidualBlock):
 
 
 class FullAttentiveStatistics(ecapa_tdnn.AttentiveStatistics):
-    """Repeats mean and standard deviation at every frame; gradients are left to autograd."""
+    """Repeats mean and standard deviation at every frame."""
 
-    def forward(self, x_BMT: Tensor) -> Tensor:
+    def _context(self, x_BMT: Tensor) -> Tensor:
         deviation = x_BMT.var(dim=2, keepdim=True).clamp(min=ecapa_tdnn.VARIANCE_FLOOR).sqrt()
         repeated = [statistic.expand_as(x_BMT) for statistic in (x_BMT.mean(dim=2, keepdim=True), deviation)]
-        hidden = torch.tanh(self.norm(F.relu(self.context(torch.cat([x_BMT, *repeated], dim=1)))))
-        weights_BMT = torch.softmax(self.score(hidden), dim=2)
-        mean_BM = (x_BMT * weights_BMT).sum(dim=2)
-        variance_BM = (x_BMT**2 * weights_BMT).sum(dim=2) - mean_BM**2
-        return torch.cat([mean_BM, variance_BM.clamp(min=ecapa_tdnn.VARIANCE_FLOOR).sqrt()], dim=1)
+        return self.context(torch.cat([x_BMT, *repeated], dim=1))
 
 
 class DefaultLayoutResNet18(resnet18.ResNet18):
@@ -82,7 +78,6 @@ REPLACED = {
     graph_attention.GraphAttention: FullGraphAttention,
     graph_attention.HeterogeneousGraphAttention: FullHeterogeneousGraphAttention,
     aasist.ResidualBlock: FullResidualBlock,
-    cpu_kernels.ProductConv: nn.Conv1d,
     ecapa_tdnn.AttentiveStatistics: FullAttentiveStatistics,
     resnet18.ResNet18: DefaultLayoutResNet18,
 }

@@ -7,19 +7,14 @@ Source: Desplanques et al. 2020 (arXiv:2005.07143), as implemented by TaoRuijie/
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from sourcetracing.models.backends.cpu_kernels import ProductConv, attended_moments, conv_by_products, with_moments
 
 NUM_GROUPS = 8
 SE_WIDTH = 128
 ATTENTION_WIDTH = 256
 VARIANCE_FLOOR = 1e-4
-MOST_CHANNELS_BY_PRODUCTS = 32  # of longer kernels; oneDNN is faster with more
 
 
 class SqueezeExcitation(nn.Module):
@@ -40,9 +35,7 @@ class ConvReluNorm(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, dilation: int = 1):
         super().__init__()
-        by_products = kernel == 1 or in_channels <= MOST_CHANNELS_BY_PRODUCTS
-        layer = ProductConv if by_products else partial(nn.Conv1d, padding=kernel // 2 * dilation)
-        self.conv = layer(in_channels, out_channels, kernel, dilation=dilation)
+        self.conv = nn.Conv1d(in_channels, out_channels, kernel, dilation=dilation, padding=kernel // 2 * dilation)
         self.norm = nn.BatchNorm1d(out_channels)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
@@ -79,21 +72,24 @@ class AttentiveStatistics(nn.Module):
         super().__init__()
         self.context = nn.Conv1d(3 * channels, attention_width, 1)
         self.norm = nn.BatchNorm1d(attention_width)
-        self.score = ProductConv(attention_width, channels)
+        self.score = nn.Conv1d(attention_width, channels, 1)
 
     def forward(self, x_BMT: Tensor) -> Tensor:
-        x_BMT, *moments = with_moments(x_BMT)
-        scores_BMT = self.score(torch.tanh(self.norm(F.relu(self._context(x_BMT, *moments)))))
-        mean_BM, mean_square_BM = attended_moments(x_BMT, scores_BMT)
-        variance_BM = mean_square_BM - mean_BM**2
+        weights_BMT = torch.softmax(self.score(torch.tanh(self.norm(F.relu(self._context(x_BMT))))), dim=2)
+        weighted_BMT = x_BMT * weights_BMT
+        mean_BM = weighted_BMT.sum(dim=2)
+        variance_BM = (weighted_BMT * x_BMT).sum(dim=2) - mean_BM**2
         return torch.cat([mean_BM, variance_BM.clamp(min=VARIANCE_FLOOR).sqrt()], dim=1)
 
-    def _context(self, x_BMT: Tensor, mean_BM1: Tensor, variance_BM1: Tensor) -> Tensor:
-        """First layer on [x, mean, std]."""
-        num_channels = x_BMT.shape[1]
+    def _context(self, x_BMT: Tensor) -> Tensor:
+        """First layer on [x, mean, std]; this std is of the unbiased variance."""
+        num_channels, num_frames = x_BMT.shape[1:]
+        # Four times as fast as torch.var_mean, which adds up one frame after the other.
+        mean_BM1 = x_BMT.mean(dim=2, keepdim=True)
+        variance_BM1 = (x_BMT - mean_BM1).square().sum(dim=2, keepdim=True) / (num_frames - 1)
         statistics = torch.cat([mean_BM1, variance_BM1.clamp(min=VARIANCE_FLOOR).sqrt()], dim=1)
         frame_weight, utterance_weight = self.context.weight.split([num_channels, 2 * num_channels], dim=1)
-        return conv_by_products(x_BMT, frame_weight) + F.conv1d(statistics, utterance_weight, self.context.bias)
+        return F.conv1d(x_BMT, frame_weight) + F.conv1d(statistics, utterance_weight, self.context.bias)
 
 
 class EcapaBody(nn.Module):
@@ -111,7 +107,7 @@ class EcapaBody(nn.Module):
         self.out_dim = 2 * aggregated
         self.stem = ConvReluNorm(num_features, channels, kernel=5)
         self.blocks = nn.ModuleList(SERes2Block(channels, kernel=3, dilation=dilation) for dilation in (2, 3, 4))
-        self.aggregate = ProductConv(3 * channels, aggregated)
+        self.aggregate = nn.Conv1d(3 * channels, aggregated, 1)
         self.pool = AttentiveStatistics(aggregated, min(ATTENTION_WIDTH, 4 * channels))
 
     def forward(self, x_BFT: Tensor) -> Tensor:
