@@ -5,8 +5,8 @@ neither on the number of workers nor on the block size nor on where an earlier r
 faster at best, twice as slow where the intermediate spectra fall out of the processor's cache. An encoder on a GPU wants batches:
 `encoder_batches`.
 
-The workers are threads. All that costs time (decoding, resampling, FFTs, torch) releases the interpreter lock, two threads do 1.8 times
-the work of one, and they start at once, where a process would first spend seconds on importing torch.
+The workers are threads. All that costs time (decoding, resampling, FFTs, torch) releases the interpreter lock, two threads do 1.5 to
+1.8 times the work of one, and they start at once, where a process would first spend seconds on importing torch.
 """
 
 from __future__ import annotations
