@@ -2,7 +2,7 @@
 
 Reads   nothing (demo: an espeak-ng library that the extra `demo` brings)
 Writes  paths.corpus, paths.protocols, paths.musan, paths.rirs; with --check exp/<name>/missing_files.txt
-Costs   demo: about 20 s on 2 cores, 192 MB; MCL-MLAAD: about 4 GB, MUSAN 11 GB, RIRS_NOISES 1.3 GB. What is there and complete is kept;
+Costs   demo: 20 to 45 s on 2 cores, 192 MB; MCL-MLAAD: about 4 GB, MUSAN 11 GB, RIRS_NOISES 1.3 GB. What is there and complete is kept;
         an interrupted download goes on where it was
 Run     python scripts/01_download_resources.py configs/demo.yaml
         python scripts/01_download_resources.py configs/mcl_mlaad.yaml --dry-run
