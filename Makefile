@@ -8,7 +8,7 @@
 # make fuzz       10,000 random inputs through every door, others each time (SEED=<number> for the same ones)
 # make test-gpu    the tests that need a CUDA device
 # make benchmark    all that is timed on a CPU, one after the other, written to benchmarks/results and benchmarks/README.md (35 minutes at most, on an
-#                  idle machine; WORDS=miniature shows in a minute that it runs, and writes nothing)
+#                  idle machine; WORDS=miniature shows in some minutes that it runs, and writes nothing)
 # make benchmark-gpu    all that a GPU is for, timed, written to benchmarks/results (10 minutes; WORDS=miniature shows on any machine that it runs)
 PYTHON ?= python3
 CONFIG ?= configs/demo.yaml

@@ -242,7 +242,10 @@ def in_processes(bench: Bench, knobs: Knobs, rate: float, clock: Time) -> str:
     finally:
         if "ray" in sys.modules:
             sys.modules["ray"].shutdown()  # its workers hold encoders on the GPU
-    measured = (more - few) * len(VARIANTS) / max(times[more] - times[few], 1e-9)
+    if times[more] < 1.5 * times[few]:
+        seen = f"{more} utterances in {times[more]:.1f} s, {few} in {times[few]:.1f} s"
+        return f"files to disk, {PROCESSES} processes: too short to tell ({seen})"
+    measured = (more - few) * len(VARIANTS) / (times[more] - times[few])
     return (
         f"files to disk, {knobs}, {PROCESSES} processes (executor=ray executor.address=local compute.runs_per_gpu={PROCESSES}): "
         f"{measured * VARIANT_SECONDS:,.0f} x real time ({more} utterances in {times[more]:.1f} s, {few} in {times[few]:.1f} s)"

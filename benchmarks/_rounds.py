@@ -17,6 +17,7 @@ with what is known.
 
 from __future__ import annotations
 
+import ast
 import json
 import shlex
 import sys
@@ -36,6 +37,7 @@ from sourcetracing.errors import UserError
 BUDGET_SECONDS = 150.0
 UNITS = {"s": 1.0, "ms": 1e3, "µs": 1e6}
 STRAIGHTFORWARD = "straightforward"
+FLAGS = ("--help", "miniature")
 INTERRUPTED = 130  # exit status, as shells have it
 
 Way = Callable[[], object]  # does it once; a float that it returns is its seconds, which it took itself
@@ -53,6 +55,7 @@ class Bench:
         miniature: Mapping[str, Any],
         clock: Callable[[], float] = time.perf_counter,
     ):
+        help_or_go_on(script, words)
         self.name, self.clock, self.started = Path(script).stem, clock, clock()
         self.is_miniature = "miniature" in words
         known = {"rounds": 3, **options, "budget": BUDGET_SECONDS, "json": "", "record": ""}
@@ -61,6 +64,11 @@ class Bench:
         except UserError as error:
             _refuse(error)
         self.options = defaults(known) | ({"rounds": 1, **miniature} if self.is_miniature else {}) | asked
+        try:
+            for path in filter(None, (self.options["json"], self.options["record"])):
+                require_writable(Path(path))
+        except UserError as error:
+            _refuse(error)
         self.busy, self.device, self.lines = "", cpu_name(), []
         self.command = shlex.join([f"benchmarks/{self.name}.py", *words])
 
@@ -230,13 +238,16 @@ def defaults(known: Mapping[str, Any]) -> dict[str, Any]:
     return {name: default[0] if isinstance(default, tuple) else default for name, default in known.items()}
 
 
-def parse(words: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Options from words such as `rounds=3`. Raises `UserError`, one line that names the word, for one that nobody knows or can be read."""
+def parse(words: Sequence[str], known: Mapping[str, Any], flags: Sequence[str] = FLAGS) -> dict[str, Any]:
+    """Options from words such as `rounds=3`. flags: words without a value, which the caller has dealt with.
+
+    Raises `UserError`, one line that names the word, for one that nobody knows or can be read.
+    """
     found: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or name not in known:
-            raise UserError(f"unknown word {word!r}. Known: {', '.join(f'{one}=' for one in known)}")
+            raise UserError(f"unknown word {word!r}. Known: {', '.join([*flags, *(f'{one}=' for one in known)])}")
         found[name] = _read(name, text, known[name])
     return found
 
@@ -254,18 +265,36 @@ def _read(name: str, text: str, default: Any) -> Any:
         except ValueError:
             number = None
         least = min(default, 1) if isinstance(default, int) else 0  # 0 is a number to ask for where it is the default
-        if number is None or not least <= number < float("inf"):
-            raise UserError(f"{name}={text} is no {'whole ' * isinstance(default, int)}number of at least {least:g}")
+        if number is None or not least <= number < float("inf") or (number == 0 < default):
+            bound = f"of at least {least:g}" if least else "above 0" if default else "of at least 0"
+            raise UserError(f"{name}={text} is no {'whole ' * isinstance(default, int)}number {bound}")
         return number
     return text
 
 
-def options_or_exit(words: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of what is no `Bench`; a mistake is one line, and the exit status 2."""
+def options_or_exit(script: str, words: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of what is no `Bench`; a mistake is one line, and the exit status 2. --help prints the first lines of the script."""
+    help_or_go_on(script, words)
     try:
-        return defaults(known) | parse(words, known)
+        return defaults(known) | parse(words, known, FLAGS[:1])
     except UserError as error:
         _refuse(error)
+
+
+def help_or_go_on(script: str, words: Sequence[str]) -> None:
+    """Prints what a script says of itself, and exits, where a word asks for that."""
+    if {"--help", "-h"} & set(words):
+        print(ast.get_docstring(ast.parse(Path(script).read_text(encoding="utf-8"))))
+        raise SystemExit(0)
+
+
+def require_writable(path: Path) -> None:
+    """Raises `UserError`: what cannot be written is known before the measuring."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from None
 
 
 def _refuse(error: UserError) -> NoReturn:

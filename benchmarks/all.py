@@ -4,10 +4,10 @@ At most `budget` seconds each and `total` in all. Nothing is refused; where othe
 What a part cannot do is a row of the table that says so, and the others go on. Ctrl-C keeps what is known.
 
 Run     python benchmarks/all.py [only=rawboost,nsd] [budget=150] [total=2040] [record=FILE.md] [readme=FILE.md]      (35 minutes at most)
-        python benchmarks/all.py miniature      (tiny sizes, a minute: shows that all of them run; the times mean nothing)
+        python benchmarks/all.py miniature      (tiny sizes, three minutes: shows that all of them run; the times mean nothing)
 Prints  a line for each as it ends
-Writes  benchmarks/results/<cpu>_<date>.md: the table, and what each printed; when all have run, also the table of benchmarks/README.md.
-        In miniature only what `record=` and `readme=` name.
+Writes  when all run, benchmarks/results/<cpu>_<date>.md: the table, and what each printed; and the table of benchmarks/README.md. With
+        only= and in miniature what `record=` and `readme=` name.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from _machine import cpu_name, num_cores, others_at_work, today, versions
-from _rounds import BUDGET_SECONDS, INTERRUPTED, STRAIGHTFORWARD, defaults, parse, ratios, spread
+from _rounds import BUDGET_SECONDS, INTERRUPTED, STRAIGHTFORWARD, defaults, help_or_go_on, parse, ratios, require_writable, spread
 
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.compute import cpu_has_bf16
@@ -85,7 +86,7 @@ def run_part(script: Path, words: Sequence[str], limit_seconds: float) -> Outcom
                 end(child)
         outcome.seconds = time.perf_counter() - started
         outcome.printed = out.read_text(encoding="utf-8", errors="replace")
-        outcome.rows = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()] if results.exists() else []
+        outcome.rows = rows_of(results)
         complaints = [line for line in err.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     if stopped is not None:
         outcome.failure = "interrupted" if isinstance(stopped, KeyboardInterrupt) else f"did not end in {limit_seconds:.0f} s"
@@ -94,6 +95,15 @@ def run_part(script: Path, words: Sequence[str], limit_seconds: float) -> Outcom
     if isinstance(stopped, KeyboardInterrupt):
         raise KeyboardInterrupt(outcome)
     return outcome
+
+
+def rows_of(results: Path) -> list[dict[str, Any]]:
+    """What a part left, but for a line that was cut off when it died."""
+    rows = []
+    for line in results.read_text(encoding="utf-8").splitlines() if results.exists() else []:
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
 
 
 def end(child: subprocess.Popen) -> None:
@@ -161,26 +171,37 @@ def record_of(busy: str, outcomes: Sequence[Outcome], is_miniature: bool) -> str
 
 
 def told(outcome: Outcome) -> str:
-    """The line of a part that has ended."""
+    """The line of a part that has ended: how many times as fast ours was as the straightforward way."""
     results = [f"{spread(ratios(row['ours'], row[STRAIGHTFORWARD]))}x" for row in outcome.rows if row["ours"] and row[STRAIGHTFORWARD]]
+    results[:1] = [f"ours is as fast {one}" for one in results[:1]]
     return f"{outcome.name:22}{outcome.seconds:5.0f} s  {'; '.join(filter(None, (outcome.failure, ', '.join(results))))}"
 
 
-def parts_of(only: str) -> tuple[str, ...]:
+def parts_of(only: str | None) -> tuple[str, ...]:
     """Which to run, in their order. Raises `UserError` for a name that is none."""
-    asked = [name for name in only.split(",") if name]
+    asked = [name.strip() for name in only.split(",")] if only is not None else []
     unknown = [name for name in asked if name not in PARTS]
     if unknown:
-        raise UserError(f"only={','.join(unknown)} names no benchmark. Known: {', '.join(PARTS)}")
+        raise UserError(f"only={only} names no benchmark. Known: {', '.join(PARTS)}")
     return tuple(name for name in PARTS if not asked or name in asked)
 
 
 def main(words: Sequence[str]) -> int:
     """Runs the parts; returns the exit status: 1 where one failed."""
     is_miniature = "miniature" in words
-    options = defaults(KNOWN) | parse([word for word in words if word != "miniature"], KNOWN)
-    parts, busy, outcomes, started = parts_of(options["only"]), "" if is_miniature else others_at_work(), [], time.perf_counter()
-    where = options["record"] or ("" if is_miniature else HERE / "results" / f"{_file_name(cpu_name())}_{today()}.md")
+    help_or_go_on(__file__, words)
+    asked = parse([word for word in words if word != "miniature"], KNOWN)
+    options, parts, outcomes = defaults(KNOWN) | asked, parts_of(asked.get("only")), []
+    busy, started = "" if is_miniature else others_at_work(), time.perf_counter()
+    is_whole = parts == PARTS and not is_miniature
+    where = options["record"] or (HERE / "results" / f"{_file_name(cpu_name())}_{today()}.md" if is_whole else "")
+    readme = Path(options["readme"] or HERE / "README.md") if options["readme"] or is_whole else None
+    for path in filter(None, (where, readme)):
+        require_writable(Path(path))
+    if readme:
+        with_table(readme.read_text(encoding="utf-8"), [])
+    if is_miniature:
+        print("miniature: shows that all of them run; the times mean nothing", flush=True)
     if busy:
         print(f"warning: {busy}; the times are worth little", flush=True)
     status = 0
@@ -197,9 +218,9 @@ def main(words: Sequence[str]) -> int:
             write_text(Path(where), record_of(busy_while(busy, outcomes), outcomes, is_miniature))
         if status:
             return status
-    if options["readme"] or (parts == PARTS and not is_miniature):
+    if readme:
         text = headline(busy_while(busy, outcomes), is_miniature)
-        rewrite(Path(options["readme"] or HERE / "README.md"), ["", text, "", *table_of(outcomes), ""])
+        rewrite(readme, ["", text, "", *table_of(outcomes), ""])
     print(f"{time.perf_counter() - started:.0f} s in all" + (f"; written to {where}" if where else ""))
     return int(any(outcome.failure for outcome in outcomes))
 
@@ -213,7 +234,12 @@ def _file_name(text: str) -> str:
     return re.sub(r"\W+", "_", text).strip("_").lower()
 
 
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupted)  # a part has a session of its own and would go on
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as mistake:

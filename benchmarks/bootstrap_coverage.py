@@ -245,7 +245,7 @@ def main() -> None:
     """The table of docs/tables.md."""
     from _rounds import options_or_exit  # beside this file; the tests import it as a part of the folder
 
-    options = options_or_exit(sys.argv[1:], {"utterances": 40, "repeats": 200})
+    options = options_or_exit(__file__, sys.argv[1:], {"utterances": 40, "repeats": 200})
     utterances, repeats = options["utterances"], options["repeats"]
     print(f"{utterances} utterances of each language x {VARIANTS} variants, {repeats} repeats: % of 95 % intervals that held the truth\n")
     print("| test sets | figure | as in the tables | without the correction for bias | drawn for each test set anew |")

@@ -12,7 +12,8 @@ longer than the budget, whatever the card.
 Run     python benchmarks/gpu.py [device=auto|cpu|cuda] [parts=wav2vec2-base,...,speedrun] [budget=570] [record=FILE.md]
         (at most `budget` seconds and 20 GB of temporary files)
         python benchmarks/gpu.py miniature      (the same with tiny sizes: two minutes on a CPU, which shows that it runs and nothing else)
-Prints  each line as it is known, and writes it to benchmarks/results/<device>_<date>.md; a part that fails is a line, the others go on
+Prints  each line as it is known, and writes it to benchmarks/results/<device>_<date>.md (in miniature only to what record= names); a part
+        that fails is a line, and the others go on
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from _gpu_parts import FULL, MINIATURE, Time
-from _rounds import defaults, parse
+from _rounds import defaults, help_or_go_on, parse
 
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.parallel import available_cores, start_worker
@@ -55,10 +56,11 @@ OPTIONS = {"device": ("auto", "cpu", "cuda"), "parts": ",".join(PARTS), "budget"
 
 def read_words(words: list[str]) -> tuple[dict[str, Any], bool]:
     """(options, whether it is the miniature). Raises `UserError`."""
+    help_or_go_on(__file__, words)
     options = defaults(OPTIONS) | parse([word for word in words if word != "miniature"], OPTIONS)
     for part in options["parts"].split(","):
         if part not in PARTS:
-            raise UserError(f"parts={part}: the parts are {', '.join(PARTS)}{did_you_mean(part, PARTS)}")
+            raise UserError(f"parts={part} is no part{did_you_mean(part, PARTS)}")
     if options["budget"] < LEAST_SECONDS:
         raise UserError(f"budget={options['budget']}: seconds, at least {LEAST_SECONDS}")
     return options, "miniature" in words
@@ -69,7 +71,10 @@ def main(words: list[str]) -> None:
     options, is_miniature = read_words(words)
     lines, name = headline(options["device"], words)
     slug = re.sub(r"\W+", "_", name).strip("_").lower()
-    record = Path(options["record"] or RESULTS / f"{slug}_{time.strftime('%Y-%m-%d')}{'_miniature' * is_miniature}.md")
+    if is_miniature:
+        print("miniature: shows that it runs; figures and advice mean nothing", flush=True)
+    own = "" if is_miniature else RESULTS / f"{slug}_{time.strftime('%Y-%m-%d')}.md"
+    record = Path(options["record"] or own) if options["record"] or own else None
     parts = options["parts"].split(",")
     total = sum(PARTS[part][2] for part in parts)
     budgets = {part: options["budget"] * PARTS[part][2] / total for part in parts}
@@ -82,10 +87,12 @@ def main(words: list[str]) -> None:
             for line in lines_of(part, Path(folder), is_miniature, options["device"], seconds):
                 lines.append(f"* {line}")
                 print(f"{part}: {line}", flush=True)
-                write(record, lines)
+                if record:
+                    write(record, lines)
             lines.append(f"* {part} took {time.monotonic() - started:.0f} s in all")
-            write(record, lines)
-    print(f"written to {record}")
+    if record:
+        write(record, lines)
+        print(f"written to {record}")
 
 
 def lines_of(part: str, root: Path, is_miniature: bool, device: str, seconds: float) -> Iterator[str]:

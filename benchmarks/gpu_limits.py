@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any
 import _bench_audio
 import torch
 from _bench_audio import SHORT_SECONDS, as_protocol, settings_below, write_noises
+from _rounds import options_or_exit
 from scaling_table import ENCODERS, NUM_VARIANTS, SAMPLES, STORED, operations
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -35,6 +37,7 @@ from sourcetracing.features.blocks import BlockMaker, StoreJob
 from sourcetracing.features.extracting import list_items
 from sourcetracing.features.front_end import FrontEnd, build_front_end, convert_once
 from sourcetracing.features.noise_bank import prepare_banks
+from sourcetracing.features.store import BlockFile
 from sourcetracing.runtime.compute import one_thread_each
 from sourcetracing.runtime.parallel import available_cores
 
@@ -76,8 +79,7 @@ def waveform_seconds(root: Path, num_utterances: int, cores: int, *, is_short: b
     utterances = _bench_audio.write_corpus(root, num_utterances)
     write_noises(root, SHORT_SECONDS)
     items, manifests = list_items(utterances, as_protocol(utterances)), prepare_banks(settings)
-    shape = (num_utterances * NUM_VARIANTS, SAMPLES)
-    job = StoreJob(settings, items, manifests, root / "unused", 0, shape, 320)
+    job = StoreJob(settings, items, manifests, BlockFile(root / "unused", 0, 4 * SAMPLES, num_utterances * NUM_VARIANTS, 320))
     front_end: FrontEnd = build_front_end(settings)
     make, rows = BlockMaker(job, front_end), list(items.itertuples())
 
@@ -93,11 +95,12 @@ def waveform_seconds(root: Path, num_utterances: int, cores: int, *, is_short: b
         return (time.perf_counter() - started) * cores / num_utterances, computed / num_utterances
 
 
-def main(options: dict[str, str]) -> None:
+def main(words: Sequence[str]) -> None:
     """Prints what was measured, then the table."""
-    cores, disk = int(options.get("cores", 16)), float(options.get("disk", 2.0)) * 1e9
+    options = options_or_exit(__file__, words, {"cores": 16, "disk": 2.0, "utterances": 200})
+    cores, disk = options["cores"], options["disk"] * 1e9
     with tempfile.TemporaryDirectory() as folder:
-        here, count = available_cores(), int(options.get("utterances", 200))
+        here, count = available_cores(), options["utterances"]
         alone, _ = waveform_seconds(Path(folder) / "alone", count, 1)
         seconds, _ = waveform_seconds(Path(folder) / "all", count, here)
         _, locked = waveform_seconds(Path(folder) / "short", count, 1, is_short=True)
@@ -118,4 +121,4 @@ def main(options: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    main(dict(word.split("=", 1) for word in sys.argv[1:]))
+    main(sys.argv[1:])

@@ -29,6 +29,7 @@ from queue import SimpleQueue
 from threading import Lock, Timer
 
 from _mutants import Mutant, mutants_of
+from _rounds import options_or_exit
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {
@@ -203,21 +204,22 @@ def _new(folder: Path) -> Path:
 
 def main(words: Sequence[str]) -> None:
     """Prints verdicts as they are found, then the score of each module and of all."""
-    options = dict(word.split("=", 1) for word in words if "=" in word)
-    packages = options["only"].split(",") if "only" in options else list(PACKAGES)
+    known = {"number": 80, "seed": 1, "workers": 2, "only": ",".join(PACKAGES), "seconds": 0.0}
+    options = options_or_exit(__file__, [word for word in words if word != "miniature"], known)
+    packages = options["only"].split(",")
     paths = [
         str(file.relative_to(ROOT))
         for name in packages
         for file in sorted(ROOT.glob(PACKAGES.get(name, name)))
         if file.name not in LEFT_OUT
     ]
-    number = int(options.get("number", 80))
+    number = options["number"]
     if "miniature" in words:
         paths, number = [MINIATURE[0]], MINIATURE[1]
-    chosen = drawn(paths, number, int(options.get("seed", 1)))
+    chosen = drawn(paths, number, options["seed"])
     print(f"{len(chosen)} mutants of {len(paths)} files", flush=True)
     killed, all_of = Counter(), Counter()
-    for path, mutant, survived in judged(chosen, int(options.get("workers", 2)), float(options.get("seconds", 0))):
+    for path, mutant, survived in judged(chosen, options["workers"], options["seconds"]):
         all_of[path] += 1
         killed[path] += not survived
         verdict = "survived" if survived else "killed  "

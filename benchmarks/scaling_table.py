@@ -208,5 +208,5 @@ def main(gpu_operations: float, price_per_hour: float | None = None) -> None:
 if __name__ == "__main__":
     from _rounds import options_or_exit
 
-    asked = options_or_exit(sys.argv[1:], {"assumed_gpu_teraflops": 100.0, "price_per_hour": 0.0})
+    asked = options_or_exit(__file__, sys.argv[1:], {"assumed_gpu_teraflops": 100.0, "price_per_hour": 0.0})
     main(asked["assumed_gpu_teraflops"] * 1e12, asked["price_per_hour"] or None)

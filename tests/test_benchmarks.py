@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from sourcetracing.errors import UserError
@@ -82,13 +84,13 @@ def rows_of(tmp_path) -> list[dict]:
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("fils=3", "unknown word 'fils=3'. Known: rounds=, files=, device=, own=, share=, budget=, json=, record="),
+        ("fils=3", "unknown word 'fils=3'. Known: --help, miniature, rounds=, files=, device=, own=, share=, budget=, json=, record="),
         ("3", "unknown word '3'"),
         ("files=many", "files=many is no whole number of at least 1"),
         ("files=0", "files=0 is no whole number of at least 1"),
         ("files=1.5", "files=1.5 is no whole number of at least 1"),
-        ("budget=nan", "budget=nan is no number of at least 0"),
-        ("share=-1", "share=-1 is no number of at least 0"),
+        ("budget=nan", "budget=nan is no number above 0"),
+        ("share=-1", "share=-1 is no number above 0"),
         ("device=tpu", "device=tpu is none of: auto, cpu"),
         ("own=yes", "own=yes is none of: true, false"),
     ],
@@ -258,6 +260,35 @@ def test_a_part_that_fails_or_does_not_end_is_an_outcome(module_of, tmp_path):
     (tmp_path / "endless.py").write_text("\n".join(lines), encoding="utf-8")
     late = runner.run_part(tmp_path / "endless.py", [], 0.5)
     assert late.failure == "did not end in 0 s" and late.rows == [{"what": "a"}]
+    (tmp_path / "cut.py").write_text("\n".join([*lines[:2], 'open(file, \'w\').write(\'{"what": "a"}\\n{"wh\')']), encoding="utf-8")
+    assert runner.run_part(tmp_path / "cut.py", [], 60).rows == [{"what": "a"}]
+
+
+@pytest.mark.parametrize("name", ["record", "readme"])
+def test_what_cannot_be_written_is_refused_before_the_measuring(module_of, tmp_path, monkeypatch, name):
+    runner = module_of("all")
+    monkeypatch.setattr(runner, "run_part", lambda *_: pytest.fail("measured"))
+    with pytest.raises(UserError, match="cannot be written"):
+        runner.main(["miniature", "only=rawboost", f"{name}={tmp_path}"])
+
+
+def test_a_signal_to_the_runner_ends_its_part(tmp_path):
+    command = [sys.executable, str(FOLDER / "all.py"), "only=growth", f"record={tmp_path / 'r.md'}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as runner:
+        children = []
+        while not children and runner.poll() is None:
+            time.sleep(0.2)
+            children = psutil.Process(runner.pid).children(recursive=True)
+        runner.terminate()
+        runner.wait(60)
+    assert children
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+@pytest.mark.parametrize("words", [["only="], ["only=,"], ["only=nsd,none"]])
+def test_a_list_of_parts_with_a_name_that_is_none_is_refused(module_of, words):
+    with pytest.raises(UserError, match="names no benchmark"):
+        module_of("all").main(words)
 
 
 def test_every_file_that_times_something_is_run(module_of):
@@ -287,9 +318,24 @@ def test_one_that_failed_starts_in_another_folder(module_of, tmp_path):
     assert table.count("`python benchmarks/rawboost.py`") == 3 and table.count("×**") == 3
 
 
+@pytest.mark.parametrize("name", ["gpu_limits", "nsd", "all", "gpu", "scaling_table", "mutation", "bootstrap_coverage"])
+def test_each_tells_of_itself(name):
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Run " in done.stdout and f"benchmarks/{name}.py" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_limits_of_a_gpu_are_computed():
+    command = [sys.executable, str(FOLDER / "gpu_limits.py"), "utterances=2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [line.count("|") for line in done.stdout.splitlines()[2:]] == [7] * 4 and "wav2vec2-base, layer 5" in done.stdout
+
+
 @pytest.mark.slow
 def test_every_benchmark_runs_in_miniature(module_of, tmp_path):
     before = (FOLDER / "README.md").read_bytes()
     printed, table = run_all(tmp_path)
-    assert [line.split()[0] for line in printed.splitlines()[:-1]] == list(module_of("all").PARTS)
+    assert printed.startswith("miniature: ") and "mean nothing" in printed.splitlines()[0]
+    assert [line.split()[0] for line in printed.splitlines()[1:-1]] == list(module_of("all").PARTS)
     assert "fail" not in table and (FOLDER / "README.md").read_bytes() == before

@@ -36,10 +36,10 @@ def start(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("minature", "unknown word 'minature'. Known: miniature, device=, parts=, budget=, record="),
+        ("minature", "unknown word 'minature'. Known: --help, miniature, device=, parts=, budget=, record="),
         ("batch=256", "unknown word 'batch=256'"),
         ("device=tpu", "device=tpu is none of: auto, cpu, cuda"),
-        ("parts=training,sped", "parts=sped: the parts are wav2vec2-base"),
+        ("parts=training,sped", "parts=sped is no part; did you mean 'speedrun'"),
         ("budget=ten", "budget=ten is no whole number"),
         ("budget=3", "budget=3: seconds, at least 10"),
     ],

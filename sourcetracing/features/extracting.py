@@ -17,7 +17,7 @@ import pandas as pd
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.blocks import StoreJob, crop_samples
-from sourcetracing.features.engines import engine_facts
+from sourcetracing.features.engines import engine_facts, refuse_what_cannot
 from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.making import make_blocks, opened
 from sourcetracing.features.noise_bank import noises_at_hand, open_banks, prepare_banks
@@ -42,7 +42,7 @@ from sourcetracing.features.store import (
     only_writer,
 )
 from sourcetracing.layout import Layout, StoreLayout
-from sourcetracing.runtime.compute import one_thread_each
+from sourcetracing.runtime.compute import one_thread_each, pick_device
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import advance_audio, bar
@@ -117,6 +117,8 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
         return folder
     if made := _made_before(asked, recipe, noises):
         return made.folder
+    if FRONTENDS[stored_front_end(settings)].is_encoder:
+        refuse_what_cannot(settings, pick_device(settings.compute.device))  # before there is a folder
     with only_writer(folder):
         if not is_finished(folder):
             num_noises = {kind: len(bank) for kind, bank in banks.items()}

@@ -24,7 +24,17 @@ from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.audio.reading import read_audio, resample, samples_at_most
 from sourcetracing.downloads.records import require_free_space
 from sourcetracing.errors import UserError
-from sourcetracing.features.noise_files import RIR, Clips, content_digests, find_clips, in_threads, needed_kinds, read_json, remember
+from sourcetracing.features.noise_files import (
+    RIR,
+    Clips,
+    content_digests,
+    find_clips,
+    in_threads,
+    is_digest,
+    needed_kinds,
+    remember,
+    remembered,
+)
 from sourcetracing.layout import noise_bank
 from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json, write_json
 from sourcetracing.runtime.locks import held
@@ -126,11 +136,11 @@ def _manifest(kind: str, clips: Clips, settings: Settings) -> Path:
     rules = [BANK_FORMAT, settings.audio.sample_rate, *_mixed(kind, settings)]
     look = digest_of_json([rules, os.path.abspath(clips.root), clips.names, clips.stamps])
     path = noise_bank(settings, "", "").with_name(LOOKS_NAME)
-    if look not in (known := read_json(path)):
+    if look not in (known := remembered(path, is_digest)):
         facts = list(zip(clips.names, content_digests(clips, settings), strict=True))
         known = {look: digest_of_json([BANK_FORMAT, settings.audio.sample_rate, facts, *_mixed(kind, settings)])[:8]}
         if clips.are_settled:
-            remember(path, known)
+            remember(path, known, is_digest)
     return noise_bank(settings, kind, known[look])
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -124,22 +125,31 @@ def _clips_below(root: Path, folders: list[str], setting_name: str) -> Clips:
 
 
 def _walk(folder: str, prefix: str, clips: Clips) -> None:
-    """Adds each audio file below a folder, name by name, as prefix + its name there. Links to folders are not followed, as by os.walk."""
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=attrgetter("name")):
-            if entry.is_dir():
-                if not entry.is_symlink():
-                    _walk(entry.path, f"{prefix}{entry.name}/", clips)
-            elif is_audio_name(entry.name):
+    """Adds each audio file below a folder, name by name, as prefix + its name there. Raises `UserError` for a link that leads nowhere.
+
+    As by os.walk, links to folders are not followed, and folders that may not be read, such as a disk's lost+found, are passed over.
+    """
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=attrgetter("name"))
+    except PermissionError:
+        return
+    for entry in entries:
+        if is_audio_name(entry.name) and not entry.is_dir():
+            try:
                 status = entry.stat()
-                clips.names.append(prefix + entry.name)
-                clips.stamps.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+            except OSError as error:
+                raise UserError(f"{entry.path} cannot be read ({error.strerror}). Remove it, or put the file there") from None
+            clips.names.append(prefix + entry.name)
+            clips.stamps.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+        elif entry.is_dir(follow_symlinks=False):
+            _walk(entry.path, f"{prefix}{entry.name}/", clips)
 
 
 def content_digests(clips: Clips, settings: Settings) -> list[str]:
     """Of the content of each file. One is read when its size or one of its times is not what it was when it was read last."""
     path = noise_bank(settings, "", "").with_name(DIGESTS_NAME)
-    known, root = read_json(path), os.path.abspath(clips.root)
+    known, root = remembered(path, _is_entry), os.path.abspath(clips.root)
     stamps = {f"{root}/{name}": list(stamp) for name, stamp in zip(clips.names, clips.stamps, strict=True)}
     missing = [name for name, stamp in stamps.items() if known.get(name, [None])[:-1] != stamp]
     if missing:
@@ -148,23 +158,32 @@ def content_digests(clips: Clips, settings: Settings) -> list[str]:
         made = bar(made, total=len(missing), desc="read noises", unit="file", disable=is_quick)
         known |= {name: [*stamps[name], digest] for name, digest in zip(missing, made, strict=True)}
         newest = time.time_ns() - SETTLED_NS
-        remember(path, {name: entry for name, entry in known.items() if max(entry[1:-1]) < newest})
+        remember(path, {name: entry for name, entry in known.items() if max(entry[1:-1]) < newest}, _is_entry)
     return [known[name][-1] for name in stamps]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """What `remember` left; {} where there is nothing or it is damaged."""
+def remembered(path: Path, is_sound: Callable[[Any], bool]) -> dict[str, Any]:
+    """What `remember` left, but for what is not sound: a file that only spares work must not be able to do harm."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return {name: fact for name, fact in facts.items() if is_sound(fact)} if isinstance(facts, dict) else {}
 
 
-def remember(path: Path, facts: dict[str, Any]) -> None:
+def remember(path: Path, facts: dict[str, Any], is_sound: Callable[[Any], bool]) -> None:
     """Adds facts to a JSON file that spares work next time; whoever may only read it does the work each time."""
     with suppress(OSError):
-        write_text(path, json.dumps(read_json(path) | facts) + "\n")
+        write_text(path, json.dumps(remembered(path, is_sound) | facts) + "\n")
+
+
+def is_digest(fact: Any) -> bool:
+    """Whether it is one or several groups of eight hex digits."""
+    return isinstance(fact, str) and re.fullmatch(r"([0-9a-f]{8})+", fact) is not None
+
+
+def _is_entry(fact: Any) -> bool:
+    return isinstance(fact, list) and len(fact) == 4 and all(type(number) is int for number in fact[:3]) and is_digest(fact[3])
 
 
 def in_threads(function: Callable[[int], Any], count: int, settings: Settings) -> Iterator[Any]:

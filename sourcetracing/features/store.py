@@ -179,7 +179,7 @@ class StoreWriter:
     def _require_space(self, is_resumed: bool) -> None:
         """Raises `UserError` where the disk has no room for the blocks that are still to be made."""
         needed = sum(len(self.block_rows(block)) for block in self.remaining()) * self.row_bytes
-        if is_resumed:  # the file is as long as it will be; what is no hole in it is taken already, by blocks under way too
+        if self.path.exists():  # what an earlier run wrote, whole or not, is taken already, or given back when the file begins anew
             needed = min(needed, max(0, self.shape[0] * self.row_bytes - 512 * self.path.stat().st_blocks))
         require_free_space(self.folder, needed, "the rest of the feature store" if is_resumed else "the feature store")
 

@@ -68,7 +68,8 @@ def memory_budget() -> int:
     Those are the workers of a pool, the tasks of a Ray cluster on this machine, and the processes that torchrun started here. Each asks
     for itself, so without the sharing eight of them would take eight halves.
     """
-    return psutil.virtual_memory().available // (2 * _num_sharing * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    local = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return psutil.virtual_memory().available // (2 * _num_sharing * (max(1, int(local)) if local.isdecimal() else 1))
 
 
 def share_of_device(free_bytes: int) -> int:

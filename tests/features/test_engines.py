@@ -138,6 +138,18 @@ def test_what_only_torch_can_is_refused_by_name(engine, words, device, hint, tmp
 
 
 @pytest.mark.parametrize("engine", NAMES)
+def test_what_is_refused_leaves_no_folder(engine, tmp_path):
+    experiment = SmallExperiment.write(tmp_path, 2)
+    settings = experiment.settings("x")
+    settings.frontend, settings.ssl.model, settings.ssl.layer = "ssl", str(save_tiny("wav2vec2", tmp_path / "model")), 2
+    settings.compute.device, settings.compute.engine, settings.compute.compile = "cpu", engine, True
+    settings.paths.exp = str(tmp_path / "exp")
+    with pytest.raises(UserError, match=r"Use compute\.compile=false"):
+        extract_features(settings, experiment.utterances, experiment.protocol)
+    assert not list((tmp_path / "exp").rglob("ssl-*"))
+
+
+@pytest.mark.parametrize("engine", NAMES)
 def test_an_engine_that_is_not_installed_is_one_line(engine, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, engine, None)
     with pytest.raises(

@@ -173,7 +173,40 @@ def test_each_file_is_looked_at_once(settings, monkeypatch):
 def test_what_was_just_written_is_not_believed_next_time(settings, monkeypatch):
     monkeypatch.setattr(noise_files, "SETTLED_NS", 10**12)
     prepare_banks(settings)
-    assert not noise_bank.read_json(Path(settings.paths.exp) / "noise_bank" / noise_bank.LOOKS_NAME)
+    assert not noise_files.remembered(Path(settings.paths.exp) / "noise_bank" / noise_bank.LOOKS_NAME, noise_files.is_digest)
+
+
+@pytest.mark.parametrize("fact", [None, 5, [], "../../x", "ABCDEF01", [1, 2, 3, None], [1, 2, 3, 7], [1, 2]])
+def test_what_only_spares_work_is_not_believed_where_it_is_no_such_thing(settings, monkeypatch, fact):
+    monkeypatch.setattr(noise_files, "SETTLED_NS", -(10**12))
+    made = prepare_banks(settings)
+    folder = Path(settings.paths.exp) / "noise_bank"
+    for name in (noise_bank.LOOKS_NAME, noise_files.DIGESTS_NAME):
+        facts = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(dict.fromkeys(facts, fact)), encoding="utf-8")
+    assert prepare_banks(settings) == made
+
+
+def test_a_folder_that_may_not_be_read_is_passed_over_as_by_os_walk(settings, tmp_path, monkeypatch):
+    """A disk of its own has a lost+found, which is root's."""
+    (tmp_path / "musan/lost+found").mkdir()
+    scandir = noise_files.os.scandir
+
+    def guarded(folder):
+        if str(folder).endswith("lost+found"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(noise_files.os, "scandir", guarded)
+    assert {kind: len(clips) for kind, clips in find_clips(settings).items()} == {"music": 4, "noise": 4, "rir": 3, "speech": 4}
+
+
+def test_a_link_that_leads_nowhere_is_one_line_and_no_reason_to_lose_a_store(settings, tmp_path):
+    prepare_banks(settings)
+    (tmp_path / "musan/noise/subset/dead.wav").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"dead\.wav cannot be read \(No such file or directory\)\. Remove it"):
+        prepare_banks(settings)
+    assert noises_at_hand(settings) == {}
 
 
 def test_links_to_folders_are_not_followed(settings, tmp_path):

@@ -51,6 +51,9 @@ def test_processes_of_torchrun_share_it_too(monkeypatch):
     monkeypatch.setattr(parallel.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**12))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert memory_budget() == 10**12 // 8
+    for odd in ("", "0", "-2", "x"):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", odd)
+        assert memory_budget() == 10**12 // 2
 
 
 def test_nobody_looks_at_free_memory_alone():

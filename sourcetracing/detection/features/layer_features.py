@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from sourcetracing.models.frontends.layer_means import LayerMeans
     from sourcetracing.models.frontends.lfcc_means import LfccMeans, Sound
 
-# On a CPU each file goes alone: batches gain 5 to 10 % there (docs/detection_features.md), and alone a file's features do not depend on what
-# lies beside it.
+# On a CPU each file goes alone: batches gain 5 to 10 % there (docs/detection_features.md), and alone a file's features do not depend on
+# what lies beside it.
 CPU_BATCH_SECONDS, GPU_BATCH_SECONDS = 0.0, 320.0
 _LENGTHS_TO_TRY = (24_000, 40_000)  # samples of the noises with which another engine is compared with torch
 
