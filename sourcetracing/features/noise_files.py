@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -135,15 +136,16 @@ def _walk(folder: str, prefix: str, clips: Clips) -> None:
     except PermissionError:
         return
     for entry in entries:
-        if is_audio_name(entry.name) and not entry.is_dir():
+        if entry.is_dir(follow_symlinks=False):
+            _walk(entry.path, f"{prefix}{entry.name}/", clips)
+        elif is_audio_name(entry.name):
             try:
                 status = entry.stat()
             except OSError as error:
                 raise UserError(f"{entry.path} cannot be read ({error.strerror}). Remove it, or put the file there") from None
-            clips.names.append(prefix + entry.name)
-            clips.stamps.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-        elif entry.is_dir(follow_symlinks=False):
-            _walk(entry.path, f"{prefix}{entry.name}/", clips)
+            if not stat.S_ISDIR(status.st_mode):
+                clips.names.append(prefix + entry.name)
+                clips.stamps.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
 
 def content_digests(clips: Clips, settings: Settings) -> list[str]:

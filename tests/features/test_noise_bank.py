@@ -210,6 +210,6 @@ def test_a_link_that_leads_nowhere_is_one_line_and_no_reason_to_lose_a_store(set
 
 
 def test_links_to_folders_are_not_followed(settings, tmp_path):
-    (tmp_path / "musan/noise/again").symlink_to(tmp_path / "musan/noise/subset")
+    (tmp_path / "musan/noise/again.wav").symlink_to(tmp_path / "musan/noise/subset")
     (tmp_path / "musan/noise/subset/linked.wav").symlink_to(tmp_path / "musan/noise/subset/0.wav")
     assert [Path(name).name for name in find_clips(settings)["noise"].names] == ["0.wav", "1.wav", "2.wav", "3.wav", "linked.wav"]
