@@ -173,8 +173,8 @@ def record_of(busy: str, outcomes: Sequence[Outcome], is_miniature: bool) -> str
 def told(outcome: Outcome) -> str:
     """The line of a part that has ended: how many times as fast ours was as the straightforward way."""
     results = [f"{spread(ratios(row['ours'], row[STRAIGHTFORWARD]))}x" for row in outcome.rows if row["ours"] and row[STRAIGHTFORWARD]]
-    results[:1] = [f"ours is as fast {one}" for one in results[:1]]
-    return f"{outcome.name:22}{outcome.seconds:5.0f} s  {'; '.join(filter(None, (outcome.failure, ', '.join(results))))}"
+    fast = f"{', '.join(results)} as fast" if results else ""
+    return f"{outcome.name:22}{outcome.seconds:5.0f} s  {'; '.join(filter(None, (outcome.failure, fast)))}"
 
 
 def parts_of(only: str | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ has a process of its own, since allocator settings are a process's; they take tu
 Both networks give the same logits, which is checked. With compute.precision=bf16, which is other arithmetic, ours is timed beside, unless
 the processor only imitates it.
 
-Run     python benchmarks/training_step.py [rounds=5] [threads=ALL] [batch=16] [frames=399] [steps=3]      (2 minutes on 2 cores)
+Run     python benchmarks/training_step.py [rounds=5] [threads=ALL] [batch=16] [frames=399] [steps=1]      (2 minutes on 2 cores)
 """
 
 from __future__ import annotations
@@ -82,9 +82,20 @@ class Side:
         self.process.wait()
 
 
-def compare(bench: Bench, name: str, sides: list[str], parts: int) -> None:
+def seconds_of_all(bench: Bench, num_ways: int) -> float:
+    """What the start, the warm-up and one round of every network and way would take, by the start and the second step of one."""
+    started = time.perf_counter()
+    side = Side("aasist", SIDES[0], [bench[option] for option in ("threads", "batch", "frames", "steps")])
+    begun = time.perf_counter() - started
+    side()
+    step = side()
+    side.close()
+    return num_ways * (begun + 2 * bench["steps"] * step)
+
+
+def compare(bench: Bench, name: str, sides: list[str], batch: int, parts: int) -> None:
     """One network: its children take turns."""
-    sizes = [bench[option] for option in ("threads", "batch", "frames", "steps")]
+    sizes = [bench["threads"], batch, bench["frames"], bench["steps"]]
     with ExitStack() as children:
         ways = {}
         for side in sides:
@@ -102,13 +113,15 @@ def compare(bench: Bench, name: str, sides: list[str], parts: int) -> None:
 
 def main(words: list[str]) -> None:
     """All networks."""
-    options = {"rounds": 5, "threads": available_cores(), "batch": 16, "frames": 399, "steps": 3}
+    options = {"rounds": 5, "threads": available_cores(), "batch": 16, "frames": 399, "steps": 1}
     with Bench(__file__, words, options, {"batch": 2, "frames": 64, "steps": 1}) as bench:
         sides = list(SIDES[:2] if bench.is_miniature or not bench.with_bf16() else SIDES)
         bench.say(f"  {bench['threads']} threads, rounds of {bench['steps']} steps; bf16 is other arithmetic, shown beside")
         networks = NETWORKS[-1:] if bench.is_miniature else NETWORKS
+        whole = bench["batch"]
+        batch = bench.fitted("rows", whole, whole, lambda: seconds_of_all(bench, len(networks) * len(sides)), least=2, rounds=1)
         for number, name in enumerate(networks):
-            compare(bench, name, sides, parts=len(networks) - number)
+            compare(bench, name, sides, batch, parts=len(networks) - number)
 
 
 if __name__ == "__main__":

@@ -104,8 +104,9 @@ def _read_au_header(stream: BinaryIO) -> tuple[int, int]:
 
 
 def _first_line(complaints: bytes) -> str:
-    """The cause: what follows it is what came of it."""
-    return next(iter(_lines(complaints)), "it gave no reason")
+    """The cause: what follows it is what came of it. Who reads a file and who decodes it are threads, and either may speak first."""
+    lines = _lines(complaints)
+    return next((line for line in lines if "partial file" in line), lines[0] if lines else "it gave no reason")
 
 
 def _lines(complaints: bytes) -> list[str]:

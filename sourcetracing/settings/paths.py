@@ -39,7 +39,7 @@ class Compute:
     )
     encoder_precision: str = setting(
         "auto",
-        "number type of a frozen SSL encoder's weights and products; auto: as compute.precision. Recorded with the features, not with runs",
+        "number type of a frozen SSL encoder; auto: as compute.precision; fp16 is for GPUs. Recorded with the features, not with runs",
         choices=("auto", "float32", "bf16", "fp16"),
     )
     runs_per_gpu: int = setting(

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from sourcetracing.audio.bad_audio import BadAudio
-from sourcetracing.audio.ffmpeg import FfmpegError, FfmpegSound, run_pipe
+from sourcetracing.audio.ffmpeg import FfmpegError, FfmpegSound, _first_line, run_pipe
 from sourcetracing.audio.reading import load_utterance
 from sourcetracing.settings.frontends import Audio
 
@@ -39,6 +39,13 @@ def test_the_samples_are_those_of_soundfile(tmp_path, rate):
     soundfile.write(tmp_path / "a.wav", stereo, rate, subtype="FLOAT")
     assert sound_of(tmp_path / "a.wav").shape == (25 * rate, 2)
     np.testing.assert_array_equal(sound_of(tmp_path / "a.wav"), stereo)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_reason_does_not_hang_on_which_thread_speaks_first(order):
+    """ffmpeg reads and decodes in threads: of a cut m4a either may complain first, and two doors gave two reasons."""
+    words = [b"[mov @ 0x55d0] stream 0, offset 0x9774: partial file", b"[aac @ 0x55d1] Input buffer exhausted before END element found"]
+    assert _first_line(b"\n".join(words[::order])) == "stream 0, offset 0x9774: partial file"
 
 
 @pytest.mark.parametrize("name", ["a.m4a", "a.mp4", "a.webm", "a.mka"])

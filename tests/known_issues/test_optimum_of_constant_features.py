@@ -48,7 +48,7 @@ def test_a_feature_far_from_zero_has_the_weight_of_one_at_zero(place, spread):
     model = fit(np.column_stack([features, far]), labels, Logreg())
     unit = far.astype(np.float64) - far.astype(np.float64).mean()  # a shift changes the intercept alone
     coef, _ = exactly(np.column_stack([features, unit]), labels, 1e6)
-    assert model.coef == pytest.approx(coef, rel=1e-5)
+    assert model.coef == pytest.approx(coef, rel=5e-5)
 
 
 def test_a_stop_with_a_large_gradient_is_an_error(monkeypatch):
