@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 from _bench_audio import SHORT_SECONDS, as_protocol, settings_below, write_corpus, write_noises
 from _gpu_parts import Sizes, Time
 from ssl_extraction import VARIANT_SECONDS, XLS_R_300M, flops_of, measured_peak
+from torch import nn
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertModel, Wav2Vec2Config, Wav2Vec2Model
 
 from sourcetracing.errors import UserError
