@@ -134,7 +134,7 @@ def test_devices_are_taken_in_turn_and_an_absent_one_is_refused(monkeypatch):
 
 
 def test_nothing_chooses_a_device_to_compute_on_around_the_setting():
-    """`pick_device` only looks; it is allowed where nothing is computed: counting workers, the chart of a plan, refusing an engine early."""
+    """`pick_device` only looks; it is allowed where nothing is computed: counting workers, a plan, refusing an engine early."""
     lookers = {f"sourcetracing/{name}.py" for name in ("runtime/compute", "training/plan", "features/ray_cluster", "features/extracting")}
     files = [*(ROOT / "sourcetracing").rglob("*.py"), *(ROOT / "scripts").rglob("*.py"), *ROOT.glob("train_*.py")]
     found = {str(path.relative_to(ROOT)) for path in files if "pick_device(" in path.read_text(encoding="utf-8")}
