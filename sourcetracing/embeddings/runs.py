@@ -26,9 +26,8 @@ def chosen_runs(config: ConfigSources, folder: str | None = None) -> tuple[list[
 def run_in_folder(folder: Path, settings: Settings) -> TrainingRun:
     """The run that lies in a run folder, by the settings that lie there.
 
-    How to compute and to draw it, and whose labels of speakers to show, is up to `settings`, but for the precision, which the run learned
-    with. Raises `UserError`: no such
-    folder, no run in it, not trained to its end.
+    How to compute and to draw it, and whose labels of speakers to show, is up to `settings`, but for the number types and the engine, which
+    the run learned with. Raises `UserError`: no such folder, no run in it, not trained to its end.
     """
     files = RunFolder(folder)
     if not files.config.is_file():
@@ -38,7 +37,8 @@ def run_in_folder(folder: Path, settings: Settings) -> TrainingRun:
     if not files.is_finished:
         raise UserError(f"--run {folder} is not trained to its end. Run: {TRAIN_COMMAND}")
     own = load_settings([str(files.config)])
-    own.compute = replace(settings.compute, precision=own.compute.precision, encoder_precision=own.compute.encoder_precision)
+    learned_from = {name: getattr(own.compute, name) for name in ("precision", "encoder_precision", "engine")}
+    own.compute = replace(settings.compute, **learned_from)
     own.evaluation.batch_size = settings.evaluation.batch_size
     own.executor, own.embedding_pictures, own.speakers = settings.executor, settings.embedding_pictures, settings.speakers
     train_set = set_name(own.train.languages or own.corpus.languages)

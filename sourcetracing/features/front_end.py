@@ -39,14 +39,23 @@ def build_front_end(settings: Settings) -> FrontEnd:
 
 
 def convert_once(network: nn.Module, precision: str) -> None:
-    """Turns weights that autocast would convert in every pass into bf16 or fp16. The results stay the same, bit by bit."""
+    """Turns weights that autocast would convert in every pass into bf16 or fp16. The results stay the same, bit by bit.
+
+    Raises `UserError` for what would never end: torch 2.11 hangs in an fp16 depthwise convolution (w2v-BERT's) of 4 s of sound on a CPU.
+    """
     if precision not in HALF_TYPES:
         return
+    if precision == "fp16" and any(map(_is_depthwise_on_cpu, network.modules())):
+        raise UserError("compute.encoder_precision=fp16: a CPU cannot compute this encoder in it. Use compute.encoder_precision=float32")
     for module in list(network.modules()):
         if is_parametrized(module):  # the weight norm of the positional convolution
             remove_parametrizations(module, "weight")
         if isinstance(module, (nn.Linear, nn.Conv1d)):
             module.to(HALF_TYPES[precision])
+
+
+def _is_depthwise_on_cpu(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv1d) and module.groups == module.in_channels > 1 and module.weight.device.type == "cpu"
 
 
 def _compile(network: nn.Module, device: torch.device) -> None:

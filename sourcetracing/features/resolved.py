@@ -12,7 +12,7 @@ from typing import Any
 
 from sourcetracing.features.ssl_front_end import commit_of, fetched_commit
 from sourcetracing.runtime.compute import encoder_precision, pick_device, precision_in_recipes, resolved_precision
-from sourcetracing.settings.paths import Compute
+from sourcetracing.settings.paths import ENGINES, Compute
 from sourcetracing.settings.schema import Settings
 
 
@@ -74,7 +74,7 @@ def otherwise(settings: Settings) -> dict[str, Settings]:
     others += [replace(one, deterministic=not one.deterministic) for one in others]
     others += [replace(one, engine="torch") for one in others]
     in_float32 = "auto" if ours.precision == "float32" else "float32"
-    others += [replace(ours, encoder_precision=in_float32, engine=engine) for engine in ("openvino", "onnxruntime")]
+    others += [replace(ours, encoder_precision=in_float32, engine=engine) for engine in ENGINES[1:]]
     return {words: replace(settings, compute=other) for other in others if (words := _differing(ours, other))}
 
 

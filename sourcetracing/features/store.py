@@ -153,8 +153,7 @@ class StoreWriter:
 
     def block_rows(self, block: int) -> range:
         """The rows of a block."""
-        first = block * self.rows_per_block  # not `self.file`, whose header is not written yet when the free space is looked at
-        return range(first, min(first + self.rows_per_block, self.shape[0]))
+        return self.file.rows(block)
 
     def remaining(self) -> list[int]:
         """The blocks still to be made."""

@@ -19,6 +19,9 @@ class Paths:
     exp: str = setting("exp", "where everything that is computed goes, in a folder named after `name`")
 
 
+ENGINES = ("torch", "openvino", "onnxruntime")
+
+
 @dataclass
 class Compute:
     device: str = setting("auto", "auto: cuda, else mps, else cpu", choices=("auto", "cpu", "cuda", "mps"))
@@ -30,7 +33,7 @@ class Compute:
     engine: str = setting(
         "torch",
         "what computes a frozen SSL encoder on a CPU: torch, or OpenVINO or ONNX Runtime (the extra `engine`); its features are kept apart",
-        choices=("torch", "openvino", "onnxruntime"),
+        choices=ENGINES,
     )
     precision: str = setting(
         "auto",

@@ -49,8 +49,8 @@ def export_system(run_folder: str, changes: list[str], *, onnx: Path | None, fol
     run = replace(run, settings=replace(settings, compute=replace(settings.compute, device="cpu")))
     calibration = calibrate(run, CPU)
     if onnx:
-        exact = replace(run.settings, compute=replace(run.settings.compute, precision="float32", compile=False, engine="torch"))
-        system = TracingSystem(replace(run, settings=exact), CPU)
+        compute = replace(run.settings.compute, precision="float32", encoder_precision="auto", compile=False, engine="torch")
+        system = TracingSystem(replace(run, settings=replace(run.settings, compute=compute)), CPU)
         worst = export_onnx(system, calibration, onnx)
         print(f"{onnx}: waveform (batch, {system.window_samples}) -> logits, embedding; off by {worst:.1e} of the largest output at most")
     if folder:

@@ -184,7 +184,9 @@ def test_no_two_utterances_share_a_file_name():
 
 
 def test_a_run_is_found_by_its_folder(embedded):
-    run = run_in_folder(embedded.folder, replace(embedded.settings, name="another"))
+    other = replace(embedded.settings.compute, encoder_precision="bf16", engine="openvino")
+    run = run_in_folder(embedded.folder, replace(embedded.settings, name="another", compute=other))
+    assert (run.settings.compute.encoder_precision, run.settings.compute.engine) == ("auto", "torch")  # which its features are of
     assert (run.system, run.train_set, run.seed, run.folder) == (
         embedded.system,
         embedded.train_set,

@@ -45,7 +45,6 @@ def settings_of(folder: Path, engine: str, *words: str) -> Settings:
         "ssl.layer=2",
         "compute.device=cpu",
         "audio.crop_seconds=1.0",
-        f"compute.engine={engine}",
     ]
     return load_settings([*fixed, f"compute.engine={engine}", *words])
 

@@ -12,7 +12,9 @@ from huggingface_hub import ModelCard, metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.compute import encoder_precision
 from sourcetracing.scoring.scores import read_scores
+from sourcetracing.tracing import export
 from sourcetracing.tracing.export import export_system
 from sourcetracing.tracing.tracer import Tracer
 from sourcetracing.training.runs import TrainingRun
@@ -61,6 +63,15 @@ def test_it_traces_like_the_run_without_anything_else(run, folder, tmp_path):
     here, there = (Tracer.load(path, [])(tmp_path / "a.wav") for path in (run.folder, moved))
     np.testing.assert_array_equal(here.window_probabilities, there.window_probabilities)
     assert (here.unknown_score, here.is_unknown) == (there.unknown_score, there.is_unknown)
+
+
+def test_what_goes_to_onnx_is_float32_by_torch_whatever_the_run_is(run, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(export, "export_onnx", lambda system, *_: given.append(system.settings.compute) or 0.0)
+    words = ["compute.encoder_precision=bf16", "compute.engine=openvino", "compute.compile=true"]
+    export_system(str(run.folder), words, onnx=tmp_path / "a.onnx", folder=None)
+    (compute,) = given
+    assert (encoder_precision(compute), compute.precision, compute.engine, compute.compile) == ("float32", "float32", "torch", False)
 
 
 def test_no_path_of_this_machine_is_in_it(run, folder):
