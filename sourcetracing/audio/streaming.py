@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sourcetracing.audio.reading import crop, resample_blocks
+from sourcetracing.audio.silence import Frames
 from sourcetracing.audio.source import Source, open_file, open_source
 from sourcetracing.settings.frontends import Audio
 
@@ -18,6 +19,34 @@ def open_audio(path: str | Path, rules: Audio) -> Iterator[tuple[Source, Iterato
     """(the source, its blocks (samples,) float32 at audio.sample_rate). Raises `BadAudio`, also while the blocks are read."""
     with open_file(path) as file, open_source(path, file, rules, listen=True) as source:
         yield source, resample_blocks(source.blocks, source.rate, rules.sample_rate)
+
+@contextmanager
+def open_trimmed(path: str | Path, rules: Audio) -> Iterator[tuple[Source, int, Iterator[np.ndarray]]]:
+    """`open_audio` without the silence at its ends, as audio.trim_silence_db says, and where in the file that begins (samples).
+
+    The file is decoded twice where that is on: only its end tells how loud its loudest frame is. The second time all of it is read, too.
+    """
+    if not rules.trim_silence_db:
+        with open_audio(path, rules) as (source, blocks):
+            yield source, 0, blocks
+        return
+    frames = Frames(rules.sample_rate)
+    with open_file(path) as file, open_source(path, file, rules) as source:
+        for block in resample_blocks(source.blocks, source.rate, rules.sample_rate):
+            frames.add(block)
+    start, stop = frames.loud_part(rules.trim_silence_db)
+    with open_audio(path, rules) as (source, blocks):
+        yield source, start, _between(blocks, start, stop)
+
+
+def _between(blocks: Iterable[np.ndarray], start: int, stop: int) -> Iterator[np.ndarray]:
+    """The samples of a stream from `start` to `stop`; reads it to its end."""
+    place = 0
+    for block in blocks:
+        part = block[max(start - place, 0) : max(stop - place, 0)]
+        place += len(block)
+        if len(part):
+            yield part
 
 
 class Windows:

@@ -20,7 +20,7 @@ from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
-from sourcetracing.settings.recorded import channel_recipe
+from sourcetracing.settings.recorded import sound_recipe
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.cues import crop_cues, file_cues
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
@@ -79,7 +79,7 @@ def _items(settings: Settings) -> pd.DataFrame:
 def _recipe(settings: Settings, items: pd.DataFrame) -> dict:
     """All that the cues depend on, but for the noises."""
     audio = {key: getattr(settings.audio, key) for key in ("sample_rate", "crop_seconds", "crop_train", "crop_eval")}
-    audio |= channel_recipe(settings.audio)
+    audio |= sound_recipe(settings.audio)
     rows = items[[*ITEM_COLUMNS, "digest"]].to_numpy().tolist()
     shared = {"audio": audio, "augment": asdict(settings.augment), "seed": settings.seed}
     return {"format": CUES_FORMAT, **shared, "utterances": digest_of_json(rows)}
