@@ -26,7 +26,7 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
 from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import GROUPS
-from sourcetracing.shortcuts.cures import before_lines, before_markdown, cure_lines, lowest_band
+from sourcetracing.shortcuts.cures import before_lines, before_markdown, cure_lines, heard_with, lowest_band
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.making import Tables, make_tables, mean_of
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, scored_runs
@@ -90,7 +90,7 @@ def _audit(settings: Settings, baselines: _Baselines, trained: Sequence[Training
     lost = [f"{num_lost} rows that not all runs were scored on are left out of all figures."] if num_lost else []
     before = _tables(_with_units(baselines.before, settings), settings) if baselines.before else None
     cures = cure_lines(tables, before, _kind_shown(tables), settings.audio, lowest_band(cue_table(settings, cured=False)))
-    audit = Audit(tables, best, verdict(tables, best) + cures + others + lost, before)
+    audit = Audit(tables, best, heard_with(settings.audio) + verdict(tables, best) + cures + others + lost, before)
     _write(audit, Layout.of(settings))
     return audit
 
@@ -238,7 +238,8 @@ def _write(audit: Audit, layout: Layout) -> None:
     cues = [f"* `{PREFIX}{group}`: {', '.join(names)}" for group, names in GROUPS.items()]
     lines = ["# Shortcut audit: how far trivial cues alone get", "", *(f"* {line}" for line in audit.verdict), ""]
     legend = ["", "## Cues", "", *cues, f"* `{HEARD}`: all that begin with crop_; `{ALL}`: all", ""]
-    write_text(layout.shortcut_text, "\n".join(lines) + "\n#" + markdown(audit.tables) + before_markdown(audit.tables, audit.before, KINDS) + "\n".join(legend))
+    tables = markdown(audit.tables) + before_markdown(audit.tables, audit.before, KINDS)
+    write_text(layout.shortcut_text, "\n".join(lines) + "\n#" + tables + "\n".join(legend))
 
 
 

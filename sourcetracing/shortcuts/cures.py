@@ -52,6 +52,12 @@ def lowest_band(cues: pd.DataFrame) -> float:
     return float(clean.groupby("source")["crop_highest_frequency_hz"].quantile(0.1).min())
 
 
+def heard_with(audio: Audio) -> list[str]:
+    """A sentence on the cures that are on; [] where none is."""
+    settings = ", ".join(f"audio.{name}={_value(audio, name)}" for name in cures_of(audio))
+    return [f"All figures but those of the audio as it is are of what systems hear, with {settings}."] if settings else []
+
+
 def cure_lines(tables: Tables, before: Tables | None, kind: str, audio: Audio, lowest_hz: float) -> list[str]:
     """A sentence for each group of cues that is above chance, or was before its cure. before: without cures; None where none is on."""
     lines = []
