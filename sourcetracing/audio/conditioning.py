@@ -1,12 +1,12 @@
-"""Cures for what the shortcut audit finds (script 11): silence at both ends, bandwidth, level. Off unless a setting of `audio` asks for them.
+"""Cures for what the shortcut audit finds (script 11): silence at both ends, bandwidth, level. Off unless settings of `audio` ask for them.
 
     whole file ─► trimmed ─► crop, window or whole ─► shaped: band limit, then level ─► noise, reverb, codec ─► shaped again
 
-`trimmed` is of the whole file, for only that tells how loud its loudest frame is; `load_utterance` does it for all that hear whole files,
-`open_trimmed` for a stream, in two passes. `shaped` is of exactly what a network gets: a crop, a window of a traced file, a whole file where
-layers are averaged over it. So no input tells a level, whichever part of a file it is; a window of a file of hours is shaped as a training
-row was; and memory does not grow with the file. SNRs refer to the shaped clean signal, hence are the same for a quiet and a loud source; what
-is added is not limited by itself: the mixture is, and brought to the same level again.
+`trimmed` is of the whole file, for only that tells how loud its loudest frame is; `load_utterance` does it for all who read whole files,
+`open_trimmed` for a stream, in two passes. `shaped` is of exactly what a network gets: a crop, a window of a traced file, a whole file
+where layers are averaged over it. So no input tells a level, whichever part of a file it is; a window of a file of hours is shaped as a
+training row was; and memory does not grow with the file. SNRs refer to the shaped clean signal, hence are the same for a quiet and a loud
+source; what is added is not limited by itself: the mixture is, and brought to the same level again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEAST_AMPLITUDE = 1e-6  # -120 dBFS: silence is not made loud
 
 
 def trimmed(waveform: np.ndarray, rules: Audio, rate: int) -> np.ndarray:
-    """A whole file (samples,) at `rate` Hz without the silence at its ends, as audio.trim_silence_db says; the same array where it is off."""
+    """A whole file (samples,) at `rate` Hz without the silence at its ends, as audio.trim_silence_db says; the same array where that is 0."""
     if not rules.trim_silence_db:
         return waveform
     frames = Frames(rate)

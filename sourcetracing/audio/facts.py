@@ -15,9 +15,8 @@ HIGHEST_FREQUENCY_DB = -70.0  # of the strongest bin, as in the shortcut audit
 
 @dataclass(frozen=True)
 class SoundFacts:
-    """rms_dbfs of the whole file; silence before and after its loud part; bandwidth_hz: the highest frequency within 70 dB of the strongest.
-
-    nan: not known, as the bandwidth of a file shorter than a window.
+    """rms_dbfs of the whole file; silence before and after its loud part; bandwidth_hz: the highest frequency 70 dB or less below the
+    strongest. nan: not known, as the bandwidth of a file shorter than a window.
     """
 
     rms_dbfs: float = math.nan

@@ -63,7 +63,8 @@ class Heard:
         if (seconds := self.num_samples / self.rate) < rules.min_seconds:
             return f"too short ({seconds:.3f} s, audio.min_seconds={rules.min_seconds:g})"
         if (seconds := self._seconds_trimmed(rules)) < rules.min_seconds:
-            return f"too short without the silence at its ends ({seconds:.3f} s, audio.trim_silence_db={rules.trim_silence_db:g}, audio.min_seconds={rules.min_seconds:g})"
+            settings = f"audio.trim_silence_db={rules.trim_silence_db:g}, audio.min_seconds={rules.min_seconds:g}"
+            return f"too short without the silence at its ends ({seconds:.3f} s, {settings})"
         if max(-self.low, self.high) < threshold:
             if self.channel_peaks.max() < threshold:
                 return f"silent throughout (its peak is below {rules.silence_peak_dbfs:g} dBFS, audio.silence_peak_dbfs)"

@@ -20,6 +20,7 @@ def open_audio(path: str | Path, rules: Audio) -> Iterator[tuple[Source, Iterato
     with open_file(path) as file, open_source(path, file, rules, listen=True) as source:
         yield source, resample_blocks(source.blocks, source.rate, rules.sample_rate)
 
+
 @contextmanager
 def open_trimmed(path: str | Path, rules: Audio) -> Iterator[tuple[Source, int, Iterator[np.ndarray]]]:
     """`open_audio` without the silence at its ends, as audio.trim_silence_db says, and where in the file that begins (samples).

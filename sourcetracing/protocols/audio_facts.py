@@ -1,10 +1,12 @@
-"""What the files of each source have in common, and which source gives itself away by it: rates, codings, level, silence, bandwidth (script 02).
+"""What the files of each source have in common, and which source gives itself away by it (script 02).
 
-A measured fact of a source is the median over its files; its spread 1.4826 times the median distance from it (the standard deviation, were
-it normal). Spread within sources is the median of those. A source stands out where its median is away from the median of the others' by more
-than the spread within sources and twice the error of its own median (1.25 spread / sqrt(files)), and by more than a step that nobody would
-learn from (`MEASURES`). Of rates, where what most of its files have is lower than that of others; of codings, where it is not what most sources have. What lies above half of
-audio.sample_rate is not heard: rates and bandwidths are compared up to there.
+Rate and coding: what most of its files have. Level, silence at both ends, bandwidth, length: the median over its files, with a spread,
+1.4826 times the median distance from it (the standard deviation, were it normal). Spread within sources is the median of those.
+
+A source stands out where its median is away from the median of the others' by more than the spread within sources and twice the error of
+its own median (1.25 spread / sqrt(files)), and by more than a step that nobody would learn from (`MEASURES`). In rate, where it is lower than
+that of others; in coding, where its codec is not that of most sources. What lies above half of audio.sample_rate is not heard: rates and
+bandwidths are compared up to there.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ NO_CURE = "no setting cures that"
 
 @dataclass(frozen=True)
 class Measure:
-    """A measured fact. less, more: what a source with a smaller or larger figure is, with its distance for {}; step: the least that counts."""
+    """A measured fact. less, more: what a source with a smaller or larger figure is, its distance for {}; step: the least that counts."""
 
     step: float
     less: str
@@ -45,8 +47,9 @@ def _limit(table: pd.DataFrame, audio: Audio) -> str:
 
 def _crop(table: pd.DataFrame, audio: Audio) -> str:
     shortest = float(table["duration_s"].min())
-    rest = f"; with audio.crop_seconds={shortest:.1f} most files fill a crop" if shortest < audio.crop_seconds else "; a crop does not tell it"
-    return f"{NO_CURE}{rest}"
+    if shortest >= audio.crop_seconds:
+        return f"{NO_CURE}; a crop does not tell it"
+    return f"{NO_CURE}; with audio.crop_seconds={shortest:.1f} most files fill a crop"
 
 
 def _trim(table: pd.DataFrame, audio: Audio) -> str:
@@ -106,7 +109,7 @@ def _distances(table: pd.DataFrame, name: str, step: float) -> np.ndarray:
     distances = np.zeros(len(table))
     for place, value in enumerate(values):
         distance = value - np.nanmedian(np.delete(values, place)) if np.isfinite(np.delete(values, place)).any() else np.nan
-        error = 1.25 * float(table[f"{name}_spread"].iloc[place]) / np.sqrt(table["files"].iloc[place])
+        error = 1.25 * max(spread, float(table[f"{name}_spread"].iloc[place])) / np.sqrt(table["files"].iloc[place])
         if abs(distance) > max(step, spread + 2 * error):  # not so for nan
             distances[place] = distance
     return distances

@@ -45,7 +45,7 @@ class BuiltProtocol:
 def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_sets: Sequence[str] = ()) -> BuiltProtocol:
     """Reads the corpus, checks every audio file, splits the utterances, looks for what the splits share.
 
-    Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, tables/leakage.csv, tables/audio_facts.csv and, last,
+    Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, leakage.csv, audio_facts.csv and, last,
     protocol.json: the settings and the digest of what they were made from. They lie at exp/<name>/, or, where a protocol of other settings
     lies there, at exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true. train_sets, test_sets: languages joined by +
     that will be trained or tested on together. Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.

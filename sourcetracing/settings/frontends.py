@@ -41,7 +41,10 @@ class Audio:
         -23.0, "the level of audio.normalize, dB relative to full scale; -3 is usual for peaks", at_least=-80, at_most=0
     )
     band_limit_hz: float = setting(
-        0.0, "what lies above is removed, whatever the rate of a file; 0 = off, else 1000 to half of audio.sample_rate", at_least=0, at_most=96_000
+        0.0,
+        "what lies above is removed, whatever a file's rate; 0 = off, else 1000 to half of audio.sample_rate",
+        at_least=0,
+        at_most=96_000,
     )
 
 

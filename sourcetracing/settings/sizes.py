@@ -16,9 +16,8 @@ def check_sizes(settings: Any) -> None:
     """Refuses windows that do not fit each other or the crop, a band limit beyond the band, and batches of more than MOST_BYTES."""
     audio, lfcc = settings.audio, settings.lfcc
     if (limit := audio.band_limit_hz) and not LOWEST_LIMIT_HZ <= limit < audio.sample_rate / 2:
-        raise UserError(
-            f"audio.band_limit_hz={limit:g}: must be 0 (off), or at least {LOWEST_LIMIT_HZ} and below half of audio.sample_rate={audio.sample_rate}"
-        )
+        fitting = f"at least {LOWEST_LIMIT_HZ} and below half of audio.sample_rate={audio.sample_rate}"
+        raise UserError(f"audio.band_limit_hz={limit:g}: must be 0 (off), or {fitting}")
     if lfcc.n_lfcc > lfcc.n_filter:
         raise UserError(f"lfcc.n_lfcc={lfcc.n_lfcc} is more than lfcc.n_filter={lfcc.n_filter}")
     if lfcc.win_length > lfcc.n_fft:

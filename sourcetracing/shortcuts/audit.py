@@ -210,7 +210,6 @@ def summary(audit: Audit) -> str:
     return "\n".join([*lines, *before_lines(tables, audit.before, KINDS), "", *audit.verdict])
 
 
-
 MEANS_TEXTS = ("system", "kind", "variant", "best_trained", "num_classes")  # columns that are no numbers
 
 
@@ -240,7 +239,6 @@ def _write(audit: Audit, layout: Layout) -> None:
     legend = ["", "## Cues", "", *cues, f"* `{HEARD}`: all that begin with crop_; `{ALL}`: all", ""]
     tables = markdown(audit.tables) + before_markdown(audit.tables, audit.before, KINDS)
     write_text(layout.shortcut_text, "\n".join(lines) + "\n#" + tables + "\n".join(legend))
-
 
 
 def _trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], list[str]]:

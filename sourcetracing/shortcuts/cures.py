@@ -48,7 +48,7 @@ def figure_of(tables: Tables, system: str, kind: str) -> Figure | None:
 
 def lowest_band(cues: pd.DataFrame) -> float:
     """The frequency that 90 % of the clean crops of the narrowest source reach. cues: `cue_table` without cures."""
-    clean = cues[cues["variant"] == cues["variant"].iloc[0]] if "original" not in set(cues["variant"]) else cues[cues["variant"] == "original"]
+    clean = cues[cues["variant"] == ("original" if "original" in set(cues["variant"]) else cues["variant"].iloc[0])]
     return float(clean.groupby("source")["crop_highest_frequency_hz"].quantile(0.1).min())
 
 

@@ -31,7 +31,7 @@ Embedder = Callable[[np.ndarray], np.ndarray]  # (samples,) float32 at SAMPLE_RA
 
 
 def embedder_key(settings: Settings) -> str:
-    """Names network, channel and cures exactly, without loading it: embeddings with another key are other embeddings. Raises `UserError`."""
+    """Names network, channel and cures exactly, loading nothing: embeddings with another key are other embeddings. Raises `UserError`."""
     cures = (f"{name}={value}" for name, value in cures_of(settings.audio).items())
     return " ".join([_network_key(settings), *channel_recipe(settings.audio).values(), *cures])
 

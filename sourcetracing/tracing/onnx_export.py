@@ -1,8 +1,8 @@
 """A whole system as one ONNX file: waveforms (batch, samples) in, logits and embeddings out; checked against the original, then kept.
 
 ONNX metadata: classes, sample_rate, window_samples, temperature (divide the logits by it before the softmax). And, where they are on,
-band_limit_hz, normalize and target_dbfs, which the file itself applies to each window; trim_silence_db, which is left to whoever cuts windows:
-only a whole file tells where its silence ends (`sourcetracing.audio.conditioning.trimmed`).
+band_limit_hz, normalize and target_dbfs, which the file itself applies to each window; trim_silence_db, which is left to whoever cuts
+windows: only a whole file tells where its silence ends (`sourcetracing.audio.conditioning.trimmed`).
 """
 
 from __future__ import annotations

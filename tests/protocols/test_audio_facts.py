@@ -73,7 +73,7 @@ def test_sources_that_are_alike_do_not_stand_out(seed_files):
         ("bandwidth_hz", -4000.0, "source_0 is narrower by 40"),
         ("duration_s", 3.0, "longer than the others: no setting cures that"),
         ("sample_rate", -8000, "source_0: mostly 8000 Hz, others 16000 Hz: audio.band_limit_hz=3600"),
-        ("coding", "MP3 MPEG_LAYER_III", "source_0: mostly MP3 MPEG_LAYER_III, others WAV PCM_16: what a codec leaves, no setting cures that"),
+        ("coding", "MP3 MPEG_LAYER_III", "source_0: mostly MP3 MPEG_LAYER_III, others WAV PCM_16: what a codec leaves, no setting cures"),
     ],
 )
 def test_a_source_that_differs_by_more_than_the_spread_is_named_with_its_cure(column, added, sentence):
