@@ -25,7 +25,7 @@ LEAST_AMPLITUDE = 1e-6  # -120 dBFS: silence is not made loud
 
 
 def trimmed(waveform: np.ndarray, rules: Audio, rate: int) -> np.ndarray:
-    """A whole file (samples,) at `rate` Hz without the silence at its ends, as audio.trim_silence_db says; the same array where that is 0."""
+    """A whole file (samples,) at `rate` Hz without the silence at its ends, by audio.trim_silence_db; the same array where that is 0."""
     if not rules.trim_silence_db:
         return waveform
     frames = Frames(rate)

@@ -4,9 +4,9 @@ Rate and coding: what most of its files have. Level, silence at both ends, bandw
 1.4826 times the median distance from it (the standard deviation, were it normal). Spread within sources is the median of those.
 
 A source stands out where its median is away from the median of the others' by more than the spread within sources and twice the error of
-its own median (1.25 spread / sqrt(files)), and by more than a step that nobody would learn from (`MEASURES`). In rate, where it is lower than
-that of others; in coding, where its codec is not that of most sources. What lies above half of audio.sample_rate is not heard: rates and
-bandwidths are compared up to there.
+its own median (1.25 spread / sqrt(files)), and by more than a step that nobody would learn from (`MEASURES`). In rate, where it is lower
+than that of others; in coding, where its codec is not that of most sources. What lies above half of audio.sample_rate is not heard: rates
+and bandwidths are compared up to there.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pandas as pd
 from sourcetracing.settings.frontends import Audio
 
 NUM_NAMED = 3
+LEAST_FILES = 8  # of a source: the median of fewer says too little about it
 MOST_ROWS = 12  # of the printed table; where there are more sources, those that stand out
 TEXTS = ("source", "coding")
 COMMON = ("sample_rate", "coding")
@@ -108,6 +109,8 @@ def _distances(table: pd.DataFrame, name: str, step: float) -> np.ndarray:
     values, spread = table[name].to_numpy(float), float(table[f"{name}_spread"].median())
     distances = np.zeros(len(table))
     for place, value in enumerate(values):
+        if table["files"].iloc[place] < LEAST_FILES:
+            continue
         distance = value - np.nanmedian(np.delete(values, place)) if np.isfinite(np.delete(values, place)).any() else np.nan
         error = 1.25 * max(spread, float(table[f"{name}_spread"].iloc[place])) / np.sqrt(table["files"].iloc[place])
         if abs(distance) > max(step, spread + 2 * error):  # not so for nan

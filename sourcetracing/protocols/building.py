@@ -47,8 +47,10 @@ def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_set
 
     Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, leakage.csv, audio_facts.csv and, last,
     protocol.json: the settings and the digest of what they were made from. They lie at exp/<name>/, or, where a protocol of other settings
-    lies there, at exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true. train_sets, test_sets: languages joined by +
-    that will be trained or tested on together. Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.
+    lies there, at exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true.
+    train_sets, test_sets: languages joined by + that will be trained or tested on together.
+
+    Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.
     """
     with held(Layout.of(settings).protocol_lock, f"another process is writing the protocol of {settings.name}", wait=True):
         return _build(settings, train_sets, test_sets)

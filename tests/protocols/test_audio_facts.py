@@ -22,9 +22,9 @@ from tests.support.places import ROOT
 RATE = 16000
 
 
-def files(num_sources: int = 4, per_source: int = 40, **planted) -> pd.DataFrame:
+def files(num_sources: int = 4, per_source: int = 40, seed: int = 2, **planted) -> pd.DataFrame:
     """What the check pass says of files whose sources are alike, but for `planted`: column -> what is added for source_0."""
-    generator = np.random.default_rng(2)
+    generator = np.random.default_rng(seed)
     rows = [
         {
             "source": f"source_{number}",
@@ -58,9 +58,10 @@ def test_medians_and_spreads_are_those_of_pandas():
     assert (found["sample_rate"], found["sample_rate_share"]) == (22050, 0.75)
 
 
-@pytest.mark.parametrize("seed_files", [5, 10, 40, 400])
-def test_sources_that_are_alike_do_not_stand_out(seed_files):
-    assert remarks_on(table_of_facts(files(per_source=seed_files)), Audio()) == []
+@pytest.mark.parametrize("per_source", [5, 10, 40, 400])
+def test_sources_that_are_alike_do_not_stand_out(per_source):
+    alarms = [len(remarks_on(table_of_facts(files(per_source=per_source, seed=seed)), Audio())) for seed in range(10)]
+    assert sum(alarms) <= 2  # of 200 chances: four sources, five measures, ten corpora
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_sources_that_are_alike_do_not_stand_out(seed_files):
         ("rms_dbfs", -9.0, "source_0 is 9 dB quieter than the others: audio.normalize=rms"),
         ("leading_silence_s", 0.5, "silent at the beginning than the others: audio.trim_silence_db=40"),
         ("trailing_silence_s", -0.25, "s less silent at the end than the others: audio.trim_silence_db=40"),
-        ("bandwidth_hz", -4000.0, "source_0 is narrower by 40"),
+        ("bandwidth_hz", -4000.0, "source_0 is narrower by 3998 Hz than the others: audio.band_limit_hz=3300"),
         ("duration_s", 3.0, "longer than the others: no setting cures that"),
         ("sample_rate", -8000, "source_0: mostly 8000 Hz, others 16000 Hz: audio.band_limit_hz=3600"),
         ("coding", "MP3 MPEG_LAYER_III", "source_0: mostly MP3 MPEG_LAYER_III, others WAV PCM_16: what a codec leaves, no setting cures"),
@@ -164,7 +165,14 @@ def test_a_protocol_from_before_the_facts_gets_them(words):
 
 
 def test_the_script_says_them(words):
-    command = [sys.executable, str(ROOT / "scripts/02_build_protocols.py"), "configs/tiny.yaml", *words, "name=said"]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/02_build_protocols.py"),
+        "configs/tiny.yaml",
+        "experiment.tables=[table4]",
+        *words,
+        "name=said",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "loud is 20 dB louder than the others: audio.normalize=rms" in done.stdout

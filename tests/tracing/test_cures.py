@@ -75,7 +75,7 @@ def test_a_traced_file_is_heard_as_a_training_row(tmp_path, words, seconds):
     path = written(tmp_path / "a.wav", sound(seconds, 0.3))
     found = tracer(path)
     expected = log_softmax(trained_on(tracer, tmp_path, "a.wav"))
-    np.testing.assert_allclose(np.log(found.window_probabilities[0]), expected, atol=2e-5)
+    np.testing.assert_allclose(np.log(found.window_probabilities[0]), expected, rtol=1e-5, atol=2e-5)
     assert np.abs(np.log(found.window_probabilities[0]) - np.log(plain(path).window_probabilities[0])).max() > 1e-4  # it is another sound
     assert found.duration_s == pytest.approx(seconds + 0.54)
     assert found.starts_s[0] == pytest.approx(0.32 if "audio.trim_silence_db=40" in words else 0.0)
