@@ -16,11 +16,11 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
-from sourcetracing.audio.silence import Frames
+from sourcetracing.audio.silence import Frames, first_loud, last_loud
 from sourcetracing.settings.frontends import Audio
 
 TRANSITION_HZ = 200.0  # below audio.band_limit_hz: what lies under it passes, what lies above is gone
-STOP_DB = 90.0  # so much weaker is what was above, about the rounding noise of 16 bits
+STOP_DB = 120.0  # so much weaker is what was above: below what 16 bits hold, and what the audit still hears (100 dB)
 LEAST_AMPLITUDE = 1e-6  # -120 dBFS: silence is not made loud
 
 
@@ -31,7 +31,8 @@ def trimmed(waveform: np.ndarray, rules: Audio, rate: int) -> np.ndarray:
     frames = Frames(rate)
     frames.add(waveform)
     start, stop = frames.loud_part(rules.trim_silence_db)
-    return waveform[start:stop]
+    kept, quiet = waveform[start:stop], frames.quiet(rules.trim_silence_db)
+    return kept[first_loud(kept[: frames.size], quiet) : len(kept) - frames.size + last_loud(kept[-frames.size :], quiet) + 1]
 
 
 def shaped(waveforms: np.ndarray, rules: Audio, rate: int | None = None) -> np.ndarray:

@@ -40,6 +40,20 @@ class Frames:
             return 0, self.num_samples
         return int(loud[0]) * self.size, min((int(loud[-1]) + 1) * self.size, self.num_samples)
 
+    def quiet(self, below_db: float) -> float:
+        """The amplitude up to which a sample counts as silent: `below_db` below the root mean square of the loudest frame."""
+        return float(np.sqrt(self.energies().max(initial=0))) * 10 ** (-below_db / 20)
+
+
+def first_loud(samples: np.ndarray, quiet: float) -> int:
+    """Where the first sample beyond +-`quiet` is; 0 without one."""
+    return int((np.abs(samples) > quiet).argmax()) if len(samples) else 0
+
+
+def last_loud(samples: np.ndarray, quiet: float) -> int:
+    """Where the last sample beyond +-`quiet` is; the last one of all without one."""
+    return len(samples) - 1 - first_loud(samples[::-1], quiet)
+
 
 def _mean_squares(frames: np.ndarray) -> np.ndarray:
     """(frames, samples) -> (frames,), without a squared copy of the sound."""

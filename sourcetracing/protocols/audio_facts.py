@@ -20,6 +20,7 @@ import pandas as pd
 from sourcetracing.settings.frontends import Audio
 
 NUM_NAMED = 3
+PASSING = 0.85  # of where a band ends: resamplers and telephones pass about so much of it unchanged
 LEAST_FILES = 8  # of a source: the median of fewer says too little about it
 MOST_ROWS = 12  # of the printed table; where there are more sources, those that stand out
 TEXTS = ("source", "coding")
@@ -38,8 +39,8 @@ class Measure:
 
 
 def suggested_limit(lowest_hz: float) -> str:
-    """The setting that takes everything above the narrowest source away."""
-    return f"audio.band_limit_hz={max(1000, int(lowest_hz // 100) * 100)}"
+    """The setting that takes away all that tells the narrowest source, whose spectrum ends at `lowest_hz` and falls from well below."""
+    return f"audio.band_limit_hz={max(1000, int(PASSING * lowest_hz // 100) * 100)}"
 
 
 def _limit(table: pd.DataFrame, audio: Audio) -> str:
@@ -144,8 +145,8 @@ def _on_common(table: pd.DataFrame, name: str, outside: np.ndarray, audio: Audio
     what = ", ".join(map(str, sorted(rows[name].unique())[:NUM_NAMED]))
     if name == "coding":
         return [f"{_named(rows['source'])}: mostly {what}, others {usual}: what a codec leaves, {NO_CURE}; level, silence, bandwidth apart"]
-    lowest = f"audio.band_limit_hz={int(0.45 * rows[name].min()) // 100 * 100}"
-    return [f"{_named(rows['source'])}: mostly {what} Hz, others {usual} Hz: {_or_is_on(lowest, audio)}"]
+    cure = suggested_limit(rows[name].min() / 2)
+    return [f"{_named(rows['source'])}: mostly {what} Hz, others {usual} Hz: {_or_is_on(cure, audio)}"]
 
 
 def _or_is_on(cure: str, audio: Audio) -> str:

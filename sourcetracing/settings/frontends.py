@@ -30,7 +30,7 @@ class Audio:
     channel: str = setting("mean", "what is heard of several channels: their mean, or one of them", choices=("mean", "left", "right"))
     trim_silence_db: float = setting(
         0.0,
-        "both ends of a file are cut where frames of 20 ms stay so many dB below its loudest one, such as 40; 0 = off",
+        "both ends of a file are cut where frames of 20 ms, and then samples, stay so many dB below its loudest frame, such as 40; 0 = off",
         at_least=0,
         at_most=120,
     )

@@ -66,7 +66,7 @@ class Tracer:
     def __call__(self, path: str | Path) -> FileTrace:
         """Raises `BadAudio` for a file that cannot be read, is too short or silent throughout."""
         rate = self.audio.sample_rate
-        with open_trimmed(path, self.audio) as (source, begin, blocks):
+        with open_trimmed(path, self.audio) as (source, blocks):
             windows = Windows(blocks, self.system.window_samples, self.hop_samples)
             loud = _Loud(windows, self.trace.silence_peak_dbfs)
             parts = [self._evaluate(path, group) for group in _groups(loud, self.trace.batch_windows)]
@@ -79,7 +79,7 @@ class Tracer:
             path=str(path),
             duration_s=source.heard.num_samples / source.rate if self.audio.trim_silence_db else heard_s,
             num_silent=loud.num_silent,
-            starts_s=(begin + starts) / rate,
+            starts_s=(blocks.start + starts) / rate,
             window_probabilities=np.exp(log_p),
             window_scores=scores if self.rule else None,
             probabilities=combined,
