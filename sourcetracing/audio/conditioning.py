@@ -32,7 +32,8 @@ def trimmed(waveform: np.ndarray, rules: Audio, rate: int) -> np.ndarray:
     frames.add(waveform)
     start, stop = frames.loud_part(rules.trim_silence_db)
     kept, quiet = waveform[start:stop], frames.quiet(rules.trim_silence_db)
-    return kept[first_loud(kept[: frames.size], quiet) : len(kept) - frames.size + last_loud(kept[-frames.size :], quiet) + 1]
+    last_frame = kept[-frames.size :]
+    return kept[first_loud(kept[: frames.size], quiet) : len(kept) - len(last_frame) + last_loud(last_frame, quiet) + 1]
 
 
 def shaped(waveforms: np.ndarray, rules: Audio, rate: int | None = None) -> np.ndarray:

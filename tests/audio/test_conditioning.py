@@ -158,7 +158,7 @@ def test_a_stream_is_cut_where_the_loaded_file_is(tmp_path, rate):
     loaded = load_utterance(path, rules)
     assert len(streamed) == len(loaded)
     np.testing.assert_allclose(streamed, loaded, atol=1e-6)
-    assert start / RATE == pytest.approx(1.3, abs=0.001)
+    assert start / RATE == pytest.approx(1.3, abs=0.005)  # a resampler rings before what comes
     assert source.heard.num_samples == len(waveform)  # it was read to its end, and what is odd about it is known
     with open_trimmed(path, Audio()) as (_, blocks), open_audio(path, Audio()) as (_, plain):
         np.testing.assert_array_equal(np.concatenate(list(blocks)), np.concatenate(list(plain)))
