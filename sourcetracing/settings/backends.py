@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from sourcetracing.errors import UserError
 from sourcetracing.settings.declaring import SOME, setting
 from sourcetracing.settings.parts import Entry, Registry
 
@@ -106,3 +108,18 @@ BACKENDS: Registry[BackEndEntry] = Registry(
         "ecapa_raw": BackEndEntry(f"{_MODELS}.ecapa_raw:EcapaRaw", EcapaRaw, on_waveforms=True),
     },
 )
+
+
+def check_fitted(settings: Any) -> None:
+    """Raises `UserError` for what a back-end that is fitted cannot do, or where its coefficients are no range."""
+    name = settings.backend
+    if not BACKENDS[name].fitted:
+        return
+    first, last = getattr(getattr(settings, name, None), "coefficients", [0, -1])
+    if first < 0 or -1 < last < first:
+        raise UserError(f"{name}.coefficients=[{first}, {last}]: the first and the last are expected, counted from 0; a last of -1 means all")
+    if settings.frontend == "ssl" and (settings.ssl.mode == "finetune" or settings.ssl.layer == "weighted_sum"):
+        wrong = "ssl.mode=finetune" if settings.ssl.mode == "finetune" else "ssl.layer=weighted_sum"
+        raise UserError(f"{wrong} is learned by gradients, and backend={name} has none. Take ssl.mode=frozen and the number of a layer")
+    if settings.train.initial_weights:
+        raise UserError(f"train.initial_weights: backend={name} is fitted from its training rows alone. Leave it out")
