@@ -19,6 +19,7 @@ from sourcetracing.metrics.classification import (
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.files import write_text
 from sourcetracing.scoring.scores import read_scores
+from sourcetracing.settings.training import shown_system
 from sourcetracing.training.runs import TrainingRun, test_sets
 
 
@@ -33,7 +34,8 @@ def write_reports(runs: Sequence[TrainingRun]) -> str:
         for split in run.settings.evaluation.splits:
             scores = read_scores(run, split)
             shown = "  ".join(_write_report(run, split, name, scores) for name in test_sets(run.settings, run.train_set))
-            lines.append(f"{run.system:<18} {run.train_set:<8} seed {run.seed}  {split}: {shown}")
+            name = shown_system(run.system, run.settings.experiment.floor)
+            lines.append(f"{name:<18} {run.train_set:<8} seed {run.seed}  {split}: {shown}")
     return "\n".join(["macro-F1 in percent, the scored variants pooled:", *lines])
 
 
