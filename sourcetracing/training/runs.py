@@ -162,7 +162,7 @@ def settings_of_runs(config: ConfigSources) -> list[Settings]:
     """
     base = config.resolve()
     train_sets = dict.fromkeys(train_set for plan in plans_of(base) for train_set in plan.train_sets)
-    floor = {system: config.own_parts(system) for system in base.experiment.floor}
+    floor = {system: _of_floor(config, system) for system in base.experiment.floor}
     runs = [
         _with_enough_classes(
             config.resolve({"train.languages": train_set.split("+"), "train.seed": seed, **floor.get(system, {})}, system=system)
@@ -175,6 +175,12 @@ def settings_of_runs(config: ConfigSources) -> list[Settings]:
     if len(set(labels.values())) < len(labels):
         raise UserError(f"experiment.systems: {', '.join(labels)} are the same system with these settings; name one of them")
     return runs
+
+
+def _of_floor(config: ConfigSources, system: str) -> dict[str, str]:
+    """What words that are meant for the networks shall not change: its parts, and weights to start from where it has no use for them."""
+    own = config.own_parts(system)
+    return {**own, "train.initial_weights": ""} if BACKENDS[own["backend"]].fitted else own
 
 
 def load_runs(config: ConfigSources) -> list[TrainingRun]:
