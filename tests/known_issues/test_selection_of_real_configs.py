@@ -58,7 +58,8 @@ def counted(store: SimpleNamespace, settings: Settings, split: str) -> tuple[int
 
 @pytest.mark.parametrize("config", SESSION)
 def test_train_is_what_is_listed_and_dev_is_restricted_by_label_alone(lists, store, config):
-    settings, floor = settings_of_runs(read_config([f"configs/{config}.yaml", "train.variants=[original]", "train.dev_variants=[original]"]))
+    words = ["train.variants=[original]", "train.dev_variants=[original]"]
+    settings, floor = settings_of_runs(read_config([f"configs/{config}.yaml", *words]))
     known = Counter(model for model in lists["dev"].values() if model in set(lists["train"].values()))
     assert (sum(known.values()), len(known)) == (4800, 8)
     assert counted(store, settings, "dev") == (4800, 8)
