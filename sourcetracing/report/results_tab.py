@@ -28,6 +28,7 @@ from sourcetracing.tables.making import Tables, mean_of
 from sourcetracing.tables.pictures import read_histories, summed_confusion
 from sourcetracing.tables.scored_runs import ScoredRun
 from sourcetracing.tables.text import classes_phrase, varies
+from sourcetracing.training.fitting import FITTED
 
 SECTIONS = macros(__file__, "results.html")
 VARIANT_NAMES = {"original": "clean", "reverb": "in a room", "speech": "babble"}  # those that are not their own name
@@ -220,7 +221,7 @@ def _worst_leakage(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reading_section(tables: Tables) -> Markup:
-    chosen_by = ", ".join(sorted(set(tables.cells["chosen_by"])))
+    chosen_by = ", ".join(sorted(set(tables.cells["chosen_by"]) - {FITTED}))
     classes, chance = classes_text(tables.cells), chance_text(tables.cells, 1)
     return SECTIONS.reading(tables.plan.name, classes, chance, len(tables.axes.seeds), chosen_by)
 
