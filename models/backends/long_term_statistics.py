@@ -1,6 +1,6 @@
 """Long-term statistics of features: what a row is like over its whole length, in a few numbers per coefficient.
 
-What the fitted back-ends (`statistics`, `neighbours`) compute before anything is learned. Standard deviations are of the population, moments
+What the fitted back-ends (`statistics`, `neighbours`) compute before anything is learned. Deviations are of the population; moments
 and correlations are of coefficients without their mean. Before each logarithm and each division stands a floor, so that a constant
 coefficient gives finite numbers.
 """
@@ -186,7 +186,8 @@ class LongTermStatistics(nn.Module):
 def full_precision(tensor: Tensor) -> AbstractContextManager:
     """Within: no autocast. Squares and sums over hundreds of frames are nothing for 8 or 11 bits."""
     kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 
 def standardization(statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

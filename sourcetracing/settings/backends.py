@@ -117,7 +117,7 @@ def check_fitted(settings: Any) -> None:
         return
     first, last = getattr(getattr(settings, name, None), "coefficients", [0, -1])
     if first < 0 or -1 < last < first:
-        raise UserError(f"{name}.coefficients=[{first}, {last}]: the first and the last are expected, counted from 0; a last of -1 means all")
+        raise UserError(f"{name}.coefficients=[{first}, {last}]: first and last, counted from 0; a last of -1 means all")
     if settings.frontend == "ssl" and (settings.ssl.mode == "finetune" or settings.ssl.layer == "weighted_sum"):
         wrong = "ssl.mode=finetune" if settings.ssl.mode == "finetune" else "ssl.layer=weighted_sum"
         raise UserError(f"{wrong} is learned by gradients, and backend={name} has none. Take ssl.mode=frozen and the number of a layer")
