@@ -25,7 +25,6 @@ from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.sizes import check_sizes
 
-
 PARTS = ("frontend", "backend")
 
 
