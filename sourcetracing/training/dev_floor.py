@@ -6,6 +6,7 @@ system earns its place, script 13 (`tables/floor.py`) has the last one.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ def dev_beside_floor(runs: Sequence[TrainingRun]) -> str:
         return ""
     floor = runs[0].settings.experiment.floor
     own = [system for system in dict.fromkeys(run.system for run in runs) if system not in floor]
-    return "\n".join(_line(runs, system, other) for system in own for other in floor)
+    lines = (_line(runs, system, other) for system in own for other in floor)
+    return "\n".join(textwrap.fill(line, 98, subsequent_indent="  ") for line in lines)
 
 
 def _line(runs: Sequence[TrainingRun], system: str, floor: str) -> str:
