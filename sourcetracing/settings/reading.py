@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sourcetracing.errors import UserError
-from sourcetracing.settings.backends import BACKENDS
+from sourcetracing.settings.backends import BACKENDS, check_fitted
 from sourcetracing.settings.checking import check_piece, check_values, did_you_mean, fields_of, in_words, lookup, spelled_out, type_name
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.settings.declaring import admitted
@@ -24,6 +24,8 @@ from sourcetracing.settings.names import require_distinct, require_folder_name, 
 from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.sizes import check_sizes
+
+PARTS = ("frontend", "backend")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +64,14 @@ class ConfigSources:
         pieces = [piece for _, piece in [*self.files, *self.overrides]]
         pieces += [piece.get("systems", {}).get(system or self._system_name(), {}) for piece in pieces]
         return any(_holds(piece, key.split(".")) for piece in pieces)
+
+    def own_parts(self, system: str) -> dict[str, str]:
+        """Front-end and back-end of a system by its file and its own lines (`systems.<system>`), whatever the words say for all systems."""
+        own = dict(zip(PARTS, system_parts(system), strict=True))
+        for _, piece in [*self.files, *self.overrides]:
+            special = piece.get("systems", {}).get(system, {})
+            own |= {part: special[part] for part in PARTS if part in special}
+        return own
 
     def _system_name(self) -> str:
         named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
@@ -232,6 +242,7 @@ def _check_together(settings: Settings) -> None:
     for name in ("ecapa_tdnn", "ecapa_raw"):
         if settings.backend == name and (channels := getattr(settings, name).channels) % 8:
             raise UserError(f"{name}.channels={channels}: must be a multiple of 8")
+    check_fitted(settings)
     check_sizes(settings)
     dev_languages = [name for name in settings.train.dev_languages if name != "all"]
     for key, names in [("train.languages", settings.train.languages), ("train.dev_languages", dev_languages), *_set_languages(settings)]:

@@ -13,8 +13,10 @@ from sourcetracing.protocols.table import select
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.paths import Compute
+from sourcetracing.settings.training import shown_system
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
@@ -59,7 +61,7 @@ def make_plan(runs: Sequence[TrainingRun], utterances: pd.DataFrame) -> list[Sys
 
 def _plan_of(system: str, runs: Sequence[TrainingRun], utterances: pd.DataFrame) -> SystemPlan:
     own = [(run, run.files) for run in runs if run.system == system]
-    unfinished = [(run, run.settings.train.epochs - folder.num_epochs_done()) for run, folder in own if not folder.is_finished]
+    unfinished = [(run, run.num_epochs - folder.num_epochs_done()) for run, folder in own if not folder.is_finished]
     rate = _seconds_per_row(own, utterances)
     seconds = sum(epochs * rows_of(run, utterances) * rate for run, epochs in unfinished if epochs)
     return SystemPlan(system, len(own), len(own) - len(unfinished), sum(epochs for _, epochs in unfinished), seconds)
@@ -70,7 +72,7 @@ def rows_of(run: TrainingRun, utterances: pd.DataFrame) -> int:
     rules = run.settings.train
     num_utterances = int(select(utterances, languages=run.train_set.split("+"), splits=["train"]).sum())
     rows = num_utterances * len(rules.variants or run.settings.augment.variants)
-    return min(rows, rules.rows_per_epoch) if rules.rows_per_epoch else rows
+    return min(rows, rules.rows_per_epoch) if rules.rows_per_epoch and not BACKENDS[run.settings.backend].fitted else rows
 
 
 def _seconds_per_row(runs: Sequence[tuple[TrainingRun, RunFolder]], utterances: pd.DataFrame) -> float:
@@ -85,13 +87,14 @@ def _seconds_per_row(runs: Sequence[tuple[TrainingRun, RunFolder]], utterances: 
 
 def describe_plan(plan: Sequence[SystemPlan], runs: Sequence[TrainingRun]) -> str:
     """The plan as text; times of systems that nothing is known of are left open."""
-    width = max(len("system"), *(len(line.system) for line in plan))
+    names = {line.system: shown_system(line.system, runs[0].settings.experiment.floor) for line in plan}
+    width = max(map(len, ["system", *names.values()]))
     lines = [f"{'system':<{width}}  runs  done  to do  epochs left  time left"]
     at_once = runs_at_once(runs[0].settings.compute)
     for line in plan:
         to_do = line.num_runs - line.num_done
         time = _duration(line.seconds / min(at_once, to_do)) if line.epochs_left else "-"
-        lines.append(f"{line.system:<{width}}  {line.num_runs:5}  {line.num_done:4}  {to_do:5}  {line.epochs_left:11}  {time}")
+        lines.append(f"{names[line.system]:<{width}}  {line.num_runs:5}  {line.num_done:4}  {to_do:5}  {line.epochs_left:11}  {time}")
     return "\n".join(lines)
 
 
