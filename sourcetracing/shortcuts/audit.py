@@ -27,7 +27,7 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
 from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import GROUPS
-from sourcetracing.shortcuts.cures import before_lines, before_markdown, cure_lines, heard_with, lowest_band
+from sourcetracing.shortcuts.cures import bands_of, before_lines, before_markdown, cure_lines, heard_with
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.making import Tables, make_tables, mean_of
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, scored_runs
@@ -91,7 +91,7 @@ def _audit(settings: Settings, baselines: _Baselines, trained: Sequence[Training
     tables = _tables(_with_units(runs, settings), settings)
     lost = [f"{num_lost} rows that not all runs were scored on are left out of all figures."] if num_lost else []
     before = _tables(_with_units(baselines.before, settings), settings) if baselines.before else None
-    cures = cure_lines(tables, before, _kind_shown(tables), settings.audio, lowest_band(cue_table(settings, cured=False)))
+    cures = cure_lines(tables, before, _kind_shown(tables), settings.audio, bands_of(cue_table(settings, cured=False)))
     audit = Audit(tables, best, heard_with(settings.audio) + verdict(tables, best) + cures + others + lost, before)
     _write(audit, Layout.of(settings))
     return audit

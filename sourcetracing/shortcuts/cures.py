@@ -17,12 +17,13 @@ from sourcetracing.tables.making import Tables, mean_of
 
 CURES = {"level": "normalize", "silence": "trim_silence_db", "bandwidth": "band_limit_hz"}  # group of cues -> setting of audio
 VALUES = {"normalize": "rms", "trim_silence_db": "40"}
+LEFT = {"level": " by what no gain changes: crest factor, clipping"}
 WITHOUT = {
     "duration": "no setting: a crop (audio.crop_seconds) shorter than most files does not tell it",
     "noise_floor": "no setting: noise, offset and bits are as they were recorded; audio.normalize=rms takes bits and absolute levels away",
     "tilt": "no setting: it is the spectrum itself",
 }
-FULL_BAND = 0.95  # of half the sample rate: sources that all reach so far differ in their spectra, not in where they end
+SAME_BAND = 0.95  # of the widest source's: sources that all reach so far differ in their spectra, not in where they end
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ def figure_of(tables: Tables, system: str, kind: str) -> Figure | None:
     return None if row is None else Figure(float(row.macro_f1), float(row.ci_low), float(row.ci_high), float(row.chance))
 
 
-def lowest_band(cues: pd.DataFrame) -> float:
-    """The frequency that 90 % of the clean crops of the narrowest source reach. cues: `cue_table` without cures."""
+def bands_of(cues: pd.DataFrame) -> pd.Series:
+    """Source -> the frequency in Hz that 90 % of its clean crops reach. cues: `cue_table` without cures."""
     clean = cues[cues["variant"] == ("original" if "original" in set(cues["variant"]) else cues["variant"].iloc[0])]
-    return float(clean.groupby("source")["crop_highest_frequency_hz"].quantile(0.1).min())
+    return clean.groupby("source")["crop_highest_frequency_hz"].quantile(0.1)
 
 
 def heard_with(audio: Audio) -> list[str]:
@@ -58,8 +59,8 @@ def heard_with(audio: Audio) -> list[str]:
     return [f"All figures but those of the audio as it is are of what systems hear, with {settings}."] if settings else []
 
 
-def cure_lines(tables: Tables, before: Tables | None, kind: str, audio: Audio, lowest_hz: float) -> list[str]:
-    """A sentence for each group of cues that is above chance, or was before its cure. before: without cures; None where none is on."""
+def cure_lines(tables: Tables, before: Tables | None, kind: str, audio: Audio, bands_hz: pd.Series) -> list[str]:
+    """A sentence for each group of cues that is above chance, or was before its cure. before: without cures; None where none is on. bands_hz: `bands_of`."""
     lines = []
     for group in GROUPS:
         now, was = figure_of(tables, f"{PREFIX}{group}", kind), None if before is None else figure_of(before, f"{PREFIX}{group}", kind)
@@ -67,11 +68,11 @@ def cure_lines(tables: Tables, before: Tables | None, kind: str, audio: Audio, l
         if now is None:
             continue
         if name in cures_of(audio) and was is not None:
-            left = "still above chance" if now.is_clear else "within chance"
+            left = f"still above chance{LEFT.get(group, '')}" if now.is_clear else "within chance"
             setting = f"audio.{name}={_value(audio, name)}"
             lines.append(f"{group}: {percent(was.value)} without {setting}, {percent(now.value)} with it, {left} ({percent(now.chance)}).")
         elif now.is_clear:
-            lines.append(f"{group} {percent(now.value)}, above chance ({percent(now.chance)}). Cure: {_cure(group, audio, lowest_hz)}.")
+            lines.append(f"{group} {percent(now.value)}, above chance ({percent(now.chance)}). Cure: {_cure(group, bands_hz)}.")
     return lines
 
 
@@ -80,13 +81,14 @@ def _value(audio: Audio, name: str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _cure(group: str, audio: Audio, lowest_hz: float) -> str:
+def _cure(group: str, bands_hz: pd.Series) -> str:
     if group in WITHOUT:
         return WITHOUT[group]
     name = CURES[group]
     if name in VALUES:
         return f"audio.{name}={VALUES[name]}"
-    if lowest_hz > FULL_BAND * audio.sample_rate / 2:
+    lowest_hz = float(bands_hz.min())
+    if lowest_hz > SAME_BAND * bands_hz.max():
         return f"no setting: all sources reach {lowest_hz:.0f} Hz; they differ below"
     return suggested_limit(lowest_hz)
 
