@@ -60,7 +60,10 @@ def heard_with(audio: Audio) -> list[str]:
 
 
 def cure_lines(tables: Tables, before: Tables | None, kind: str, audio: Audio, bands_hz: pd.Series) -> list[str]:
-    """A sentence for each group of cues that is above chance, or was before its cure. before: without cures; None where none is on. bands_hz: `bands_of`."""
+    """A sentence for each group of cues that is above chance, or was before its cure.
+
+    before: without cures; None where none is on. bands_hz: `bands_of`.
+    """
     lines = []
     for group in GROUPS:
         now, was = figure_of(tables, f"{PREFIX}{group}", kind), None if before is None else figure_of(before, f"{PREFIX}{group}", kind)
