@@ -18,8 +18,11 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.rows import open_store, select_rows
 from sourcetracing.features.store import FeatureStore, StoreWriter, write_block
 from sourcetracing.layout import Layout
+from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.models.backends.statistics import TOLERANCE
 from sourcetracing.scoring.scores import read_scores, score_run
+from sourcetracing.tracing.onnx_export import export_onnx
+from sourcetracing.tracing.system import TracingSystem
 from sourcetracing.training.checkpoints import load_trained, save_checkpoint
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import require_rows, train_run
@@ -228,6 +231,17 @@ def test_in_a_campaign_and_alone_it_is_the_same_run(root, tmp_path, monkeypatch)
         weights.append(run.files.weights.read_bytes())
         assert Layout.of(run.settings).root.is_dir() and open_store(run.settings)
     assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+def test_rows_of_an_ssl_layer_are_fitted_and_exported(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
+    run = prepared(root, tmp_path, "system=w2v2_base_stats_logreg", f"ssl.model={root}/xls-r", "ssl.layer=1")
+    train_in_turn([run])
+    score_run(run, open_store(run.settings), CPU)
+    system = TracingSystem(run, CPU)
+    assert system.model.embedding_dim == 2 * open_store(run.settings).shape[1]
+    assert export_onnx(system, Calibration("", 1.0, ["en"], 15, {}, {}), tmp_path / "a.onnx") < 1e-3
 
 
 @pytest.mark.slow
