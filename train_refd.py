@@ -5,7 +5,7 @@ Writes  exp/<name>/runs/<system>/<languages>-seed<n>-<hash>/
 Costs   demo: about 40 s on 2 cores for the small ECAPA-TDNN; a killed run goes on at its last whole epoch
 Run     python train_refd.py configs/demo.yaml system=lfcc_ecapa_tdnn 'train.languages=[en]'
         torchrun --nproc-per-node 2 train_refd.py configs/mcl_mlaad.yaml system=xlsr_aasist 'train.languages=[en]'
-        python train_refd.py configs/demo.yaml backend=resnet18 resnet18.width=16 'train.languages=[en,de]' train.epochs=4
+        python train_refd.py configs/demo.yaml system=lfcc_ecapa_tdnn backend=resnet18 resnet18.width=16 'train.languages=[en,de]'
 """
 
 from sourcetracing.runtime.cli import run_script
