@@ -1,0 +1,59 @@
+"""How a training is divided: rounds, each of which ends with a look at dev and with its state on disk.
+
+A round is an epoch (one pass over the training rows), or where `train.steps` decides `train.steps_per_dev` steps, wherever in a pass these
+begin and end. Passes follow each other either way and depend on (seed, number of the pass) alone: a training in steps sees the batches that
+one in epochs sees. What counts rounds is called `epoch` in history.csv and model.json, which are older than rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import Train
+from sourcetracing.training.batches import Batch
+
+DEFAULT_ROUNDS = 10  # of a training in steps
+
+
+def steps_per_round(rules: Train) -> int:
+    """Steps of each round but the last, which may be shorter; 0 where a round is an epoch."""
+    return min(rules.steps, rules.steps_per_dev or -(-rules.steps // DEFAULT_ROUNDS))
+
+
+def num_rounds(settings: Settings) -> int:
+    """Rounds of a whole training; 0 for one that is only evaluated."""
+    rules = settings.train
+    return -(-rules.steps // steps_per_round(rules)) if rules.steps else rules.epochs
+
+
+def rows_per_round(rules: Train, num_rows: int) -> int:
+    """Training rows of a round where there are `num_rows`: in steps, of all of them, or `train.rows_per_epoch`."""
+    if rules.steps:
+        return steps_per_round(rules) * min(rules.batch_size, num_rows)
+    return min(num_rows, rules.rows_per_epoch) if rules.rows_per_epoch else num_rows
+
+
+def word_for_rounds(runs: Sequence[Settings]) -> str:
+    """What bars and plans count: "epoch" where each round is one, else "round"."""
+    return "round" if any(settings.train.steps for settings in runs) else "epoch"
+
+
+def batches_of_round(draw: Callable[[np.random.Generator], Sequence[Batch]], rules: Train, number: int) -> Sequence[Batch]:
+    """The batches of round `number` (from 0). draw: those of one pass, always as many."""
+
+    def of_pass(which: int) -> Sequence[Batch]:
+        return draw(rng(rules.seed, "epoch", which))
+
+    if not rules.steps:
+        return of_pass(number)
+    first = number * steps_per_round(rules)
+    wanted, per_pass = min(steps_per_round(rules), rules.steps - first), len(of_pass(0))
+    found: list[Batch] = []
+    while len(found) < wanted:
+        which, inside = divmod(first + len(found), per_pass)
+        found += of_pass(which)[inside : inside + wanted - len(found)]
+    return found
