@@ -35,7 +35,7 @@ class Train:
     mixup_alpha: float = setting(0.5, "lambda ~ Beta(alpha, alpha), one per batch", at_least=1e-6, at_most=1_000_000)
     lr: float = setting(5e-4, "learning rate of Adam", at_least=0, at_most=1e30)
     schedule: str = setting(
-        "step", "of learning rates: step (lr_decay every lr_interval rounds), cosine (down to 0 at the last step)", choices=("step", "cosine")
+        "step", "of learning rates: step (lr_decay every lr_interval rounds) or cosine (to 0 at the last step)", choices=("step", "cosine")
     )
     warmup_steps: int = setting(0, "first steps, over which all learning rates rise from 0", at_least=0, at_most=1_000_000_000)
     lr_decay: float = setting(0.5, "factor applied every lr_interval rounds", at_least=0, at_most=1)

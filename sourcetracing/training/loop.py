@@ -1,8 +1,8 @@
 """The training loop: batch, mixup, forward, loss, backward, step; dev; checkpoint. Exact resume.
 
-Batches and mixup of a pass and dropout of a round (`rounds`) depend on the seed and its number alone, and what is saved within a round holds
-the random states: a run that was killed goes on at what was saved last and ends with the same bits as one that was not. What differs between
-cross-entropy and a loss on embeddings is an objective (`objectives`, `metric_loss`).
+Batches and mixup of a pass and dropout of a round (`rounds`) depend on the seed and its number alone, and what is saved within a round
+holds the random states: a run that was killed goes on at what was saved last and ends with the same bits as one that was not. What
+differs between cross-entropy and a loss on embeddings is an objective (`objectives`, `metric_loss`).
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ def train_epoch(
     """One round: its steps, from where `state.position` says on, and one pass over dev; returns the row of history.csv."""
     seed_dropout(settings, epoch, state.group)
     position, state.position = state.position, Position()
-    if position.generators and state.group.is_first:
+    if not state.group.is_first:
+        position.sums = np.zeros(3)  # of a process that was alone, and whose part the first one takes over
+    elif position.generators:
         restore_random_states(position.generators, train_rows.device)
     started = time.perf_counter() - position.seconds
     state.model.train()

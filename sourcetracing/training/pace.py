@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 from sourcetracing.layout import RunLayout
 from sourcetracing.runtime.files import atomic_path
@@ -29,11 +32,6 @@ class Pace:
     measured_rows: int
     measured_seconds: float
 
-    @property
-    def seconds_per_row(self) -> float | None:
-        """None while fewer than MEASURED_STEPS are measured."""
-        return self.measured_seconds / self.measured_rows if self.measured_steps >= MEASURED_STEPS else None
-
 
 def read_pace(files: RunLayout) -> Pace | None:
     """What a run last noted; None where it noted nothing, or has come to its end."""
@@ -41,6 +39,13 @@ def read_pace(files: RunLayout) -> Pace | None:
         return Pace(**json.loads(files.progress.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def measured_rate(paces: Iterable[Pace | None]) -> tuple[float, int]:
+    """(median seconds of a training row over the runs that noted a pace, steps that were measured); (nan, 0) where these are too few."""
+    known = [pace for pace in paces if pace and pace.measured_steps >= MEASURED_STEPS]
+    rates = [pace.measured_seconds / pace.measured_rows for pace in known]
+    return (median(rates), sum(pace.measured_steps for pace in known)) if known else (math.nan, 0)
 
 
 class Pacer:

@@ -20,8 +20,14 @@ from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned, stored_fr
 from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import Train
+from sourcetracing.training.rounds import steps_per_round
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
+
+# Settings of train from after the first runs: with their defaults they say nothing, and shall not rename those.
+_YOUNGER = ("dev_variants", "dev_languages", "steps", "steps_per_dev", "schedule", "warmup_steps", "label_smoothing", "ema_decay")
+_YOUNGER += ("balance_classes", "early_stop_looks")
 
 
 @dataclass(frozen=True)
@@ -66,17 +72,13 @@ def run_of(settings: Settings, store_name: str) -> TrainingRun:
 def system_label(settings: Settings) -> str:
     """The system's name; <frontend>_<backend> when a setting swapped a part of it, so that a table never shows a wrong name."""
     parts = (settings.frontend, settings.backend)
-    return settings.system if system_parts(settings.system) == parts else "_".join(parts)
+    return settings.system if system_parts(settings.system, settings.systems) == parts else "_".join(parts)
 
 
 def run_recipe(settings: Settings) -> dict:
     """Everything besides the features that decides what a run learns. Another recipe is another run folder."""
     backend = to_dict(getattr(settings, settings.backend)) if BACKENDS[settings.backend].options else {}
-    recipe = {"backend": settings.backend, "options": backend, "train": to_dict(settings.train), "classes": settings.corpus.sources}
-    recipe["train"]["languages"] = settings.train.languages or settings.corpus.languages
-    for name in ("dev_variants", "dev_languages"):  # empty they say nothing, and shall not rename the runs from before they were settings
-        if not recipe["train"][name]:
-            del recipe["train"][name]
+    recipe = {"backend": settings.backend, "options": backend, "train": _train_recipe(settings), "classes": settings.corpus.sources}
     recipe |= how_computed(settings)
     if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
@@ -86,6 +88,14 @@ def run_recipe(settings: Settings) -> dict:
     if settings.train.initial_weights:
         recipe["train"]["initial_weights"] = _digest_of_weights(Path(settings.train.initial_weights))
     return recipe
+
+
+def _train_recipe(settings: Settings) -> dict:
+    """What `train` decides. In steps it does so whatever the epochs, and by how many a round has, however that was said."""
+    rules = settings.train
+    recipe = {**to_dict(rules), "languages": rules.languages or settings.corpus.languages, "steps_per_dev": steps_per_round(rules)}
+    unsaid = {name for name in _YOUNGER if recipe[name] == getattr(Train(), name)}
+    return {name: recipe[name] for name in recipe.keys() - unsaid - {"checkpoint_minutes", "epochs" if rules.steps else ""}}
 
 
 def settings_of_recipe(settings: Settings) -> list[str]:
@@ -98,7 +108,8 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     single = ["compute.precision", "compute.deterministic", "corpus.sources", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
     single += ["compute.encoder_precision", "compute.engine"] if FRONTENDS[kind].is_encoder else []
     named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]
-    return [*single, *(name for name in named if name != "metric_learning.neighbours")]
+    idle = {"metric_learning.neighbours", "train.checkpoint_minutes", "train.epochs" if settings.train.steps else "train.steps_per_dev"}
+    return [*single, *(name for name in named if name not in idle)]
 
 
 def _digest_of_weights(path: Path) -> str:
