@@ -24,7 +24,8 @@ def main(config: ConfigSources) -> None:
     train_in_turn([run])
     outcome = run.files.read_outcome()
     if "dev_macro_f1" in outcome:
-        print(f"{word_for_rounds([run.settings])} {outcome['best_epoch']}: dev macro-F1 {100 * outcome['dev_macro_f1']:.2f} %, dev loss {outcome['dev_loss']:.4f}")
+        kept = f"{word_for_rounds([run.settings])} {outcome['best_epoch']}"
+        print(f"{kept}: dev macro-F1 {100 * outcome['dev_macro_f1']:.2f} %, dev loss {outcome['dev_loss']:.4f}")
     print(f"wrote {run.folder}")
     say_next(f"python scripts/trace_audio.py FILE.wav --run {run.folder}")
 

@@ -46,7 +46,7 @@ def _part_for(piece: dict, settings: Settings) -> dict:
     optional = ("systems", "mlaad", *OF_DETECTION, *PARTS)
     shared = {group: values for group, values in piece.items() if group not in optional or group in used}
     layers = [shared, *special]
-    groups = {group: None for layer in layers for group in layer}
+    groups = dict.fromkeys(group for layer in layers for group in layer)
     return {group: {key: value for layer in layers for key, value in layer.get(group, {}).items()} for group in groups}
 
 

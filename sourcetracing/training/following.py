@@ -82,4 +82,4 @@ class Estimates:
 
     def _rows_left(self, run: TrainingRun) -> float:
         rounds_left = num_rounds(run.settings) - rounds_done(run)
-        return rounds_left * rows_per_round(run.settings.train, self.num_rows[run.folder])
+        return rounds_left * rows_per_round(run.settings, self.num_rows[run.folder])

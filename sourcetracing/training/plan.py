@@ -76,7 +76,7 @@ def rows_of(run: TrainingRun, utterances: pd.DataFrame) -> int:
     rules = run.settings.train
     num_utterances = int(select(utterances, languages=run.train_set.split("+"), splits=["train"]).sum())
     rows = num_utterances * len(rules.variants or run.settings.augment.variants)
-    return rows_per_round(rules, rows)
+    return rows_per_round(run.settings, rows)
 
 
 def _seconds_per_row(runs: Sequence[tuple[TrainingRun, RunFolder]], utterances: pd.DataFrame) -> tuple[float, int]:

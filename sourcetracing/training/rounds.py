@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import Train
 from sourcetracing.training.batches import Batch
@@ -30,11 +31,14 @@ def num_rounds(settings: Settings) -> int:
     return -(-rules.steps // steps_per_round(rules)) if rules.steps else rules.epochs
 
 
-def rows_per_round(rules: Train, num_rows: int) -> int:
-    """Training rows of a round where there are `num_rows`: in steps, of all of them, or `train.rows_per_epoch`."""
-    if rules.steps:
-        return steps_per_round(rules) * min(rules.batch_size, num_rows)
-    return min(num_rows, rules.rows_per_epoch) if rules.rows_per_epoch else num_rows
+def rows_per_round(settings: Settings, num_rows: int) -> int:
+    """Rows that the steps of a round take where there are `num_rows` training rows."""
+    rules, metric = settings.train, settings.metric_learning
+    is_metric = BACKENDS[settings.backend].metric_loss
+    per_step = metric.classes_per_batch * metric.rows_per_class if is_metric else min(rules.batch_size, num_rows)
+    if num_steps := steps_per_round(rules) or (metric.batches_per_epoch if is_metric else 0):
+        return num_steps * per_step
+    return min(num_rows, rules.rows_per_epoch or num_rows)
 
 
 def word_for_rounds(runs: Sequence[Settings]) -> str:

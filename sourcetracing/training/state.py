@@ -52,7 +52,7 @@ class TrainingState:
     best_epoch: int = -1
     selected_by: str = ""  # the figure of history.csv that picks the round, or LAST_EPOCH; empty = the objective's
     position: Position = field(default_factory=Position)  # within the next round
-    saved_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=lambda: time.monotonic())  # of the state on disk
     frozen: dict[str, str] = field(init=False)  # for the metadata of checkpoints: digest of the weights that never learn, if any
 
     def __post_init__(self) -> None:
