@@ -185,8 +185,12 @@ def test_it_stops_after_so_many_looks_in_vain(store, tmp_path, monkeypatch, look
 def test_killed_at_its_end_it_does_not_go_on(store, tmp_path, monkeypatch):
     seen = looking(monkeypatch)
     run = run_with(tmp_path, "train.epochs=6", "train.early_stop_looks=2")
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(RunFolder, "finish", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(RunFolder, "finish", interrupt)
         train_run(run, store, CPU)
     assert not run.files.is_finished and len(seen) == 4
     train_run(run, store, CPU)
