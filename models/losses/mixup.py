@@ -22,9 +22,7 @@ def regmix(x: Tensor, partner: Tensor, lam: float, *, mode: str = "regmix") -> T
     return mixed if mode == "mixed_only" else torch.cat([x, mixed])
 
 
-def regmix_loss(
-    logits: Tensor, y: Tensor, partner_y: Tensor, lam: float, *, mode: str = "regmix", label_smoothing: float = 0.0
-) -> Tensor:
+def regmix_loss(logits: Tensor, y: Tensor, partner_y: Tensor, lam: float, *, mode: str = "regmix", label_smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy of logits (2B or B, C) given labels (B,): half of originals, half of mixed rows; or of mixed rows alone.
 
     A mixed row's loss is lam * CE(y) + (1 - lam) * CE(partner_y). label_smoothing: share of each label that is spread over all classes.

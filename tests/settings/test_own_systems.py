@@ -38,7 +38,12 @@ def test_a_system_is_its_base_as_this_file_has_it_but_for_its_own_lines(mine):
     for system, channels, lr, epochs in (("lfcc_ecapa_tdnn", 48, 0.1, 9), ("my_ecapa", 48, 0.2, 3), ("my_narrow", 24, 0.2, 3)):
         settings = load_settings([mine, f"system={system}"])
         assert (settings.frontend, settings.backend, settings.system) == ("lfcc", "ecapa_tdnn", system)
-        assert (settings.ecapa_tdnn.channels, settings.train.lr, settings.train.epochs, settings.train.batch_size) == (channels, lr, epochs, 8)
+        assert (settings.ecapa_tdnn.channels, settings.train.lr, settings.train.epochs, settings.train.batch_size) == (
+            channels,
+            lr,
+            epochs,
+            8,
+        )
     assert load_settings([mine, "system=my_resnet"]).backend == "resnet18"
     assert lineage("my_narrow", read_config([mine]).systems) == ["lfcc_ecapa_tdnn", "my_ecapa", "my_narrow"]
 
@@ -83,7 +88,9 @@ def test_what_it_says_of_the_seed_counts(tmp_path):
     assert load_settings([path, "system=mine"]).experiment.seeds == [5]
 
 
-@pytest.mark.parametrize("words", [["system=my_narrow"], ["system=my_resnet"], ["system=my_ecapa", "backend=aasist"], ["system=lfcc_aasist"]])
+@pytest.mark.parametrize(
+    "words", [["system=my_narrow"], ["system=my_resnet"], ["system=my_ecapa", "backend=aasist"], ["system=lfcc_aasist"]]
+)
 def test_the_config_of_a_run_is_read_alone(mine, tmp_path, words):
     settings = load_settings([mine, *words])
     path = write(tmp_path / "config.yaml", to_yaml(settings))
@@ -116,7 +123,10 @@ def test_overlays_of_what_it_stands_on_hold_for_it(tmp_path):
         ("systems: {'a[1]': {base: lfcc_aasist}}", "a name without '[' is expected"),
         ("systems: {mine: {train: {epochs: 3}}}", "system 'mine' has no file configs/systems/mine.yaml, and no base in systems"),
         ("systems: {mine: {base: lfcc_aasist, trian: 3}}", "systems.mine: unknown setting 'trian'"),
-        ("system: mien\nsystems: {mine: {base: lfcc_aasist}}", "system 'mien' has no file configs/systems/mien.yaml, and no base in systems; did you"),
+        (
+            "system: mien\nsystems: {mine: {base: lfcc_aasist}}",
+            "system 'mien' has no file configs/systems/mien.yaml, and no base in systems; did you",
+        ),
         ("base: lfcc_aasist", "unknown setting 'base'"),
     ],
 )

@@ -127,7 +127,13 @@ def test_a_balanced_pass_has_all_classes_and_languages_equally_often():
     drawn = pd.DataFrame({"position": balanced_order(labels, languages, 60, rng(1))})
     drawn["label"], drawn["language"] = labels[drawn["position"]], languages[drawn["position"]]
     assert drawn["label"].value_counts().to_dict() == {0: 20, 1: 20, 2: 20}
-    assert drawn.groupby(["label", "language"]).size().to_dict() == {(0, "en"): 20, (1, "de"): 10, (1, "en"): 10, (2, "de"): 10, (2, "en"): 10}
+    assert drawn.groupby(["label", "language"]).size().to_dict() == {
+        (0, "en"): 20,
+        (1, "de"): 10,
+        (1, "en"): 10,
+        (2, "de"): 10,
+        (2, "en"): 10,
+    }
     times = drawn["position"].value_counts().reindex(range(60), fill_value=0).groupby([labels, languages])
     assert (times.max() - times.min()).max() <= 1  # within a class and language every row as often as another, or once more
 

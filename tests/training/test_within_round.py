@@ -104,7 +104,9 @@ def test_saved_as_often_as_one_says(store, tmp_path, monkeypatch):
 
     monkeypatch.setattr(loop, "train_step", slow_step)
     keep = loop.keep_within_round
-    monkeypatch.setattr(loop, "keep_within_round", lambda state, position, *rest: (saved.append(position.step), keep(state, position, *rest)))
+    monkeypatch.setattr(
+        loop, "keep_within_round", lambda state, position, *rest: (saved.append(position.step), keep(state, position, *rest))
+    )
     words = ["train.steps=24", "train.steps_per_dev=12"]
     for minutes, expected in ((5, [5, 10, 5, 10]), (12, []), (0, [])):
         saved.clear()

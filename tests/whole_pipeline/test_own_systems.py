@@ -52,7 +52,10 @@ def tables(words) -> Path:
 
 def test_every_step_of_the_pipeline_knows_them(words, tables):
     runs = load_runs(read_config(words))
-    assert [(run.system, run.folder.parent.name, run.files.num_epochs_done()) for run in runs] == [("narrow",) * 2 + (2,), ("wide",) * 2 + (2,)]
+    assert [(run.system, run.folder.parent.name, run.files.num_epochs_done()) for run in runs] == [
+        ("narrow",) * 2 + (2,),
+        ("wide",) * 2 + (2,),
+    ]
     table = next(path for path in sorted(Path(tables).glob("table4*.csv")) if "system" in pd.read_csv(path).columns)
     assert {"narrow", "wide"} <= set(pd.read_csv(table)["system"])
     assert json.loads(runs[1].files.outcome.read_text())["num_parameters"] > json.loads(runs[0].files.outcome.read_text())["num_parameters"]
