@@ -27,8 +27,9 @@ from sourcetracing.runtime.seeding import seed_of
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.batches import Batch, load, micro_batches
+from sourcetracing.training.fitting import Fitting
 from sourcetracing.training.metric_loss import MetricLoss
-from sourcetracing.training.objectives import CrossEntropy, Objective
+from sourcetracing.training.objectives import Aim, CrossEntropy
 from sourcetracing.training.optimization import learning_rates, set_learning_rates
 from sourcetracing.training.pace import Pacer
 from sourcetracing.training.rounds import batches_of_round, num_rounds, steps_per_round
@@ -81,7 +82,10 @@ def train_run(
     for epoch in range(state.next_epoch, num_rounds(settings)):
         if 0 < settings.train.early_stop_looks <= state.looks_in_vain:
             break
-        row = train_epoch(state, train_rows, dev_rows, settings, epoch, after_step)
+        if isinstance(state.objective, Fitting):
+            row = fit_once(state, dev_rows, settings)
+        else:
+            row = train_epoch(state, train_rows, dev_rows, settings, epoch, after_step)
         keep_epoch(state, row, folder)
         if log:
             log.write(row)
@@ -93,9 +97,10 @@ def train_run(
     return folder
 
 
-def objective_of(settings: Settings) -> type[Objective]:
-    """Cross-entropy, or for a back-end with `metric_loss` a loss on embeddings."""
-    return MetricLoss if BACKENDS[settings.backend].metric_loss else CrossEntropy
+def objective_of(settings: Settings) -> type[Aim]:
+    """Cross-entropy; for a back-end with `metric_loss` a loss on embeddings; for one that is `fitted` no loss at all."""
+    rules = BACKENDS[settings.backend]
+    return Fitting if rules.fitted else MetricLoss if rules.metric_loss else CrossEntropy
 
 
 def require_rows(runs: Sequence[TrainingRun]) -> dict[Path, int]:
@@ -161,6 +166,14 @@ def train_epoch(
         dev = evaluate(state.model, dev_rows, settings, state.group)
     last_rate = learning_rates(settings, epoch, len(batches) - 1, whole_round)["backend"]
     return {"epoch": epoch + 1, "lr": last_rate, **train, **dev, "seconds": time.perf_counter() - started}
+
+
+def fit_once(state: TrainingState, dev_rows: FeatureRows, settings: Settings) -> dict[str, float]:
+    """What `train_epoch` is to a network, for a back-end that is fitted; returns the only row of history.csv, without a learning rate."""
+    started = time.perf_counter()
+    train = state.objective.fit(state.group)
+    dev = evaluate(state.model, dev_rows, settings, state.group)
+    return {"epoch": 1, "lr": math.nan, **train, **dev, "seconds": time.perf_counter() - started}
 
 
 def train_step(state: TrainingState, rows: FeatureRows, batch: Batch, settings: Settings) -> np.ndarray:

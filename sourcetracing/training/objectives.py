@@ -19,15 +19,19 @@ from sourcetracing.training.balanced_batches import balanced_order
 from sourcetracing.training.batches import Batch, Targets, shuffled_batches
 
 
-class Objective(Protocol):
-    """Made of the settings, the network and its training rows."""
+class Aim(Protocol):
+    """What any system is trained towards; made of the settings, the network and its training rows."""
 
     weights: nn.Module | None  # where the loss itself learns something
-    selected_by: str  # the figure of history.csv that picks the round
+    selected_by: str  # the figure of history.csv that picks the round, or a word for why none does
 
     @staticmethod
     def train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """(rows to train on, their class ids). Raises `UserError` where they will not do."""
+
+
+class Objective(Aim, Protocol):
+    """The aim of what is trained by gradients, batch by batch."""
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
         """Those of one pass over the rows, in every pass as many."""

@@ -26,13 +26,17 @@ def steps_per_round(rules: Train) -> int:
 
 
 def num_rounds(settings: Settings) -> int:
-    """Rounds of a whole training; 0 for one that is only evaluated."""
+    """Rounds of a whole training: rows of its history. One for a back-end that is fitted; 0 for a network that is only evaluated."""
+    if BACKENDS[settings.backend].fitted:
+        return 1
     rules = settings.train
     return -(-rules.steps // steps_per_round(rules)) if rules.steps else rules.epochs
 
 
 def rows_per_round(settings: Settings, num_rows: int) -> int:
-    """Rows that the steps of a round take where there are `num_rows` training rows."""
+    """Rows that the steps of a round, or a fit, take where there are `num_rows` training rows."""
+    if BACKENDS[settings.backend].fitted:
+        return num_rows
     rules, metric = settings.train, settings.metric_learning
     is_metric = BACKENDS[settings.backend].metric_loss
     per_step = metric.classes_per_batch * metric.rows_per_class if is_metric else min(rules.batch_size, num_rows)
@@ -43,7 +47,7 @@ def rows_per_round(settings: Settings, num_rows: int) -> int:
 
 def word_for_rounds(runs: Sequence[Settings]) -> str:
     """What bars and plans count: "epoch" where each round is one, else "round"."""
-    return "round" if any(settings.train.steps for settings in runs) else "epoch"
+    return "round" if any(one.train.steps and not BACKENDS[one.backend].fitted for one in runs) else "epoch"
 
 
 def batches_of_round(draw: Callable[[np.random.Generator], Sequence[Batch]], rules: Train, number: int) -> Sequence[Batch]:

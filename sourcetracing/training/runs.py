@@ -26,8 +26,10 @@ from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
 
 # Settings of train from after the first runs: with their defaults they say nothing, and shall not rename those.
-_YOUNGER = ("dev_variants", "dev_languages", "steps", "steps_per_dev", "schedule", "warmup_steps", "label_smoothing", "ema_decay")
-_YOUNGER += ("balance_classes", "early_stop_looks")
+_YOUNGER = {"dev_variants", "dev_languages", "steps", "steps_per_dev", "schedule", "warmup_steps", "label_smoothing", "ema_decay"}
+_YOUNGER |= {"balance_classes", "early_stop_looks"}
+# What of `train` decides on a back-end that is fitted: its rows, and what a run is called.
+TRAIN_OF_FITTED = ("languages", "seed", "variants", "dev_variants", "dev_languages")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ def _train_recipe(settings: Settings) -> dict:
     """What `train` decides. In steps it does so whatever the epochs, and by how many a round has, however that was said."""
     rules = settings.train
     recipe = {**to_dict(rules), "languages": rules.languages or settings.corpus.languages, "steps_per_dev": steps_per_round(rules)}
-    unsaid = {name for name in _YOUNGER if recipe[name] == getattr(Train(), name)}
+    if BACKENDS[settings.backend].fitted:
+        recipe = {name: recipe[name] for name in TRAIN_OF_FITTED}
+    unsaid = {name for name in recipe.keys() & _YOUNGER if recipe[name] == getattr(Train(), name)}
     return {name: recipe[name] for name in recipe.keys() - unsaid - {"checkpoint_minutes", "epochs" if rules.steps else ""}}
 
 
@@ -108,6 +112,8 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     single = ["compute.precision", "compute.deterministic", "corpus.sources", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
     single += ["compute.encoder_precision", "compute.engine"] if FRONTENDS[kind].is_encoder else []
     named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]
+    if rules.fitted:
+        named = [name for name in named if not name.startswith("train.") or name.removeprefix("train.") in TRAIN_OF_FITTED]
     idle = {"metric_learning.neighbours", "train.checkpoint_minutes", "train.epochs" if settings.train.steps else "train.steps_per_dev"}
     return [*single, *(name for name in named if name not in idle)]
 

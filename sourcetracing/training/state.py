@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sourcetracing.features.rows import FeatureRows
 from sourcetracing.models.backends.synced_batch_norm import synced
 from sourcetracing.runtime.process_group import ALONE, ProcessGroup
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.averaging import WeightAverage
 from sourcetracing.training.checkpoints import (
@@ -29,7 +30,7 @@ from sourcetracing.training.checkpoints import (
     save_checkpoint,
 )
 from sourcetracing.training.networks import build_model
-from sourcetracing.training.objectives import Objective
+from sourcetracing.training.objectives import Aim
 from sourcetracing.training.optimization import make_optimizer
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.within_round import PREFIX, Position, random_states
@@ -43,8 +44,8 @@ class TrainingState:
     """All that one round hands to the next."""
 
     model: torch.nn.Module
-    objective: Objective
-    optimizer: torch.optim.Optimizer
+    objective: Aim
+    optimizer: torch.optim.Optimizer | None  # None: nothing in the model learns by gradients
     group: ProcessGroup = ALONE
     parallel: DistributedDataParallel | None = None  # around `model`, where several processes train it
     average: WeightAverage | None = None  # whose figures are those of dev, and which is kept
@@ -86,7 +87,7 @@ def start_or_resume(
     settings: Settings,
     feature_shape: tuple[int, ...],
     folder: RunFolder,
-    objective: type[Objective],
+    objective: type[Aim],
     train_rows: FeatureRows,
     group: ProcessGroup = ALONE,
 ) -> TrainingState:
@@ -97,12 +98,13 @@ def start_or_resume(
         load_initial_weights(model, settings.backend, Path(settings.train.initial_weights))
     model = (synced(model, device) if group.size > 1 else model).to(device)
     aim = objective(settings, model, train_rows)
-    state = TrainingState(model, aim, make_optimizer(model, settings, aim.weights), group)
-    if settings.train.ema_decay:
+    learns = not BACKENDS[settings.backend].fitted
+    state = TrainingState(model, aim, make_optimizer(model, settings, aim.weights) if learns else None, group)
+    if settings.train.ema_decay and learns:
         state.average = WeightAverage(model, settings.train.ema_decay)
     if folder.last.is_file():
         _restore(state, folder.last)
-    if group.size > 1:
+    if group.size > 1 and learns:
         # Blocks that LayerDrop skips have no gradient; buffers are equal everywhere, for BatchNorm is synced.
         state.parallel = DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)
     return state
@@ -115,7 +117,8 @@ def _restore(state: TrainingState, path: Path) -> None:
         state.objective.weights.load_state_dict({name.removeprefix("loss."): tensor for name, tensor in parts["loss."].items()})
     load_weights(state.model, tensors, str(path))
     refuse_other_frozen_weights(state.model, metadata, path)
-    restore_optimizer(state.optimizer, parts["optimizer."])
+    if state.optimizer:
+        restore_optimizer(state.optimizer, parts["optimizer."])
     if state.average:
         averages = {name.removeprefix("average."): tensor for name, tensor in parts["average."].items()}
         state.average.restore(averages, metadata["averaged_steps"])
@@ -164,7 +167,8 @@ def keep_within_round(state: TrainingState, position: Position, folder: RunFolde
 
 def _save_last(state: TrainingState, folder: RunFolder, facts: dict[str, Any] | None = None, more: dict[str, Any] | None = None) -> None:
     metadata = {"history": state.history, "best_epoch": state.best_epoch, **(facts or {}), **state.frozen}
-    tensors = {**learned_tensors(state.model), **optimizer_tensors(state.optimizer), **(more or {})}
+    of_optimizer = optimizer_tensors(state.optimizer) if state.optimizer else {}
+    tensors = {**learned_tensors(state.model), **of_optimizer, **(more or {})}
     if state.objective.weights:
         tensors |= {f"loss.{name}": tensor for name, tensor in state.objective.weights.state_dict().items()}
     if state.average:
