@@ -26,6 +26,8 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.sizes import check_sizes
 from sourcetracing.settings.systems import BASE, lineage, own_settings, require_sound
 
+PARTS = ("frontend", "backend")
+
 
 @dataclasses.dataclass(frozen=True)
 class ConfigSources:
@@ -70,6 +72,11 @@ class ConfigSources:
         pieces = [piece for _, piece in [*self.files, *self.overrides]]
         pieces += [own_settings(piece, name) for name in lineage(system or self._system_name(), self.systems) for piece in pieces]
         return any(_holds(piece, key.split(".")) for piece in pieces)
+
+    def own_parts(self, system: str) -> dict[str, str]:
+        """Front-end and back-end of a system by its file and its own lines (`systems.<system>`), whatever the words say for all systems."""
+        own = dict(zip(PARTS, system_parts(system, self.systems), strict=True))
+        return own | {part: value for part, value in self.systems.get(system, {}).items() if part in PARTS}
 
     def _system_name(self) -> str:
         named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
@@ -172,7 +179,8 @@ def read_yaml(path: Path) -> dict:
 def system_parts(name: str, systems: Mapping[str, Any]) -> tuple[str, str]:
     """(front-end, back-end) that a system's own file names, or for one of the user's own what defines it in `systems`."""
     first, *others = lineage(name, systems)
-    piece = reduce(_merged, (systems[other] for other in others), _read_system(first))
+    definition = [systems.get(one, {}) for one in (first, *others)] if others else []
+    piece = reduce(_merged, definition, _read_system(first))
     return piece.get("frontend", Settings().frontend), piece.get("backend", Settings().backend)
 
 

@@ -70,6 +70,9 @@ def test_tables_show_its_name_unless_a_setting_swaps_a_part(mine):
     assert system_label(load_settings([mine, "system=my_resnet", "backend=aasist"])) == "lfcc_aasist"
     assert system_label(load_settings([mine, "system=my_ecapa", "backend=aasist"])) == "lfcc_aasist"
     assert system_parts("my_resnet", read_config([mine]).systems) == ("lfcc", "resnet18")
+    changed = [mine, "systems.lfcc_ecapa_tdnn.backend=resnet18"]  # what it stands on is another one in this experiment
+    assert system_label(load_settings([*changed, "system=my_ecapa"])) == "my_ecapa"
+    assert system_label(load_settings([*changed, "system=lfcc_ecapa_tdnn"])) == "lfcc_resnet18"
 
 
 def test_an_experiment_has_a_run_of_each(mine):
