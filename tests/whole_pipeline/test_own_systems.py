@@ -19,7 +19,7 @@ from tests.support.places import ROOT
 from tests.support.small_experiment import SmallExperiment
 
 SYSTEMS = """
-experiment: {systems: [narrow, wide]}
+experiment: {systems: [narrow, wide], floor: []}
 systems:
   narrow: {base: lfcc_ecapa_tdnn, ecapa_tdnn: {channels: 8}, train: {steps: 6, steps_per_dev: 3, schedule: cosine, warmup_steps: 2}}
   wide: {base: narrow, ecapa_tdnn: {channels: 16}, train: {ema_decay: 0.9, label_smoothing: 0.1, balance_classes: true}}
