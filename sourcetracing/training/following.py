@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sourcetracing.runtime.progress import bar
-from sourcetracing.training.pace import duration_in_words, measured_rate, read_pace
+from sourcetracing.training.pace import Pace, duration_in_words, measured_rate, read_pace
 from sourcetracing.training.rounds import num_rounds, rows_per_round, word_for_rounds
 from sourcetracing.training.runs import TrainingRun
 
@@ -18,12 +18,15 @@ SECONDS_BETWEEN_LOOKS = 1.0
 BAR = "{l_bar}{bar}| {n:.2f}/{total} {unit}s [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
-def rounds_done(run: TrainingRun) -> float:
-    """Rounds of a run that are done, with the share of the one that is under way; all of them once it is finished, were it early."""
+def rounds_done(run: TrainingRun, stale: Pace | None = None) -> float:
+    """Rounds of a run that are done, with the share of the one that is under way; all of them once it is finished, were it early.
+
+    stale: a note that counts for nothing, such as that of a process that was killed: not all that it had done was saved.
+    """
     if run.files.is_finished:
         return num_rounds(run.settings)
     done, pace = run.files.num_epochs_done(), read_pace(run.files)
-    return done + (pace.step / pace.num_steps if pace and pace.rounds_done == done else 0.0)
+    return done + (pace.step / pace.num_steps if pace and pace != stale and pace.rounds_done == done else 0.0)
 
 
 @contextmanager
@@ -32,14 +35,18 @@ def following(runs: Sequence[TrainingRun], num_rows: Mapping[Path, int], at_once
 
     Of each system that nothing is known of yet it says how long it will take, once ten steps were measured.
     """
-    total = sum(num_rounds(run.settings) for run in runs)
-    unit, done = word_for_rounds([run.settings for run in runs]), sum(map(rounds_done, runs))
+    stale = [read_pace(run.files) for run in runs]  # where a run is being trained elsewhere, a new note comes in a second
+
+    def done() -> float:
+        return sum(map(rounds_done, runs, stale))
+
+    total, unit = sum(num_rounds(run.settings) for run in runs), word_for_rounds([run.settings for run in runs])
     estimates, is_over = Estimates(runs, num_rows, at_once), threading.Event()
-    with bar(total=total, initial=done, desc="train", unit=unit) as progress:
+    with bar(total=total, initial=done(), desc="train", unit=unit) as progress:
         progress.bar_format = BAR
 
         def look() -> None:
-            progress.update(sum(map(rounds_done, runs)) - progress.n)
+            progress.update(done() - progress.n)
 
         def follow() -> None:
             while not is_over.wait(SECONDS_BETWEEN_LOOKS):

@@ -134,6 +134,9 @@ def test_a_plan_in_steps_counts_rounds(store, tmp_path):
 def test_the_bar_moves_within_an_epoch_of_another_process(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(following_module, "SECONDS_BETWEEN_LOOKS", 0.02)
     runs, moved = cells_of(tmp_path)[:2], threading.Event()
+    write_pace(
+        runs[0], step=4, measured_steps=0
+    )  # of a process that was killed: the bar would go back when the next one begins at what was saved
     with following(runs, {run.folder: 36 for run in runs}, at_once=2) as progress:
         update = progress.update
         monkeypatch.setattr(progress, "update", lambda step: (update(step), step and moved.set()))
