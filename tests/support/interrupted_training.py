@@ -27,7 +27,7 @@ def weights_of(run: TrainingRun) -> dict[str, torch.Tensor]:
     return load_checkpoint(run.files.weights)[0]
 
 
-def dying_at_step(number: int):
+def dying_at_step(number: int, train_step=train_step):
     """A stand-in for `loop.train_step` that is killed in its call `number` (from 1), and counts calls in `calls`."""
 
     def step(*arguments):

@@ -14,7 +14,7 @@ from sourcetracing.runtime.process_group import ProcessGroup
 from sourcetracing.training import loop
 from sourcetracing.training.batches import Batch
 from sourcetracing.training.checkpoints import load_checkpoint
-from sourcetracing.training.loop import between_steps, train_run
+from sourcetracing.training.loop import between_steps, train_run, train_step
 from sourcetracing.training.run_folder import HISTORY_COLUMNS, RunFolder
 from sourcetracing.training.runs import TrainingRun, run_of
 from sourcetracing.training.within_round import Position, random_states, restore_random_states
@@ -38,17 +38,17 @@ def new_run(folder, mode: str, *words: str) -> TrainingRun:
     return run_of(small_settings(folder, *basics, *MODES[mode], *words), "some-store")
 
 
-def finish(run: TrainingRun, store, monkeypatch) -> int:
+def finish(run: TrainingRun, store, monkeypatch, step=loop.train_step) -> int:
     """Trains a run to its end; returns in how many steps."""
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", counted := dying_at_step(0))
+        patch.setattr(loop, "train_step", counted := dying_at_step(0, step))
         train_run(run, store, CPU)
     return counted.calls
 
 
-def kill_at(run: TrainingRun, step: int, store, monkeypatch) -> None:
+def kill_at(run: TrainingRun, number: int, store, monkeypatch, step=loop.train_step) -> None:
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(loop, "train_step", dying_at_step(step))
+        patch.setattr(loop, "train_step", dying_at_step(number, step))
         train_run(run, store, CPU)
 
 
@@ -68,6 +68,23 @@ def test_killed_within_a_round_and_resumed_equals_uninterrupted(store, tmp_path,
     other = replace(run, folder=tmp_path / "interrupted")
     kill_at(other, step, store, monkeypatch)
     assert finish(other, store, monkeypatch) == num_steps - (step - 1)  # it went on at the step that was killed
+    require_same(run, other)
+
+
+def drawing_step(state, *rest):
+    """A step that draws from the global generators, as dropout and SpecAugment do, and lets the weights know."""
+    sums = train_step(state, *rest)
+    with torch.no_grad():
+        next(state.model.parameters()).add_(1e-3 * (torch.rand(()) + np.random.random()))  # noqa: NPY002
+    return sums
+
+
+def test_what_is_drawn_goes_on_where_it_was(store, tmp_path, monkeypatch):
+    run = new_run(tmp_path, "epochs")
+    finish(run, store, monkeypatch, drawing_step)
+    other = replace(run, folder=tmp_path / "interrupted")
+    kill_at(other, 4, store, monkeypatch, drawing_step)
+    finish(other, store, monkeypatch, drawing_step)
     require_same(run, other)
 
 
