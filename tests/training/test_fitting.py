@@ -29,6 +29,7 @@ from sourcetracing.training.loop import require_rows, train_run
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.networks import build_model
 from sourcetracing.training.plan import make_plan, rows_of
+from sourcetracing.training.rounds import num_rounds
 from sourcetracing.training.runs import TrainingRun, run_of, run_recipe, settings_of_recipe
 from tests.support.fine_tuned import prepared, words, write_stand_ins
 from tests.support.interrupted_training import CPU, Killed, weights_of
@@ -182,7 +183,7 @@ def test_it_counts_as_one_epoch(store, tmp_path):
     run = new_run(tmp_path, SYSTEMS["statistics"], "train.epochs=7", "train.rows_per_epoch=5")
     utterances = store.index.drop_duplicates("utt_id")[["utt_id", "language", "split"]]
     (line,) = make_plan([run], utterances)
-    assert (run.num_epochs, line.epochs_left, rows_of(run, utterances)) == (1, 1, 36)
+    assert (num_rounds(run.settings), line.epochs_left, rows_of(run, utterances)) == (1, 1, 36)
     train_run(run, store, CPU)
     (line,) = make_plan([run], utterances)
     assert (line.num_done, line.epochs_left) == (1, 0)
