@@ -111,6 +111,7 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     groups += ["metric_learning"] if rules.metric_loss else []
     groups += ["ssl", "finetune"] if is_fine_tuned(settings) else []
     single = ["compute.precision", "compute.deterministic", "corpus.sources", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
+    single += ["audio.channel", "audio.trim_silence_db", "audio.normalize", "audio.band_limit_hz"]
     single += ["compute.encoder_precision", "compute.engine"] if FRONTENDS[kind].is_encoder else []
     named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]
     if rules.fitted:
