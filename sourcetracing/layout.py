@@ -93,6 +93,7 @@ class RunLayout(FolderLayout):
     protocol = At("protocol.json")
     weights = At("model.safetensors")
     last = At("last.safetensors")
+    progress = At("progress.json")
     outcome = At("model.json")
     history = At("history.csv")
     tensorboard = At("tensorboard")

@@ -100,7 +100,10 @@ class Finetune:
         1e-5, "learning rate of the encoder; the back-end has train.lr. Published: 5e-4 for both (D20)", at_least=0, at_most=100
     )
     warmup_epochs: float = setting(
-        1.0, "the encoder's learning rate grows from 0 over so many epochs (a fraction is fine)", at_least=0, at_most=100_000
+        1.0,
+        "the encoder's learning rate grows from 0 over so many epochs (rounds, with train.steps; 1.5 is fine)",
+        at_least=0,
+        at_most=100_000,
     )
     freeze_cnn: bool = setting(True, "keep the convolutions before the first block as they are")
     gradient_checkpointing: bool = setting(False, "compute activations twice instead of keeping them: less memory, a third more time")
