@@ -53,8 +53,9 @@ class EmbeddingHead:
 
 
 # Of every coefficient over time, by models/backends/long_term_statistics.py.
-STATISTICS = ("mean", "std", "log_std", "delta_std", "log_delta_std", "log_delta2_std", "autocorrelation", "skewness", "kurtosis")
-STATISTICS += ("neighbour_correlation", "delta_neighbour_correlation", "loud_mean")
+STATISTICS = ("mean", "std", "log_std", "delta_std", "log_delta_std", "log_delta2_std", "autocorrelation", "autocorrelation_between")
+STATISTICS += ("skewness", "kurtosis", "delta_kurtosis", "neighbour_correlation", "second_neighbour_correlation")
+STATISTICS += ("delta_neighbour_correlation", "loudness_correlation", "loud_mean")
 _STATISTICS_HELP = "what is computed of each coefficient over the whole row"
 _COEFFICIENTS_HELP = "the first and the last in use, from 0; a last of -1: all there are"
 
