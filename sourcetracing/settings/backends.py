@@ -79,6 +79,16 @@ class Neighbours:
     k: int = setting(21, "neighbours that vote; no more than the square root of the number of training rows", at_least=1, at_most=100_000)
 
 
+@dataclass
+class DeltaTdnn:
+    """A small TDNN on features without their mean, beside their differences; with `statistics` a linear classifier of these beside it."""
+
+    channels: int = setting(32, "width of each of its four layers", at_least=1, at_most=4096)
+    dropout: float = setting(0.0, "of the pooled channels before the classifier", at_least=0, at_most=0.95)
+    statistics: list[str] = setting([], "long-term statistics of a linear classifier beside the network; empty = none", choices=STATISTICS)
+    network_weight: float = setting(0.2, "with statistics: weight of the network's log-probabilities beside theirs", at_least=0, at_most=100)
+
+
 @dataclass(frozen=True)
 class BackEndEntry(Entry):
     """target: a module class called with `takes`, the number of classes, and its options; gives (embedding (B, E), logits (B, C)).
@@ -102,6 +112,7 @@ BACKENDS: Registry[BackEndEntry] = Registry(
         "aasist": BackEndEntry(f"{_MODELS}.aasist:Aasist", Aasist, takes=("num_features", "num_frames")),
         "resnet18": BackEndEntry(f"{_MODELS}.resnet18:ResNet18", Resnet18),
         "ecapa_tdnn": BackEndEntry(f"{_MODELS}.ecapa_tdnn:EcapaTdnn", EcapaTdnn, takes=("num_features",)),
+        "delta_tdnn": BackEndEntry(f"{_MODELS}.delta_tdnn:DeltaTdnn", DeltaTdnn, takes=("num_features",)),
         "embedding_head": BackEndEntry(f"{_MODELS}.embedding_head:EmbeddingHead", EmbeddingHead, takes=("num_features",), metric_loss=True),
         "statistics": BackEndEntry(f"{_MODELS}.statistics:StatisticsBackEnd", Statistics, takes=("num_features",), fitted=True),
         "neighbours": BackEndEntry(f"{_MODELS}.neighbours:NeighboursBackEnd", Neighbours, takes=("num_features",), fitted=True),

@@ -30,6 +30,7 @@ from sourcetracing.training.fitting import Fitting
 from sourcetracing.training.metric_loss import MetricLoss
 from sourcetracing.training.objectives import Aim, CrossEntropy
 from sourcetracing.training.optimization import learning_rates, set_learning_rates
+from sourcetracing.training.perturbation import PerturbedRows, perturbed
 from sourcetracing.training.run_folder import RunFolder, TensorBoardLog
 from sourcetracing.training.runs import TrainingRun, front_end_key
 from sourcetracing.training.state import LAST_EPOCH, TrainingState, keep_epoch, keep_untrained, outcome, start_or_resume
@@ -101,11 +102,12 @@ def train_epoch(state: TrainingState, train_rows: FeatureRows, dev_rows: Feature
     seed_dropout(settings, epoch, state.group)
     state.model.train()
     batches = state.objective.batches(rng(settings.train.seed, "epoch", epoch), state.group)
+    rows = perturbed(train_rows, settings, epoch)
     sums = np.zeros(3)
     for step, batch in enumerate(batches):
         rates = learning_rates(settings, epoch, step, len(batches))
         set_learning_rates(state.optimizer, rates)
-        sums += train_step(state, train_rows, batch, settings)
+        sums += train_step(state, rows, batch, settings)
     state.objective.end_epoch()
     loss, right, num_rows = np.sum(state.group.gather(sums), axis=0)
     train = {"train_loss": loss / num_rows, "train_accuracy": right / num_rows}
@@ -121,7 +123,7 @@ def fit_once(state: TrainingState, dev_rows: FeatureRows, settings: Settings) ->
     return {"epoch": 1, "lr": math.nan, **train, **dev, "seconds": time.perf_counter() - started}
 
 
-def train_step(state: TrainingState, rows: FeatureRows, batch: Batch, settings: Settings) -> np.ndarray:
+def train_step(state: TrainingState, rows: FeatureRows | PerturbedRows, batch: Batch, settings: Settings) -> np.ndarray:
     """One optimizer step; returns (summed loss, right rows, rows) of those that this process computed.
 
     Every process of a group calls it with the same batch and takes its share. Raises `UserError` for a loss that is not finite.

@@ -16,7 +16,7 @@ from torch import Tensor
 from sourcetracing.features.rows import FeatureRows
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
-from sourcetracing.settings.training import Train
+from sourcetracing.settings.training import Train, perturbations_in_use
 
 LONGEST_TIME_MASK, WIDEST_BAND_MASK = 0.1, 0.2  # shares of a row's frames, and of the filters between 0 Hz and half the sample rate
 RIPPLE_ORDER = 4.0  # an equaliser's ripple of this order has half the strength of the slowest one
@@ -90,9 +90,8 @@ class PerturbedRows:
 
 def perturbed(rows: FeatureRows, settings: Settings, epoch: int) -> FeatureRows | PerturbedRows:
     """The rows as an epoch (from 0) trains on them; `rows` themselves where no setting changes any."""
-    rules = settings.train
-    if not (rules.channel_db or rules.band_masks or rules.time_masks or rules.crop_share < 1):
+    if not perturbations_in_use(settings.train):
         return rows
     num_features = rows.store.shape[1]
-    perturbation = Perturbation(rules, num_features, max(settings.lfcc.n_filter, num_features))
-    return PerturbedRows(rows, perturbation, rules.seed, epoch)
+    num_filters = settings.lfcc.n_filter if settings.frontend == "lfcc" else num_features
+    return PerturbedRows(rows, Perturbation(settings.train, num_features, num_filters), settings.train.seed, epoch)

@@ -20,6 +20,7 @@ from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned, stored_fr
 from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import PERTURBATIONS, perturbations_in_use
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
 
@@ -85,6 +86,8 @@ def run_recipe(settings: Settings) -> dict:
     for name in ("dev_variants", "dev_languages"):  # empty they say nothing, and shall not rename the runs from before they were settings
         if not recipe["train"][name]:
             del recipe["train"][name]
+    for name in set(PERTURBATIONS).difference(perturbations_in_use(settings.train)):  # likewise
+        del recipe["train"][name]
     if BACKENDS[settings.backend].fitted:
         recipe["train"] = {name: value for name, value in recipe["train"].items() if name in TRAIN_OF_FITTED}
     recipe |= how_computed(settings)
