@@ -200,7 +200,8 @@ class LongTermStatistics(nn.Module):
             raise ValueError(f"unknown statistic {unknown[0]!r}; there are: {', '.join(STATISTICS)}")
         self.num_features, self.statistics, self.used = num_features, tuple(statistics), slice(first, last + 1)
         num_used = last + 1 - first
-        self.width = sum(max(per_coefficient * num_used - fewer, 0) for _, per_coefficient, fewer in map(STATISTICS.__getitem__, statistics))
+        shapes = [STATISTICS[name][1:] for name in statistics]
+        self.width = sum(max(per_coefficient * num_used - fewer, 0) for per_coefficient, fewer in shapes)
         if not self.width:
             raise ValueError(f"statistics={list(statistics)} of a single coefficient are no numbers at all; take more coefficients")
 

@@ -85,8 +85,8 @@ class DeltaTdnn:
 
     channels: int = setting(32, "width of each of its four layers", at_least=1, at_most=4096)
     dropout: float = setting(0.0, "of the pooled channels before the classifier", at_least=0, at_most=0.95)
-    statistics: list[str] = setting([], "long-term statistics of a linear classifier beside the network; empty = none", choices=STATISTICS)
-    network_weight: float = setting(0.2, "with statistics: weight of the network's log-probabilities beside theirs", at_least=0, at_most=100)
+    statistics: list[str] = setting([], "of a linear classifier beside the network; empty = no such classifier", choices=STATISTICS)
+    network_weight: float = setting(0.2, "with statistics: weight of the network's log-probabilities beside them", at_least=0, at_most=100)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Train:
         0, "LFCC: likewise bands of the spectrum, each up to a fifth of it, that stay at their mean", at_least=0, at_most=100
     )
     channel_db: float = setting(
-        0.0, "LFCC: level and smooth equalization of each training row, standard deviation in dB; afresh in every epoch", at_least=0, at_most=100
+        0.0, "LFCC: level and smooth equalizer of each training row, deviation in dB; afresh in every epoch", at_least=0, at_most=100
     )
     lr: float = setting(5e-4, "learning rate of Adam", at_least=0, at_most=1e30)
     lr_decay: float = setting(0.5, "factor applied every lr_interval epochs", at_least=0, at_most=1)
@@ -103,7 +103,7 @@ def check_perturbations(settings: Any) -> None:
     of_rows = settings.frontend == "lfcc" or (settings.frontend == "ssl" and settings.ssl.mode == "frozen")
     for name in in_use:
         if not of_rows or (settings.frontend == "ssl" and settings.ssl.layer == "weighted_sum"):
-            raise UserError(f"train.{name} changes stored rows of features x frames: it goes with frontend=lfcc, or ssl with a frozen layer")
+            raise UserError(f"train.{name} changes stored rows of features x frames: it goes with frontend=lfcc, or a frozen ssl layer")
         if name in OF_LFCC and settings.frontend != "lfcc":
             raise UserError(f"train.{name} changes spectra, and reads them from LFCC alone: leave it out with frontend={settings.frontend}")
         if backend.fitted:
