@@ -1,7 +1,7 @@
-"""Training rows changed at random, afresh in every epoch: another channel, gaps in time and frequency, another stretch of the row.
+"""Training rows changed at random, afresh in every round: another channel, gaps in time and frequency, another stretch of the row.
 
 An LFCC row is the DCT of dB spectra. So a channel is a vector added to every frame, and bands of the spectrum are a projection of a frame.
-How a row is changed depends on (train.seed, epoch, row) alone: never on its batch, its process, or an interruption.
+How a row is changed depends on (train.seed, round, row) alone: never on its batch, its process, or an interruption.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Perturbation:
 
 
 class PerturbedRows:
-    """Training rows of one epoch, each changed in its own way; read like `FeatureRows`."""
+    """Training rows of one round, each changed in its own way; read like `FeatureRows`."""
 
     def __init__(self, rows: FeatureRows, perturbation: Perturbation, seed: int, epoch: int):
         self.rows, self.perturbation, self.seed, self.epoch = rows, perturbation, seed, epoch
@@ -89,7 +89,7 @@ class PerturbedRows:
 
 
 def perturbed(rows: FeatureRows, settings: Settings, epoch: int) -> FeatureRows | PerturbedRows:
-    """The rows as an epoch (from 0) trains on them; `rows` themselves where no setting changes any."""
+    """The rows as a round (from 0) trains on them; `rows` themselves where no setting changes any."""
     if not perturbations_in_use(settings.train):
         return rows
     num_features = rows.store.shape[1]
