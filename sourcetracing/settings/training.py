@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from sourcetracing.errors import UserError
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.declaring import LARGEST_SEED, SOME, setting
 from sourcetracing.settings.frontends import VARIANTS
 
@@ -34,6 +37,18 @@ class Train:
     micro_batch_size: int = setting(0, "rows computed at a time, their gradients added up; 0 = the whole batch", at_least=0, at_most=65536)
     mixup: str = setting("regmix", "regmix: originals + mixed (published); mixed_only; none", choices=("regmix", "mixed_only", "none"))
     mixup_alpha: float = setting(0.5, "lambda ~ Beta(alpha, alpha), one per batch", at_least=1e-6, at_most=1_000_000)
+    crop_share: float = setting(
+        1.0, "share of a row's frames that a step sees, cut out afresh in every round; 1 = the whole row", at_least=0.01, at_most=1
+    )
+    time_masks: int = setting(
+        0, "stretches of a training row, each up to a tenth of it, that become its mean; afresh in every round", at_least=0, at_most=100
+    )
+    band_masks: int = setting(
+        0, "LFCC: likewise bands of the spectrum, each up to a fifth of it, that stay at their mean", at_least=0, at_most=100
+    )
+    channel_db: float = setting(
+        0.0, "LFCC: level and smooth equalizer of each training row, deviation in dB; afresh in every round", at_least=0, at_most=100
+    )
     lr: float = setting(5e-4, "learning rate of Adam", at_least=0, at_most=1e30)
     schedule: str = setting(
         "step", "of learning rates: step (lr_decay every lr_interval rounds) or cosine (to 0 at the last step)", choices=("step", "cosine")
@@ -114,3 +129,27 @@ class Evaluation:
         choices=("utterance", "transcript"),
     )
     embeddings: bool = setting(True, "store the embedding of each row beside its logits")
+
+
+PERTURBATIONS = ("crop_share", "time_masks", "band_masks", "channel_db")  # settings of `train` that change rows in every round
+OF_LFCC = ("band_masks", "channel_db")
+
+
+def perturbations_in_use(train: Train) -> list[str]:
+    """Those that are not at their default."""
+    return [name for name in PERTURBATIONS if getattr(train, name) != getattr(Train(), name)]
+
+
+def check_perturbations(settings: Any) -> None:
+    """Raises `UserError` for one that does not fit the features or the back-end."""
+    backend, in_use = BACKENDS[settings.backend], perturbations_in_use(settings.train)
+    of_rows = settings.frontend == "lfcc" or (settings.frontend == "ssl" and settings.ssl.mode == "frozen")
+    for name in in_use:
+        if not of_rows or (settings.frontend == "ssl" and settings.ssl.layer == "weighted_sum"):
+            raise UserError(f"train.{name} changes stored rows of features x frames: it goes with frontend=lfcc, or a frozen ssl layer")
+        if name in OF_LFCC and settings.frontend != "lfcc":
+            raise UserError(f"train.{name} changes spectra, and reads them from LFCC alone: leave it out with frontend={settings.frontend}")
+        if backend.fitted:
+            raise UserError(f"train.{name} changes rows in every round, and backend={settings.backend} has none: leave it out")
+    if "crop_share" in in_use and "num_frames" in backend.takes:
+        raise UserError(f"train.crop_share={settings.train.crop_share:g}: backend={settings.backend} takes rows of one length only; use 1")

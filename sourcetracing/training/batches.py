@@ -13,6 +13,7 @@ from sourcetracing.features.rows import FeatureRows
 from sourcetracing.models.losses.mixup import regmix
 from sourcetracing.runtime.process_group import ProcessGroup
 from sourcetracing.settings.training import Train
+from sourcetracing.training.perturbation import PerturbedRows
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def mixed(positions: np.ndarray, rules: Train, generator: np.random.Generator) -
     return Batch(positions, positions[generator.permutation(len(positions))], lam)
 
 
-def load(rows: FeatureRows, batch: Batch, piece: np.ndarray, mode: str) -> tuple[Tensor, Targets]:
+def load(rows: FeatureRows | PerturbedRows, batch: Batch, piece: np.ndarray, mode: str) -> tuple[Tensor, Targets]:
     """Network inputs and targets of a piece of a batch (indices into it). mode: `train.mixup`; regmix doubles the rows."""
     positions = batch.positions[piece]
     if batch.partners is None:

@@ -32,6 +32,7 @@ from sourcetracing.training.metric_loss import MetricLoss
 from sourcetracing.training.objectives import Aim, CrossEntropy
 from sourcetracing.training.optimization import learning_rates, set_learning_rates
 from sourcetracing.training.pace import Pacer
+from sourcetracing.training.perturbation import PerturbedRows, perturbed
 from sourcetracing.training.rounds import batches_of_round, num_rounds, steps_per_round
 from sourcetracing.training.run_folder import RunFolder, TensorBoardLog
 from sourcetracing.training.runs import TrainingRun, front_end_key
@@ -153,10 +154,11 @@ def train_epoch(
     started = time.perf_counter() - position.seconds
     state.model.train()
     batches = batches_of_round(lambda generator: state.objective.batches(generator, state.group), settings.train, epoch)
+    rows = perturbed(train_rows, settings, epoch)
     whole_round = steps_per_round(settings.train) or len(batches)
     for batch in batches[position.step :]:
         set_learning_rates(state.optimizer, learning_rates(settings, epoch, position.step, whole_round))
-        position.sums += train_step(state, train_rows, batch, settings)
+        position.sums += train_step(state, rows, batch, settings)
         position.step, position.seconds = position.step + 1, time.perf_counter() - started
         after_step(position, batch, len(batches))
     loss, right, num_rows = np.sum(state.group.gather(position.sums), axis=0)
@@ -176,7 +178,7 @@ def fit_once(state: TrainingState, dev_rows: FeatureRows, settings: Settings) ->
     return {"epoch": 1, "lr": math.nan, **train, **dev, "seconds": time.perf_counter() - started}
 
 
-def train_step(state: TrainingState, rows: FeatureRows, batch: Batch, settings: Settings) -> np.ndarray:
+def train_step(state: TrainingState, rows: FeatureRows | PerturbedRows, batch: Batch, settings: Settings) -> np.ndarray:
     """One optimizer step; returns (summed loss, right rows, rows) of those that this process computed.
 
     Every process of a group calls it with the same batch and takes its share. Raises `UserError` for a loss that is not finite.

@@ -21,14 +21,14 @@ from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned, stored_fr
 from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.schema import Settings
-from sourcetracing.settings.training import Train, all_systems
+from sourcetracing.settings.training import PERTURBATIONS, Train, all_systems
 from sourcetracing.training.rounds import steps_per_round
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
 
 # Settings of train from after the first runs: with their defaults they say nothing, and shall not rename those.
 _YOUNGER = {"dev_variants", "dev_languages", "steps", "steps_per_dev", "schedule", "warmup_steps", "label_smoothing", "ema_decay"}
-_YOUNGER |= {"balance_classes", "early_stop_looks"}
+_YOUNGER |= {"balance_classes", "early_stop_looks", *PERTURBATIONS}
 # What of `train` decides on a back-end that is fitted: its rows, and what a run is called.
 TRAIN_OF_FITTED = ("languages", "seed", "variants", "dev_variants", "dev_languages")
 
