@@ -33,6 +33,7 @@ from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.comparison import add_published
 from sourcetracing.tables.making import Tables, make_tables
 from sourcetracing.tables.pictures import write_curves, write_pictures
+from sourcetracing.tables.place import claim_tables, tables_of_others
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, environment_of, scored_runs
 from sourcetracing.tables.significance import compare_systems, rank_stability
 from sourcetracing.tables.text import terminal, write_text_tables
@@ -94,6 +95,7 @@ def _report(settings: Settings, trained: Sequence[TrainingRun], lack: str) -> st
         utterances, _ = load_protocol(settings)
         runs = [replace(run, scores=with_transcripts_as_units(run.scores, utterances)) for run in runs]
     made = [table_of(plan, trained, runs, settings) for plan in plans_of(settings)]
+    claim_tables(settings)
     for tables in made:
         write_csv(tables, layout.tables)
         write_text_tables(tables, layout.tables)
@@ -104,7 +106,7 @@ def _report(settings: Settings, trained: Sequence[TrainingRun], lack: str) -> st
         write_frame(frame, TablesLayout(layout.tables).csv(name))
     write_page(made, runs, statistics, settings)
     lines = ["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"]
-    return "\n".join([*lines, lack] if lack else lines)
+    return "\n".join([*lines, *filter(None, (tables_of_others(settings), lack))])
 
 
 def table_of(plan: TablePlan, trained: Sequence[TrainingRun], runs: Sequence[ScoredRun], settings: Settings) -> Tables:

@@ -26,6 +26,7 @@ from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
 from sourcetracing.shortcuts.cues import GROUPS
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.making import Tables, make_tables, mean_of
+from sourcetracing.tables.place import claim_tables, tables_of_others
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, scored_runs
 from sourcetracing.tables.significance import Contrast, cells_of_kind, contrast
 from sourcetracing.tables.text import interval_text, markdown, mean_text
@@ -53,7 +54,11 @@ def report_shortcuts(config: ConfigSources) -> str:
     made_from = [path for files in [run.files for run in trained] for path in (files.scores(REPORTED_SPLIT), *files.records)]
     made_from += [layout.shortcut_scores, layout.utterances, layout.protocol, layout.protocol_record, layout.speakers_record]
     inputs = digest_of_inputs(facts, made_from)
-    return made_once(layout.shortcuts_record, inputs, lambda: summary(_audit(settings, baselines, trained, others)))
+    return made_once(layout.shortcuts_record, inputs, lambda: _text(_audit(settings, baselines, trained, others), settings))
+
+
+def _text(audit: Audit, settings: Settings) -> str:
+    return "\n".join(filter(None, (summary(audit), tables_of_others(settings))))
 
 
 def audit_shortcuts(config: ConfigSources) -> Audit:
@@ -69,6 +74,7 @@ def _audit(settings: Settings, baselines: Sequence[ScoredRun], trained: Sequence
     tables = _tables(_with_units(runs, settings), settings)
     lost = [f"{num_lost} rows that not all runs were scored on are left out of all figures."] if num_lost else []
     audit = Audit(tables, best, verdict(tables, best) + others + lost)
+    claim_tables(settings)
     _write(audit, Layout.of(settings))
     return audit
 
