@@ -15,17 +15,22 @@ from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.reports import write_reports
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
-from sourcetracing.training.matrix import TRAIN_COMMAND, trained_runs
+from sourcetracing.training.matrix import TRAIN_COMMAND, those_trained
+from sourcetracing.training.other_runs import others_line
+from sourcetracing.training.runs import load_runs
 
 
 def main(config: ConfigSources) -> None:
     """Scores what is trained and not scored, writes the reports, shows each run in one line and names those that are not trained."""
-    trained, lack = trained_runs(config)
+    runs = load_runs(config)
+    trained, lack = those_trained(runs)
     print(f"06 metrics: {len(trained)} runs", flush=True)
     score_runs(trained)
     print(write_reports(trained))
     if lack:
         print(in_users_words(f"{lack} and have no scores; {TRAIN_COMMAND} trains them"))
+    if others := others_line(runs):
+        print(in_users_words(others))
     next_script = "07_ood_detector" if config.resolve().corpus.unknown_sources else "08_generate_embeddings"
     say_next(f"python scripts/{next_script}.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 
