@@ -15,25 +15,19 @@ from sourcetracing.runtime.compute import prepare_cpu, prepare_device
 from sourcetracing.runtime.parallel import map_unordered
 from sourcetracing.runtime.process_group import size_of_group
 from sourcetracing.runtime.progress import bar
-from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import require_rows, train_run
 from sourcetracing.training.other_runs import trained_otherwise
 from sourcetracing.training.plan import runs_at_once
-from sourcetracing.training.runs import TrainingRun, load_runs, require_two_classes
+from sourcetracing.training.runs import TrainingRun, require_two_classes
 from sourcetracing.training.state import LAST_EPOCH
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
 TRAIN_COMMAND = "python scripts/05_train_matrix.py CONFIG.yaml"
 
 
-def trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], str]:
-    """The experiment's runs that are trained, and a line on those that are not ("" where all are). Raises `UserError` for none."""
-    return those_trained(load_runs(config))
-
-
 def those_trained(runs: Sequence[TrainingRun]) -> tuple[list[TrainingRun], str]:
-    """`trained_runs` of the runs of an experiment."""
+    """Of the runs of an experiment those that are trained, and a line on the others ("" without any). Raises `UserError` where none is."""
     trained = [run for run in runs if run.files.is_finished]
     missing = [run for run in runs if run not in trained]
     lack = ""

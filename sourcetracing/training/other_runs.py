@@ -63,5 +63,5 @@ def others_line(runs: Sequence[TrainingRun]) -> str:
     others = [path for path in run_folders(runs[0].settings) if path not in known and RunFolder(path).config.is_file()] if runs else []
     if not others:
         return ""
-    are = "1 more run lies" if len(others) == 1 else f"{len(others)} more runs lie"
-    return f"{are} there, of other settings: {LIST_COMMAND} shows what differs"
+    are = "1 more run is" if len(others) == 1 else f"{len(others)} more runs are"
+    return f"{are} in {Layout.of(runs[0].settings).runs}, of other settings or training sets: {LIST_COMMAND} says what differs"
