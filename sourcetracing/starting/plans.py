@@ -129,7 +129,7 @@ def sets_of(known: pd.DataFrame) -> tuple[list[str], list[str], str]:
     if (train.groupby(level="source").sum() > 0).sum() < 2:
         raise UserError("fewer than two sources have an utterance to train on: there is nothing to tell apart")
     why = f"more than {_MOST_LANGUAGES} languages" if len(alone) > _MOST_LANGUAGES else "too little in single languages"
-    return ["+".join(languages)], tested, f"all languages together: {why}"
+    return ["+".join(languages)], test_sets, f"all languages together: {why}"
 
 
 def crop_seconds_of(median_s: float) -> float:
