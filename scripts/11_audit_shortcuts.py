@@ -3,6 +3,7 @@
 Reads   exp/<name>/utterances.csv, protocol.csv; paths.corpus, paths.musan, paths.rirs; scores of trained systems, if any
 Writes  exp/<name>/shortcuts/cues.parquet, scores.parquet (the baselines' scores, as trained systems have them)
         exp/<name>/tables/shortcuts.csv (as table4.csv), shortcuts_means.csv, shortcuts.md
+        where tables of other settings lie there, these three below exp/<name>/tables/<digest>/
 Costs   demo: 20 s on 2 cores, a second time 6 s; cues and scores that belong to the settings and audio on disk are kept
 Run     python scripts/11_audit_shortcuts.py configs/demo.yaml
 """
