@@ -20,9 +20,9 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import SPLITS
 from sourcetracing.training.other_runs import run_folders, what_differs
 from sourcetracing.training.run_folder import RunFolder
-from sourcetracing.training.runs import TrainingRun, load_runs, set_name
-from sourcetracing.training.table_plans import plans_of
+from sourcetracing.training.runs import TrainingRun, load_runs, set_name, settings_of_runs, system_label
 
+Wanted = dict[tuple[str, str, int], Settings]  # (system, training set, seed) of a run that the settings at hand ask for -> its settings
 WIDTH = 100  # columns of a terminal
 _MOST_TRAIN_SET = 24  # letters of a training set
 FINISHED, BEING_TRAINED, STOPPED = "finished", "being trained", "stopped"
@@ -51,16 +51,16 @@ class ListedRun:
 
 def list_runs(config: ConfigSources) -> list[ListedRun]:
     """Sorted by system, training set, seed and folder; what is no run comes last."""
-    settings = config.resolve()
+    wanted = {(system_label(one), set_name(one.train.languages), one.train.seed): one for one in settings_of_runs(config)}
     try:
-        asked = {run.folder for run in load_runs(config)}
+        found = {run.folder for run in load_runs(config)}
     except UserError:  # no protocol or features of these settings: then no run is theirs
-        asked = set()
-    listed = [_listed(path, config, settings, asked) for path in run_folders(settings)]
+        found = set()
+    listed = [_listed(path, config, wanted, found) for path in run_folders(config.resolve())]
     return sorted(listed, key=lambda run: (bool(run.problem), run.system, run.train_set, run.seed, run.folder))
 
 
-def _listed(path: Path, config: ConfigSources, settings: Settings, asked: set[Path]) -> ListedRun:
+def _listed(path: Path, config: ConfigSources, wanted: Wanted, found: set[Path]) -> ListedRun:
     files, system = RunFolder(path), path.parent.name
     if not path.is_dir():
         return _broken(system, path, "is no run folder")
@@ -78,7 +78,7 @@ def _listed(path: Path, config: ConfigSources, settings: Settings, asked: set[Pa
         epochs_done = files.num_epochs_done()
     except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
         return _broken(system, path, f"its history.csv or model.json is damaged ({_first_words(error)})", train_set, str(seed))
-    differs = "" if path in asked else _differences(files, config, settings, system, train_set, seed)
+    differs = "" if path in found else _differences(files, config, wanted, (system, train_set, seed))
     scored = " ".join(split for split in SPLITS if _is_scored(files, system, train_set, seed, split))
     return ListedRun(system, train_set, str(seed), state, epochs_done, epochs, dev, scored, differs, "", str(path))
 
@@ -110,19 +110,15 @@ def _is_scored(files: RunFolder, system: str, train_set: str, seed: int, split: 
         return False
 
 
-def _differences(files: RunFolder, config: ConfigSources, settings: Settings, system: str, train_set: str, seed: int) -> str:
+def _differences(files: RunFolder, config: ConfigSources, wanted: Wanted, key: tuple[str, str, int]) -> str:
     """In words: `train.epochs=3 (now 6); seed not in experiment.seeds`."""
-    found = []
-    if system not in settings.experiment.systems:
-        found.append("system not in experiment.systems")
-    if seed not in settings.experiment.seeds:
-        found.append("seed not in experiment.seeds")
-    if train_set not in {name for plan in plans_of(settings) for name in plan.train_sets}:
-        found.append("training set of no table of the experiment")
+    unasked = ("system not in experiment.systems", "training set of no table of the experiment", "seed not in experiment.seeds")
+    found = [words for place, words in enumerate(unasked) if key[place] not in {one[place] for one in wanted}]
     try:
-        now = resolved(config.resolve({"train.languages": train_set.split("+"), "train.seed": seed}, system=system))
-    except UserError as error:
+        now = wanted.get(key) or config.resolve({"train.languages": key[1].split("+"), "train.seed": key[2]}, system=key[0])
+    except UserError as error:  # no such system or language any more
         return "; ".join([*found, str(error)])
+    now = resolved(now)
     own = what_differs(files, now)
     found = [f"{in_words(own, [name])} (now {in_words({name: value_of(now, name)}, [name]).partition('=')[2]})" for name in own] + found
     return "; ".join(found) or "its features or protocol"

@@ -24,7 +24,7 @@ _GROUPING = ("speakers.thresholds", "speakers.test_set")
 _PARTS = (*(name for name, entry in FRONTENDS.items() if entry.options), *(name for name, entry in BACKENDS.items() if entry.options))
 _TABLE_GROUPS = (*dict.fromkeys(_PARTS), "audio", "augment", "store", "finetune", "train", "metric_learning", "experiment", "evaluation")
 _NOT_IN_TABLES = {"train.languages", "train.seed", "evaluation.batch_size", "evaluation.embeddings", "evaluation.splits"}
-_NOT_IN_TABLES |= {"store.block_rows", "train.micro_batch_size"}
+_NOT_IN_TABLES |= {"store.block_rows", "train.micro_batch_size", "train.checkpoint_minutes"}
 _ARITHMETIC = ("compute.precision", "compute.encoder_precision", "compute.deterministic", "compute.engine")
 _ONE_SYSTEM = ("system", "frontend", "backend", "systems")
 # What is made with their defaults keeps the digest that it had before they were there.
