@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from sourcetracing.errors import UserError
-from sourcetracing.settings.names import LANGUAGE_SEPARATORS, RESERVED_LANGUAGES, RESERVED_SOURCES, invisible_sign, is_utf_8
+from sourcetracing.settings.names import LANGUAGE_SEPARATORS, RESERVED_LANGUAGES, RESERVED_SOURCES, invisible_sign
 
 UNKNOWN_LANGUAGE = "xx"  # of a corpus that does not say which languages it has
 COLUMNS = ("path", "language", "source", "speaker", "transcript", "recording", "split")
@@ -47,14 +47,19 @@ class FoundFiles:
         """In alphabetical order."""
         return sorted(self.rows["source"].unique())
 
-    def drop(self, mask: pd.Series, why: str) -> None:
-        """Leaves out the rows of the mask, with a note; then a table is needed."""
+    def drop(self, mask: pd.Series, why: str, *, needs_table: bool = True) -> None:
+        """Leaves out the rows of the mask, with a note. needs_table: the reader would not leave them out of itself."""
         if not mask.any():
             return
-        named = [str(path) if is_utf_8(path) else ascii(path) for path in self.rows["path"][mask].head(NUM_NAMED)]
-        more = f" and {int(mask.sum()) - NUM_NAMED} more" if mask.sum() > NUM_NAMED else ""
-        self.notes.append(f"left out {int(mask.sum())} files, {why}: {', '.join(named)}{more}")
-        self.rows, self.is_as_read = self.rows[~mask].reset_index(drop=True), False
+        self.notes.append(f"left out {int(mask.sum())} files, {why}: {some_of(self.rows['path'][mask].tolist())}")
+        self.rows = self.rows[~mask].reset_index(drop=True)
+        self.is_as_read &= not needs_table
+
+
+def some_of(names: list[str]) -> str:
+    """The first few, and how many more."""
+    more = f" and {len(names) - NUM_NAMED} more" if len(names) > NUM_NAMED else ""
+    return ", ".join(name if name.isprintable() else ascii(name) for name in names[:NUM_NAMED]) + more
 
 
 def with_usable_names(found: FoundFiles) -> None:
@@ -68,7 +73,7 @@ def with_usable_names(found: FoundFiles) -> None:
 
 
 def _is_writable(path: str) -> bool:
-    return is_utf_8(path) and path.isprintable() and "\\" not in path and not path.startswith(" ")
+    return path.isprintable() and "\\" not in path and not path.startswith(" ")
 
 
 def _rename(found: FoundFiles, column: str, usable: Callable[[str], str]) -> None:
@@ -76,9 +81,8 @@ def _rename(found: FoundFiles, column: str, usable: Callable[[str], str]) -> Non
     changed = {old: name for old, name in new.items() if old != name}
     if not changed:
         return
-    shown = ", ".join(f"{ascii(old) if not old.isprintable() else repr(old)} is {name!r}" for old, name in list(changed.items())[:NUM_NAMED])
-    more = f" and {len(changed) - NUM_NAMED} more" if len(changed) > NUM_NAMED else ""
-    found.notes.append(f"{column}s renamed, since later scripts refuse such names: {shown}{more}")
+    shown = some_of([f"{old!r} is {name!r}" for old, name in changed.items()])
+    found.notes.append(f"{column}s renamed, since later scripts refuse such names: {shown}")
     found.rows[column], found.is_as_read = found.rows[column].map(new), False
 
 

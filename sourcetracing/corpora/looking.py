@@ -16,7 +16,7 @@ import pandas as pd
 
 from sourcetracing.audio.formats import is_audio_name
 from sourcetracing.corpora.folder import files_below
-from sourcetracing.corpora.found_files import COLUMNS, UNKNOWN_LANGUAGE, FoundFiles, refuse_one_source, with_usable_names
+from sourcetracing.corpora.found_files import COLUMNS, UNKNOWN_LANGUAGE, FoundFiles, refuse_one_source, some_of, with_usable_names
 from sourcetracing.corpora.list_columns import SPLIT_WORDS, Vocabulary
 from sourcetracing.corpora.mlaad import model_dir_of, read_meta
 from sourcetracing.errors import UserError
@@ -34,13 +34,16 @@ def look_at_folder(place: Path) -> FoundFiles:
     """All audio below a folder but noises and results of ours. Raises `UserError` for no audio, or for one source only."""
     skipped = {os.path.abspath(path) for path in (*noise_folders_in(place), place / Paths().exp)}
     files = sorted(os.path.relpath(path, place).replace(os.sep, "/") for path in files_below(os.path.abspath(place), skipped))
-    paths = [path for path in files if is_audio_name(path)]
+    paths = [path for path in files if is_audio_name(path) and is_utf_8(path)]
     if not paths:
         there = Counter(os.path.splitext(path)[1].lower() or "without suffix" for path in files if is_utf_8(path))
         held = ", ".join(f"{count} {kind}" for kind, count in there.most_common(5)) or "nothing"
         raise UserError(f"{place} holds no audio file (wav, flac, mp3, m4a and so on); there is: {held}")
     above = _shared_folders(paths)
     found = _with_columns([path[len(above) :] for path in paths], place / above.rstrip("/") if above else place)
+    if undecodable := [path for path in files if is_audio_name(path) and not is_utf_8(path)]:
+        found.notes.append(f"left out {len(undecodable)} files, because their names are not UTF-8: {some_of(undecodable)}")
+        found.is_as_read = False
     _add_meta(found)
     with_usable_names(found)
     refuse_one_source(found, place)
@@ -91,7 +94,7 @@ def _with_columns(paths: list[str], root: Path) -> FoundFiles:
         rows[column] = [parts[depth + level] if len(parts) > depth + level else "" for parts in folders]
     layout = "/".join([*(["<split>"] if depth else []), *(f"<{column}>" for column in sorted(levels, key=levels.__getitem__)), "*.wav"])
     found = FoundFiles(rows, root, layout, is_as_read=layout == "<language>/<source>/*.wav")
-    found.drop(rows["source"] == "", f"which lie in no folder {layout.rpartition('/')[0]}")
+    found.drop(rows["source"] == "", f"which lie in no folder {layout.rpartition('/')[0]}", needs_table=False)
     if "language" not in levels:
         found.rows["language"] = UNKNOWN_LANGUAGE
         found.notes.append(

@@ -67,9 +67,7 @@ def listen(found: FoundFiles) -> Heard:
     if len(bad) and is_all:
         mask = found.rows["path"].isin(bad)
         first = next(reason for reason in reasons if reason)
-        table_needed = found.is_as_read
-        found.drop(mask, f"which cannot be used ({first}); script 02 lists them in bad_audio.csv")
-        found.is_as_read = table_needed  # the reader may see them: audio.on_bad_audio=skip leaves them out
+        found.drop(mask, f"which cannot be used ({first}); script 02 lists them in bad_audio.csv", needs_table=False)  # audio.on_bad_audio=skip leaves them out
     elif len(bad):
         found.notes.append(f"{len(bad)} of {len(paths)} files that were decoded cannot be used, such as {bad.iloc[0]}; script 02 leaves them out")
     return Heard(np.array([one.duration_s for one in good]), np.array([one.sample_rate for one in good]), is_all)

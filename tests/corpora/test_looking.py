@@ -102,7 +102,7 @@ def test_bad_names_are_renamed_and_two_forms_of_one_name_become_one(tmp_path):
 
 def test_files_that_no_list_can_hold_and_twins_are_left_out(tmp_path):
     touch(tmp_path, "en/a/1.wav", "en/a/1.flac", "en/b/1.wav", "en/b/x\ny.wav", "en/stray.wav")
-    (tmp_path / "en/b" / "caf\udce9.wav").write_bytes(b"")
+    (tmp_path / "en/b" / "caf\udce9.wav").write_bytes(b"")  # Latin-1
     found = look_at_folder(tmp_path)
     assert found.rows["path"].tolist() == ["en/a/1.flac", "en/b/1.wav"]
     assert [note.partition(",")[0] for note in found.notes] == ["left out 1 files", "left out 2 files", "left out 1 files"]
