@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,9 +73,9 @@ def make_first_plan(chosen: ChosenSplit, median_s: float, variants: list[str]) -
     counts = chosen.counts
     sources = [name for name in sorted(counts.index.unique("source")) if name not in chosen.unknown_sources]
     known = counts[counts.index.get_level_values("source").isin(sources)]
-    size, size_reason = size_of(counts)
-    train_sets, test_sets, set_reason = sets_of(known)
     languages = sorted(counts.index.unique("language"))
+    size, size_reason = size_of(counts)
+    train_sets, test_sets, set_reason = sets_of(known, languages)
     by_language = known["train"].groupby(level="language").sum()
     rows = [by_language.reindex(name.split("+"), fill_value=0).sum() * len(variants) for name in train_sets or languages]
     schedule = schedule_of(size, int(np.median(rows)))
@@ -111,14 +112,14 @@ def size_of(counts: pd.DataFrame) -> tuple[str, str]:
     return SMALL, f"{total} utterances, {cell} of a source in a language (median)"
 
 
-def sets_of(known: pd.DataFrame) -> tuple[list[str], list[str], str]:
+def sets_of(known: pd.DataFrame, languages: Sequence[str]) -> tuple[list[str], list[str], str]:
     """(training sets, test sets, why) of the known sources' counts; [] = each language alone. Raises `UserError`."""
-    languages = sorted(known.index.unique("language"))
-    train, has_eval = known["train"], (known["eval"] > 0).groupby(level="language").any()
-    num_sources, num_rows = (train > 0).groupby(level="language").sum(), train.groupby(level="language").sum()
+    by_language = (known[["train", "eval"]].groupby(level="language").sum()).reindex(languages, fill_value=0)
+    num_sources = (known["train"] > 0).groupby(level="language").sum().reindex(languages, fill_value=0)
+    num_rows, train = by_language["train"], known["train"]
     alone = [name for name in languages if num_sources[name] >= 2 and num_rows[name] >= _LEAST_TO_TRAIN]
-    tested = [name for name in languages if has_eval[name]]
-    test_sets = [] if tested == languages else tested
+    tested = [name for name in languages if by_language.loc[name, "eval"]]
+    test_sets = [] if tested == list(languages) else tested
     if len(languages) == 1:
         return [], [], "one language: nothing can be said across languages"
     if len(alone) == len(languages) <= _MOST_LANGUAGES:
@@ -129,7 +130,7 @@ def sets_of(known: pd.DataFrame) -> tuple[list[str], list[str], str]:
     if (train.groupby(level="source").sum() > 0).sum() < 2:
         raise UserError("fewer than two sources have an utterance to train on: there is nothing to tell apart")
     why = f"more than {_MOST_LANGUAGES} languages" if len(alone) > _MOST_LANGUAGES else "too little in single languages"
-    return ["+".join(languages)], test_sets, f"all languages together: {why}"
+    return ["+".join(name for name in languages if num_rows[name])], test_sets, f"all languages together: {why}"
 
 
 def crop_seconds_of(median_s: float) -> float:

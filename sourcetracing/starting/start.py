@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from sourcetracing.corpora.corpus import corpus_of
-from sourcetracing.corpora.found_files import FoundFiles
+from sourcetracing.corpora.found_files import FoundFiles, refuse_one_source
 from sourcetracing.corpora.looking import look_at_folder
 from sourcetracing.corpora.looking_at_tables import look_at_table
 from sourcetracing.errors import UserError
@@ -49,6 +49,7 @@ def start(place: Path, out: Path | None = None, name: str = "") -> str:
         raise UserError(f"{place} does not exist. Give a folder of audio, or a CSV with columns path, language, source")
     found = look_at_folder(place) if place.is_dir() else look_at_table(place)
     heard = listen(found)
+    refuse_one_source(found, place)
     utterances = _with_ids(found.rows)
     noises = find_noises(place)
     plan = make_first_plan(choose_split(utterances, Settings().seed), heard.median_s, list(VARIANTS) if noises else ["original"])

@@ -41,6 +41,10 @@ def counts_of(cells: dict[tuple[str, str], tuple[int, int, int]]) -> pd.DataFram
     return pd.DataFrame(list(cells.values()), index=index, columns=["train", "dev", "eval"])
 
 
+def sets(cells: dict[tuple[str, str], tuple[int, int, int]]) -> tuple[list[str], list[str], str]:
+    return sets_of(counts_of(cells), sorted({language for language, _ in cells}))
+
+
 def test_large_cells_keep_the_papers_fractions_and_small_ones_test_more():
     assert FRACTIONS[0] == (0.6, 0.2, 0.2)
     chosen = choose_split(utterances(grid("ed", "ab", 40)), 688)
@@ -93,17 +97,19 @@ def test_sizes():
 
 def test_training_and_test_sets():
     full = (8, 2, 2)
-    assert sets_of(counts_of({(lang, s): full for lang in "ed" for s in "ab"}))[:2] == ([], [])
-    assert sets_of(counts_of({("e", s): full for s in "ab"}))[:2] == ([], [])
+    assert sets({(lang, s): full for lang in "ed" for s in "ab"})[:2] == ([], [])
+    assert sets({("e", s): full for s in "ab"})[:2] == ([], [])
     # A language with one source, and one that is never tested.
     cells = {**{(lang, s): full for lang in "ed" for s in "ab"}, ("f", "a"): full, ("g", "a"): (8, 2, 0), ("g", "b"): (8, 2, 0)}
-    assert sets_of(counts_of(cells))[:2] == (["d", "e", "g"], ["d", "e", "f"])
+    assert sets(cells)[:2] == (["d", "e", "g"], ["d", "e", "f"])
     # Each source in a language of its own: together or not at all.
-    assert sets_of(counts_of({("e", "a"): full, ("d", "b"): full}))[:2] == (["d+e"], [])
+    assert sets({("e", "a"): full, ("d", "b"): full})[:2] == (["d+e"], [])
+    # A language of unknown sources alone is tested on nothing.
+    assert sets_of(counts_of({("e", s): full for s in "ab"}), ["e", "u"])[:2] == (["e"], ["e"])
     many = {(f"l{n}", s): full for n in range(12) for s in "ab"}
-    assert len(sets_of(counts_of(many))[0]) == 1
+    assert len(sets(many)[0]) == 1
     with pytest.raises(UserError, match="nothing to tell apart"):
-        sets_of(counts_of({("e", "a"): full, ("d", "b"): (0, 0, 3)}))
+        sets({("e", "a"): full, ("d", "b"): (0, 0, 3)})
 
 
 @pytest.mark.parametrize("rows", [1, 20, 96, 480, 3000, 50_000, 150_000])
