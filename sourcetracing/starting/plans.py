@@ -73,6 +73,8 @@ def make_first_plan(chosen: ChosenSplit, median_s: float, variants: list[str]) -
     counts = chosen.counts
     sources = [name for name in sorted(counts.index.unique("source")) if name not in chosen.unknown_sources]
     known = counts[counts.index.get_level_values("source").isin(sources)]
+    if not known["eval"].any():
+        raise UserError("too few utterances: none would be left to test. Three of each source, at least, are needed")
     languages = sorted(counts.index.unique("language"))
     size, size_reason = size_of(counts)
     train_sets, test_sets, set_reason = sets_of(known, languages)

@@ -142,3 +142,8 @@ def test_estimates_have_one_digit():
         "about 10 h",
     ]
     assert [size(count) for count in (1e5, 3.4e8, 8.7e10)] == ["about 1 MB", "about 300 MB", "about 90 GB"]
+
+
+def test_a_corpus_that_leaves_nothing_to_test_is_refused():
+    with pytest.raises(UserError, match="none would be left to test"):
+        make_first_plan(choose_split(utterances(grid("e", "ab", 1)), 688), 3.0, ["original"])
