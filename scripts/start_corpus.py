@@ -1,7 +1,7 @@
 """Begin here with a corpus of your own: look at it, write the YAML of a first experiment, name the next command.
 
-Reads   a folder (<language>/<source>/*.wav, <source>/*.wav, below train, dev and test or not), or a CSV or TSV with columns path, source and,
-        if known, language, speaker, transcript, recording, split
+Reads   a folder (<language>/<source>/*.wav, <source>/*.wav, below train, dev and test or not), or a CSV or TSV with columns path, source
+        and, if known, language, speaker, transcript, recording, split
 Writes  NAME.yaml (or --out FILE): every choice with its reason beside it; NAME.csv beside it where your folders need a table to be read.
         Nothing is overwritten
 Costs   seconds: decodes 400 files at most, times ten of them and four steps of a network

@@ -24,10 +24,10 @@ NUM_NAMED = 3  # files or names that a note shows
 class FoundFiles:
     """The audio files of a corpus.
 
-    rows: columns `COLUMNS`, all text; path is relative to `root` with forward slashes, or absolute; speaker, transcript, recording and split
-    are "" where nothing is known. root: the folder for paths.corpus. table: the user's own, where the reader `folder` takes it as it is.
-    is_as_read: whether that reader sees just these rows without a table of ours. layout: what the rows were read from, in words. notes: what
-    was assumed, renamed and left out, a line each.
+    rows: columns `COLUMNS`, all text; path is relative to `root` with forward slashes, or absolute; speaker, transcript, recording and
+    split are "" where nothing is known. root: the folder for paths.corpus. table: the user's own, if it was one. is_as_read: whether the
+    reader `folder` sees just these rows without a table of ours. layout: what the rows were read from, in words. notes: what was assumed,
+    renamed and left out, a line each.
     """
 
     rows: pd.DataFrame
@@ -51,9 +51,14 @@ class FoundFiles:
         """Leaves out the rows of the mask, with a note. needs_table: the reader would not leave them out of itself."""
         if not mask.any():
             return
-        self.notes.append(f"left out {int(mask.sum())} files, {why}: {some_of(self.rows['path'][mask].tolist())}")
+        self.notes.append(f"left out {files_in_words(int(mask.sum()))}, {why}: {some_of(self.rows['path'][mask].tolist())}")
         self.rows = self.rows[~mask].reset_index(drop=True)
         self.is_as_read &= not needs_table
+
+
+def files_in_words(count: int) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} file{'s' * (count != 1)}"
 
 
 def some_of(names: list[str]) -> str:
@@ -63,7 +68,7 @@ def some_of(names: list[str]) -> str:
 
 
 def with_usable_names(found: FoundFiles) -> None:
-    """Leaves out files whose paths no table can hold, or whose ids would be the same; renames languages and sources that are refused later."""
+    """Leaves out files whose paths no table can hold or whose ids would be the same; renames what is refused later."""
     paths = found.rows["path"]
     found.drop(~paths.map(_is_writable), "because their names hold signs that a table cannot hold")
     ids = found.rows["path"].str.replace(r"([^/])\.[^./]+$", r"\1", regex=True)

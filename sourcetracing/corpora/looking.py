@@ -16,7 +16,15 @@ import pandas as pd
 
 from sourcetracing.audio.formats import is_audio_name
 from sourcetracing.corpora.folder import files_below
-from sourcetracing.corpora.found_files import COLUMNS, UNKNOWN_LANGUAGE, FoundFiles, refuse_one_source, some_of, with_usable_names
+from sourcetracing.corpora.found_files import (
+    COLUMNS,
+    UNKNOWN_LANGUAGE,
+    FoundFiles,
+    files_in_words,
+    refuse_one_source,
+    some_of,
+    with_usable_names,
+)
 from sourcetracing.corpora.list_columns import SPLIT_WORDS, Vocabulary
 from sourcetracing.corpora.mlaad import model_dir_of, read_meta
 from sourcetracing.errors import UserError
@@ -42,7 +50,7 @@ def look_at_folder(place: Path) -> FoundFiles:
     above = _shared_folders(paths)
     found = _with_columns([path[len(above) :] for path in paths], place / above.rstrip("/") if above else place)
     if undecodable := [path for path in files if is_audio_name(path) and not is_utf_8(path)]:
-        found.notes.append(f"left out {len(undecodable)} files, because their names are not UTF-8: {some_of(undecodable)}")
+        found.notes.append(f"left out {files_in_words(len(undecodable))}, because their names are not UTF-8: {some_of(undecodable)}")
         found.is_as_read = False
     _add_meta(found)
     with_usable_names(found)
@@ -84,7 +92,7 @@ def _shared_folders(paths: Sequence[str]) -> str:
 def _with_columns(paths: list[str], root: Path) -> FoundFiles:
     """The files below `root` with the columns that their folders tell."""
     folders = [path.split("/")[:-1] for path in paths]
-    rows = pd.DataFrame({"path": paths, **{column: "" for column in COLUMNS[1:]}}, dtype="str")
+    rows = pd.DataFrame({"path": paths, **dict.fromkeys(COLUMNS[1:], "")}, dtype="str")
     depth, words = 0, {parts[0].lower() for parts in folders if parts}
     if len(words) > 1 and words <= SPLIT_WORDS.keys():
         depth = 1
@@ -98,8 +106,8 @@ def _with_columns(paths: list[str], root: Path) -> FoundFiles:
     if "language" not in levels:
         found.rows["language"] = UNKNOWN_LANGUAGE
         found.notes.append(
-            f"no folder is called after a language: all files count as one language, {UNKNOWN_LANGUAGE!r}. If you know the languages, sort the "
-            "files into <language>/<source>/, or give a table with a column language"
+            f"no folder is called after a language: all files count as one language, {UNKNOWN_LANGUAGE!r}. If you know the languages, "
+            "sort the files into <language>/<source>/, or give a table with a column language"
         )
     return found
 

@@ -74,7 +74,9 @@ def _read(place: Path) -> tuple[list[str], pd.DataFrame]:
     separators = (text.separator,) if text.separator else SEPARATORS
     known = {word for words in WORDS.values() for word in words}
     try:
-        tables = [[row for row in csv.reader(text.lines[text.num_skipped :], delimiter=sign) if any(map(trimmed, row))] for sign in separators]
+        tables = [
+            [row for row in csv.reader(text.lines[text.num_skipped :], delimiter=sign) if any(map(trimmed, row))] for sign in separators
+        ]
     except csv.Error as error:
         raise UserError(f"{place} cannot be read as a table: {error}") from None
     headers = [[_heading(cell) for cell in table[0]] if table else [] for table in tables]

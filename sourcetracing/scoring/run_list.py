@@ -1,4 +1,4 @@
-"""Every run of an experiment, whatever settings it was trained with, as a table: how far it is, and what differs from the settings at hand."""
+"""Every run of an experiment, whatever settings it was trained with: how far it is, and what differs from the settings at hand."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ FINISHED, BEING_TRAINED, STOPPED = "finished", "being trained", "stopped"
 
 @dataclass(frozen=True)
 class ListedRun:
-    """A row. epochs_done, epochs: 0 where nothing is known; dev_macro_f1: of the epoch that is kept, of an unfinished run of the best so far.
+    """A row. epochs_done, epochs: 0 where nothing is known. dev_macro_f1: of the epoch that is kept, or of the best one so far.
 
-    scored: the splits whose scores belong to its weights, joined by blanks. differs: from the settings at hand; "" = just what these ask for.
-    problem: why it is no sound run; "" = it is one.
+    scored: the splits whose scores belong to its weights, joined by blanks. differs: from the settings at hand; "" = just what these ask
+    for. problem: why it is no sound run; "" = it is one.
     """
 
     system: str

@@ -53,7 +53,7 @@ def grouping_recipe(settings: Settings) -> dict[str, Any]:
 
 
 def table_recipe(settings: Settings) -> dict[str, Any]:
-    """What script 13 (and 11) makes tables by: splits, labels of speakers, features, training, experiment, evaluation, as the words say them.
+    """What scripts 11 and 13 make tables by: splits, speakers' labels, features, training, experiment, evaluation, as the words say them.
 
     Of `config.resolve()`: what single systems have of their own stands in `systems`. Languages and seed of single runs are no part of it.
     """

@@ -42,7 +42,9 @@ def estimate(plan: FirstPlan, speed: Speed) -> Estimate:
     row_bytes = lfcc.n_lfcc * (1 + (samples - lfcc.n_fft) // lfcc.hop_length) * _STORED_BYTES
     if ENCODER in plan.systems:
         row_bytes += plan.crop_seconds * _ENCODER_ROW_BYTES
-    return Estimate(num_rows * speed.row_s / resolve_workers(0), training_s, num_rows * row_bytes + num_runs * len(plan.systems) * _RUN_BYTES)
+    return Estimate(
+        num_rows * speed.row_s / resolve_workers(0), training_s, num_rows * row_bytes + num_runs * len(plan.systems) * _RUN_BYTES
+    )
 
 
 def duration(seconds: float) -> str:

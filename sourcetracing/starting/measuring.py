@@ -51,7 +51,7 @@ class Speed:
 
 
 def listen(found: FoundFiles) -> Heard:
-    """Decodes all files, or a sample of a large corpus. Bad ones are left out, of a sample only noted. Raises `UserError` for no good one."""
+    """Decodes all files, or a sample of a large corpus. Bad ones are left out, of a sample only noted. Raises `UserError`: all are bad."""
     rows = found.rows.sort_values(["language", "source", "path"], kind="stable")
     places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_CHECKED)).round().astype(int))
     paths, rules = rows["path"].iloc[places], Settings().audio
@@ -67,9 +67,13 @@ def listen(found: FoundFiles) -> Heard:
     if len(bad) and is_all:
         mask = found.rows["path"].isin(bad)
         first = next(reason for reason in reasons if reason)
-        found.drop(mask, f"which cannot be used ({first}); script 02 lists them in bad_audio.csv", needs_table=False)  # audio.on_bad_audio=skip leaves them out
+        found.drop(
+            mask, f"which cannot be used ({first}); script 02 lists them in bad_audio.csv", needs_table=False
+        )  # audio.on_bad_audio=skip leaves them out
     elif len(bad):
-        found.notes.append(f"{len(bad)} of {len(paths)} files that were decoded cannot be used, such as {bad.iloc[0]}; script 02 leaves them out")
+        found.notes.append(
+            f"{len(bad)} of {len(paths)} files that were decoded cannot be used, such as {bad.iloc[0]}; script 02 leaves them out"
+        )
     return Heard(np.array([one.duration_s for one in good]), np.array([one.sample_rate for one in good]), is_all)
 
 

@@ -17,7 +17,7 @@ _USUAL = {"musan": ("data/musan", Paths().musan), "rirs": ("data/RIRS_NOISES", P
 
 
 def find_noises(place: Path) -> dict[str, str]:
-    """{"musan": folder, "rirs": folder} where both are complete: in the corpus's folder, beside it, or where this project puts them; else {}."""
+    """{"musan": folder, "rirs": folder} where both are complete: in the corpus folder, beside it, or where this project puts them."""
     folder = place if place.is_dir() else place.parent
     near = [found for near in (folder, folder.parent) for found in _noise_folders(near)]
     found = {key: _first(near, key, fits) for key, fits in (("musan", is_musan), ("rirs", is_rirs))}

@@ -24,7 +24,7 @@ _GROUPS = ("transcript", "speaker", "recording")
 
 @dataclass(frozen=True)
 class ChosenSplit:
-    """split: its settings. counts: `count_cells` of the draw. unknown_sources: those that have no training utterance. reasons: a line each."""
+    """split: its settings. counts: `count_cells` of the draw. unknown_sources: those without a training utterance. reasons: lines."""
 
     split: Split
     counts: pd.DataFrame
@@ -35,9 +35,8 @@ class ChosenSplit:
 def choose_split(utterances: pd.DataFrame, seed: int) -> ChosenSplit:
     """utterances: columns utt_id, language, source, speaker, transcript, recording, split ("" = not known)."""
     reasons: list[str] = []
-    if (utterances["split"] != "").all():
-        if (chosen := _published(utterances, reasons)) is not None:
-            return chosen
+    if (utterances["split"] != "").all() and (chosen := _published(utterances, reasons)) is not None:
+        return chosen
     for column in _GROUPS:
         share = _repeated(utterances[column])
         if share < _LEAST_REPEATED:

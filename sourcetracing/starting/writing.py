@@ -177,7 +177,9 @@ def _is_plain(value: str) -> bool:
     except ValueError:
         pass
     try:
-        return value.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum() and yaml.safe_load(f"[{value}]") == [value]
+        return value.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum() and yaml.safe_load(f"[{value}]") == [
+            value
+        ]
     except yaml.YAMLError:
         return False
 
@@ -185,4 +187,3 @@ def _is_plain(value: str) -> bool:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more
-

@@ -32,7 +32,7 @@ def test_a_table_that_the_reader_takes_is_kept(corpus):
 
 
 def test_other_headings_separators_and_folders_need_a_table_of_ours(corpus):
-    listed = "Model;File Name;Lang;Text\na;corpus/x/1.wav;en;\"Hello; you\"\nb;corpus/x/2.wav;en;Bye\n"
+    listed = 'Model;File Name;Lang;Text\na;corpus/x/1.wav;en;"Hello; you"\nb;corpus/x/2.wav;en;Bye\n'
     found = look_at_table(table(corpus.parent / "lists", listed))
     assert found.root == corpus.parent
     assert found.rows["path"].tolist() == ["corpus/x/1.wav", "corpus/x/2.wav"]
@@ -52,12 +52,15 @@ def test_absolute_paths_and_those_with_dots(corpus):
 def test_rows_with_gaps_are_filled_or_left_out_with_a_note_each(corpus):
     listed = "path,language,source,split\nx/1.wav,,a,train\nx/1.wav,en,a,train\nx/2.wav,en,b,\ny/1.wav,en,,eval\ngone.wav,en,a,eval\n"
     found = look_at_table(table(corpus, listed))
-    assert found.rows[["path", "language", "source", "split"]].to_numpy().tolist() == [["x/1.wav", "xx", "a", ""], ["x/2.wav", "en", "b", ""]]
+    assert found.rows[["path", "language", "source", "split"]].to_numpy().tolist() == [
+        ["x/1.wav", "xx", "a", ""],
+        ["x/2.wav", "en", "b", ""],
+    ]
     assert not found.is_as_read
     assert [note.split(",")[0].split(":")[0] for note in found.notes] == [
-        "left out 1 files",
-        "left out 1 files",
-        "left out 1 files",
+        "left out 1 file",
+        "left out 1 file",
+        "left out 1 file",
         "1 rows have no language",
         "the column of splits is not used",
     ]

@@ -28,7 +28,9 @@ def made(words: list[str], *more: str, epochs_done: int = 3, finished: bool = Tr
     run = run_of(settings, "store")
     run.folder.mkdir(parents=True)
     run.files.open(run.settings, torch.device("cpu"))
-    run.files.write_history([dict.fromkeys(HISTORY_COLUMNS, 0.1) | {"epoch": n + 1, "dev_macro_f1": 0.5 + n / 10} for n in range(epochs_done)])
+    run.files.write_history(
+        [dict.fromkeys(HISTORY_COLUMNS, 0.1) | {"epoch": n + 1, "dev_macro_f1": 0.5 + n / 10} for n in range(epochs_done)]
+    )
     if finished:
         run.files.weights.write_bytes(b"")
         run.files.finish({"best_epoch": epochs_done, "dev_macro_f1": 0.75})
@@ -62,7 +64,10 @@ def test_features_and_systems_of_other_settings_are_named(words, monkeypatch):
     monkeypatch.setattr(run_list, "load_runs", lambda config: [])
     assert [run.differs for run in list_runs(read_config(words))] == ["its features or protocol", "system not in experiment.systems"]
     cropped = list_runs(read_config([*words, "audio.crop_seconds=2.5", "experiment.systems=[lfcc_resnet18]"]))
-    assert [run.differs for run in cropped] == ["audio.crop_seconds=4.0 (now 2.5); system not in experiment.systems", "audio.crop_seconds=4.0 (now 2.5)"]
+    assert [run.differs for run in cropped] == [
+        "audio.crop_seconds=4.0 (now 2.5); system not in experiment.systems",
+        "audio.crop_seconds=4.0 (now 2.5)",
+    ]
     resnet.folder.rename(resnet.folder.parents[1] / "lfcc_ecapa_tdnn" / resnet.folder.name)  # as somebody tidied up
     assert len(list_runs(read_config(words))) == 2
 

@@ -68,7 +68,7 @@ def test_the_same_corpus_gives_the_same_text_but_for_the_estimate(tmp_path):
 
 
 def test_forty_files_without_languages_get_a_table(tmp_path):
-    root = write_tree(tmp_path / "forty", {source: 10 for source in "abcd"})
+    root = write_tree(tmp_path / "forty", dict.fromkeys("abcd", 10))
     shown = start(root, tmp_path / "out" / "forty.yaml")
     table = pd.read_csv(tmp_path / "out" / "forty.csv", dtype=str)
     assert table.columns.tolist() == ["path", "language", "source"]
@@ -129,7 +129,9 @@ def test_a_source_and_a_language_that_are_nearly_missing(tmp_path):
     build_protocols(settings, settings.experiment.train_sets, settings.corpus.languages)
 
 
-@pytest.mark.parametrize("name", ["007", "1e3", "null", "True", "no", "a: b", "x, y", "# x", "caf\u00e9", "acme/tts-v2", 'say "x"', "nan", "-x"])
+@pytest.mark.parametrize(
+    "name", ["007", "1e3", "null", "True", "no", "a: b", "x, y", "# x", "caf\u00e9", "acme/tts-v2", 'say "x"', "nan", "-x"]
+)
 def test_names_are_read_back(name, tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(f"corpus:\n  sources:\n    - {text(name)} # 3\n    - b\n  unknown_sources: [{text(name + 'x')}]\n", encoding="utf-8")

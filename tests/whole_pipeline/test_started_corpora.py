@@ -42,7 +42,12 @@ def best_above_chance(means: pd.DataFrame, kind: str) -> float:
 def demo(tmp_path_factory) -> Path:
     """The demo's folder, with fewer files: languages, sources, noises and rooms."""
     root = tmp_path_factory.mktemp("demo")
-    words = [f"paths.corpus={root}/data", f"paths.musan={root}/data/musan", f"paths.rirs={root}/data/RIRS_NOISES", "corpus.languages=[en,de]"]
+    words = [
+        f"paths.corpus={root}/data",
+        f"paths.musan={root}/data/musan",
+        f"paths.rirs={root}/data/RIRS_NOISES",
+        "corpus.languages=[en,de]",
+    ]
     words += ["demo.utterances_per_source=20", "demo.noises_per_category=8", "demo.noise_seconds=6", "demo.long_noises_per_category=0"]
     run("01_download_resources", ROOT / "configs" / "demo.yaml", *words, "demo.rirs_per_room_size=2", folder=root)
     return root / "data"
