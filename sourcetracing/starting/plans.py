@@ -73,8 +73,8 @@ def make_first_plan(chosen: ChosenSplit, median_s: float, variants: list[str]) -
     counts = chosen.counts
     sources = [name for name in sorted(counts.index.unique("source")) if name not in chosen.unknown_sources]
     known = counts[counts.index.get_level_values("source").isin(sources)]
-    if not known["eval"].any():
-        raise UserError("too few utterances: none would be left to test. Three of each source, at least, are needed")
+    if not known["eval"].any() or len(sources) < 2:
+        raise UserError("too few utterances to train and to test two sources: three of each, at least, are needed")
     languages = sorted(counts.index.unique("language"))
     size, size_reason = size_of(counts)
     train_sets, test_sets, set_reason = sets_of(known, languages)
@@ -115,10 +115,10 @@ def size_of(counts: pd.DataFrame) -> tuple[str, str]:
 
 
 def sets_of(known: pd.DataFrame, languages: Sequence[str]) -> tuple[list[str], list[str], str]:
-    """(training sets, test sets, why) of the known sources' counts; [] = each language alone. Raises `UserError`."""
+    """(training sets, test sets, why) of the known sources' counts; [] = each language alone."""
     by_language = (known[["train", "eval"]].groupby(level="language").sum()).reindex(languages, fill_value=0)
     num_sources = (known["train"] > 0).groupby(level="language").sum().reindex(languages, fill_value=0)
-    num_rows, train = by_language["train"], known["train"]
+    num_rows = by_language["train"]
     alone = [name for name in languages if num_sources[name] >= 2 and num_rows[name] >= _LEAST_TO_TRAIN]
     tested = [name for name in languages if by_language.loc[name, "eval"]]
     test_sets = [] if tested == list(languages) else tested
@@ -129,8 +129,6 @@ def sets_of(known: pd.DataFrame, languages: Sequence[str]) -> tuple[list[str], l
     if 2 <= len(alone) <= _MOST_LANGUAGES:
         others = ", ".join(name for name in languages if name not in alone)
         return alone, test_sets, f"{others}: fewer than two sources or {_LEAST_TO_TRAIN} utterances to train on, so only tested"
-    if (train.groupby(level="source").sum() > 0).sum() < 2:
-        raise UserError("fewer than two sources have an utterance to train on: there is nothing to tell apart")
     why = f"more than {_MOST_LANGUAGES} languages" if len(alone) > _MOST_LANGUAGES else "too little in single languages"
     return ["+".join(name for name in languages if num_rows[name])], test_sets, f"all languages together: {why}"
 

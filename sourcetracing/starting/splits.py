@@ -45,9 +45,13 @@ def choose_split(utterances: pd.DataFrame, seed: int) -> ChosenSplit:
             what = f"{100 * share:.0f} % of the utterances share their {column} with another one: it stays in one split"
             return ChosenSplit(*found, [], [*reasons, what])
         reasons.append(f"group_by={column} would leave a language and source without train, dev or eval")
-    found = _first_fitting(utterances, "none", seed) or _draw(utterances, _with(FRACTIONS[-1], "none"), seed)
-    assert found is not None, "a draw by utterance always succeeds"
-    return ChosenSplit(*found, [], [*reasons, *([] if reasons else ["nothing is known that utterances share"])])
+    reasons = reasons or ["nothing is known that utterances share"]
+    if (found := _first_fitting(utterances, "none", seed)) is not None:
+        return ChosenSplit(*found, [], reasons)
+    split = _with(FRACTIONS[-1], "none")
+    in_train = count_cells(utterances, split_utterances(utterances, split, seed))["train"].groupby(level="source").sum()
+    lost = sorted(in_train.index[in_train == 0])  # of so few utterances that train gets none
+    return ChosenSplit(split, count_cells(utterances, split_utterances(utterances, split, seed, lost)), lost, reasons)
 
 
 def _published(utterances: pd.DataFrame, reasons: list[str]) -> ChosenSplit | None:

@@ -95,7 +95,7 @@ def _corpus(plan: FirstPlan) -> list[str]:
     lines.append("  sources: # the classes, in the order of their ids")
     lines += [f"    - {text(name)} # {_of_source(sizes, name)}" for name in plan.sources]
     if plan.unknown_sources:
-        lines.append("  unknown_sources: # no classes: their splits hold no training utterance of them")
+        lines.append("  unknown_sources: # no classes, for no training utterance is theirs")
         lines += [f"    - {text(name)} # {_of_source(sizes, name)}" for name in plan.unknown_sources]
     elif some := candidates(plan):
         named = ", ".join(f"{text(name)}: {why}" for name, why in list(some.items())[:_MOST_NAMED])
@@ -132,9 +132,8 @@ def _sound(plan: FirstPlan, place: Place) -> list[str]:
 
 def _experiment(plan: FirstPlan) -> list[str]:
     lines = ["experiment:", "  tables: [table4] # trained and tested by language", *comment(plan.set_reason, "  ")]
-    for key in ("train_sets", "test_sets"):
-        if names := getattr(plan, key):
-            lines.append(f"  {key}: [{', '.join(text(name) for name in names)}]")
+    sets = {"train_sets": plan.train_sets, "test_sets": plan.test_sets}
+    lines += [f"  {key}: [{', '.join(text(name) for name in names)}]" for key, names in sets.items() if names]
     what = "the floor first: what a network has to beat"
     if plan.size == LARGE:
         what += f"; {ENCODER} wants a GPU"
