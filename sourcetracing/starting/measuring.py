@@ -80,7 +80,7 @@ def listen(found: FoundFiles) -> Heard:
 def time_this_machine(paths: Sequence[Path], settings: Settings, num_rows: int) -> Speed:
     """Speed at the settings' crop, width and batch size; num_rows: of a batch, mixup included. paths: files that can be used."""
     prepare_cpu(1)
-    front_end = LfccFrontEnd(settings.audio.sample_rate, **vars(settings.lfcc)).eval()
+    front_end = LfccFrontEnd(sample_rate=settings.audio.sample_rate, **vars(settings.lfcc)).eval()
     samples = round(settings.audio.crop_seconds * settings.audio.sample_rate)
     features = [_features(path, front_end, samples, settings) for path in paths[:1]]  # the first one loads libraries
     started = time.perf_counter()
