@@ -217,7 +217,7 @@ class Layout(FolderLayout):
     shortcuts_record = OfTables("shortcuts/made.json", "shortcuts.json")
 
     first_tables = At("tables")
-    tables_lock = At("tables/.lock")
+    tables_lock = At(".tables.lock")
     speaker_counts = At("tables/table2.csv")
     openset_table = At("tables/openset.csv")
     openset_text = At("tables/openset.md")
