@@ -18,9 +18,8 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.rows import open_store, select_rows
 from sourcetracing.features.store import FeatureStore, StoreWriter, write_block
 from sourcetracing.layout import Layout
-from sourcetracing.runtime.files import digest_of_json
+from sourcetracing.models.backends.statistics import TOLERANCE
 from sourcetracing.scoring.scores import read_scores, score_run
-from sourcetracing.settings.reading import load_settings
 from sourcetracing.training.checkpoints import load_trained, save_checkpoint
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import require_rows, train_run
@@ -30,6 +29,7 @@ from sourcetracing.training.plan import make_plan, rows_of
 from sourcetracing.training.runs import TrainingRun, run_of, run_recipe, settings_of_recipe
 from tests.support.fine_tuned import prepared, words, write_stand_ins
 from tests.support.interrupted_training import CPU, Killed, weights_of
+from tests.support.small_backends import SMALL_BACKENDS
 from tests.support.small_store import small_settings
 from tests.training.test_joint import launch
 
@@ -52,13 +52,13 @@ def test_from_the_store_to_scores_it_is_scikit_learn_s_pipeline(store, tmp_path)
     score_run(run, store, CPU)
     english = store.index[store.index["language"] == "en"]
     parts = {split: english[english["split"] == split] for split in ("train", "dev", "eval")}
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000, tol=TOLERANCE))
     pipeline.fit(c1_to_c30(store, parts["train"]), parts["train"]["source"])
     scores = read_scores(run, "eval")
     scores = scores[scores["language"] == "en"].set_index(["utt_id", "variant"])
     expected = pipeline.decision_function(c1_to_c30(store, parts["eval"]))
     found = scores.loc[list(parts["eval"][["utt_id", "variant"]].itertuples(index=False, name=None)), ["logit_0", "logit_1", "logit_2"]]
-    np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
     (row,) = pd.read_csv(folder.history).to_dict("records")
     assert row["epoch"] == 1 and math.isnan(row["lr"])
     for split, names in (("train", ("train_loss", "train_accuracy")), ("dev", ("dev_loss", "dev_accuracy"))):
@@ -81,7 +81,7 @@ def test_the_weights_on_disk_are_the_system(store, tmp_path, system):
     for split in ("train", "eval"):
         scores = read_scores(run, split)
         assert np.isfinite(scores[["logit_0", "logit_1", "logit_2"]].to_numpy()).all()
-        assert (scores["prediction"] == scores["label"]).mean() > 0.6
+        assert (scores["prediction"] == scores["label"]).mean() > 0.5
     model = build_model(run.settings, store.shape[1:])
     load_trained(model, run.files.weights)
     rows = select_rows(store, run.settings, "dev", ["en"], CPU)
@@ -170,12 +170,9 @@ def test_what_means_nothing_to_it_makes_no_other_run(tmp_path):
     assert "statistics.c" in names and "train.variants" in names and "train.lr" not in names
 
 
-def test_recipes_of_networks_are_what_they_were(tmp_path):
-    """The digest of the default network's, as it was before there were fitted back-ends."""
-    settings = load_settings(["train.languages=[en]", "compute.precision=float32", "compute.deterministic=true"])
-    recipe = run_recipe(settings)
-    assert set(recipe["train"]) >= {"lr", "epochs", "mixup", "batch_size"}
-    assert "statistics" not in recipe["options"] and len(digest_of_json(recipe)) >= 8
+@pytest.mark.parametrize(("name", "digest"), [("ecapa_tdnn", "6c4bb540"), ("embedding_head", "3426fec1")])
+def test_runs_of_networks_have_the_names_that_they_had_before(tmp_path, name, digest):
+    assert new_run(tmp_path, *SMALL_BACKENDS[name]).folder.name == f"en-seed688-{digest}"
 
 
 def test_it_counts_as_one_epoch(store, tmp_path):
@@ -220,6 +217,7 @@ def root(tmp_path_factory):
     return write_stand_ins(tmp_path_factory.mktemp("fitting"))
 
 
+@pytest.mark.slow
 def test_in_a_campaign_and_alone_it_is_the_same_run(root, tmp_path, monkeypatch):
     monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
     weights = []
