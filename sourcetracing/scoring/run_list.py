@@ -68,7 +68,8 @@ def _listed(path: Path, config: ConfigSources, wanted: Wanted, found: set[Path])
         recorded = read_yaml(files.config)
         train = recorded["train"]
         train_set, seed = set_name(train["languages"] or recorded["corpus"]["languages"]), int(train["seed"])
-        epochs = int(train["epochs"])
+        run = _run_of(files, system, train_set, seed)
+        epochs = int(train["epochs"]) if run is None else run.num_epochs
     except UserError as error:
         return _broken(system, path, str(error).replace(f"{files.config}", "config.yaml"))
     except (KeyError, TypeError, ValueError):
@@ -79,7 +80,7 @@ def _listed(path: Path, config: ConfigSources, wanted: Wanted, found: set[Path])
     except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
         return _broken(system, path, f"its history.csv or model.json is damaged ({_first_words(error)})", train_set, str(seed))
     differs = "" if path in found else _differences(files, config, wanted, (system, train_set, seed))
-    scored = " ".join(split for split in SPLITS if _is_scored(files, system, train_set, seed, split))
+    scored = " ".join(split for split in SPLITS if run is not None and _is_scored(run, split))
     return ListedRun(system, train_set, str(seed), state, epochs_done, epochs, dev, scored, differs, "", str(path))
 
 
@@ -101,12 +102,18 @@ def _state(files: RunFolder) -> tuple[str, float]:
     return BEING_TRAINED if files.is_being_trained else STOPPED, best
 
 
-def _is_scored(files: RunFolder, system: str, train_set: str, seed: int, split: str) -> bool:
-    if not files.scores(split).is_file():
-        return False
+def _run_of(files: RunFolder, system: str, train_set: str, seed: int) -> TrainingRun | None:
+    """The run with its own settings; None where it has some that there are no more."""
     try:
-        return is_scored(TrainingRun(system, train_set, seed, load_settings([str(files.config)]), files.root), split)
-    except (UserError, ValueError, OSError, KeyError):  # settings that there are no more, or a file that was cut off: not to be used
+        return TrainingRun(system, train_set, seed, load_settings([str(files.config)]), files.root)
+    except UserError:
+        return None
+
+
+def _is_scored(run: TrainingRun, split: str) -> bool:
+    try:
+        return run.files.scores(split).is_file() and is_scored(run, split)
+    except (ValueError, OSError, KeyError):  # a file that was cut off: not to be used
         return False
 
 
