@@ -25,7 +25,7 @@ from sourcetracing.starting.measuring import listen, time_this_machine
 from sourcetracing.starting.noises import find_noises
 from sourcetracing.starting.plans import FirstPlan, make_first_plan, settings_of
 from sourcetracing.starting.splits import choose_split
-from sourcetracing.starting.writing import Place, holes, table_of, yaml_of
+from sourcetracing.starting.writing import Place, holes, languages_in_words, table_of, yaml_of
 
 _MOST_COLUMNS = 8  # sources that a terminal shows side by side
 _SAMPLES_TIMED = 11
@@ -111,7 +111,7 @@ def _summary(
     total = int(plan.counts.to_numpy().sum())
     rates = ", ".join(map(str, rates_hz[:4])) + (" ..." if len(rates_hz) > 4 else "")
     lines = [
-        f"{total} utterances from {found.layout}: {len(plan.languages)} languages, {len(plan.sources)} sources; "
+        f"{total} utterances from {found.layout}: {languages_in_words(len(plan.languages))}, {len(plan.sources)} sources; "
         f"median {median_s:.1f} s, {rates} Hz",
         *found.notes,
     ]

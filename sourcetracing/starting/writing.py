@@ -73,7 +73,9 @@ def yaml_of(plan: FirstPlan, found: FoundFiles, place: Place, guess: Estimate) -
 
 def _head(plan: FirstPlan, found: FoundFiles, place: Place, guess: Estimate) -> list[str]:
     total = int(plan.counts.to_numpy().sum())
-    first = f"A first experiment on {place.corpus}: {total} utterances, {len(plan.languages)} languages, {len(plan.sources)} sources"
+    first = (
+        f"A first experiment on {place.corpus}: {total} utterances, {languages_in_words(len(plan.languages))}, {len(plan.sources)} sources"
+    )
     facts = [
         f"{first} (read from {found.layout}). Written once by start_corpus.py; it is yours to change.",
         f"Size: {plan.size} ({plan.size_reason}).",
@@ -106,7 +108,12 @@ def _corpus(plan: FirstPlan) -> list[str]:
 
 def _of_source(sizes: pd.Series, name: str) -> str:
     own = sizes.xs(name, level="source")
-    return f"{own.sum()} utterances in {own.size} language{'s' * (own.size != 1)}"
+    return f"{own.sum()} utterances in {languages_in_words(own.size)}"
+
+
+def languages_in_words(count: int) -> str:
+    """`1 language`, `2 languages`."""
+    return f"{count} language{'s' * (count != 1)}"
 
 
 def _split(plan: FirstPlan) -> list[str]:
