@@ -17,7 +17,16 @@ class Train:
         [], "training languages of a single run (train_refd.py); empty = the only one of experiment.train_sets, or all of the corpus"
     )
     seed: int = setting(688, "seed of initial weights, batches, mixup and dropout", at_least=0, at_most=LARGEST_SEED)
-    epochs: int = setting(50, "passes over the training rows", at_least=0, at_most=1_000_000)
+    epochs: int = setting(50, "passes over the training rows; each is a round: it ends with a look at dev", at_least=0, at_most=1_000_000)
+    steps: int = setting(
+        0,
+        "0 = train.epochs decides; else so many optimizer steps in all, whatever the size of the corpus, in rounds of steps_per_dev",
+        at_least=0,
+        at_most=1_000_000_000,
+    )
+    steps_per_dev: int = setting(
+        0, "with train.steps: steps of a round, after which dev is looked at; 0 = a tenth of them", at_least=0, at_most=1_000_000_000
+    )
     batch_size: int = setting(16, "rows per step, before mixup doubles them", at_least=2, at_most=65536)
     rows_per_epoch: int = setting(
         0, "0 = all training rows in each epoch; else so many of them, drawn afresh for each epoch", at_least=0, at_most=1_000_000_000
@@ -26,17 +35,37 @@ class Train:
     mixup: str = setting("regmix", "regmix: originals + mixed (published); mixed_only; none", choices=("regmix", "mixed_only", "none"))
     mixup_alpha: float = setting(0.5, "lambda ~ Beta(alpha, alpha), one per batch", at_least=1e-6, at_most=1_000_000)
     lr: float = setting(5e-4, "learning rate of Adam", at_least=0, at_most=1e30)
-    lr_decay: float = setting(0.5, "factor applied every lr_interval epochs", at_least=0, at_most=1)
-    lr_interval: int = setting(10, "epochs between two decays", at_least=1, at_most=1_000_000)
+    schedule: str = setting(
+        "step", "of learning rates: step (lr_decay every lr_interval rounds) or cosine (to 0 at the last step)", choices=("step", "cosine")
+    )
+    warmup_steps: int = setting(0, "first steps, over which all learning rates rise from 0", at_least=0, at_most=1_000_000_000)
+    lr_decay: float = setting(0.5, "factor applied every lr_interval rounds", at_least=0, at_most=1)
+    lr_interval: int = setting(10, "rounds between two decays: epochs, unless train.steps decides", at_least=1, at_most=1_000_000)
     beta_1: float = setting(0.9, "Adam", at_least=0, at_most=0.999999)
     beta_2: float = setting(0.999, "Adam", at_least=0, at_most=0.999999)
     eps: float = setting(1e-8, "Adam", at_least=0, at_most=1)
     weight_decay: float = setting(5e-4, "L2 term inside Adam", at_least=0, at_most=1000)
-    select: str = setting("dev_macro_f1", "which dev figure picks the epoch (F1: ties by loss)", choices=("dev_macro_f1", "dev_loss"))
+    label_smoothing: float = setting(
+        0.0, "share of each label that is spread evenly over all classes; dev loss stays without", at_least=0, at_most=0.99
+    )
+    ema_decay: float = setting(
+        0.0,
+        "0 = off; else dev and the kept weights are an exponential moving average: each step keeps so much of it, the first ones less",
+        at_least=0,
+        at_most=0.999999,
+    )
+    balance_classes: bool = setting(
+        False, "draw the rows of a pass so that all classes are equally frequent, and within a class its languages"
+    )
+    early_stop_looks: int = setting(0, "0 = off; else stop after so many looks at dev without improvement", at_least=0, at_most=1_000_000)
+    checkpoint_minutes: float = setting(
+        10.0, "a kill costs at most so many; 0: a round is saved at its end only, as always under torchrun", at_least=0, at_most=1e6
+    )
+    select: str = setting("dev_macro_f1", "which dev figure picks the round (F1: ties by loss)", choices=("dev_macro_f1", "dev_loss"))
     variants: list[str] = setting([], "acoustic variants to train and develop on; empty = all stored", choices=VARIANTS)
-    dev_variants: list[str] = setting([], "acoustic variants that dev chooses the epoch on; empty = train.variants", choices=VARIANTS)
+    dev_variants: list[str] = setting([], "acoustic variants that dev chooses the round on; empty = train.variants", choices=VARIANTS)
     dev_languages: list[str] = setting(
-        [], "languages whose dev rows choose the epoch (all: every one of the corpus); empty = the training languages"
+        [], "languages whose dev rows choose the round (all: every one of the corpus); empty = the training languages"
     )
     initial_weights: str = setting("", "checkpoint (ours or a published .pth/.pt) to start from; with epochs=0 it is only evaluated")
 
@@ -46,7 +75,7 @@ class Experiment:
     """What scripts 05 to 13 make: the tables, and for each system and seed the training runs that these need, each once."""
 
     tables: list[str] = setting(["table4"], "names of files in configs/experiments: what is trained, tested and shown together", items=SOME)
-    systems: list[str] = setting(["lfcc_ecapa_tdnn"], "names of files in configs/systems", items=SOME)
+    systems: list[str] = setting(["lfcc_ecapa_tdnn"], "names of files in configs/systems, and of `systems` with a base", items=SOME)
     floor: list[str] = setting(
         ["stats_logreg"], "systems that every table shows beside the experiment's own, which have to beat them (docs/tables.md); [] = none"
     )

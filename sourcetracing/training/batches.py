@@ -33,9 +33,12 @@ class Targets:
     lam: float
 
 
-def shuffled_batches(num_rows: int, rules: Train, generator: np.random.Generator, group: ProcessGroup) -> list[Batch]:
-    """Those of one epoch: every row once, or `rows_per_epoch` of them; each batch with its own mixup."""
-    order = generator.permutation(num_rows)[: rules.rows_per_epoch or None]
+def shuffled_batches(
+    num_rows: int, rules: Train, generator: np.random.Generator, group: ProcessGroup, order: np.ndarray | None = None
+) -> list[Batch]:
+    """Those of one epoch: every row once, or `rows_per_epoch` of them, or `order`; each batch with its own mixup."""
+    if order is None:
+        order = generator.permutation(num_rows)[: rules.rows_per_epoch or None]
     return [mixed(positions, rules, generator) for positions in cut(order, rules.batch_size, at_least=2 * group.size)]
 
 
