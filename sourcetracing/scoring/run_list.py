@@ -19,6 +19,7 @@ from sourcetracing.settings.recorded import in_words, value_of
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import SPLITS
 from sourcetracing.training.other_runs import run_folders, what_differs
+from sourcetracing.training.rounds import num_rounds
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, load_runs, set_name, settings_of_runs, system_label
 
@@ -69,7 +70,7 @@ def _listed(path: Path, config: ConfigSources, wanted: Wanted, found: set[Path])
         train = recorded["train"]
         train_set, seed = set_name(train["languages"] or recorded["corpus"]["languages"]), int(train["seed"])
         run = _run_of(files, system, train_set, seed)
-        epochs = int(train["epochs"]) if run is None else run.num_epochs
+        epochs = int(train["epochs"]) if run is None else num_rounds(run.settings)
     except UserError as error:
         return _broken(system, path, str(error).replace(f"{files.config}", "config.yaml"))
     except (KeyError, TypeError, ValueError):
