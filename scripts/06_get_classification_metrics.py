@@ -16,7 +16,9 @@ from sourcetracing.scoring.reports import write_reports
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.tables.of_runs import floor_text
-from sourcetracing.training.matrix import TRAIN_COMMAND, trained_runs
+from sourcetracing.training.matrix import TRAIN_COMMAND, those_trained
+from sourcetracing.training.other_runs import others_line
+from sourcetracing.training.runs import load_runs
 
 
 def main(config: ConfigSources) -> None:
@@ -24,7 +26,8 @@ def main(config: ConfigSources) -> None:
 
     Names the runs that are not trained.
     """
-    trained, lack = trained_runs(config)
+    runs = load_runs(config)
+    trained, lack = those_trained(runs)
     print(f"06 metrics: {len(trained)} runs", flush=True)
     score_runs(trained)
     print(write_reports(trained))
@@ -32,6 +35,8 @@ def main(config: ConfigSources) -> None:
         print(f"\n{beside_floor}\n")
     if lack:
         print(in_users_words(f"{lack} and have no scores; {TRAIN_COMMAND} trains them"))
+    if others := others_line(runs):
+        print(in_users_words(others))
     next_script = "07_ood_detector" if config.resolve().corpus.unknown_sources else "08_generate_embeddings"
     say_next(f"python scripts/{next_script}.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 

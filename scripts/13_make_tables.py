@@ -5,6 +5,7 @@ Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, enviro
 Writes  exp/<name>/tables/: for each of experiment.tables <table>.{csv,md,tex}, the published figures beside ours, <table>_means.csv and
         pictures; by language also <table>_per_class.csv, <table>_confusion.csv (of table4 without table4_); claims.csv, significance.csv,
         rank_stability.csv, floor.csv (which systems beat the floor);   exp/<name>/report.html
+        where tables of other settings lie there, all of it below exp/<name>/tables/<digest>/; both stay
 Costs   demo: about 2 s; the same scores give the same bytes
 Run     python scripts/13_make_tables.py configs/demo.yaml
         python scripts/13_make_tables.py configs/mcl_mlaad.yaml 'experiment.tables=[table4,figure4,table5,table6]'

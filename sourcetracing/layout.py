@@ -6,6 +6,8 @@ exp/<name>/protocol.csv. The files of real-or-fake detection have a layout of th
 A protocol, and speakers' labels, belong to the settings that made them (`sourcetracing.settings.recorded`). The first of an experiment lie
 at exp/<name>/ and exp/<name>/speakers/; those of other settings beside them, at exp/<name>/protocols/<digest>/ and
 exp/<name>/speakers/<digest>/. Which of them `Layout.of(settings).protocol` means is read off their records.
+
+Tables and report too: the first at exp/<name>/tables/ and exp/<name>/report.html, those of other settings at exp/<name>/tables/<digest>/.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from sourcetracing.settings.names import fitting_name
-from sourcetracing.settings.recorded import differences, label_recipe, name_of_recipe, protocol_recipe
+from sourcetracing.settings.recorded import differences, label_recipe, name_of_recipe, name_of_table_recipe, protocol_recipe, table_recipe
 from sourcetracing.settings.schema import Settings
 
-PROTOCOL_RECORD, LABELS_RECORD = "protocol.json", "speakers.json"
+PROTOCOL_RECORD, LABELS_RECORD, TABLES_RECORD = "protocol.json", "speakers.json", "made_with.json"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,17 @@ class OfLabels(At):
 
     def __get__(self, layout: Layout, owner: type) -> Path:
         return layout.labels_folder / self.name
+
+
+@dataclass(frozen=True)
+class OfTables(At):
+    """A file that the tables of each set of settings have of their own. `name` is the place of the first ones, `other` that of others."""
+
+    other: str
+
+    def __get__(self, layout: Layout, owner: type) -> Path:
+        folder = layout.tables
+        return layout.root / self.name if folder == layout.first_tables else folder / self.other
 
 
 @dataclass(frozen=True)
@@ -185,8 +198,8 @@ class Layout(FolderLayout):
     planned_leakage = OfProtocol("tables/leakage_planned.csv")
     protocol_lock = At(".protocol.lock")
     missing_files = At("missing_files.txt")
-    report = At("report.html")
-    report_record = At("report.json")
+    report = OfTables("report.html", "report.html")
+    report_record = OfTables("report.json", "report.json")
 
     protocols = At("protocols")
     features = At("features")
@@ -205,16 +218,17 @@ class Layout(FolderLayout):
     cured_cues = At("shortcuts/cues_cured.parquet")
     shortcut_scores = At("shortcuts/scores.parquet")
     cured_shortcut_scores = At("shortcuts/scores_cured.parquet")
-    shortcuts_record = At("shortcuts/made.json")
+    shortcuts_record = OfTables("shortcuts/made.json", "shortcuts.json")
 
-    tables = At("tables")
+    first_tables = At("tables")
+    tables_lock = At(".tables.lock")
     speaker_counts = At("tables/table2.csv")
     openset_table = At("tables/openset.csv")
     openset_text = At("tables/openset.md")
     openset_by_language = At("tables/openset_by_language.csv")
-    shortcut_table = At("tables/shortcuts.csv")
-    shortcut_means = At("tables/shortcuts_means.csv")
-    shortcut_text = At("tables/shortcuts.md")
+    shortcut_table = OfTables("tables/shortcuts.csv", "shortcuts.csv")
+    shortcut_means = OfTables("tables/shortcuts_means.csv", "shortcuts_means.csv")
+    shortcut_text = OfTables("tables/shortcuts.md", "shortcuts.md")
     metric_learning = At("tables/metric_learning.csv")
     metric_learning_lock = At("tables/.metric_learning.lock")
     embedding_table = At("tables/embeddings.csv")
@@ -238,6 +252,22 @@ class Layout(FolderLayout):
             return self.speakers
         return _place(self.speakers, self.speakers, LABELS_RECORD, label_recipe(self.settings))
 
+    @property
+    def tables(self) -> Path:
+        """Where the tables of the settings lie, or will; first ones from before settings were noted stay."""
+        first = self.first_tables
+        if self.settings is None:
+            return first
+        recipe = table_recipe(self.settings)
+        name = name_of_table_recipe(recipe)
+        is_older = (self.root / "report.json").is_file() and not (first / TABLES_RECORD).is_file()
+        return first / name if is_older else _place(first, first, TABLES_RECORD, recipe, name)
+
+    @property
+    def tables_record(self) -> Path:
+        """The settings that the tables were made with."""
+        return self.tables / TABLES_RECORD
+
     def store(self, front_end: str, digest: str) -> StoreLayout:
         """The feature store of a front-end."""
         return StoreLayout(self.features / f"{front_end}-{digest}")
@@ -260,9 +290,9 @@ def noise_bank(settings: Settings, kind: str, digest: str) -> Path:
     return Path(settings.paths.exp) / "noise_bank" / f"{kind}-{digest}.json"
 
 
-def _place(first: Path, others: Path, record: str, recipe: dict[str, Any]) -> Path:
+def _place(first: Path, others: Path, record: str, recipe: dict[str, Any], name: str = "") -> Path:
     """`first` where nothing is finished there yet or what is there has this recipe; else a folder of its own below `others`."""
-    own = others / name_of_recipe(recipe)
+    own = others / (name or name_of_recipe(recipe))
     if (own / record).is_file() or not (first / record).is_file():
         return own if (own / record).is_file() else first
     made = recipe_in(first / record)

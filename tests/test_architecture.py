@@ -16,6 +16,7 @@ from tests.support.places import ROOT
 ORDER = (
     *("models", "errors", "settings", "layout", "runtime", "audio", "metrics", "drawing", "downloads", "published", "synthesis", "corpora"),
     *("protocols", "speakers", "features", "training", "scoring", "tables", "openset", "embeddings", "shortcuts", "report", "tracing"),
+    "starting",
     *("detection.data", "detection.features", "detection.classifier", "detection.experiments", "detection.report"),
 )
 TESTS_OF_NO_PACKAGE = {"support", "scripts", "whole_pipeline", "golden", "gpu", "known_issues", "fuzz"}

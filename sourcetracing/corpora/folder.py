@@ -101,7 +101,7 @@ def _require_root(settings: Settings) -> None:
 def _read_tree(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     _require_root(settings)
     root = os.path.abspath(settings.paths.corpus)
-    paths, others = _sort_out(root, _files_below(root, _other_folders(settings)))
+    paths, others = _sort_out(root, files_below(root, _other_folders(settings)))
     if not paths:
         held = f"; it holds {_count_suffixes(others)}" if others else ""
         raise UserError(f"{settings.paths.corpus} holds no <language>/<source>/*.wav, or flac, mp3, m4a and so on{held}. See paths.corpus")
@@ -122,7 +122,7 @@ def _other_folders(settings: Settings) -> set[str]:
     return {os.path.abspath(path) for path in (settings.paths.musan, settings.paths.rirs, settings.paths.exp)}
 
 
-def _files_below(folder: str, skipped: set[str], ancestors: tuple = ()) -> Iterator[str]:
+def files_below(folder: str, skipped: set[str], ancestors: tuple = ()) -> Iterator[str]:
     """Absolute paths of all files but hidden ones, through links too; a link to a folder around itself is not followed."""
     stat = os.stat(folder)
     identity = (stat.st_dev, stat.st_ino)
@@ -133,7 +133,7 @@ def _files_below(folder: str, skipped: set[str], ancestors: tuple = ()) -> Itera
             if entry.name.startswith(".") or entry.path in skipped:
                 continue
             if entry.is_dir():
-                yield from _files_below(entry.path, skipped, (*ancestors, identity))
+                yield from files_below(entry.path, skipped, (*ancestors, identity))
             else:
                 yield entry.path
 

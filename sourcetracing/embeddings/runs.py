@@ -10,17 +10,20 @@ from sourcetracing.layout import Layout
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.reading import ConfigSources, load_settings
 from sourcetracing.settings.schema import Settings
-from sourcetracing.training.matrix import TRAIN_COMMAND, trained_runs
+from sourcetracing.training.matrix import TRAIN_COMMAND, those_trained
+from sourcetracing.training.other_runs import others_line
 from sourcetracing.training.run_folder import RunFolder
-from sourcetracing.training.runs import TrainingRun, set_name, system_label
+from sourcetracing.training.runs import TrainingRun, load_runs, set_name, system_label
 
 
 def chosen_runs(config: ConfigSources, folder: str | None = None) -> tuple[list[TrainingRun], str]:
-    """The trained runs that are meant, and a line on those that are not trained ("" without any). Raises `UserError` for none."""
+    """The trained runs that are meant, and lines on those that are not trained and those of other settings. Raises `UserError` for none."""
     if folder is not None:
         return [run_in_folder(Path(folder), config.resolve())], ""
-    trained, lack = trained_runs(config)
-    return trained, f"{lack}; {TRAIN_COMMAND} trains them" if lack else ""
+    runs = load_runs(config)
+    trained, lack = those_trained(runs)
+    lines = [f"{lack}; {TRAIN_COMMAND} trains them" if lack else "", others_line(runs)]
+    return trained, "\n".join(filter(None, lines))
 
 
 def run_in_folder(folder: Path, settings: Settings) -> TrainingRun:

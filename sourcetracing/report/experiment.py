@@ -32,6 +32,7 @@ from sourcetracing.tables.floor import against_floor
 from sourcetracing.tables.making import Tables
 from sourcetracing.tables.of_runs import table_of, with_units
 from sourcetracing.tables.pictures import write_curves, write_pictures
+from sourcetracing.tables.place import claim_tables, tables_of_others
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, environment_of, scored_runs
 from sourcetracing.tables.significance import compare_systems, rank_stability
 from sourcetracing.tables.text import terminal, write_text_tables
@@ -91,6 +92,7 @@ def _report(settings: Settings, trained: Sequence[TrainingRun], lack: str) -> st
     layout, runs = Layout.of(settings), with_units(scored_runs(trained), settings)
     made = [table_of(plan, trained, runs, settings) for plan in plans_of(settings)]
     floor = against_floor(made)
+    claim_tables(settings)
     for tables in made:
         write_csv(tables, layout.tables)
         write_text_tables(tables, layout.tables)
@@ -101,7 +103,7 @@ def _report(settings: Settings, trained: Sequence[TrainingRun], lack: str) -> st
         write_frame(frame, TablesLayout(layout.tables).csv(name))
     write_page(made, runs, statistics, settings)
     lines = ["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"]
-    return "\n".join([*lines, lack] if lack else lines)
+    return "\n".join([*lines, *filter(None, (tables_of_others(settings), lack))])
 
 
 def compare(made: Sequence[Tables]) -> dict[str, pd.DataFrame]:

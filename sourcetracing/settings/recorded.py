@@ -1,4 +1,4 @@
-"""The settings that make a protocol or speakers' labels: recorded with them, and compared by what reads them later.
+"""The settings that make a protocol, speakers' labels or tables: recorded with them, and compared by what reads them later.
 
 Two recipes (name of a setting -> value) that differ make two things side by side, never one in the place of the other.
 """
@@ -12,8 +12,9 @@ from dataclasses import fields
 from functools import reduce
 from typing import Any
 
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.corpora import Split, shapes_of
-from sourcetracing.settings.frontends import Audio
+from sourcetracing.settings.frontends import FRONTENDS, Audio
 from sourcetracing.settings.schema import Settings
 
 _CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources")
@@ -22,6 +23,12 @@ _AUDIO_RULES += ("audio.trim_silence_db",)  # a file may be too short without th
 _CLUSTERS = ("speakers.embedder", "speakers.k", "speakers.k_max", "speakers.k_restarts", "speakers.restarts")
 _GROUPING = ("speakers.thresholds", "speakers.test_set")
 _SHAPING = ("audio.normalize", "audio.target_dbfs", "audio.band_limit_hz")  # they change what is heard of an utterance, not which there are
+_PARTS = (*(name for name, entry in FRONTENDS.items() if entry.options), *(name for name, entry in BACKENDS.items() if entry.options))
+_TABLE_GROUPS = (*dict.fromkeys(_PARTS), "audio", "augment", "store", "finetune", "train", "metric_learning", "experiment", "evaluation")
+_NOT_IN_TABLES = {"train.languages", "train.seed", "evaluation.batch_size", "evaluation.embeddings", "evaluation.splits"}
+_NOT_IN_TABLES |= {"store.block_rows", "train.micro_batch_size", "train.checkpoint_minutes"}
+_ARITHMETIC = ("compute.precision", "compute.encoder_precision", "compute.deterministic", "compute.engine")
+_ONE_SYSTEM = ("system", "frontend", "backend", "systems")
 # What is made with their defaults keeps the digest that it had before they were there.
 _ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING}
 
@@ -47,6 +54,22 @@ def grouping_recipe(settings: Settings) -> dict[str, Any]:
     return _values(settings, _GROUPING)
 
 
+def table_recipe(settings: Settings) -> dict[str, Any]:
+    """What scripts 11 and 13 make tables by: splits, speakers' labels, features, training, experiment, evaluation, as the words say them.
+
+    Of `config.resolve()`: what single systems have of their own stands in `systems`. Languages and seed of single runs are no part of it.
+    """
+    names = [f"{group}.{field.name}" for group in _TABLE_GROUPS for field in fields(getattr(settings, group))]
+    names = [*_ONE_SYSTEM, *_ARITHMETIC, *(name for name in names if name not in _NOT_IN_TABLES)]
+    return {**protocol_recipe(settings), **label_recipe(settings), **grouping_recipe(settings), **_values(settings, tuple(names))}
+
+
+def name_of_table_recipe(recipe: Mapping[str, Any]) -> str:
+    """`name_of_recipe` of what is not as by default: a setting that is added later renames nothing."""
+    defaults = Settings()
+    return name_of_recipe({name: value for name, value in recipe.items() if value != value_of(defaults, name)})
+
+
 def name_of_recipe(recipe: Mapping[str, Any]) -> str:
     """8 hex digits that depend on a recipe alone: the folder of what it makes."""
     recipe = {name: value for name, value in recipe.items() if name not in _ADDED or value != value_of(Settings(), name)}
@@ -55,7 +78,8 @@ def name_of_recipe(recipe: Mapping[str, Any]) -> str:
 
 def differences(made: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
     """Names of settings in which two recipes differ; one that an older recipe does not have yet counts as its default."""
-    return [name for name, value in said.items() if made.get(name, value_of(Settings(), name)) != value]
+    defaults = Settings()
+    return [name for name, value in said.items() if made.get(name, value_of(defaults, name)) != value]
 
 
 def lacks_settings(made: Mapping[str, Any] | None, said: Mapping[str, Any]) -> bool:

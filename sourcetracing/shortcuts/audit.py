@@ -30,6 +30,7 @@ from sourcetracing.shortcuts.cues import GROUPS
 from sourcetracing.shortcuts.cures import bands_of, before_lines, before_markdown, cure_lines, heard_with
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.making import Tables, make_tables, mean_of
+from sourcetracing.tables.place import claim_tables, tables_of_others
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, scored_runs
 from sourcetracing.tables.significance import Contrast, cells_of_kind, contrast
 from sourcetracing.tables.text import interval_text, markdown, mean_text
@@ -74,7 +75,11 @@ def report_shortcuts(config: ConfigSources) -> str:
     made_from += [layout.shortcut_scores, layout.cured_shortcut_scores, layout.utterances]
     made_from += [layout.protocol, layout.protocol_record, layout.speakers_record]
     inputs = digest_of_inputs(facts, made_from)
-    return made_once(layout.shortcuts_record, inputs, lambda: summary(_audit(settings, baselines, trained, others)))
+    return made_once(layout.shortcuts_record, inputs, lambda: _text(_audit(settings, baselines, trained, others), settings))
+
+
+def _text(audit: Audit, settings: Settings) -> str:
+    return "\n".join(filter(None, (summary(audit), tables_of_others(settings))))
 
 
 def audit_shortcuts(config: ConfigSources) -> Audit:
@@ -93,6 +98,7 @@ def _audit(settings: Settings, baselines: _Baselines, trained: Sequence[Training
     before = _tables(_with_units(baselines.before, settings), settings) if baselines.before else None
     cures = cure_lines(tables, before, _kind_shown(tables), settings.audio, bands_of(cue_table(settings, cured=False)))
     audit = Audit(tables, best, heard_with(settings.audio) + verdict(tables, best) + cures + others + lost, before)
+    claim_tables(settings)
     _write(audit, Layout.of(settings))
     return audit
 

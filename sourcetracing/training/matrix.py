@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
@@ -11,27 +10,19 @@ from sourcetracing.features.rows import open_store
 from sourcetracing.runtime.compute import prepare_cpu, prepare_device
 from sourcetracing.runtime.parallel import map_unordered
 from sourcetracing.runtime.process_group import size_of_group
-from sourcetracing.settings.reading import ConfigSources, read_yaml
-from sourcetracing.settings.recorded import in_words, value_of
 from sourcetracing.training.following import following
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import require_rows, train_run
+from sourcetracing.training.other_runs import trained_otherwise
 from sourcetracing.training.plan import runs_at_once
-from sourcetracing.training.run_folder import RunFolder
-from sourcetracing.training.runs import TrainingRun, load_runs, require_two_classes, settings_of_recipe
+from sourcetracing.training.runs import TrainingRun, require_two_classes
 from sourcetracing.training.state import LAST_EPOCH
 
-NUM_NAMED = 3  # settings of a run that was trained otherwise
 TRAIN_COMMAND = "python scripts/05_train_matrix.py CONFIG.yaml"
 
 
-def trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], str]:
-    """The experiment's runs that are trained, and a line on those that are not ("" where all are). Raises `UserError` for none."""
-    return those_trained(load_runs(config))
-
-
 def those_trained(runs: Sequence[TrainingRun]) -> tuple[list[TrainingRun], str]:
-    """`trained_runs` of the runs of an experiment."""
+    """Of the runs of an experiment those that are trained, and a line on the others ("" without any). Raises `UserError` where none is."""
     trained = [run for run in runs if run.files.is_finished]
     missing = [run for run in runs if run not in trained]
     lack = ""
@@ -43,37 +34,6 @@ def those_trained(runs: Sequence[TrainingRun]) -> tuple[list[TrainingRun], str]:
     if not trained:
         raise UserError(f"{lack}. Run: {TRAIN_COMMAND}")
     return trained, lack
-
-
-def trained_otherwise(run: TrainingRun, known: Sequence[TrainingRun] = ()) -> str:
-    """`; with train.epochs=3 there is FOLDER`: the trained run of this system that differs least in its settings; "" where there is none.
-
-    So runs of a GPU are found without one, and those of another command line. known: runs that are no news.
-    """
-    names = settings_of_recipe(run.settings)
-    found = []
-    for folder in sorted(run.folder.parent.glob("*-seed*-*")):
-        if folder in {run.folder, *(one.folder for one in known)} or not (files := RunFolder(folder)).is_finished:
-            continue
-        own = _recorded(files, names)
-        differing = [name for name, value in own.items() if value not in ("auto", value_of(run.settings, name))]
-        if differing:
-            found.append((len(differing), str(folder), own, differing))
-    if not found:
-        return ""
-    count, folder, own, differing = min(found, key=lambda one: one[:2])
-    more = f" and {count - NUM_NAMED} more" if count > NUM_NAMED else ""
-    return f"; with {in_words(own, differing[:NUM_NAMED])}{more} there is {folder}"
-
-
-def _recorded(files: RunFolder, names: Sequence[str]) -> dict[str, Any]:
-    """Name -> value of those settings that a run's config.yaml has; {} where that is missing or was cut off."""
-    try:
-        config = read_yaml(files.config)
-    except UserError:
-        return {}
-    places = ((name, *name.split(".")) for name in names)
-    return {name: config[group][key] for name, group, key in places if isinstance(config.get(group), dict) and key in config[group]}
 
 
 def train_runs(runs: Sequence[TrainingRun]) -> None:

@@ -114,6 +114,7 @@ def test_help_names_every_group_that_a_script_reads_and_scripts_name_what_comes_
             after = NUMBERED[number + 1] if script != NUMBERED[-1] else "trace_audio"
             assert f"\nnext: python scripts/{after}.py {typed if script != NUMBERED[-1] else 'FILE.wav --run'}" in shown
         if script == "05_train_matrix":
+            assert run("scripts/list_runs.py", *words)[0] == set()
             assert run("train_refd.py", *words)[0] == set()
             metric = [*words, "backend=embedding_head", "metric_learning.classes_per_batch=2"]
             unnamed, shown = run("train_ge2e.py", *metric)
