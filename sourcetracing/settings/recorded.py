@@ -12,7 +12,7 @@ from dataclasses import fields
 from functools import reduce
 from typing import Any
 
-from sourcetracing.settings.corpora import Split, shapes_of
+from sourcetracing.settings.corpora import DEMO_CHANGES, Split, shapes_of
 from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.schema import Settings
 
@@ -21,7 +21,7 @@ _AUDIO_RULES = ("audio.min_seconds", "audio.silence_peak_dbfs", "audio.on_bad_au
 _CLUSTERS = ("speakers.embedder", "speakers.k", "speakers.k_max", "speakers.k_restarts", "speakers.restarts")
 _GROUPING = ("speakers.thresholds", "speakers.test_set")
 # What is made with their defaults keeps the digest that it had before they were there.
-_ADDED = {"audio.on_truncated", "audio.channel"}
+_ADDED = {"audio.on_truncated", "audio.channel", *DEMO_CHANGES}
 
 
 def protocol_recipe(settings: Settings) -> dict[str, Any]:
