@@ -1,8 +1,8 @@
 """What `small_corpora.py` makes of the predictions that it has kept: means over seeds, differences from one system, their intervals.
 
-Each eval utterance of a corpus is drawn once for all seeds, systems and test sets, within language x source; a seed takes the slice that its
-split tests. So what is hard for two systems drops out of their difference, and an utterance that several seeds test is no news to the second.
-The seeds are drawn too where there are three of them (`sourcetracing.metrics.bootstrap.over_seeds`). Seeds test other utterances, so part of
+Each eval utterance of a corpus is drawn once for all seeds, systems and test sets, within language x source; a seed takes the slice that
+its split tests. So what is hard for two systems drops out of their difference, and what several seeds test is no news to the second. The
+seeds are drawn too where there are three of them (`sourcetracing.metrics.bootstrap.over_seeds`). Seeds test other utterances, so part of
 what differs between them is counted twice: the intervals are rather too wide.
 """
 
@@ -128,5 +128,3 @@ def table_in(document: str) -> list[str]:
 def written(figures: pd.DataFrame) -> str:
     """As CSV, with two decimals: what the table is made of."""
     return figures.round(2).to_csv(index=False)
-
-

@@ -1,8 +1,9 @@
 """Systems x small corpora x seeds: the table of docs/log.md. The demo, and the five corpora of configs/small, which are harder.
 
-A seed is another split, other crops and noises, and other initial weights; the audio of a corpus is made once. Each system is trained on each
-language alone and tested on all of them, as in Table 4: mono is the mean over the tests on its own language, cross that over all others.
-Nothing is chosen here, neither systems nor settings. Differences are from one system (against=), with 95 % intervals over utterances and seeds.
+A seed is another split, other crops and noises, and other initial weights; the audio of a corpus is made once. Each system is trained on
+each language alone and tested on all of them, as in Table 4: mono is the mean over the tests on its own language, cross that over all
+others. Nothing is chosen here, neither systems nor settings. Differences are from one system (against=), with 95 % intervals over
+utterances and seeds.
 
 Run     python benchmarks/small_corpora.py --write
         python benchmarks/small_corpora.py systems=stats_logreg,knn_stats corpora=demo,twins seeds=1,2
@@ -10,16 +11,15 @@ Run     python benchmarks/small_corpora.py --write
         (systems= corpora= seeds=: what to run, default all; against=stats_logreg; other key=value words are settings of all experiments)
         --delete-stores     features are deleted when a seed of a corpus is done: 100 MB each
         --write             the table goes into docs/log.md, its figures into benchmarks/results/small_corpora.csv
-Costs   on two cores: a corpus 1 to 3 minutes, once; then for each seed of a corpus half a minute for features and fitted systems, and 4 to 10
-        minutes for each network. The predictions of a system on a seed of a corpus are kept in exp/small_corpora: what is there is not made
-        again, so an interrupted call goes on
+Costs   on two cores: a corpus 1 to 3 minutes, once; then for each seed of a corpus half a minute for features and fitted systems, and 4
+        to 10 minutes for each network. The predictions of a system on a seed of a corpus are kept in exp/small_corpora: what is there is
+        not made again, so an interrupted call goes on
 Prints  the tables
 """
 
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,7 +88,9 @@ class Cell:
     def path(self) -> Path:
         """Its name holds what decides the predictions and is not the default: with other settings it is another file."""
         settings, defaults = self.settings, Settings()
-        named = {name: value_of(settings, name) for name in [*settings_of_recipe(settings), *protocol_recipe(settings), "frontend", "backend"]}
+        named = {
+            name: value_of(settings, name) for name in [*settings_of_recipe(settings), *protocol_recipe(settings), "frontend", "backend"]
+        }
         named = {name: value for name, value in named.items() if value != value_of(defaults, name)}
         place = Path(settings.paths.exp) / "small_corpora" / self.corpus
         return place / f"{self.system}-seed{self.seed}-{name_of_recipe(named)}.parquet"

@@ -1,4 +1,4 @@
-"""The table of systems on small corpora: figures as scikit-learn and a bootstrap by hand have them, what is kept, what docs/log.md shows."""
+"""The table of systems on small corpora: figures as scikit-learn and a bootstrap by hand have them, what is kept, the log."""
 
 from __future__ import annotations
 

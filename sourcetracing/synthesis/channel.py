@@ -37,11 +37,14 @@ CODEC_PEAK = 0.5  # full scale = 1: a codec's noise depends on the level
 
 @dataclass(frozen=True)
 class Recording:
-    """How a corpus is recorded: how far levels lie from their middle; a channel for each file, or for each speaker and language; trimmed?"""
+    """How a corpus is recorded: how far levels lie from their middle; a channel for each file, or for speaker and language; trimmed?"""
 
     level_spread_db: float = LEVEL_SPREAD_DB
     by_file: bool = False
     trim: bool = False
+
+
+AS_EVER = Recording()
 
 
 def trim_silence(x: np.ndarray, sample_rate: int, threshold_db: float = -40.0) -> np.ndarray:
@@ -58,9 +61,7 @@ def dither(x: np.ndarray, draw: np.random.Generator, below_db: float = 55.0) -> 
     return (x + rms(x) * 10 ** (-below_db / 20) * draw.standard_normal(len(x), np.float32)).astype(np.float32)
 
 
-def record(
-    x: np.ndarray, speaker_key: str, language: str, seed: int, draw: np.random.Generator, how: Recording = Recording()
-) -> np.ndarray:
+def record(x: np.ndarray, speaker_key: str, language: str, seed: int, draw: np.random.Generator, how: Recording = AS_EVER) -> np.ndarray:
     """(T,) at 16 kHz as recorded: each speaker's and each language's curve, then noise floor, band limits, level; the ends cut off.
 
     With how.by_file curve, noise floor and band limit are drawn for this file, and perhaps a codec. The wider levels spread, the lower lies

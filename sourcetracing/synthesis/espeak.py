@@ -21,8 +21,16 @@ from sourcetracing.runtime.extras import needs
 SAMPLE_RATE = 22050  # Hz, fixed by espeak-ng's phoneme data
 VOICE_NAMES = {"en": "en-us", **{language: language for language in ("de", "fr", "it", "pl", "ru", "es", "pt", "nl", "sv")}}
 _LANGUAGE_FILES = {
-    **{"en": "gmw/en-US", "de": "gmw/de", "fr": "roa/fr", "it": "roa/it", "pl": "zlw/pl", "ru": "zle/ru"},
-    **{"es": "roa/es", "pt": "roa/pt", "nl": "gmw/nl", "sv": "gmq/sv"},
+    "en": "gmw/en-US",
+    "de": "gmw/de",
+    "fr": "roa/fr",
+    "it": "roa/it",
+    "pl": "zlw/pl",
+    "ru": "zle/ru",
+    "es": "roa/es",
+    "pt": "roa/pt",
+    "nl": "gmw/nl",
+    "sv": "gmq/sv",
 }
 _SHARED_FILES = ("phondata", "phonindex", "phontab", "intonations")
 _VARIANT = "speaker"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.synthesis.channel import Recording
+from sourcetracing.synthesis.channel import AS_EVER, Recording
 from sourcetracing.synthesis.music import INSTRUMENTS
 from sourcetracing.synthesis.rooms import ROOM_SIZES
 from sourcetracing.synthesis.sentences import make_sentences
@@ -14,8 +14,16 @@ from sourcetracing.synthesis.voices import Voice, make_voices
 
 TALKERS = ("en", "de", "fr", "it", "pl", "ru")  # languages of the people who talk in the background
 LOCALES = {
-    **{"en": "en_US", "de": "de_DE", "fr": "fr_FR", "it": "it_IT", "pl": "pl_PL", "ru": "ru_RU"},
-    **{"es": "es_ES", "pt": "pt_PT", "nl": "nl_NL", "sv": "sv_SE"},
+    "en": "en_US",
+    "de": "de_DE",
+    "fr": "fr_FR",
+    "it": "it_IT",
+    "pl": "pl_PL",
+    "ru": "ru_RU",
+    "es": "es_ES",
+    "pt": "pt_PT",
+    "nl": "nl_NL",
+    "sv": "sv_SE",
 }
 ARCHITECTURES = {
     "espeak_formant": "espeak-ng formant synthesis",
@@ -55,7 +63,7 @@ class Utterance:
     transcript: str
     voice: Voice
     base: str
-    recording: Recording = Recording()
+    recording: Recording = AS_EVER
 
     @property
     def path(self) -> str:
@@ -83,7 +91,7 @@ def plan_utterances(
     seed: int,
     *,
     shared_transcripts: bool = False,
-    recording: Recording = Recording(),
+    recording: Recording = AS_EVER,
 ) -> list[Utterance]:
     """`per_source` utterances of every (language, source); each depends on its language and source, not on which others there are.
 

@@ -54,12 +54,10 @@ def test_by_default_the_bytes_are_those_of_ever(number):
 def test_the_plan_of_the_demo_is_that_of_ever():
     """The reading list and the talkers in the background: languages and sources that came later change nothing."""
     utterances = plan.plan_utterances(["ru"], ["espeak_klatt", "world"], 8, 3, seed=688)
-    assert [utterance.stem[-5:] for utterance in utterances] == READ
+    numbers = [int(utterance.stem.split("_")[1]) for utterance in utterances]
+    assert numbers == [6, 7, 8, 4, 1, 0, 5, 2, 5, 3, 6, 2, 11, 10, 1, 9]
     talkers = [noise.kind for noise in plan.plan_noises(8, 5.0, 0, 5.0) if noise.category == "speech"]
     assert talkers == ["en", "de", "fr", "it", "pl", "ru", "en", "de"]
-
-
-READ = []
 
 
 def test_a_channel_by_file_knows_no_speaker_language_or_source():
@@ -90,7 +88,7 @@ def test_band_limits_by_file_reach_from_telephone_to_wide():
         power = np.abs(np.fft.rfft(heard, RATE)) ** 2
         smooth = np.convolve(power, np.ones(100) / 100, "same")
         top_hz.append(np.flatnonzero(smooth > 1e-3 * np.median(smooth[500:3000])).max())
-    assert min(top_hz) < 4200 and max(top_hz) > 6500 and 3400 < min(top_hz)
+    assert min(top_hz) < 4200 and max(top_hz) > 6500 and min(top_hz) > 3400
 
 
 @pytest.mark.parametrize("codec", ["mu_law", "8_bit", "resampled"])
