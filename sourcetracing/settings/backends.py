@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sourcetracing.settings.declaring import setting
+from sourcetracing.errors import UserError
+from sourcetracing.settings.declaring import SOME, setting
 from sourcetracing.settings.parts import Entry, Registry
 
 
@@ -50,17 +52,46 @@ class EmbeddingHead:
     normalize: bool = setting(True, "embeddings have length 1, also before they are averaged; false = as published (D42)")
 
 
+# Of every coefficient over time, by models/backends/long_term_statistics.py.
+STATISTICS = ("mean", "std", "log_std", "delta_std", "log_delta_std", "log_delta2_std", "autocorrelation", "skewness", "kurtosis")
+STATISTICS += ("neighbour_correlation", "delta_neighbour_correlation", "loud_mean")
+_STATISTICS_HELP = "what is computed of each coefficient over the whole row"
+_COEFFICIENTS_HELP = "the first and the last in use, from 0; a last of -1: all there are"
+
+
+@dataclass
+class Statistics:
+    """Long-term statistics and a linear classifier, fitted in one go: the floor."""
+
+    statistics: list[str] = setting(["mean", "std", "delta_std"], _STATISTICS_HELP, choices=STATISTICS, items=SOME)
+    coefficients: list[int] = setting([0, -1], _COEFFICIENTS_HELP, at_least=-1, at_most=65535, items=2)
+    head: str = setting("logistic", "logistic regression, or lda: linear discriminant analysis", choices=("logistic", "lda"))
+    c: float = setting(1.0, "of the logistic regression: 1 / strength of the penalty on weights", at_least=1e-9, at_most=1e9)
+
+
+@dataclass
+class Neighbours:
+    """The nearest training rows by their long-term statistics vote."""
+
+    statistics: list[str] = setting(["mean", "std", "delta_std"], _STATISTICS_HELP, choices=STATISTICS, items=SOME)
+    coefficients: list[int] = setting([0, -1], _COEFFICIENTS_HELP, at_least=-1, at_most=65535, items=2)
+    k: int = setting(21, "neighbours that vote; no more than the square root of the number of training rows", at_least=1, at_most=100_000)
+
+
 @dataclass(frozen=True)
 class BackEndEntry(Entry):
     """target: a module class called with `takes`, the number of classes, and its options; gives (embedding (B, E), logits (B, C)).
 
     takes: which of num_features and num_frames it wants. on_waveforms: its input is (B, samples) instead of (B, features, frames).
     metric_loss: it is trained by a loss on embeddings (`metric_learning.loss`) instead of cross-entropy.
+    fitted: it has no gradients; `fit(statistics (N, S), class ids (N,))` puts what it learns into its buffers, in one go, from what its
+    `statistics` make of features (see `sourcetracing.training.fitting`).
     """
 
     takes: tuple[str, ...] = ()
     on_waveforms: bool = False
     metric_loss: bool = False
+    fitted: bool = False
 
 
 _MODELS = "sourcetracing.models.backends"
@@ -71,7 +102,24 @@ BACKENDS: Registry[BackEndEntry] = Registry(
         "resnet18": BackEndEntry(f"{_MODELS}.resnet18:ResNet18", Resnet18),
         "ecapa_tdnn": BackEndEntry(f"{_MODELS}.ecapa_tdnn:EcapaTdnn", EcapaTdnn, takes=("num_features",)),
         "embedding_head": BackEndEntry(f"{_MODELS}.embedding_head:EmbeddingHead", EmbeddingHead, takes=("num_features",), metric_loss=True),
+        "statistics": BackEndEntry(f"{_MODELS}.statistics:StatisticsBackEnd", Statistics, takes=("num_features",), fitted=True),
+        "neighbours": BackEndEntry(f"{_MODELS}.neighbours:NeighboursBackEnd", Neighbours, takes=("num_features",), fitted=True),
         "aasist_raw": BackEndEntry(f"{_MODELS}.aasist_raw:AasistRaw", AasistRaw, on_waveforms=True),
         "ecapa_raw": BackEndEntry(f"{_MODELS}.ecapa_raw:EcapaRaw", EcapaRaw, on_waveforms=True),
     },
 )
+
+
+def check_fitted(settings: Any) -> None:
+    """Raises `UserError` for what a back-end that is fitted cannot do, or where its coefficients are no range."""
+    name = settings.backend
+    if not BACKENDS[name].fitted:
+        return
+    first, last = getattr(getattr(settings, name, None), "coefficients", [0, -1])
+    if first < 0 or -1 < last < first:
+        raise UserError(f"{name}.coefficients=[{first}, {last}]: first and last, counted from 0; a last of -1 means all")
+    if settings.frontend == "ssl" and (settings.ssl.mode == "finetune" or settings.ssl.layer == "weighted_sum"):
+        wrong = "ssl.mode=finetune" if settings.ssl.mode == "finetune" else "ssl.layer=weighted_sum"
+        raise UserError(f"{wrong} is learned by gradients, and backend={name} has none. Take ssl.mode=frozen and the number of a layer")
+    if settings.train.initial_weights:
+        raise UserError(f"train.initial_weights: backend={name} is fitted from its training rows alone. Leave it out")

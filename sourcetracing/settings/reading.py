@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sourcetracing.errors import UserError
-from sourcetracing.settings.backends import BACKENDS
+from sourcetracing.settings.backends import BACKENDS, check_fitted
 from sourcetracing.settings.checking import check_piece, check_values, did_you_mean, fields_of, in_words, lookup, spelled_out, type_name
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.settings.declaring import admitted
@@ -232,6 +232,7 @@ def _check_together(settings: Settings) -> None:
     for name in ("ecapa_tdnn", "ecapa_raw"):
         if settings.backend == name and (channels := getattr(settings, name).channels) % 8:
             raise UserError(f"{name}.channels={channels}: must be a multiple of 8")
+    check_fitted(settings)
     check_sizes(settings)
     dev_languages = [name for name in settings.train.dev_languages if name != "all"]
     for key, names in [("train.languages", settings.train.languages), ("train.dev_languages", dev_languages), *_set_languages(settings)]:

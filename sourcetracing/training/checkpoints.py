@@ -90,7 +90,12 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
 
 
 def load_weights(model: torch.nn.Module, tensors: dict[str, torch.Tensor], origin: str) -> None:
-    """Copies named tensors into a model; refuses missing, unexpected or ill-shaped ones by name."""
+    """Copies named tensors into a model; refuses missing, unexpected or ill-shaped ones by name.
+
+    A back-end that remembers its training rows has a memory as long as those: it makes room for what comes.
+    """
+    if hasattr(model, "make_room") and "memory" in tensors:
+        model.make_room(len(tensors["memory"]))
     own = learned_tensors(model)
     if missing := sorted(set(own) - set(tensors)):
         raise UserError(f"{origin} lacks {missing[0]!r} (and {len(missing) - 1} more): it belongs to another back-end")

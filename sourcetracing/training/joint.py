@@ -26,7 +26,7 @@ def train_in_turn(runs: Sequence[TrainingRun]) -> None:
     with joined_group(compute) as (group, device):
         prepare_cpu(max(1, resolve_workers(compute.workers) // group.size))
         folders = [run.files for run in runs]
-        total = sum(run.settings.train.epochs for run in runs)
+        total = sum(run.num_epochs for run in runs)
         done = sum(folder.num_epochs_done() for folder in folders)
         with bar(total=total, initial=done, desc="train", unit="epoch", disable=not group.is_first) as progress:
             for run, folder in zip(runs, folders, strict=True):

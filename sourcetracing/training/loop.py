@@ -26,8 +26,9 @@ from sourcetracing.runtime.seeding import rng, seed_of
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.batches import Batch, load, micro_batches
+from sourcetracing.training.fitting import Fitting
 from sourcetracing.training.metric_loss import MetricLoss
-from sourcetracing.training.objectives import CrossEntropy, Objective
+from sourcetracing.training.objectives import Aim, CrossEntropy
 from sourcetracing.training.optimization import learning_rates, set_learning_rates
 from sourcetracing.training.run_folder import RunFolder, TensorBoardLog
 from sourcetracing.training.runs import TrainingRun, front_end_key
@@ -60,11 +61,14 @@ def train_run(
         state.selected_by = LAST_EPOCH
     group.wait()
     log = TensorBoardLog(folder.tensorboard, state.next_epoch) if group.is_first else None
-    if not settings.train.epochs:
+    if not run.num_epochs:
         state.objective.end_epoch()
         keep_untrained(state, evaluate(state.model, dev_rows, settings, group), folder)
-    for epoch in range(state.next_epoch, settings.train.epochs):
-        row = train_epoch(state, train_rows, dev_rows, settings, epoch)
+    for epoch in range(state.next_epoch, run.num_epochs):
+        if isinstance(state.objective, Fitting):
+            row = fit_once(state, dev_rows, settings)
+        else:
+            row = train_epoch(state, train_rows, dev_rows, settings, epoch)
         keep_epoch(state, row, folder)
         if log:
             log.write(row)
@@ -76,9 +80,10 @@ def train_run(
     return folder
 
 
-def objective_of(settings: Settings) -> type[Objective]:
-    """Cross-entropy, or for a back-end with `metric_loss` a loss on embeddings."""
-    return MetricLoss if BACKENDS[settings.backend].metric_loss else CrossEntropy
+def objective_of(settings: Settings) -> type[Aim]:
+    """Cross-entropy; for a back-end with `metric_loss` a loss on embeddings; for one that is `fitted` no loss at all."""
+    rules = BACKENDS[settings.backend]
+    return Fitting if rules.fitted else MetricLoss if rules.metric_loss else CrossEntropy
 
 
 def require_rows(runs: Sequence[TrainingRun]) -> None:
@@ -106,6 +111,14 @@ def train_epoch(state: TrainingState, train_rows: FeatureRows, dev_rows: Feature
     train = {"train_loss": loss / num_rows, "train_accuracy": right / num_rows}
     dev = evaluate(state.model, dev_rows, settings, state.group)
     return {"epoch": epoch + 1, "lr": rates["backend"], **train, **dev, "seconds": time.perf_counter() - started}
+
+
+def fit_once(state: TrainingState, dev_rows: FeatureRows, settings: Settings) -> dict[str, float]:
+    """What `train_epoch` is to a network, for a back-end that is fitted; returns the only row of history.csv, without a learning rate."""
+    started = time.perf_counter()
+    train = state.objective.fit(state.group)
+    dev = evaluate(state.model, dev_rows, settings, state.group)
+    return {"epoch": 1, "lr": math.nan, **train, **dev, "seconds": time.perf_counter() - started}
 
 
 def train_step(state: TrainingState, rows: FeatureRows, batch: Batch, settings: Settings) -> np.ndarray:

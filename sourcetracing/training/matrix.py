@@ -99,7 +99,7 @@ def train_runs(runs: Sequence[TrainingRun]) -> None:
     if elsewhere:
         print(f"another process is training {len(elsewhere)} of them: this one starts with the others", flush=True)
     to_do.sort(key=elsewhere.__contains__)
-    total = sum(run.settings.train.epochs for run in to_do)
+    total = sum(run.num_epochs for run in to_do)
     with bar(total=total, initial=_epochs_done(to_do), desc="train", unit="epoch") as progress, _following(to_do, progress):
         for run in each_run(_train_one, to_do):
             outcome = run.files.read_outcome()

@@ -18,15 +18,19 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.training.batches import Batch, Targets, shuffled_batches
 
 
-class Objective(Protocol):
-    """Made of the settings, the network and its training rows."""
+class Aim(Protocol):
+    """What any system is trained towards; made of the settings, the network and its training rows."""
 
     weights: nn.Module | None  # where the loss itself learns something
-    selected_by: str  # the figure of history.csv that picks the epoch
+    selected_by: str  # the figure of history.csv that picks the epoch, or a word for why none does
 
     @staticmethod
     def train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """(rows to train on, their class ids). Raises `UserError` where they will not do."""
+
+
+class Objective(Aim, Protocol):
+    """The aim of what is trained by gradients, batch by batch."""
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
         """Those of one epoch."""

@@ -13,6 +13,7 @@ from sourcetracing.protocols.table import select
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.paths import Compute
 from sourcetracing.training.run_folder import RunFolder
@@ -59,7 +60,7 @@ def make_plan(runs: Sequence[TrainingRun], utterances: pd.DataFrame) -> list[Sys
 
 def _plan_of(system: str, runs: Sequence[TrainingRun], utterances: pd.DataFrame) -> SystemPlan:
     own = [(run, run.files) for run in runs if run.system == system]
-    unfinished = [(run, run.settings.train.epochs - folder.num_epochs_done()) for run, folder in own if not folder.is_finished]
+    unfinished = [(run, run.num_epochs - folder.num_epochs_done()) for run, folder in own if not folder.is_finished]
     rate = _seconds_per_row(own, utterances)
     seconds = sum(epochs * rows_of(run, utterances) * rate for run, epochs in unfinished if epochs)
     return SystemPlan(system, len(own), len(own) - len(unfinished), sum(epochs for _, epochs in unfinished), seconds)
@@ -70,7 +71,7 @@ def rows_of(run: TrainingRun, utterances: pd.DataFrame) -> int:
     rules = run.settings.train
     num_utterances = int(select(utterances, languages=run.train_set.split("+"), splits=["train"]).sum())
     rows = num_utterances * len(rules.variants or run.settings.augment.variants)
-    return min(rows, rules.rows_per_epoch) if rules.rows_per_epoch else rows
+    return min(rows, rules.rows_per_epoch) if rules.rows_per_epoch and not BACKENDS[run.settings.backend].fitted else rows
 
 
 def _seconds_per_row(runs: Sequence[tuple[TrainingRun, RunFolder]], utterances: pd.DataFrame) -> float:

@@ -24,6 +24,10 @@ from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
 
 
+# What of `train` decides on a back-end that is fitted: its rows, and what a run is called.
+TRAIN_OF_FITTED = ("languages", "seed", "variants", "dev_variants", "dev_languages")
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """One trained system: its name, its training languages, its seed, its settings and its run folder."""
@@ -38,6 +42,11 @@ class TrainingRun:
     def files(self) -> RunFolder:
         """What lies in its folder."""
         return RunFolder(self.folder)
+
+    @property
+    def num_epochs(self) -> int:
+        """How many rows its history will have; a back-end that is fitted has one."""
+        return 1 if BACKENDS[self.settings.backend].fitted else self.settings.train.epochs
 
 
 def set_name(languages: Sequence[str]) -> str:
@@ -77,6 +86,8 @@ def run_recipe(settings: Settings) -> dict:
     for name in ("dev_variants", "dev_languages"):  # empty they say nothing, and shall not rename the runs from before they were settings
         if not recipe["train"][name]:
             del recipe["train"][name]
+    if BACKENDS[settings.backend].fitted:
+        recipe["train"] = {name: value for name, value in recipe["train"].items() if name in TRAIN_OF_FITTED}
     recipe |= how_computed(settings)
     if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
@@ -98,6 +109,8 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     single = ["compute.precision", "compute.deterministic", "corpus.sources", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
     single += ["compute.encoder_precision", "compute.engine"] if FRONTENDS[kind].is_encoder else []
     named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]
+    if rules.fitted:
+        named = [name for name in named if not name.startswith("train.") or name.removeprefix("train.") in TRAIN_OF_FITTED]
     return [*single, *(name for name in named if name != "metric_learning.neighbours")]
 
 

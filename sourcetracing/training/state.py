@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sourcetracing.features.rows import FeatureRows
 from sourcetracing.models.backends.synced_batch_norm import synced
 from sourcetracing.runtime.process_group import ALONE, ProcessGroup
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.checkpoints import (
     frozen_digest,
@@ -27,7 +28,7 @@ from sourcetracing.training.checkpoints import (
     save_checkpoint,
 )
 from sourcetracing.training.networks import build_model
-from sourcetracing.training.objectives import Objective
+from sourcetracing.training.objectives import Aim
 from sourcetracing.training.optimization import make_optimizer
 from sourcetracing.training.run_folder import RunFolder
 
@@ -39,8 +40,8 @@ class TrainingState:
     """All that one epoch hands to the next."""
 
     model: torch.nn.Module
-    objective: Objective
-    optimizer: torch.optim.Optimizer
+    objective: Aim
+    optimizer: torch.optim.Optimizer | None  # None: nothing in the model learns by gradients
     group: ProcessGroup = ALONE
     parallel: DistributedDataParallel | None = None  # around `model`, where several processes train it
     history: list[dict[str, float]] = field(default_factory=list)
@@ -70,7 +71,7 @@ def start_or_resume(
     settings: Settings,
     feature_shape: tuple[int, ...],
     folder: RunFolder,
-    objective: type[Objective],
+    objective: type[Aim],
     train_rows: FeatureRows,
     group: ProcessGroup = ALONE,
 ) -> TrainingState:
@@ -81,10 +82,11 @@ def start_or_resume(
         load_initial_weights(model, settings.backend, Path(settings.train.initial_weights))
     model = (synced(model, device) if group.size > 1 else model).to(device)
     aim = objective(settings, model, train_rows)
-    state = TrainingState(model, aim, make_optimizer(model, settings, aim.weights), group)
+    learns = not BACKENDS[settings.backend].fitted
+    state = TrainingState(model, aim, make_optimizer(model, settings, aim.weights) if learns else None, group)
     if folder.last.is_file():
         _restore(state, folder.last)
-    if group.size > 1:
+    if group.size > 1 and learns:
         # Blocks that LayerDrop skips have no gradient; buffers are equal everywhere, for BatchNorm is synced.
         state.parallel = DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)
     return state
@@ -97,7 +99,8 @@ def _restore(state: TrainingState, path: Path) -> None:
         state.objective.weights.load_state_dict({name.removeprefix("loss."): tensor for name, tensor in parts["loss."].items()})
     load_weights(state.model, tensors, str(path))
     refuse_other_frozen_weights(state.model, metadata, path)
-    restore_optimizer(state.optimizer, parts["optimizer."])
+    if state.optimizer:
+        restore_optimizer(state.optimizer, parts["optimizer."])
     state.history, state.best_epoch = metadata["history"], metadata["best_epoch"]
 
 
@@ -132,7 +135,8 @@ def keep_epoch(state: TrainingState, row: dict[str, float], folder: RunFolder) -
         save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": dev, **state.frozen})
     metadata = {"history": state.history, "best_epoch": state.best_epoch, **state.frozen}
     of_loss = {f"loss.{name}": tensor for name, tensor in state.objective.weights.state_dict().items()} if state.objective.weights else {}
-    save_checkpoint(folder.last, {**weights, **of_loss, **optimizer_tensors(state.optimizer)}, metadata)
+    of_optimizer = optimizer_tensors(state.optimizer) if state.optimizer else {}
+    save_checkpoint(folder.last, {**weights, **of_loss, **of_optimizer}, metadata)
     folder.write_history(state.history)
 
 

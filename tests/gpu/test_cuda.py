@@ -31,7 +31,7 @@ from sourcetracing.training.runs import TrainingRun, run_of
 from tests.support.audio_files import small_audio_settings, write_corpus, write_noises, write_responses
 from tests.support.interrupted_training import CPU, Killed, die_after
 from tests.support.places import ROOT
-from tests.support.small_backends import SMALL_BACKENDS
+from tests.support.small_backends import FITTED_BACKENDS, SMALL_BACKENDS
 from tests.support.small_store import small_settings, write_store
 from tests.support.tiny_ssl import save_tiny
 from tests.support.traced_runs import random_run
@@ -42,6 +42,7 @@ pytestmark = [
 ]
 GPU = torch.device("cuda")
 LOGITS = ["logit_0", "logit_1", "logit_2"]
+EACH_BACKEND = {**SMALL_BACKENDS, **FITTED_BACKENDS}
 
 
 def new_run(folder, *words: str) -> TrainingRun:
@@ -50,10 +51,10 @@ def new_run(folder, *words: str) -> TrainingRun:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("name", SMALL_BACKENDS)
+@pytest.mark.parametrize("name", EACH_BACKEND)
 def test_training_gives_the_same_bytes_twice_and_after_a_kill(name, precision, tmp_path):
     store = write_store(tmp_path / "features", utterances_per_group=9)
-    runs = [new_run(tmp_path / folder, f"compute.precision={precision}", *SMALL_BACKENDS[name]) for folder in ("a", "b", "c")]
+    runs = [new_run(tmp_path / folder, f"compute.precision={precision}", *EACH_BACKEND[name]) for folder in ("a", "b", "c")]
     device = prepare_device(runs[0].settings.compute)
     train_run(runs[0], store, device)
     train_run(runs[1], store, device)
@@ -63,10 +64,10 @@ def test_training_gives_the_same_bytes_twice_and_after_a_kill(name, precision, t
     assert len({run.files.weights.read_bytes() for run in runs}) == 1
 
 
-@pytest.mark.parametrize("name", SMALL_BACKENDS)
+@pytest.mark.parametrize("name", EACH_BACKEND)
 def test_scores_of_the_same_weights_are_those_of_the_cpu(name, tmp_path):
     store = write_store(tmp_path / "features", utterances_per_group=9)
-    run = new_run(tmp_path, "compute.precision=float32", "evaluation.splits=[eval]", *SMALL_BACKENDS[name])
+    run = new_run(tmp_path, "compute.precision=float32", "evaluation.splits=[eval]", *EACH_BACKEND[name])
     train_run(run, store, CPU)
     score_run(run, store, prepare_device(run.settings.compute))
     on_gpu = read_scores(run, "eval")[LOGITS].to_numpy()

@@ -12,3 +12,5 @@ SMALL_BACKENDS = {
         "metric_learning.rows_per_class=3",
     ],
 }
+# Those that are fitted in one go: the number type changes nothing for them.
+FITTED_BACKENDS = {name: [f"backend={name}", f"{name}.coefficients=[1,20]"] for name in ("statistics", "neighbours")}

@@ -14,6 +14,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.tracing.onnx_export import export_onnx
 from sourcetracing.tracing.system import TracingSystem, run_in_folder
+from sourcetracing.training.checkpoints import learned_tensors, save_checkpoint
 from tests.support.tiny_ssl import save_tiny
 from tests.support.traced_runs import CPU, random_run
 
@@ -57,6 +58,22 @@ def test_waveform_to_logits(tmp_path, name):
     assert export_onnx(system, CALIBRATION, tmp_path / "out" / "a.onnx") < 1e-3
     same(system, tmp_path / "out" / "a.onnx")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.onnx"]  # one file, nothing beside it
+
+
+@pytest.mark.parametrize("name", ["stats_logreg", "long_term", "knn_stats"])
+def test_fitted_systems_come_out_as_they_are(tmp_path, name):
+    folder = random_run(tmp_path / "run", f"system={name}")
+    system = TracingSystem(run_in_folder(folder), CPU)
+    generator, labels = np.random.default_rng(2), np.arange(60) % 3
+    noise = generator.normal(0, 0.1, (60, system.window_samples + 1))
+    waveforms = noise[:, 1:] + (0.2 * labels[:, None]) * noise[:, :-1]
+    features = system.front_end(torch.from_numpy(waveforms.astype(np.float32)))
+    system.model.fit(system.model.statistics(features).numpy(), labels)
+    save_checkpoint(folder / "model.safetensors", learned_tensors(system.model), {})
+    fitted = TracingSystem(run_in_folder(folder), CPU)
+    assert (fitted(waveforms)[1].argmax(axis=1) == labels).mean() > 0.9
+    assert export_onnx(fitted, CALIBRATION, tmp_path / "a.onnx") < 1e-3
+    same(fitted, tmp_path / "a.onnx")
 
 
 def test_what_cannot_be_exported_says_why(tmp_path):

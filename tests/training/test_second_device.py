@@ -17,7 +17,7 @@ from sourcetracing.training.loop import evaluate, train_run
 from sourcetracing.training.runs import TrainingRun, run_of
 from tests.support.interrupted_training import CPU, weights_of
 from tests.support.second_device import WrongDevice, second_device
-from tests.support.small_backends import SMALL_BACKENDS
+from tests.support.small_backends import FITTED_BACKENDS, SMALL_BACKENDS
 from tests.support.small_store import small_settings, write_store
 
 
@@ -26,13 +26,14 @@ def new_run(folder, *words: str) -> TrainingRun:
 
 
 SLOW = {"aasist"}
+EACH_BACKEND = {**SMALL_BACKENDS, **FITTED_BACKENDS}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SMALL_BACKENDS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in EACH_BACKEND])
 def test_training_and_scoring_keep_to_their_device_and_give_what_the_cpu_gives(name, tmp_path):
     store = write_store(tmp_path / "features", utterances_per_group=9)
     for folder in ("here", "there"):
-        run = new_run(tmp_path / folder, *SMALL_BACKENDS[name])
+        run = new_run(tmp_path / folder, *EACH_BACKEND[name])
         if folder == "here":
             expected = run
             train_run(run, store, CPU)
