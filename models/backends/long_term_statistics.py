@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 LAGS = (1, 3, 8)  # of the autocorrelation, in frames
-FLOOR = 1e-5  # of standard deviations, before a logarithm or a division
+FLOOR = 1e-3  # of standard deviations, before a logarithm or a division: what is less is the rounding of a float16 store
 SMALLEST_SPREAD = 1e-6  # of a statistic, relative to its largest value: what varies less is rounding, and is not blown up
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from sourcetracing.models.backends.long_term_statistics import LongTermStatistics, full_precision, standardization
 
-MAX_ITERATIONS, TOLERANCE = 10_000, 1e-5  # of the solver, whose loss is a mean over rows
+MAX_ITERATIONS, TOLERANCE = 10_000, 1e-6  # of the solver, whose loss is a mean over rows: decision functions to a few 1e-4
 ABSENT_MARGIN = 10.0  # how far below all others the logit of a class without training rows lies
 
 

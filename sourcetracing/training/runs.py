@@ -23,7 +23,6 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
 
-
 # What of `train` decides on a back-end that is fitted: its rows, and what a run is called.
 TRAIN_OF_FITTED = ("languages", "seed", "variants", "dev_variants", "dev_languages")
 

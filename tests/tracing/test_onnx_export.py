@@ -60,14 +60,21 @@ def test_waveform_to_logits(tmp_path, name):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.onnx"]  # one file, nothing beside it
 
 
-@pytest.mark.parametrize("name", ["stats_logreg", "long_term", "knn_stats"])
+def coloured(num_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """(60, samples) rows like those of `varied`, each with noise of a colour of its class; their class ids (60,)."""
+    generator, labels = np.random.default_rng(2), np.arange(60) % 3
+    noise = generator.normal(0, 0.1, (60, num_samples + 1))
+    noise = noise[:, 1:] + (0.3 * labels[:, None]) * noise[:, :-1]
+    rows = varied(num_samples)[np.arange(60) // 3 % 5]
+    return (noise * 10 ** generator.uniform(-2, -1, (60, 1)) + rows).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("name", [pytest.param("stats_logreg", marks=pytest.mark.slow), "long_term", "knn_stats"])
 def test_fitted_systems_come_out_as_they_are(tmp_path, name):
     folder = random_run(tmp_path / "run", f"system={name}")
     system = TracingSystem(run_in_folder(folder), CPU)
-    generator, labels = np.random.default_rng(2), np.arange(60) % 3
-    noise = generator.normal(0, 0.1, (60, system.window_samples + 1))
-    waveforms = noise[:, 1:] + (0.2 * labels[:, None]) * noise[:, :-1]
-    features = system.front_end(torch.from_numpy(waveforms.astype(np.float32)))
+    waveforms, labels = coloured(system.window_samples)
+    features = system.front_end(torch.from_numpy(waveforms))
     system.model.fit(system.model.statistics(features).numpy(), labels)
     save_checkpoint(folder / "model.safetensors", learned_tensors(system.model), {})
     fitted = TracingSystem(run_in_folder(folder), CPU)

@@ -18,6 +18,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.rows import open_store, select_rows
 from sourcetracing.features.store import FeatureStore, StoreWriter, write_block
 from sourcetracing.layout import Layout
+from sourcetracing.models.backends.statistics import TOLERANCE
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.scoring.scores import read_scores, score_run
 from sourcetracing.settings.reading import load_settings
@@ -52,13 +53,13 @@ def test_from_the_store_to_scores_it_is_scikit_learn_s_pipeline(store, tmp_path)
     score_run(run, store, CPU)
     english = store.index[store.index["language"] == "en"]
     parts = {split: english[english["split"] == split] for split in ("train", "dev", "eval")}
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000, tol=TOLERANCE))
     pipeline.fit(c1_to_c30(store, parts["train"]), parts["train"]["source"])
     scores = read_scores(run, "eval")
     scores = scores[scores["language"] == "en"].set_index(["utt_id", "variant"])
     expected = pipeline.decision_function(c1_to_c30(store, parts["eval"]))
     found = scores.loc[list(parts["eval"][["utt_id", "variant"]].itertuples(index=False, name=None)), ["logit_0", "logit_1", "logit_2"]]
-    np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
     (row,) = pd.read_csv(folder.history).to_dict("records")
     assert row["epoch"] == 1 and math.isnan(row["lr"])
     for split, names in (("train", ("train_loss", "train_accuracy")), ("dev", ("dev_loss", "dev_accuracy"))):
@@ -81,7 +82,7 @@ def test_the_weights_on_disk_are_the_system(store, tmp_path, system):
     for split in ("train", "eval"):
         scores = read_scores(run, split)
         assert np.isfinite(scores[["logit_0", "logit_1", "logit_2"]].to_numpy()).all()
-        assert (scores["prediction"] == scores["label"]).mean() > 0.6
+        assert (scores["prediction"] == scores["label"]).mean() > 0.5
     model = build_model(run.settings, store.shape[1:])
     load_trained(model, run.files.weights)
     rows = select_rows(store, run.settings, "dev", ["en"], CPU)
