@@ -1,7 +1,7 @@
 """A vocoder that leaves what neural ones leave: its filter is brought from frames to samples by transposed convolutions.
 
-A source-filter generator. Its weights are drawn, not trained. The kernels nearly interpolate; what they lack is the same for each phase of a
-stride, so the output carries a ripple with the period of the frames (Odena et al. 2016 on images, Pons et al. 2021 on audio).
+A source-filter generator. Its weights are drawn, not trained. The kernels nearly interpolate; what they lack is the same for each phase of
+a stride, so the output carries a ripple with the period of the frames (Odena et al. 2016 on images, Pons et al. 2021 on audio).
 """
 
 from __future__ import annotations
