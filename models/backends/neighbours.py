@@ -33,7 +33,7 @@ class NeighboursBackEnd(nn.Module):
         *,
         statistics: Sequence[str] = ("mean", "std", "delta_std"),
         coefficients: Sequence[int] = (0, -1),
-        k: int = 21,
+        k: int = 5,
     ):
         super().__init__()
         self.num_classes, self.k = num_classes, k

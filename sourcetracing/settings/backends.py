@@ -75,7 +75,7 @@ class Neighbours:
 
     statistics: list[str] = setting(["mean", "std", "delta_std"], _STATISTICS_HELP, choices=STATISTICS, items=SOME)
     coefficients: list[int] = setting([0, -1], _COEFFICIENTS_HELP, at_least=-1, at_most=65535, items=2)
-    k: int = setting(21, "neighbours that vote; no more than the square root of the number of training rows", at_least=1, at_most=100_000)
+    k: int = setting(5, "neighbours that vote; no more than the square root of the number of training rows", at_least=1, at_most=100_000)
 
 
 @dataclass(frozen=True)

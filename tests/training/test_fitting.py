@@ -19,9 +19,7 @@ from sourcetracing.features.rows import open_store, select_rows
 from sourcetracing.features.store import FeatureStore, StoreWriter, write_block
 from sourcetracing.layout import Layout
 from sourcetracing.models.backends.statistics import TOLERANCE
-from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.scoring.scores import read_scores, score_run
-from sourcetracing.settings.reading import load_settings
 from sourcetracing.training.checkpoints import load_trained, save_checkpoint
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import require_rows, train_run
@@ -31,6 +29,7 @@ from sourcetracing.training.plan import make_plan, rows_of
 from sourcetracing.training.runs import TrainingRun, run_of, run_recipe, settings_of_recipe
 from tests.support.fine_tuned import prepared, words, write_stand_ins
 from tests.support.interrupted_training import CPU, Killed, weights_of
+from tests.support.small_backends import SMALL_BACKENDS
 from tests.support.small_store import small_settings
 from tests.training.test_joint import launch
 
@@ -171,12 +170,9 @@ def test_what_means_nothing_to_it_makes_no_other_run(tmp_path):
     assert "statistics.c" in names and "train.variants" in names and "train.lr" not in names
 
 
-def test_recipes_of_networks_are_what_they_were(tmp_path):
-    """The digest of the default network's, as it was before there were fitted back-ends."""
-    settings = load_settings(["train.languages=[en]", "compute.precision=float32", "compute.deterministic=true"])
-    recipe = run_recipe(settings)
-    assert set(recipe["train"]) >= {"lr", "epochs", "mixup", "batch_size"}
-    assert "statistics" not in recipe["options"] and len(digest_of_json(recipe)) >= 8
+@pytest.mark.parametrize(("name", "digest"), [("ecapa_tdnn", "6c4bb540"), ("embedding_head", "3426fec1")])
+def test_runs_of_networks_have_the_names_that_they_had_before(tmp_path, name, digest):
+    assert new_run(tmp_path, *SMALL_BACKENDS[name]).folder.name == f"en-seed688-{digest}"
 
 
 def test_it_counts_as_one_epoch(store, tmp_path):
@@ -221,6 +217,7 @@ def root(tmp_path_factory):
     return write_stand_ins(tmp_path_factory.mktemp("fitting"))
 
 
+@pytest.mark.slow
 def test_in_a_campaign_and_alone_it_is_the_same_run(root, tmp_path, monkeypatch):
     monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
     weights = []
