@@ -38,6 +38,7 @@ from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.cli import run_tool
 from sourcetracing.runtime.files import atomic_path, write_text
 from sourcetracing.scoring.matrix import score_runs
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.places import PROJECT_ROOT
 from sourcetracing.settings.reading import ConfigSources, read_config, system_file
@@ -118,39 +119,50 @@ def _names(text: str, otherwise: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, text.strip("[]").replace(" ", "").split(",")))) or otherwise
 
 
+def config_of(corpus: str, seed: int, systems: Sequence[str], words: Sequence[str]) -> ConfigSources:
+    """The experiment of some systems on a seed of a corpus: the corpus's file, then this seed, then the words."""
+    name = read_config([CORPORA[corpus]]).resolve(system=systems[0]).name
+    own = [f"name={name}_seed{seed}", f"seed={seed}", f"demo.seed={AUDIO_SEED}"]
+    own += [f"experiment.seeds=[{seed}]", f"experiment.systems=[{','.join(systems)}]"]
+    return read_config([CORPORA[corpus], *own, *words])
+
+
 def cell_of(corpus: str, seed: int, system: str, words: Sequence[str]) -> Cell:
-    """Settings: the corpus's file, then this seed, then the words."""
-    own = [f"seed={seed}", f"experiment.seeds=[{seed}]", f"demo.seed={AUDIO_SEED}", f"experiment.systems=[{system}]"]
-    name = read_config([CORPORA[corpus]]).resolve().name
-    return Cell(corpus, seed, system, read_config([CORPORA[corpus], f"name={name}_seed{seed}", *own, *words]))
+    """A system in the experiment of its own."""
+    return Cell(corpus, seed, system, config_of(corpus, seed, [system], words))
 
 
 def run_cells(asked: Asked, delete_stores: bool) -> None:
-    """Makes what is missing of systems x corpora x seeds."""
+    """Makes what is missing of systems x corpora x seeds; of each seed of a corpus what is fitted in one go comes first."""
     for corpus in asked.corpora:
         for seed in asked.seeds:
             cells = [cell_of(corpus, seed, system, asked.words) for system in asked.systems]
             missing = [cell for cell in cells if not cell.path.exists()]
-            for cell in missing:
-                print(f"{corpus}, seed {seed}: {cell.system}", flush=True)
-                _run(cell)
+            for is_fitted in (True, False):
+                if together := [cell for cell in missing if BACKENDS[cell.settings.backend].fitted == is_fitted]:
+                    _run(together, asked.words)
             if missing and delete_stores:
                 shutil.rmtree(Layout.of(missing[0].settings).features, ignore_errors=True)
 
 
-def _run(cell: Cell) -> None:
-    """Scripts 01 to 06 for one system."""
-    settings = cell.settings
+def _run(cells: Sequence[Cell], words: Sequence[str]) -> None:
+    """Scripts 01 to 06 for some systems on one seed of one corpus; each system's predictions are kept."""
+    corpus, seed, systems = cells[0].corpus, cells[0].seed, [cell.system for cell in cells]
+    print(f"{corpus}, seed {seed}: {', '.join(systems)}", flush=True)
+    config = config_of(corpus, seed, systems, words)
+    settings = config.resolve(system=systems[0])
     download_all(settings)
     build_protocols(settings, settings.corpus.languages, settings.corpus.languages)
-    for front_end in front_ends(cell.config):
+    for front_end in front_ends(config):
         extract_features(front_end, *load_protocol(front_end, unknown=True))
-    runs = load_runs(cell.config)
+    runs = load_runs(config)
     train_runs(runs)
     score_runs(runs)
-    tables = [run.scores.assign(system=cell.system, seed=cell.seed, train=run.train_set) for run in scored_runs(runs)]
-    with atomic_path(cell.path) as partial:
-        pd.concat(tables, ignore_index=True)[CELL_COLUMNS].to_parquet(partial, index=False)
+    for cell in cells:
+        own = scored_runs([run for run in runs if run.settings.system == cell.system])
+        tables = [run.scores.assign(system=cell.system, seed=seed, train=run.train_set) for run in own]
+        with atomic_path(cell.path) as partial:
+            pd.concat(tables, ignore_index=True)[CELL_COLUMNS].to_parquet(partial, index=False)
 
 
 def kept_figures(asked: Asked) -> Iterator[pd.DataFrame]:

@@ -188,7 +188,7 @@ def test_a_small_part_from_audio_to_table(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks" / "small_corpora.py"), *words, "--delete-stores"]
     printed = [subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True) for _ in range(2)]
     tables = [[line for line in done.stdout.splitlines() if line.startswith("| ")] for done in printed]
-    assert tables[0] == tables[1] and "twins, seed 2: knn_stats" in printed[0].stdout and "seed 2" not in printed[1].stdout
+    assert tables[0] == tables[1] and "twins, seed 2: stats_logreg, knn_stats" in printed[0].stdout and "seed 2" not in printed[1].stdout
     assert sum(line.startswith("| twins | `knn_stats` | 2 |") for line in tables[0]) == 2
     assert len(list(tmp_path.glob("exp/small_corpora/twins/*.parquet"))) == 4
     assert not list(tmp_path.glob("exp/small_twins_seed*/features"))
