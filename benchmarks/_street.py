@@ -49,6 +49,7 @@ def _settings(root: Path) -> list[str]:
         f"ssl.model={data}/tiny_wav2vec2",
         "corpus.unknown_sources=[sinusoidal]",
         "experiment.systems=[lfcc_ecapa_tdnn]",
+        "experiment.floor=[]",
         "experiment.tables=[table4]",
         "train.epochs=2",
         "augment.variants=[original,noise]",

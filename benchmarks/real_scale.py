@@ -79,7 +79,7 @@ class Sizes:
         """Of the experiment: Table 4 with one training language."""
         first = self.languages[0]
         words = [f"corpus.languages=[{','.join(self.languages)}]", f"experiment.train_sets=[{first}]", "mcl_mlaad.published_counts=false"]
-        words.append(f"experiment.systems=[{','.join(self.systems)}]")
+        words += [f"experiment.systems=[{','.join(self.systems)}]", "experiment.floor=[]"]
         return [
             *words,
             "evaluation.variants=[original]",

@@ -33,17 +33,16 @@ class Rate:
     cpu: str
 
 
-OLDER, NEWER = "not recorded", "Intel Xeon (Sapphire Rapids class)"
-# The one place for measured rates: write the newest here, and all tables follow.
+EPYC, XEON = "AMD EPYC, family 25 model 1", "Intel Xeon (Sapphire Rapids class)"
+# The one place for measured rates: write the newest here, and all tables follow. Those of the EPYC are of one run of `make benchmark`.
 RATES = {
-    "LFCC": Rate(4.80e-3, "an utterance, five variants", "preprocessing.py", "2026-11-20", OLDER),
-    "base": Rate(165e-3, "a variant, wav2vec2-base to layer 5, float32", "ssl_extraction.py", "2026-11-21", OLDER),
-    "base bf16": Rate(79e-3, "the same in bf16", "ssl_extraction.py", "2026-11-21", OLDER),
-    "LFCC-AASIST": Rate(0.97, "a training step of AASIST, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
-    "LFCC-ResNet18": Rate(0.70, "a training step of ResNet18, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
-    "LFCC-ECAPA-TDNN": Rate(0.67, "a training step of ECAPA-TDNN, 16 + 16 rows", "training_step.py", "2026-11-20", OLDER),
-    "MUSAN": Rate(1.67, "an hour of noises into the noise bank", "real_scale.py", "2026-11-27", NEWER),
-    "RIR": Rate(1.43e-3, "a room response into the noise bank", "real_scale.py", "2026-11-27", NEWER),
+    "LFCC": Rate(10.8e-3, "an utterance, five variants", "preprocessing.py", "2026-11-27", EPYC),
+    "base": Rate(292e-3, "a variant, wav2vec2-base to layer 5, float32", "ssl_extraction.py", "2026-11-27", EPYC),
+    "LFCC-AASIST": Rate(1.94, "a training step of AASIST, 16 + 16 rows", "training_step.py", "2026-11-27", EPYC),
+    "LFCC-ResNet18": Rate(1.98, "a training step of ResNet18, 16 + 16 rows", "training_step.py", "2026-11-27", EPYC),
+    "LFCC-ECAPA-TDNN": Rate(1.84, "a training step of ECAPA-TDNN, 16 + 16 rows", "training_step.py", "2026-11-27", EPYC),
+    "MUSAN": Rate(1.67, "an hour of noises into the noise bank", "real_scale.py", "2026-11-27", XEON),
+    "RIR": Rate(1.43e-3, "a room response into the noise bank", "real_scale.py", "2026-11-27", XEON),
 }
 
 CORPORA = {"MLAAD v5, special session": 56_891, "MCL-MLAAD": 11_700}
@@ -107,19 +106,17 @@ def feature_lines(num_utterances: int, gpu_operations: float) -> list[str]:
     """The table of one corpus."""
     gpu = f"one GPU at an assumed {gpu_operations / 1e12:g} TFLOP/s"
     lines = [
-        f"| front-end | a row | disk | 2 cores, float32 | 2 cores, bf16 | CPU hours are | {gpu} |",
-        "|---|---|---:|---:|---:|---|---:|",
+        f"| front-end | a row | disk | 2 cores | CPU hours are | {gpu} |",
+        "|---|---|---:|---:|---|---:|",
     ]
     rows = num_utterances * NUM_VARIANTS
     for name, (shape, num_bytes) in STORED.items():
         row = f"{' × '.join(map(str, shape))} {'float16' if num_bytes == 2 else 'float32'}"
-        times = [duration(rows * variant_seconds(name, RATES["base"].seconds)), "–", "–"]
-        if name in ENCODERS:
-            in_bf16 = rows * variant_seconds(name, RATES["base bf16"].seconds)
-            times[1:] = duration(in_bf16), duration(rows * operations(name) / gpu_operations)
+        on_cpu = duration(rows * variant_seconds(name, RATES["base"].seconds))
+        on_gpu = duration(rows * operations(name) / gpu_operations) if name in ENCODERS else "–"
         known = MEASURED.get(name, "derived: operations")
         disk = f"{rows * row_bytes(name) / 1e9:.1f} GB"
-        lines.append(f"| {name} | {row} | {disk} | {times[0]} | {times[1]} | {known} | {times[2]} |")
+        lines.append(f"| {name} | {row} | {disk} | {on_cpu} | {known} | {on_gpu} |")
     return lines
 
 

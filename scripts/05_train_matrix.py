@@ -18,6 +18,7 @@ from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.words import say_next
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.training.dev_floor import dev_beside_floor
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.plan import describe_plan, make_plan, only, read_shard
 from sourcetracing.training.runs import load_runs
@@ -40,6 +41,8 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
         print(describe_plan(make_plan(runs, utterances.merge(protocol, on="utt_id")), runs), flush=True)
     train_runs(runs)
     print(f"{len(runs)} trained runs in {Layout.of(settings).runs}")
+    if beside_floor := dev_beside_floor(all_runs):
+        print(beside_floor)
     if not_trained := sum(not run.files.is_finished for run in all_runs):
         print(f"{not_trained} of all {len(all_runs)} runs are not trained yet: they were not chosen here")
     say_next("python scripts/06_get_classification_metrics.py CONFIG.yaml")

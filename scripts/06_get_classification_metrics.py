@@ -15,15 +15,21 @@ from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.reports import write_reports
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.tables.of_runs import floor_text
 from sourcetracing.training.matrix import TRAIN_COMMAND, trained_runs
 
 
 def main(config: ConfigSources) -> None:
-    """Scores what is trained and not scored, writes the reports, shows each run in one line and names those that are not trained."""
+    """Scores what is trained and not scored, writes the reports, shows each run in one line and how systems stand against the floor.
+
+    Names the runs that are not trained.
+    """
     trained, lack = trained_runs(config)
     print(f"06 metrics: {len(trained)} runs", flush=True)
     score_runs(trained)
     print(write_reports(trained))
+    if beside_floor := floor_text(trained, config.resolve()):
+        print(f"\n{beside_floor}\n")
     if lack:
         print(in_users_words(f"{lack} and have no scores; {TRAIN_COMMAND} trains them"))
     next_script = "07_ood_detector" if config.resolve().corpus.unknown_sources else "08_generate_embeddings"

@@ -13,6 +13,7 @@ from sourcetracing.openset.evaluation import ALL_LANGUAGES, FIGURES, POOLED
 from sourcetracing.published.openset import published_openset
 from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import shown_system
 
 KEYS = ["system", "train_set", "seed", "detector", "split", "language", "variant"]
 PUBLISHED_TEXTS = ("figure", "protocol", "source", "evidence", "differs")  # of the columns published_*
@@ -54,7 +55,8 @@ def write_tables(parts: Sequence[pd.DataFrame], settings: Settings) -> str:
     for path, rows in ((layout.openset_table, ours), (layout.openset_by_language, table[~everywhere])):
         write_frame(rows, path)
     write_text(layout.openset_text, markdown(table, settings) + _others_part(ours))
-    return f"{terminal(table)}\n\ntables: {layout.openset_table}, {layout.openset_by_language.name}\npictures: {layout.openset}"
+    shown = terminal(table, settings.experiment.floor)
+    return f"{shown}\n\ntables: {layout.openset_table}, {layout.openset_by_language.name}\npictures: {layout.openset}"
 
 
 def add_published(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -118,13 +120,13 @@ def headline(table: pd.DataFrame, split: str = "eval") -> pd.DataFrame:
     return rows.assign(_run=order).sort_values(["_run", "auroc"], ascending=[True, False], kind="stable").drop(columns="_run")
 
 
-def terminal(table: pd.DataFrame) -> str:
-    """For each run: how many rows, then one line for each detector."""
+def terminal(table: pd.DataFrame, floor: Sequence[str] = ()) -> str:
+    """For each run: how many rows, then one line for each detector. floor: systems that are marked as such."""
     lines = [textwrap.fill(LEGEND.split(" OSCR area:")[0], 140)]
     for (system, train, seed), rows in headline(table).groupby(["system", "train_set", "seed"], sort=False):
         first = rows.iloc[0]
         counts = f"eval: {first.known} rows of {first.classes} known sources, {first.unknown} of unknown ones"
-        lines += ["", f"{system} trained on {train}, seed {seed}; {counts}{_as_published_note(first)}"]
+        lines += ["", f"{shown_system(system, floor)} trained on {train}, seed {seed}; {counts}{_as_published_note(first)}"]
         lines.append(f"  {'detector':<20}" + "".join(f"{name:>22}" for name in COLUMNS))
         lines += [
             f"  {row['detector']:<20}" + "".join(f"{100 * row[figure]:22.1f}" for figure in COLUMNS.values()) for _, row in rows.iterrows()
@@ -153,7 +155,7 @@ def markdown(table: pd.DataFrame, settings: Settings) -> str:
     lines.append("Fitted on train, threshold from dev, figures of eval. The same for dev, and more columns: openset.csv.")
     for (system, train, seed), rows in headline(table).groupby(["system", "train_set", "seed"], sort=False):
         first = rows.iloc[0]
-        lines += ["", f"## {system} trained on {train}, seed {seed}", ""]
+        lines += ["", f"## {shown_system(system, settings.experiment.floor)} trained on {train}, seed {seed}", ""]
         lines += [
             f"{first.known} rows of {first.classes} known sources, {first.unknown} of unknown sources{_as_published_note(first)}.",
             "",

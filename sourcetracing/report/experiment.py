@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,17 +20,17 @@ from sourcetracing.report.results_tab import tabs_of_tables, write_report
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
 from sourcetracing.runtime.files import is_whole, read_csv, write_frame
 from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
-from sourcetracing.scoring.scores import is_scored, with_transcripts_as_units
+from sourcetracing.scoring.scores import is_scored
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.audit import MEANS_TEXTS as SHORTCUT_TEXTS
 from sourcetracing.speakers.counts import TEXTS as SPEAKER_TEXTS
 from sourcetracing.speakers.counts import count_groups
-from sourcetracing.speakers.groups import load_groups
 from sourcetracing.speakers.records import labels_of
 from sourcetracing.tables.claims import check_claims
-from sourcetracing.tables.comparison import add_published
-from sourcetracing.tables.making import Tables, make_tables
+from sourcetracing.tables.floor import against_floor
+from sourcetracing.tables.making import Tables
+from sourcetracing.tables.of_runs import table_of, with_units
 from sourcetracing.tables.pictures import write_curves, write_pictures
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, environment_of, scored_runs
 from sourcetracing.tables.significance import compare_systems, rank_stability
@@ -39,7 +38,7 @@ from sourcetracing.tables.text import terminal, write_text_tables
 from sourcetracing.tables.writing import write_csv
 from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.runs import TrainingRun, load_runs
-from sourcetracing.training.table_plans import TablePlan, held_out_of, plans_of
+from sourcetracing.training.table_plans import plans_of
 
 
 def report_experiment(config: ConfigSources) -> str:
@@ -89,31 +88,20 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
 
 
 def _report(settings: Settings, trained: Sequence[TrainingRun], lack: str) -> str:
-    layout, runs = Layout.of(settings), scored_runs(trained)
-    if settings.evaluation.bootstrap_by == "transcript":
-        utterances, _ = load_protocol(settings)
-        runs = [replace(run, scores=with_transcripts_as_units(run.scores, utterances)) for run in runs]
+    layout, runs = Layout.of(settings), with_units(scored_runs(trained), settings)
     made = [table_of(plan, trained, runs, settings) for plan in plans_of(settings)]
+    floor = against_floor(made)
     for tables in made:
         write_csv(tables, layout.tables)
         write_text_tables(tables, layout.tables)
         write_pictures(tables, layout.tables)
     write_curves(runs, layout.tables)
-    statistics = compare(made)
+    statistics = compare(made) | {"floor": floor}
     for name, frame in statistics.items():
         write_frame(frame, TablesLayout(layout.tables).csv(name))
     write_page(made, runs, statistics, settings)
     lines = ["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"]
     return "\n".join([*lines, lack] if lack else lines)
-
-
-def table_of(plan: TablePlan, trained: Sequence[TrainingRun], runs: Sequence[ScoredRun], settings: Settings) -> Tables:
-    """The figures of one table, the published ones beside them. Raises `UserError`."""
-    expected = [(run.system, run.train_set, run.seed) for run in trained if run.train_set in plan.train_sets]
-    own = [run for run in runs if run.train_set in plan.train_sets]
-    tables = make_tables(own, settings, expected=expected, plan=plan, speakers=_speakers(plan, settings))
-    add_published(tables)
-    return tables
 
 
 def compare(made: Sequence[Tables]) -> dict[str, pd.DataFrame]:
@@ -125,22 +113,13 @@ def compare(made: Sequence[Tables]) -> dict[str, pd.DataFrame]:
     return found
 
 
-def _speakers(plan: TablePlan, settings: Settings) -> dict[str, pd.DataFrame]:
-    """The groups of speakers for each training set, where the plan asks for them. Raises `UserError` naming script 03."""
-    if not plan.needs_speakers:
-        return {}
-    utterances, protocol = load_protocol(settings)
-    languages = settings.corpus.languages
-    return {train: load_groups(settings, held_out_of(train, languages), utterances, protocol) for train in plan.train_sets}
-
-
 def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: dict[str, pd.DataFrame], settings: Settings) -> None:
     """Writes report.html."""
     layout = Layout.of(settings)
     more_tabs = {
         **tabs_of_tables(made[1:]),
         "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
-        "Open set": openset_tab(*_openset_tables(layout), _openset_pictures(layout)),
+        "Open set": openset_tab(*_openset_tables(layout), _openset_pictures(layout), settings.experiment.floor),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
         "Shortcuts": shortcuts_tab(_shortcut_means(layout, runs)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import percent, readable
 from sourcetracing.openset.evaluation import ALL_LANGUAGES, POOLED
 from sourcetracing.openset.tables import COLUMNS, LEGEND, OTHERS_LEGEND, headline, others_table, ours_of, published_notes
+from sourcetracing.settings.training import shown_system
 
 TAB = macros(__file__, "openset.html")
 CAPTIONS = {
@@ -22,16 +23,22 @@ CAPTIONS = {
 }
 
 
-def openset_tab(table: pd.DataFrame | None, by_language: pd.DataFrame | None, pictures: Mapping[str, Mapping[str, bytes]]) -> Markup:
+def openset_tab(
+    table: pd.DataFrame | None,
+    by_language: pd.DataFrame | None,
+    pictures: Mapping[str, Mapping[str, bytes]],
+    floor: Sequence[str] = (),
+) -> Markup:
     """Figures of all detectors for each run, AUROC by variant and language, and the pictures; nothing without a table.
 
     table, by_language: tables/openset.csv and openset_by_language.csv; pictures: run folder's name -> file name -> PNG bytes.
+    floor: systems that are marked as such.
     """
     if table is None or table.empty or not set(COLUMNS.values()) <= set(table):  # the last: of an earlier version's script 07
         return Markup()
     others, table = others_table(table), ours_of(table)
     runs = headline(table).groupby(["system", "train_set", "seed"], sort=False)
-    cells = [_facts(rows, table, by_language, pictures) for _, rows in runs]
+    cells = [_facts(rows, table, by_language, pictures) | {"system": shown_system(name, floor)} for (name, *_), rows in runs]
     return TAB.openset(LEGEND, cells, OTHERS_LEGEND, others)
 
 

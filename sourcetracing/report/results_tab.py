@@ -21,13 +21,14 @@ from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import percent, readable, spread_text
 from sourcetracing.metrics import classification as metrics
 from sourcetracing.protocols.leakage import overall_table, worst_cells
-from sourcetracing.report.table_tabs import heat_figure, published_part, table_tab
-from sourcetracing.tables.axes import CROSS, MONO, POOLED
+from sourcetracing.report.table_tabs import floor_part, heat_figure, published_part, table_tab
+from sourcetracing.tables.axes import CROSS, MONO, POOLED, Axes
 from sourcetracing.tables.class_lists import chance_text, classes_text
 from sourcetracing.tables.making import Tables, mean_of
 from sourcetracing.tables.pictures import read_histories, summed_confusion
 from sourcetracing.tables.scored_runs import ScoredRun
 from sourcetracing.tables.text import classes_phrase, varies
+from sourcetracing.training.fitting import FITTED
 
 SECTIONS = macros(__file__, "results.html")
 VARIANT_NAMES = {"original": "clean", "reverb": "in a room", "speech": "babble"}  # those that are not their own name
@@ -76,7 +77,7 @@ def tabs_of_tables(made: Sequence[Tables]) -> dict[str, Markup]:
 
 
 def _detailed_tab(tables: Tables) -> list[Markup]:
-    sections = (_matrix_section, _means_section, _variants_section, _confusion_section, _classes_section, published_part)
+    sections = (_matrix_section, _means_section, floor_part, _variants_section, _confusion_section, _classes_section, published_part)
     return [make(tables) for make in sections]
 
 
@@ -87,8 +88,14 @@ def _lead(tables: Tables) -> str:
     return (
         f"{systems} trained on each of {_sets(axes.train_sets)} and tested on {_sets(axes.test_sets)}, to name the one of "
         f"{len(axes.classes)} sources that made an utterance{variants}. Scores are macro-F1 in percent on the {axes.split} split, over the "
-        f"{classes_text(tables.cells)} sources with test items; guessing gives {chance_text(tables.cells)}. {_seeds_phrase(tables)}"
+        f"{classes_text(tables.cells)} sources with test items; guessing gives {chance_text(tables.cells)}. "
+        f"{_floor_phrase(axes)}{_seeds_phrase(tables)}"
     )
+
+
+def _floor_phrase(axes: Axes) -> str:
+    floor = [readable(system) for system in axes.floor if system in axes.systems]
+    return f"The floor, which a system has to beat to earn its place: {', '.join(floor)}. " if floor else ""
 
 
 def _seeds_phrase(tables: Tables) -> str:
@@ -111,15 +118,15 @@ def _matrix_section(tables: Tables) -> Markup:
 
 
 def _means_section(tables: Tables) -> Markup:
-    rows = [(readable(system), "", _mean_points(tables, system, POOLED)) for system in tables.axes.systems]
+    rows = [(readable(tables.axes.shown(system)), "", _mean_points(tables, system, POOLED)) for system in tables.axes.systems]
     return SECTIONS.means(rows)
 
 
 def _variants_section(tables: Tables) -> Markup:
-    variants = tables.axes.variants
+    axes, variants = tables.axes, tables.axes.variants
     if len(variants) < 2:
         return Markup()
-    rows = {s: [(v, VARIANT_NAMES.get(v, ""), _mean_points(tables, s, v)) for v in variants] for s in tables.axes.systems}
+    rows = {axes.shown(s): [(v, VARIANT_NAMES.get(v, ""), _mean_points(tables, s, v)) for v in variants] for s in axes.systems}
     return SECTIONS.variants(rows)
 
 
@@ -135,10 +142,11 @@ def _mean_points(tables: Tables, system: str, variant: str) -> list[Point]:
 
 
 def _confusion_section(tables: Tables) -> Markup:
-    systems, classes = tables.axes.systems, tables.axes.classes
+    axes, systems, classes = tables.axes, tables.axes.systems, tables.axes.classes
     sums = [(system, kind, summed_confusion(tables, system, kind)) for system in systems for kind in (MONO, CROSS)]
-    figures = [(system, kind, confusion_table(confusion, classes)) for system, kind, confusion in sums if confusion.sum()]
-    return SECTIONS.confusions(figures, {system: _minis(tables, system) for system in systems}, tables.axes.columns, len(classes))
+    figures = [(axes.shown(system), kind, confusion_table(confusion, classes)) for system, kind, confusion in sums if confusion.sum()]
+    minis = {axes.shown(system): _minis(tables, system) for system in systems}
+    return SECTIONS.confusions(figures, minis, axes.columns, len(classes))
 
 
 def _minis(tables: Tables, system: str) -> dict[str, list[tuple]]:
@@ -163,7 +171,7 @@ def _classes_section(tables: Tables) -> Markup:
             values = [getattr(figures_of, name) for name in ("precision", "recall", "f1")]
             # A source without test items has no figure: –.
             columns += [[percent(value) for value in np.where(figures_of.support > 0, column, np.nan)] for column in values]
-        figures[system] = pd.DataFrame(columns).T.set_axis(["source", *2 * ["prec.", "rec.", "F1"]], axis=1)
+        figures[tables.axes.shown(system)] = pd.DataFrame(columns).T.set_axis(["source", *2 * ["prec.", "rec.", "F1"]], axis=1)
     return SECTIONS.classes(figures, (MONO, CROSS))
 
 
@@ -176,7 +184,8 @@ def _training_section(tables: Tables, runs: Sequence[ScoredRun]) -> Markup:
         top = _round_up(max(float(history[["train_loss", "dev_loss"]].max().max()) for history in own.values()))
         of_sets = {train: [history for key, history in own.items() if key[1] == train] for train in tables.axes.train_sets}
         figures = [(train, curves(found, top), _best_phrase(found)) for train, found in of_sets.items() if found]
-        systems.append((system, len(own), sum(float(history["seconds"].sum()) for history in own.values()) / 60, figures))
+        minutes = sum(float(history["seconds"].sum()) for history in own.values()) / 60
+        systems.append((tables.axes.shown(system), len(own), minutes, figures))
     return SECTIONS.training(systems) if systems else Markup()
 
 
@@ -212,7 +221,7 @@ def _worst_leakage(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reading_section(tables: Tables) -> Markup:
-    chosen_by = ", ".join(sorted(set(tables.cells["chosen_by"])))
+    chosen_by = ", ".join(sorted(set(tables.cells["chosen_by"]) - {FITTED}))
     classes, chance = classes_text(tables.cells), chance_text(tables.cells, 1)
     return SECTIONS.reading(tables.plan.name, classes, chance, len(tables.axes.seeds), chosen_by)
 

@@ -13,8 +13,9 @@ from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import percent, points, readable
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
 from sourcetracing.speakers.agreement import what_clusters_follow
-from sourcetracing.tables.axes import CROSS, MONO, POOLED
+from sourcetracing.tables.axes import CROSS, MONO, POOLED, unique
 from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, marks_of, published_matrix, published_variant
+from sourcetracing.tables.floor import sentences
 from sourcetracing.tables.making import Tables, matrix_of
 from sourcetracing.tables.text import classes_phrase, kinds_of, mean_text
 
@@ -31,7 +32,7 @@ def table_tab(tables: Tables) -> Markup:
     elif tables.axes.columns != tables.axes.test_sets:
         where = "Rows: the language that was held out of training. Columns: tested on the others, or on it."
     figures = [heat_figure(tables, system, kinds_of(tables)) for system in tables.axes.systems]
-    return TABLES.table(tables.plan.title, where, figures, published_part(tables), classes_phrase(tables, 1))
+    return TABLES.table(tables.plan.title, where, figures, floor_part(tables), published_part(tables), classes_phrase(tables, 1))
 
 
 def heat_figure(tables: Tables, system: str, kinds: Sequence[str], variant: str = POOLED) -> dict:
@@ -40,11 +41,31 @@ def heat_figure(tables: Tables, system: str, kinds: Sequence[str], variant: str 
     if len(tables.axes.seeds) > 1:  # the interval of one run is none for a mean over runs
         low, high = low * math.nan, high * math.nan
     means = {kind: mean_text(tables, system, kind, variant) for kind in kinds}
-    return {"system": system, "means": means, "table": _matrix(tables, values, low, high)}
+    return {"system": tables.axes.shown(system), "means": means, "table": _matrix(tables, values, low, high)}
 
 
 def _matrix(tables: Tables, values: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> HeatTable:
     return heat_matrix(values, low, high, LANGUAGE_NAMES, tables.axes.is_mono, tables.axes.family_spans)
+
+
+def floor_part(tables: Tables) -> Markup:
+    """Which systems beat the floor, in sentences and figures; nothing where nothing was compared."""
+    found = tables.against_floor
+    if found.empty:
+        return Markup()
+    shown = pd.DataFrame(
+        {
+            "system": found["system"],
+            "floor": found["floor"],
+            "cells": found["kind"],
+            "ours": [percent(value) for value in found["macro_f1"]],
+            "the floor's": [percent(value) for value in found["other_macro_f1"]],
+            "difference": [points(value) for value in found["difference"]],
+            "interval": [_range(row.ci_low, row.ci_high) for row in found.itertuples()],
+            "p": [_p_text(value) for value in found["p_holm"]],
+        }
+    )
+    return TABLES.floor(sentences(tables), shown, int(found["comparisons"].max()), " | ".join(unique(filter(None, found["scope"]))))
 
 
 def published_part(tables: Tables) -> Markup:

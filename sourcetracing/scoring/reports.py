@@ -19,6 +19,7 @@ from sourcetracing.metrics.classification import (
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.files import write_text
 from sourcetracing.scoring.scores import read_scores
+from sourcetracing.settings.training import shown_system
 from sourcetracing.training.runs import TrainingRun, test_sets
 
 
@@ -28,12 +29,13 @@ def write_reports(runs: Sequence[TrainingRun]) -> str:
     Macro-F1 is over the classes that have rows. Where a test set lacks some of the declared classes its line says so, and has the figure
     over all declared classes too, in which those count 0 (or `evaluation.zero_division`).
     """
-    lines = []
+    names = {run.system: shown_system(run.system, run.settings.experiment.floor) for run in runs}
+    lines, width = [], max([18, *map(len, names.values())])
     for run in runs:
         for split in run.settings.evaluation.splits:
             scores = read_scores(run, split)
             shown = "  ".join(_write_report(run, split, name, scores) for name in test_sets(run.settings, run.train_set))
-            lines.append(f"{run.system:<18} {run.train_set:<8} seed {run.seed}  {split}: {shown}")
+            lines.append(f"{names[run.system]:<{width}} {run.train_set:<8} seed {run.seed}  {split}: {shown}")
     return "\n".join(["macro-F1 in percent, the scored variants pooled:", *lines])
 
 

@@ -25,6 +25,8 @@ from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.sizes import check_sizes
 
+PARTS = ("frontend", "backend")
+
 
 @dataclasses.dataclass(frozen=True)
 class ConfigSources:
@@ -62,6 +64,14 @@ class ConfigSources:
         pieces = [piece for _, piece in [*self.files, *self.overrides]]
         pieces += [piece.get("systems", {}).get(system or self._system_name(), {}) for piece in pieces]
         return any(_holds(piece, key.split(".")) for piece in pieces)
+
+    def own_parts(self, system: str) -> dict[str, str]:
+        """Front-end and back-end of a system by its file and its own lines (`systems.<system>`), whatever the words say for all systems."""
+        own = dict(zip(PARTS, system_parts(system), strict=True))
+        for _, piece in [*self.files, *self.overrides]:
+            special = piece.get("systems", {}).get(system, {})
+            own |= {part: special[part] for part in PARTS if part in special}
+        return own
 
     def _system_name(self) -> str:
         named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]

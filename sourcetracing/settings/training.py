@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sourcetracing.settings.declaring import LARGEST_SEED, SOME, setting
@@ -46,10 +47,23 @@ class Experiment:
 
     tables: list[str] = setting(["table4"], "names of files in configs/experiments: what is trained, tested and shown together", items=SOME)
     systems: list[str] = setting(["lfcc_ecapa_tdnn"], "names of files in configs/systems", items=SOME)
+    floor: list[str] = setting(
+        ["stats_logreg"], "systems that every table shows beside the experiment's own, which have to beat them (docs/tables.md); [] = none"
+    )
     families: dict[str, list[str]] = setting({}, "language families of tables, such as {Nordic: [da, sv]}; empty = configs/families.yaml")
     train_sets: list[str] = setting([], "of tables by language: each one or several joined by +, such as en or en+de; empty = each alone")
     test_sets: list[str] = setting([], "likewise; empty = each language alone")
     seeds: list[int] = setting([688], "one training run for each", at_least=0, at_most=LARGEST_SEED, items=SOME)
+
+
+def all_systems(experiment: Experiment) -> list[str]:
+    """The experiment's own systems, then those of its floor that it does not name itself."""
+    return list(dict.fromkeys([*experiment.systems, *experiment.floor]))
+
+
+def shown_system(system: str, floor: Sequence[str]) -> str:
+    """A system's name as people read it: one of the floor is marked."""
+    return f"{system} (floor)" if system in floor else system
 
 
 @dataclass

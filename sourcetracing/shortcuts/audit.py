@@ -1,6 +1,7 @@
 """The verdict on a corpus: the cue baselines beside the best trained system, in tables and in plain words (script 11).
 
-Dev names the best system, eval only reports. Cues and network are compared on the same rows, inside each resample of the bootstrap.
+Dev names the best system that is not the floor, eval only reports. Cues and network are compared on the same rows, inside each resample of
+the bootstrap.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def audit_shortcuts(config: ConfigSources) -> Audit:
 
 def _audit(settings: Settings, baselines: Sequence[ScoredRun], trained: Sequence[TrainingRun], others: list[str]) -> Audit:
     trained = [run for run in trained if run.train_set in audit_plan(settings).train_sets]
-    best = best_system(dev_figures(trained))
+    floor = settings.experiment.floor
+    best = best_system(dev_figures([run for run in trained if run.system not in floor] or trained))
     runs, num_lost = on_same_rows([*baselines, *scored_runs([run for run in trained if run.system == best])])
     tables = _tables(_with_units(runs, settings), settings)
     lost = [f"{num_lost} rows that not all runs were scored on are left out of all figures."] if num_lost else []

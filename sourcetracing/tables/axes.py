@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import shown_system
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun
 from sourcetracing.training.table_plans import TablePlan, family_of_languages, group_of, languages_of
 
@@ -15,7 +16,10 @@ MONO, CROSS, PARTIAL = "mono", "cross", "partial"
 
 @dataclass
 class Axes:
-    """Systems, sets, variants, seeds and classes. `place_of`: (train set, test set) -> (row, column) of the display."""
+    """Systems, sets, variants, seeds and classes. `place_of`: (train set, test set) -> (row, column) of the display.
+
+    `floor`: systems that the others have to beat (`experiment.floor`).
+    """
 
     systems: list[str]
     train_sets: list[str]
@@ -26,6 +30,7 @@ class Axes:
     classes: list[str]
     family_of: dict[str, str]
     split: str = REPORTED_SPLIT
+    floor: list[str] = field(default_factory=list)
 
     @property
     def all_variants(self) -> list[str]:
@@ -41,6 +46,10 @@ class Axes:
     def columns(self) -> list[str]:
         """Names of its columns: the test sets, or conditions such as seen and unseen."""
         return unique(column for _, column in self.place_of.values())
+
+    def shown(self, system: str) -> str:
+        """A system's name as people read it: one of the floor is marked."""
+        return shown_system(system, self.floor)
 
     def cell_at(self, row: str, column: str) -> tuple[str, str]:
         """(train set, test set) at a place of the display."""
@@ -79,6 +88,7 @@ def axes_of(runs: list[ScoredRun], settings: Settings, expected: list[tuple[str,
         seeds=unique([*settings.experiment.seeds, *sorted(run.seed for run in runs)]),
         classes=list(settings.corpus.sources),
         family_of=family_of_languages(settings),
+        floor=list(settings.experiment.floor),
     )
 
 

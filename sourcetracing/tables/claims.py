@@ -87,11 +87,16 @@ def _comparisons(claim: Claim, made: Sequence[Tables]) -> list[tuple[Claim, str,
 
 def _of_table(claim: Claim, tables: Tables) -> list[tuple[Claim, str, str, str, Contrast | None]]:
     names, found = (claim.first[0], claim.second[0]), []
-    for system in tables.axes.systems if EACH in names else [""]:
+    for system in _judged(tables) if EACH in names else [""]:
         first, second = (system if name == EACH else name for name in names)
         sides = [(one, cells_of_kind(tables, kind)) for one, kind in ((first, claim.first[1]), (second, claim.second[1]))]
         found.append((claim, tables.plan.name, first, second, contrast(tables, *sides, published_variant(first))))
     return found
+
+
+def _judged(tables: Tables) -> list[str]:
+    """The systems that a claim about each is about: the paper has no floor."""
+    return [system for system in tables.axes.systems if system not in tables.axes.floor]
 
 
 def _row(claim: Claim, table: str, first: str, second: str, found: Contrast | None, p_holm: float, comparisons: int) -> list:

@@ -11,7 +11,7 @@ list. The bootstrap draws each eval utterance once for all test sets (`bootstrap
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from sourcetracing.metrics import bootstrap
 from sourcetracing.metrics import classification as metrics
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import all_systems
 from sourcetracing.tables import class_lists
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, Axes, axes_of, kind_of_cell, unique
 from sourcetracing.tables.scored_runs import ScoredRun
@@ -44,6 +45,7 @@ class Tables:
 
     `corpus`: its reader. `missing`: (system, train set, seed) of runs without scores. `resampled`: macro-F1 of the bootstrap.
     `resampled_f1`: F1 (num_samples, C) by class, nan without items, for COMPARED_VARIANTS. `seed`: of the bootstrap.
+    `against_floor`: columns FLOOR_COLUMNS of `floor`, where that has compared the systems with the floor.
     """
 
     plan: TablePlan
@@ -58,6 +60,7 @@ class Tables:
     notes: list[str]
     corpus: str
     seed: int
+    against_floor: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def make_tables(
@@ -108,7 +111,7 @@ def make_tables(
 def expected_runs(settings: Settings, plan: TablePlan) -> list[tuple[str, str, int]]:
     """(system, train_set, seed) of every training run of a table."""
     experiment = settings.experiment
-    return [(system, train, seed) for system in experiment.systems for train in plan.train_sets for seed in experiment.seeds]
+    return [(system, train, seed) for system in all_systems(experiment) for train in plan.train_sets for seed in experiment.seeds]
 
 
 def matrix_of(tables: Tables, system: str, variant: str = POOLED, column: str = "macro_f1", over_seeds: str = "mean") -> pd.DataFrame:

@@ -12,6 +12,7 @@ from sourcetracing.runtime.files import write_text
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.class_lists import chance_text, classes_text, range_text
 from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, marks_of, published_matrix, published_variant
+from sourcetracing.tables.floor import heading, sentences, terminal_block
 from sourcetracing.tables.making import NEXT_COMMAND, Tables, matrix_of, mean_of
 
 
@@ -54,7 +55,9 @@ def terminal(tables: Tables, variant: str = POOLED) -> str:
         body = [[row, *(_bracketed(tables, system, row, column, variant) for column in axes.columns)] for row in axes.rows]
         if varies(tables):
             body.append(["classes", *(f"{text} " for text in column_classes(tables))])
-        blocks.append("\n".join([system, *_aligned([*headers, *body]), _mean_lines(tables, system, variant)]))
+        blocks.append("\n".join([axes.shown(system), *_aligned([*headers, *body]), _mean_lines(tables, system, variant)]))
+    if floor := terminal_block(tables):
+        blocks.append(floor)
     blocks += [textwrap.fill(f"note: {note}", 98, subsequent_indent="      ") for note in tables.notes]
     if tables.missing:
         blocks.append(f"next: {NEXT_COMMAND}")
@@ -98,7 +101,7 @@ def markdown(tables: Tables) -> str:
     for system in axes.systems:
         for row in axes.rows:
             cells = [(cell_text(tables, system, row, column), axes.is_mono(row, column)) for column in axes.columns]
-            lines.append(_markdown_row([system, row, *(f"**{text}**" if is_mono else text for text, is_mono in cells)]))
+            lines.append(_markdown_row([axes.shown(system), row, *(f"**{text}**" if is_mono else text for text, is_mono in cells)]))
     if varies(tables):
         lines.append(_markdown_row(["", "classes", *column_classes(tables)]))
     lines += ["", f"Bold: mono (the test languages were trained on). {_footnote(tables)}", ""]
@@ -109,7 +112,9 @@ def markdown(tables: Tables) -> str:
     for system in axes.systems:
         for variant in axes.all_variants:
             figures = [text(tables, system, kind, variant) for kind in kinds for text in (mean_text, interval_text)]
-            lines.append(_markdown_row([system, variant, *figures]))
+            lines.append(_markdown_row([axes.shown(system), variant, *figures]))
+    if floor := sentences(tables):
+        lines += ["", "## Does it earn its place?", "", f"{heading(tables).capitalize()}", ""] + [f"* {line}" for line in floor]
     lines += _published_lines(tables, first)
     lines += [""] + [f"* {note}" for note in tables.notes]
     return "\n".join(lines).rstrip() + "\n"
@@ -149,7 +154,7 @@ def latex(tables: Tables) -> str:
         for position, row in enumerate(axes.rows):
             cells = [_latex_cell(tables, system, row, column) for column in axes.columns]
             means = [_latex_text(mean_text(tables, system, kind)) if position == 0 else "" for kind in kinds]
-            lines.append(" & ".join([_escaped(system) if position == 0 else "", _escaped(row), *cells, *means]) + " \\\\")
+            lines.append(" & ".join([_escaped(axes.shown(system)) if position == 0 else "", _escaped(row), *cells, *means]) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 

@@ -16,6 +16,7 @@ from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.paths import Compute
+from sourcetracing.settings.training import shown_system
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
@@ -86,13 +87,14 @@ def _seconds_per_row(runs: Sequence[tuple[TrainingRun, RunFolder]], utterances: 
 
 def describe_plan(plan: Sequence[SystemPlan], runs: Sequence[TrainingRun]) -> str:
     """The plan as text; times of systems that nothing is known of are left open."""
-    width = max(len("system"), *(len(line.system) for line in plan))
+    names = {line.system: shown_system(line.system, runs[0].settings.experiment.floor) for line in plan}
+    width = max(map(len, ["system", *names.values()]))
     lines = [f"{'system':<{width}}  runs  done  to do  epochs left  time left"]
     at_once = runs_at_once(runs[0].settings.compute)
     for line in plan:
         to_do = line.num_runs - line.num_done
         time = _duration(line.seconds / min(at_once, to_do)) if line.epochs_left else "-"
-        lines.append(f"{line.system:<{width}}  {line.num_runs:5}  {line.num_done:4}  {to_do:5}  {line.epochs_left:11}  {time}")
+        lines.append(f"{names[line.system]:<{width}}  {line.num_runs:5}  {line.num_done:4}  {to_do:5}  {line.epochs_left:11}  {time}")
     return "\n".join(lines)
 
 

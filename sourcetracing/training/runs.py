@@ -12,6 +12,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.resolved import how_computed, resolved, revision_of
 from sourcetracing.features.rows import open_store
 from sourcetracing.features.ssl_front_end import checkpoint_digest
+from sourcetracing.features.store import FeatureStore
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol, select
 from sourcetracing.runtime.files import digest_of_file, digest_of_json
@@ -20,6 +21,7 @@ from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned, stored_fr
 from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import all_systems
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
 
@@ -154,13 +156,17 @@ def _only_one(setting: str, values: Sequence, word: str):
 def settings_of_runs(config: ConfigSources) -> list[Settings]:
     """The settings of every training run of `experiment`: systems x training sets x seeds, in that order; those of its first table first.
 
+    The systems of the floor come last; words that swap a part of all systems, such as backend=resnet18, leave the floor what it is.
     A run that several tables use is there once.
     """
     base = config.resolve()
     train_sets = dict.fromkeys(train_set for plan in plans_of(base) for train_set in plan.train_sets)
+    floor = {system: _of_floor(config, system) for system in base.experiment.floor}
     runs = [
-        _with_enough_classes(config.resolve({"train.languages": train_set.split("+"), "train.seed": seed}, system=system))
-        for system in base.experiment.systems
+        _with_enough_classes(
+            config.resolve({"train.languages": train_set.split("+"), "train.seed": seed, **floor.get(system, {})}, system=system)
+        )
+        for system in all_systems(base.experiment)
         for train_set in train_sets
         for seed in base.experiment.seeds
     ]
@@ -170,17 +176,37 @@ def settings_of_runs(config: ConfigSources) -> list[Settings]:
     return runs
 
 
+def _of_floor(config: ConfigSources, system: str) -> dict[str, str]:
+    """What words that are meant for the networks shall not change: its parts, and weights to start from where it has no use for them."""
+    own = config.own_parts(system)
+    return {**own, "train.initial_weights": ""} if BACKENDS[own["backend"]].fitted else own
+
+
 def load_runs(config: ConfigSources) -> list[TrainingRun]:
-    """The experiment's runs with their folders; needs the feature stores that they are trained on. Raises `UserError`."""
+    """The experiment's runs with their folders, those of the floor last; needs the feature stores that they are trained on.
+
+    Raises `UserError`.
+    """
     store_names: dict[tuple, str] = {}
     runs = []
     for settings in settings_of_runs(config):
         # Runs of one front-end share a store; looking for it once for each front-end is enough.
         key = front_end_key(settings)
         if key not in store_names:
-            store_names[key] = open_store(settings).folder.name
+            store_names[key] = _store_of(settings).folder.name
         runs.append(run_of(settings, store_names[key]))
     return runs
+
+
+def _store_of(settings: Settings) -> FeatureStore:
+    """The store that a run is trained on. Where only the floor has none, the complaint says how to do without the floor."""
+    try:
+        return open_store(settings)
+    except UserError as error:
+        experiment = settings.experiment
+        if settings.system not in experiment.floor or settings.system in experiment.systems:
+            raise
+        raise UserError(f"{error} (for the floor, {settings.system}; experiment.floor=[] goes without it)") from None
 
 
 def front_ends(config: ConfigSources) -> list[Settings]:

@@ -58,26 +58,30 @@ def counted(store: SimpleNamespace, settings: Settings, split: str) -> tuple[int
 
 @pytest.mark.parametrize("config", SESSION)
 def test_train_is_what_is_listed_and_dev_is_restricted_by_label_alone(lists, store, config):
-    [settings] = settings_of_runs(read_config([f"configs/{config}.yaml", "train.variants=[original]", "train.dev_variants=[original]"]))
+    words = ["train.variants=[original]", "train.dev_variants=[original]"]
+    settings, floor = settings_of_runs(read_config([f"configs/{config}.yaml", *words]))
     known = Counter(model for model in lists["dev"].values() if model in set(lists["train"].values()))
     assert (sum(known.values()), len(known)) == (4800, 8)
     assert counted(store, settings, "dev") == (4800, 8)
     assert counted(store, settings, "train") == (len(lists["train"]), 24) == (11_100, 24)
+    assert [counted(store, floor, split) for split in ("train", "dev")] == [counted(store, settings, split) for split in ("train", "dev")]
     settings.train.dev_languages = []  # the default: as in the tables by language
     ours = Counter(model for path, model in lists["dev"].items() if path.split("/")[-3] in TRAINED and model in known)
     assert counted(store, settings, "dev") == (sum(ours.values()), len(ours)) == (3000, 7)
 
 
 def test_ge2e_as_published_trains_on_all_of_dev(lists, store):
-    [settings] = settings_of_runs(read_config(["configs/ge2e.yaml", "configs/as_published/published_ge2e.yaml"]))
+    settings, floor = settings_of_runs(read_config(["configs/ge2e.yaml", "configs/as_published/published_ge2e.yaml"]))
     both = Counter([*lists["train"].values(), *lists["dev"].values()])
     assert counted(store, settings, "train") == (sum(both.values()), len(both)) == (23_100, 41)
+    assert counted(store, floor, "train") == (len(lists["train"]), 24)  # which dev is not for
 
 
 @pytest.mark.parametrize("config", SESSION)
 def test_the_trainers_train_the_run_that_the_numbered_scripts_look_for(config):
     words = read_config([f"configs/{config}.yaml"])
-    [expected] = settings_of_runs(words)
+    expected, floor = settings_of_runs(words)
+    assert (floor.system, floor.train.languages, floor.train.seed) == ("stats_logreg", expected.train.languages, expected.train.seed)
     assert settings_of_one_run(words) == expected
     assert expected.train.languages == TRAINED
     assert expected.train.seed == {"mlaad5_source_tracing": 688, "ge2e": 42}[config]  # the baselines' seeds

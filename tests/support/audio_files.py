@@ -58,7 +58,7 @@ def small_audio_settings(root: Path) -> Settings:
     settings = Settings()
     settings.paths.corpus, settings.paths.exp = str(root / "corpus"), str(root / "exp")
     settings.paths.musan, settings.paths.rirs = str(root / "musan"), str(root / "RIRS_NOISES")
-    settings.audio.crop_seconds, settings.compute.workers = 0.5, 1
+    settings.audio.crop_seconds, settings.compute.workers, settings.experiment.floor = 0.5, 1, []
     return settings
 
 

@@ -22,7 +22,7 @@ def fake_settings(languages=("en", "de", "fr"), systems=("lfcc_one", "lfcc_two")
     settings = Settings()
     settings.corpus.languages, settings.experiment.systems = list(languages), list(systems)
     settings.experiment.seeds, settings.augment.variants = list(seeds), list(variants)
-    settings.evaluation.bootstrap_samples = 200
+    settings.evaluation.bootstrap_samples, settings.experiment.floor = 200, []
     return settings
 
 

@@ -19,7 +19,7 @@ def street_words(root: Path) -> list[str]:
     paths = [f"paths.corpus={root}/corpus", f"paths.musan={root}/musan", f"paths.rirs={root}/rirs", f"paths.exp={root}/exp"]
     corpus = ["corpus.reader=folder", "corpus.languages=[en,de]", "corpus.sources=[quiet,loud]", "corpus.unknown_sources=[foreign]"]
     sizes = ["audio.crop_seconds=0.4", "ecapa_tdnn.channels=8", "train.epochs=1", "evaluation.bootstrap_samples=20", "compute.workers=1"]
-    speakers = ["speakers.k_max=4", "speakers.k_restarts=1", "speakers.restarts=1", "experiment.train_sets=[en]"]
+    speakers = ["speakers.k_max=4", "speakers.k_restarts=1", "speakers.restarts=1", "experiment.train_sets=[en]", "experiment.floor=[]"]
     more = ["compute.device=cpu", "embedding_pictures.projections=[pca]", "augment.variants=[original,noise]"]
     return [str(settings), *paths, *corpus, *sizes, *speakers, *more]
 

@@ -19,6 +19,7 @@ def small_settings(tmp_path: Path, *words: str) -> Settings:
     """Settings of a small experiment below tmp_path, changed by key=value words."""
     basics = [f"paths.exp={tmp_path / 'exp'}", "corpus.languages=[en,de]", "corpus.sources=[a,b,c]", "augment.variants=[original,noise]"]
     network = ["ecapa_tdnn.channels=8", "train.epochs=4", "train.batch_size=8", "evaluation.batch_size=16", "compute.device=cpu"]
+    network += ["experiment.floor=[]"]
     return load_settings([*basics, *network, *words])
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sourcetracing.report.experiment import with_transcripts_as_units
 from sourcetracing.runtime.seeding import rng
+from sourcetracing.scoring.scores import with_transcripts_as_units
 from sourcetracing.tables.claims import CLAIMS, check_claims
 from sourcetracing.tables.making import Tables, make_tables
 from sourcetracing.tables.scored_runs import ScoredRun

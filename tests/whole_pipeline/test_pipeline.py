@@ -36,7 +36,7 @@ def words(root: Path, name: str) -> list[str]:
         "evaluation.bootstrap_samples=50",
         "store.block_rows=30",
     ]
-    return [*paths, *corpus, *sizes, "experiment.systems=[lfcc_ecapa_tdnn]", "compute.workers=2"]
+    return [*paths, *corpus, *sizes, "experiment.systems=[lfcc_ecapa_tdnn]", "experiment.floor=[]", "compute.workers=2"]
 
 
 @pytest.fixture(scope="module")

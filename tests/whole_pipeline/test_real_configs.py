@@ -121,7 +121,8 @@ def test_refd_on_the_official_splits(tree, chosen, tmp_path, run):
     assert f"{total} utterances x 5 variants" in run("scripts/04_preprocess_dataset.py", words)
     run("train_refd.py", words)
     check_nothing_is_left_to_train(run("scripts/05_train_matrix.py", words), "w2v2_base_aasist")
-    [trained] = load_runs(config)
+    trained, floor = load_runs(config)
+    assert floor.system == "stats_logreg" and floor.files.is_finished
     outcome = trained.files.read_outcome()
     assert trained.train_set == TRAINED
     assert outcome["num_train_rows"] == 5 * len(chosen["train"])
@@ -152,7 +153,8 @@ def test_ge2e_on_the_official_splits(tree, chosen, tmp_path, run, overlay):
     words += ["metric_learning.rows_per_class=2"] if overlay else []  # dev has two files of some models here
     assert str(load_runs(read_config(words))[0].folder) in run("train_ge2e.py", words)
     check_nothing_is_left_to_train(run("scripts/05_train_matrix.py", words), "w2v2_base_ge2e")
-    [trained] = load_runs(read_config(words))
+    trained, floor = load_runs(read_config(words))
+    assert floor.system == "stats_logreg" and floor.files.is_finished
     outcome, num_known_dev = trained.files.read_outcome(), sum(row[2] in known for row in chosen["dev"])
     assert (trained.train_set, trained.seed) == (TRAINED, 42)
     assert outcome["num_train_rows"] == len(chosen["train"]) + (len(chosen["dev"]) if overlay else 0)
@@ -181,7 +183,7 @@ def test_the_multilingual_benchmark(tree, chosen, tmp_path, run):
     assert f"{sum(cells.values())} utterances x 5 variants" in run("scripts/04_preprocess_dataset.py", words)
     run("scripts/05_train_matrix.py", words)
     runs = load_runs(config)
-    assert len(runs) == 3 * 6
+    assert len(runs) == (3 + 1) * 6
     for one in runs:
         own = split_of[split_of.index.str.startswith(f"{one.train_set}/")].value_counts()
         outcome = one.files.read_outcome()
@@ -190,7 +192,7 @@ def test_the_multilingual_benchmark(tree, chosen, tmp_path, run):
         run(f"scripts/{script}.py", words)
     table = pd.read_csv(files.tables / "table4.csv")
     pooled = table[table["variant"] == "pooled"]
-    assert len(pooled) == 3 * 6 * 6
+    assert len(pooled) == (3 + 1) * 6 * 6  # with the floor
     for language, rows in pooled.groupby("test"):
         own = split_of[split_of.index.str.startswith(f"{language}/")]
         assert set(rows["n"]) == {5 * (own == "eval").sum()}

@@ -19,7 +19,8 @@ from tests.support.places import ROOT
 
 DEMO_SOURCES = ("griffin_lim", "espeak_formant", "espeak_klatt", "lpc_vocoder")
 LANGUAGES = ("en", "ru")
-SMALL = ["ecapa_tdnn.channels=8", "train.epochs=1", "evaluation.bootstrap_samples=20", "experiment.systems=[lfcc_ecapa_tdnn]"]
+SMALL = ["ecapa_tdnn.channels=8", "train.epochs=1", "evaluation.bootstrap_samples=20"]
+SMALL += ["experiment.systems=[lfcc_ecapa_tdnn]", "experiment.floor=[]"]
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,7 @@ def words(root: Path, exp: Path, *more: str) -> list[str]:
     paths = [f"paths.corpus={root}/corpus", f"paths.musan={root}/musan", f"paths.exp={exp}", "name=ssl"]
     corpus = ["corpus.languages=[en,de]", "corpus.sources=[espeak_formant,griffin_lim]", "audio.crop_seconds=0.5"]
     small = ["aasist.channels=[4,8]", "aasist.gat_dims=[8,4]", "train.epochs=1", "evaluation.bootstrap_samples=10", "compute.device=cpu"]
+    small += ["experiment.floor=[]"]
     return [str(root / "systems.yaml"), *paths, *corpus, *small, f"augment.variants=[{','.join(VARIANTS)}]", *more]
 
 
