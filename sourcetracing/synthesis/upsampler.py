@@ -17,6 +17,8 @@ from sourcetracing.synthesis import spectra
 
 SAMPLE_RATE = 16000  # Hz
 _N_FFT = 1024  # of the analysis
+_LEAST_SHARE = 0.3  # of a band's mean level: a frame in which the excitation has less would be blown up to a click
+_MOST_DELAY = 96  # samples
 _UNEVENNESS = 0.25  # standard deviation of a kernel's weights, relative
 
 
@@ -26,11 +28,13 @@ def upsampler(x: np.ndarray, draw: np.random.Generator, *, strides: tuple[int, .
     source = spectra.excitation(*spectra.track_pitch(x, SAMPLE_RATE, hop), hop, len(x), SAMPLE_RATE, draw)
     to_mel = spectra.mel_matrix(num_bands, _N_FFT, SAMPLE_RATE)
     wanted, present = (np.sqrt(_power(signal, hop) @ to_mel.T) for signal in (x, source))
-    gains = wanted / (present + 1e-6)
+    gains = wanted / np.maximum(present, _LEAST_SHARE * present.mean(axis=0))
     for number, stride in enumerate(strides):
         gains = _transposed_convolution(gains, kernel_of(stride, number, hop), stride)
     gains = np.pad(gains, ((0, max(0, len(x) - len(gains))), (0, 0)), mode="edge")[: len(x)]
-    return (_bands(source, num_bands) * gains.T).sum(axis=0).astype(np.float32)
+    delays = rng("upsampler", "delays").integers(0, _MOST_DELAY, num_bands)  # else all bands of a pulse add up to a click
+    bands = np.stack([np.roll(band, delay) for band, delay in zip(_bands(source, num_bands), delays, strict=True)])
+    return (bands * gains.T).sum(axis=0).astype(np.float32)
 
 
 def kernel_of(stride: int, layer: int, hop: int) -> np.ndarray:

@@ -121,6 +121,7 @@ def test_trimmed_files_begin_and_end_with_speech(plain, changed):
         return float(10 * np.log10(min(power[0], power[-2:].max()) / power.max()))
 
     assert min(quietest_end_db(samples) for samples in samples_of(*changed).values()) > -32
+    assert min(len(samples) for samples in samples_of(*changed).values()) > 3 * 16000
     assert min(quietest_end_db(samples) for samples in samples_of(plain, settings_for(plain)).values()) < -32
 
 
