@@ -2,7 +2,7 @@
 
 Reads   exp/<name>/features/<front-end>-<hash>/
 Writes  exp/<name>/runs/<system>/<languages>-seed<n>-<hash>/ and its row of exp/<name>/tables/metric_learning.csv
-Costs   demo: about a minute on 2 cores; a killed run goes on at its last whole epoch
+Costs   demo: about a minute on 2 cores; a killed run goes on where it was saved last
 Run     python train_ge2e.py configs/demo_openset.yaml system=demo_ge2e
         python train_ge2e.py configs/ge2e.yaml
         python train_ge2e.py configs/ge2e.yaml configs/as_published/published_ge2e.yaml
@@ -20,6 +20,7 @@ from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.joint import train_in_turn
+from sourcetracing.training.rounds import word_for_rounds
 from sourcetracing.training.runs import load_run, settings_of_one_run
 
 
@@ -35,7 +36,7 @@ def main(config: ConfigSources) -> None:
     print(f"train {run.system} on {run.train_set}, seed {run.seed}, loss {rules.loss} -> {run.folder}", flush=True)
     train_in_turn([run])
     outcome = run.files.read_outcome()
-    print(f"epoch {outcome['best_epoch']}, picked by {outcome['selected_by']}; on eval, in percent:")
+    print(f"{word_for_rounds([run.settings])} {outcome['best_epoch']}, picked by {outcome['selected_by']}; on eval, in percent:")
     print(describe(evaluate_embeddings(run, open_store(settings), prepare_device(settings.compute))))
     print(f"wrote {run.folder} and {Layout.of(settings).metric_learning}")
     say_next(f"python scripts/08_generate_embeddings.py CONFIG.yaml --run {run.folder}")

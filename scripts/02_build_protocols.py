@@ -1,8 +1,9 @@
 """02 - Check every audio file, split the utterances into train, dev and eval, count them (Table 1), look for leakage.
 
 Reads   paths.corpus (fake/<language>/<model_dir>/*.wav and meta.csv, or your own layout); paths.protocols or mcl_mlaad.lists
-Writes  exp/<name>/utterances.csv, protocol.csv, label_assignment.txt, protocol.json, tables/table1_counts.csv, tables/leakage.csv
-        (and bad_audio.csv, audio_notes.csv if any file is bad or odd); with --audit at most tables/leakage_planned.csv;
+Writes  exp/<name>/utterances.csv, protocol.csv, label_assignment.txt, protocol.json, tables/table1_counts.csv, tables/leakage.csv,
+        tables/audio_facts.csv (and bad_audio.csv, audio_notes.csv if any file is bad or odd); with --audit at most
+        tables/leakage_planned.csv;
         the same below exp/<name>/protocols/<digest>/ where a protocol of other settings lies there, which stays
 Costs   reads all audio once: 1 s for the demo; nothing when nothing changed. --audit needs no audio
 Run     python scripts/02_build_protocols.py configs/demo.yaml
@@ -14,6 +15,7 @@ import _project_root  # noqa: F401
 import pandas as pd
 
 from sourcetracing.layout import Layout
+from sourcetracing.protocols.audio_facts import printed, remarks_on
 from sourcetracing.protocols.building import audit_protocol, build_protocols
 from sourcetracing.protocols.leakage import overall_table, summarize, worst_cells
 from sourcetracing.runtime.cli import run_script
@@ -45,11 +47,18 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
         print(f"left out {built.num_left_out} bad audio files, listed in {Layout.of(settings).bad_audio}")
     if Layout.of(settings).audio_notes.is_file():
         print(f"what is odd about audio files that were kept: {Layout.of(settings).audio_notes}")
+    _say_facts(built.audio_facts, settings)
     print("".join(f"{line}\n" for line in built.remarks))
     print(f"what two splits share, and the part of the second that it touches (--audit says more):\n{_overall(built.leakage)}\n")
     print(f"{'wrote' if built.is_new else 'unchanged:'} {Layout.of(settings).protocol}")
     next_script = "03_label_speakers" if any(plan.needs_speakers for plan in plans) else "04_preprocess_dataset"
     say_next(f"python scripts/{next_script}.py CONFIG.yaml")
+
+
+def _say_facts(facts: pd.DataFrame, settings: Settings) -> None:
+    print(f"\nwhat the files of a source have in common (medians; {Layout.of(settings).audio_facts} says more):")
+    print(printed(facts, settings.audio) or "of all sources much the same")
+    print("".join(f"{line}\n" for line in remarks_on(facts, settings.audio)) or "no source stands out by it")
 
 
 def _overall(leakage: pd.DataFrame) -> str:

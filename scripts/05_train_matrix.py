@@ -2,7 +2,7 @@
 
 Reads   exp/<name>/features/<front-end>-<hash>/
 Writes  exp/<name>/runs/<system>/<languages>-seed<n>-<hash>/ (config.yaml, environment.json, history.csv, model.safetensors, model.json)
-Costs   demo: 3 to 5 minutes on 2 cores (6 runs); it shows the plan first; a killed run goes on at its last whole epoch
+Costs   demo: 3 to 5 minutes on 2 cores (6 runs); it shows the plan first; a killed run goes on where it was saved last
 Run     python scripts/05_train_matrix.py configs/demo.yaml
         python scripts/05_train_matrix.py configs/demo.yaml 'experiment.systems=[lfcc_resnet18]' 'experiment.seeds=[1,2,3]'
         python scripts/05_train_matrix.py configs/demo.yaml --only lfcc_ecapa_tdnn/en     # one system on one training set

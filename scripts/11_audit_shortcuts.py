@@ -1,7 +1,8 @@
 """11 - How far do trivial cues alone get? Duration, silence, level, bandwidth, noise floor, tilt, by logistic regression.
 
 Reads   exp/<name>/utterances.csv, protocol.csv; paths.corpus, paths.musan, paths.rirs; scores of trained systems, if any
-Writes  exp/<name>/shortcuts/cues.parquet, scores.parquet (the baselines' scores, as trained systems have them)
+Writes  exp/<name>/shortcuts/cues.parquet, scores.parquet (the baselines' scores, as trained systems have them); with a cure on
+        (audio.normalize, trim_silence_db, band_limit_hz) also cues_cured.parquet, scores_cured.parquet of what systems hear then
         exp/<name>/tables/shortcuts.csv (as table4.csv), shortcuts_means.csv, shortcuts.md
 Costs   demo: 20 s on 2 cores, a second time 6 s; cues and scores that belong to the settings and audio on disk are kept
 Run     python scripts/11_audit_shortcuts.py configs/demo.yaml

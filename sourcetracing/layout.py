@@ -93,6 +93,7 @@ class RunLayout(FolderLayout):
     protocol = At("protocol.json")
     weights = At("model.safetensors")
     last = At("last.safetensors")
+    progress = At("progress.json")
     outcome = At("model.json")
     history = At("history.csv")
     tensorboard = At("tensorboard")
@@ -179,6 +180,7 @@ class Layout(FolderLayout):
     speaker_groups = OfProtocol("speaker_groups.csv")
     label_assignment = OfProtocol("label_assignment.txt")
     counts = OfProtocol("tables/table1_counts.csv")
+    audio_facts = OfProtocol("tables/audio_facts.csv")
     leakage = OfProtocol("tables/leakage.csv")
     planned_leakage = OfProtocol("tables/leakage_planned.csv")
     protocol_lock = At(".protocol.lock")
@@ -200,7 +202,9 @@ class Layout(FolderLayout):
 
     shortcuts = At("shortcuts")
     cues = At("shortcuts/cues.parquet")
+    cured_cues = At("shortcuts/cues_cured.parquet")
     shortcut_scores = At("shortcuts/scores.parquet")
+    cured_shortcut_scores = At("shortcuts/scores_cured.parquet")
     shortcuts_record = At("shortcuts/made.json")
 
     tables = At("tables")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-LAGS = (1, 3, 8)  # of the autocorrelation, in frames
+LAGS, LAGS_BETWEEN = (1, 3, 8), (2, 5)  # of the autocorrelations, in frames
 FLOOR = 1e-3  # of standard deviations, before a logarithm or a division: what is less is the rounding of a float16 store
 SMALLEST_SPREAD = 1e-6  # of a statistic, relative to its largest value: what varies less is rounding, and is not blown up
 
@@ -66,9 +66,16 @@ def _normal(centred: Tensor) -> Tensor:
     return centred / _deviation(centred).clamp(min=FLOOR).unsqueeze(-1)
 
 
-def _neighbour_correlation(centred: Tensor) -> Tensor:
+def _neighbour_correlation(centred: Tensor, distance: int = 1) -> Tensor:
     normal = _normal(centred)
-    return _over_time(normal[:, 1:] * normal[:, :-1])
+    num_pairs = max(normal.shape[1] - distance, 0)
+    return _over_time(normal[:, normal.shape[1] - num_pairs :] * normal[:, :num_pairs])
+
+
+def _autocorrelations(centred: Tensor, lags: Sequence[int]) -> Tensor:
+    normal = _normal(centred)
+    num_frames = normal.shape[-1]
+    return torch.cat([_over_time(normal[..., lag:] * normal[..., : num_frames - min(lag, num_frames)]) for lag in lags], dim=1)
 
 
 def mean(rows: Rows) -> Tensor:
@@ -103,8 +110,12 @@ def log_delta2_std(rows: Rows) -> Tensor:
 
 def autocorrelation(rows: Rows) -> Tensor:
     """(B, 3 D), lag by lag: the mean product of frames so far apart, over the variance; 0 for a lag that a row is too short for."""
-    normal = _normal(rows.centred)
-    return torch.cat([_over_time(normal[..., lag:] * normal[..., : normal.shape[-1] - min(lag, normal.shape[-1])]) for lag in LAGS], dim=1)
+    return _autocorrelations(rows.centred, LAGS)
+
+
+def autocorrelation_between(rows: Rows) -> Tensor:
+    """(B, 2 D): the same for the lags between."""
+    return _autocorrelations(rows.centred, LAGS_BETWEEN)
 
 
 def skewness(rows: Rows) -> Tensor:
@@ -117,14 +128,29 @@ def kurtosis(rows: Rows) -> Tensor:
     return _over_time(_normal(rows.centred) ** 4) - 3
 
 
+def delta_kurtosis(rows: Rows) -> Tensor:
+    """(B, D), of first differences: whether it changes all the time or by jumps."""
+    return _over_time(_normal(rows.delta) ** 4) - 3
+
+
 def neighbour_correlation(rows: Rows) -> Tensor:
     """(B, D - 1): of each coefficient with the next."""
     return _neighbour_correlation(rows.centred)
 
 
+def second_neighbour_correlation(rows: Rows) -> Tensor:
+    """(B, D - 2): of each coefficient with the one after the next."""
+    return _neighbour_correlation(rows.centred, distance=2)
+
+
 def delta_neighbour_correlation(rows: Rows) -> Tensor:
     """(B, D - 1): the same of first differences."""
     return _neighbour_correlation(rows.delta)
+
+
+def loudness_correlation(rows: Rows) -> Tensor:
+    """(B, D): of each coefficient with coefficient 0."""
+    return _over_time(_normal(rows.centred) * _normal(_centred(rows.loudness)))
 
 
 def loud_mean(rows: Rows) -> Tensor:
@@ -145,10 +171,14 @@ STATISTICS: dict[str, tuple[Callable[[Rows], Tensor], int, int]] = {
     "log_delta_std": (log_delta_std, 1, 0),
     "log_delta2_std": (log_delta2_std, 1, 0),
     "autocorrelation": (autocorrelation, len(LAGS), 0),
+    "autocorrelation_between": (autocorrelation_between, len(LAGS_BETWEEN), 0),
     "skewness": (skewness, 1, 0),
     "kurtosis": (kurtosis, 1, 0),
+    "delta_kurtosis": (delta_kurtosis, 1, 0),
     "neighbour_correlation": (neighbour_correlation, 1, 1),
+    "second_neighbour_correlation": (second_neighbour_correlation, 1, 2),
     "delta_neighbour_correlation": (delta_neighbour_correlation, 1, 1),
+    "loudness_correlation": (loudness_correlation, 1, 0),
     "loud_mean": (loud_mean, 1, 0),
 }
 
@@ -170,7 +200,8 @@ class LongTermStatistics(nn.Module):
             raise ValueError(f"unknown statistic {unknown[0]!r}; there are: {', '.join(STATISTICS)}")
         self.num_features, self.statistics, self.used = num_features, tuple(statistics), slice(first, last + 1)
         num_used = last + 1 - first
-        self.width = sum(per_coefficient * num_used - fewer for _, per_coefficient, fewer in map(STATISTICS.__getitem__, statistics))
+        shapes = [STATISTICS[name][1:] for name in statistics]
+        self.width = sum(max(per_coefficient * num_used - fewer, 0) for per_coefficient, fewer in shapes)
         if not self.width:
             raise ValueError(f"statistics={list(statistics)} of a single coefficient are no numbers at all; take more coefficients")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,15 +22,16 @@ def regmix(x: Tensor, partner: Tensor, lam: float, *, mode: str = "regmix") -> T
     return mixed if mode == "mixed_only" else torch.cat([x, mixed])
 
 
-def regmix_loss(logits: Tensor, y: Tensor, partner_y: Tensor, lam: float, *, mode: str = "regmix") -> Tensor:
+def regmix_loss(logits: Tensor, y: Tensor, partner_y: Tensor, lam: float, *, mode: str = "regmix", label_smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy of logits (2B or B, C) given labels (B,): half of originals, half of mixed rows; or of mixed rows alone.
 
-    A mixed row's loss is lam * CE(y) + (1 - lam) * CE(partner_y).
+    A mixed row's loss is lam * CE(y) + (1 - lam) * CE(partner_y). label_smoothing: share of each label that is spread over all classes.
     """
     check_mode(mode)
     mixed_logits = logits if mode == "mixed_only" else logits[len(y) :]
-    loss = lam * F.cross_entropy(mixed_logits, y) + (1 - lam) * F.cross_entropy(mixed_logits, partner_y)
-    return loss if mode == "mixed_only" else (F.cross_entropy(logits[: len(y)], y) + loss) / 2
+    cross_entropy = partial(F.cross_entropy, label_smoothing=label_smoothing)
+    loss = lam * cross_entropy(mixed_logits, y) + (1 - lam) * cross_entropy(mixed_logits, partner_y)
+    return loss if mode == "mixed_only" else (cross_entropy(logits[: len(y)], y) + loss) / 2
 
 
 def check_mode(mode: str) -> None:

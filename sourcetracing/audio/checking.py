@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
 from sourcetracing.audio.bad_audio import BadAudio, Truncated
+from sourcetracing.audio.facts import facts_of
 from sourcetracing.audio.source import open_file, open_source
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
@@ -20,6 +22,7 @@ from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.schema import Settings
 
 CHECK_FORMAT = 2  # raise it when a check finds other things in the same files: what it found before is then not believed
+FACTS_OF_GOOD = ("duration_s", "sample_rate", "digest", "coding", "rms_dbfs", "leading_silence_s", "trailing_silence_s", "bandwidth_hz")
 NUM_NAMED = 3  # bad files that the one-line message names; the CSV has them all
 TRUNCATED_HINT = "audio.on_truncated=skip leaves out what is cut off, keep uses what is there of it"
 
@@ -34,6 +37,11 @@ class Checked:
     reason: str = ""
     is_truncated: bool = False
     notes: tuple[str, ...] = ()
+    coding: str = ""  # container and codec, such as WAV PCM_16
+    rms_dbfs: float = math.nan  # this and what follows: `SoundFacts`
+    leading_silence_s: float = math.nan
+    trailing_silence_s: float = math.nan
+    bandwidth_hz: float = math.nan
 
 
 def check_file(path: Path, rules: Audio) -> Checked:
@@ -46,8 +54,9 @@ def check_file(path: Path, rules: Audio) -> Checked:
                     pass
     except BadAudio as error:
         return Checked(reason=error.reason, is_truncated=isinstance(error, Truncated))
-    heard = source.heard
-    return Checked(heard.num_samples / source.rate, source.rate, digest, heard.problem(rules) or "", False, tuple(source.notes()))
+    heard, sound = source.heard, asdict(facts_of(source.heard))
+    duration_s, reason, notes = heard.num_samples / source.rate, heard.problem(rules) or "", tuple(source.notes())
+    return Checked(duration_s, source.rate, digest, reason, False, notes, source.coding, **sound)
 
 
 def stops(is_truncated: bool, rules: Audio) -> bool:
@@ -67,7 +76,7 @@ def _check_files(paths: list[Path], settings: Settings) -> Iterator[Checked]:
 
 
 def check_corpus(utterances: pd.DataFrame, root: str | Path, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Decodes every file once; returns the good rows (with duration_s, sample_rate, digest) and a table of problems.
+    """Decodes every file once; returns the good rows (with FACTS_OF_GOOD) and a table of problems.
 
     utterances: columns utt_id, path (relative to `root`). problems: columns utt_id, path, reason; also written to
     exp/<name>/bad_audio.csv when there are any. With audio.on_bad_audio=fail one problem raises `UserError`; with skip the row is left out.
@@ -81,7 +90,7 @@ def check_corpus(utterances: pd.DataFrame, root: str | Path, settings: Settings)
     name_problems(problems, facts["is_truncated"][bad], len(utterances), layout.bad_audio, settings.audio)
     for line in name_notes(utterances["path"][~bad], facts["notes"][~bad], layout.audio_notes):
         say(f"note: {line}")
-    checked = utterances.assign(**{name: facts[name] for name in ("duration_s", "sample_rate", "digest")})[~bad]
+    checked = utterances.assign(**{name: facts[name] for name in FACTS_OF_GOOD})[~bad]
     return checked.reset_index(drop=True), problems.reset_index(drop=True)
 
 

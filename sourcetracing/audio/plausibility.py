@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sourcetracing.audio.silence import Frames
 from sourcetracing.settings.frontends import Audio
 
 HIGHEST_PEAK = 100.0  # 40 dB above full scale: no sound, but integers in a file of floats, or a damaged one
@@ -16,13 +17,17 @@ _HANN = np.hanning(_WINDOW).astype(np.float32)
 
 
 class Heard:
-    """What a waveform of one channel, made of `num_channels`, is like. listen: take its spectrum, too."""
+    """What a waveform of one channel, made of `num_channels`, is like. listen: take its spectrum and the energy of its frames, too.
+
+    power: (bins,) of the long-term spectrum, up to half the rate; None unless it listens.
+    """
 
     def __init__(self, rate: int, num_channels: int, listen: bool):
         self.rate, self.num_samples, self.low, self.high = rate, 0, 0.0, 0.0
         self.num_bad = 0  # samples that are NaN or infinite
         self.channel_peaks = np.zeros(num_channels)
-        self._power = np.zeros(_WINDOW // 2 + 1) if listen else None
+        self.power = np.zeros(_WINDOW // 2 + 1) if listen else None
+        self.frames = Frames(rate) if listen else None
 
     def add(self, frames: np.ndarray, mono: np.ndarray) -> None:
         """A block: frames (samples, channels) and what was made of them (samples,)."""
@@ -35,8 +40,10 @@ class Heard:
         self.num_samples += len(mono)
         peaks = np.array([max(-low, high)]) if frames.shape[1] == 1 else np.maximum(frames.max(axis=0), -frames.min(axis=0))
         self.channel_peaks[: len(peaks)] = np.fmax(self.channel_peaks[: len(peaks)], peaks)
-        if self._power is not None and len(mono) >= _WINDOW and not self.nonsense():
-            self._power += _power_of(mono)
+        if self.frames is not None and not self.nonsense():
+            self.frames.add(mono)
+            if len(mono) >= _WINDOW:
+                self.power += _power_of(mono)
 
     def nonsense(self) -> str | None:
         """What no setting makes good."""
@@ -55,6 +62,9 @@ class Heard:
             return nonsense
         if (seconds := self.num_samples / self.rate) < rules.min_seconds:
             return f"too short ({seconds:.3f} s, audio.min_seconds={rules.min_seconds:g})"
+        if (seconds := self._seconds_trimmed(rules)) < rules.min_seconds:
+            settings = f"audio.trim_silence_db={rules.trim_silence_db:g}, audio.min_seconds={rules.min_seconds:g}"
+            return f"too short without the silence at its ends ({seconds:.3f} s, {settings})"
         if max(-self.low, self.high) < threshold:
             if self.channel_peaks.max() < threshold:
                 return f"silent throughout (its peak is below {rules.silence_peak_dbfs:g} dBFS, audio.silence_peak_dbfs)"
@@ -63,6 +73,13 @@ class Heard:
         if is_constant(self.low, self.high, threshold):
             return f"constant: every sample is about {(self.low + self.high) / 2:.3g}, which is no sound"
         return None
+
+    def _seconds_trimmed(self, rules: Audio) -> float:
+        """How long the waveform is as audio.trim_silence_db leaves it; all of it where that is off, or no frames were taken."""
+        if not rules.trim_silence_db or self.frames is None:
+            return self.num_samples / self.rate
+        start, stop = self.frames.loud_part(rules.trim_silence_db)
+        return (stop - start) / self.rate
 
     def notes(self, is_lossy: bool) -> list[str]:
         """What is odd, though it can be used; no figures of the file at the beginning, so that like notes of many files can be counted."""
@@ -80,14 +97,14 @@ class Heard:
         return notes
 
     def _is_upsampled(self) -> bool:
-        if self._power is None or not self._power.any():
+        if self.power is None or not self.power.any():
             return False
         low, high = self._band(*_LOW_HZ), self._band(_HIGH_HZ[0], min(_HIGH_HZ[1], 0.46 * self.rate))
         return len(high) >= 4 and bool(high.mean() < _NOTHING * low.mean())
 
     def _band(self, lowest_hz: float, highest_hz: float) -> np.ndarray:
         """Power of the frequencies between these."""
-        return self._power[int(np.ceil(lowest_hz * _WINDOW / self.rate)) : int(highest_hz * _WINDOW / self.rate) + 1]
+        return self.power[int(np.ceil(lowest_hz * _WINDOW / self.rate)) : int(highest_hz * _WINDOW / self.rate) + 1]
 
 
 def is_constant(low: float, high: float, threshold: float) -> bool:

@@ -1,4 +1,4 @@
-"""Audio in: whole files as waveforms: decode, one channel, resample, crop."""
+"""Audio in: whole files as waveforms: decode, one channel, resample, trim, crop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import soxr
 
 from sourcetracing.audio.bad_audio import BadAudio
+from sourcetracing.audio.conditioning import trimmed
 from sourcetracing.audio.containers import Content
 from sourcetracing.audio.source import open_file, open_source
 from sourcetracing.runtime.files import digest_of_bytes
@@ -25,7 +26,8 @@ def load_utterance(
     check_command: str = CHECK_COMMAND,
     sample_rate: int | None = None,
 ) -> np.ndarray:
-    """One audio file as (samples,) float32, resampled to `sample_rate` Hz (None: audio.sample_rate) by soxr HQ. Raises `BadAudio`.
+    """One audio file as (samples,) float32, resampled to `sample_rate` Hz (None: audio.sample_rate) by soxr HQ, without the silence at its
+    ends where audio.trim_silence_db says so. Raises `BadAudio`.
 
     expected_digest: refuse the file if its bytes are no longer those that `check_command` checked.
     """
@@ -34,7 +36,8 @@ def load_utterance(
     if expected_digest is not None and digest_of_bytes(content) != expected_digest:
         raise BadAudio(path, f"has changed since it was checked. Run: {check_command}")
     waveform, rate = _decode(path, Content(content), rules)
-    return resample(waveform, rate, sample_rate or rules.sample_rate)
+    wanted = sample_rate or rules.sample_rate
+    return trimmed(resample(waveform, rate, wanted), rules, wanted)
 
 
 def read_audio(path: str | Path, rules: Audio) -> tuple[np.ndarray, int]:

@@ -36,7 +36,8 @@ _REFUSALS = (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError)
 class Source:
     """An open file. blocks: (samples,) float32 of one channel at `rate` Hz; heard: what they were like so far.
 
-    most_samples: no more than these will come; None = not known. missing: why a file that is kept is cut off, "" = it is whole.
+    most_samples: no more than these will come; None = not known. coding: container and codec, such as WAV PCM_16.
+    missing: why a file that is kept is cut off, "" = it is whole.
     """
 
     rate: int
@@ -44,6 +45,7 @@ class Source:
     blocks: Iterator[np.ndarray]
     heard: Heard
     most_samples: int | None
+    coding: str
     missing: str = ""
 
     def notes(self) -> list[str]:
@@ -80,12 +82,13 @@ def open_source(path: str | Path, file: BinaryIO, rules: Audio, *, listen: bool 
     opened = "it would not read all" if container.by_ffmpeg else _open_parts(path, container)
     if isinstance(opened, list):
         first, frames = opened[0], _by_soundfile(path, container, opened)
-        facts = first.samplerate, max(part.channels for part in opened), _is_lossy(first), _most_samples(container, opened)
+        facts = first.samplerate, max(part.channels for part in opened), _is_lossy(first), _most_samples(container, opened), _coding(first)
         yield _source(path, rules, frames, facts, _cut(container, opened), listen)
         return
     with closing(_start_ffmpeg(path, opened)) as sound:
         frames = sound.blocks(_block_frames(sound.rate, sound.num_channels))
-        yield _source(path, rules, frames, (sound.rate, sound.num_channels, container.kind != "FLAC", None), _cut(container, []), listen)
+        facts = sound.rate, sound.num_channels, container.kind != "FLAC", None, container.kind or Path(path).suffix.lstrip(".").upper()
+        yield _source(path, rules, frames, facts, _cut(container, []), listen)
 
 
 def _start_ffmpeg(path: str | Path, refusal: str) -> FfmpegSound:
@@ -103,12 +106,12 @@ def _block_frames(rate: int, num_channels: int) -> int:
 
 
 def _source(path: str | Path, rules: Audio, frames: Iterator[np.ndarray], facts: tuple, missing: str, listen: bool) -> Source:
-    rate, num_channels, is_lossy, most_samples = facts
+    rate, num_channels, is_lossy, most_samples, coding = facts
     if not LOWEST_HZ <= rate <= HIGHEST_HZ:
         raise BadAudio(path, f"its header says {rate} Hz; {LOWEST_HZ} to {HIGHEST_HZ} Hz can be")
     if missing and rules.on_truncated != "keep":
         raise Truncated(path, missing)
-    source = Source(rate, is_lossy, iter(()), Heard(rate, num_channels, listen), most_samples, missing)
+    source = Source(rate, is_lossy, iter(()), Heard(rate, num_channels, listen), most_samples, coding, missing)
     source.blocks = _one_channel(path, rules, frames, source)
     return source
 
@@ -158,6 +161,10 @@ def _open_part(part: BinaryIO) -> soundfile.SoundFile:
 
 def _is_lossy(file: soundfile.SoundFile) -> bool:
     return file.format not in _LOSSLESS or not file.subtype.startswith(_LOSSLESS_CODES)
+
+
+def _coding(file: soundfile.SoundFile) -> str:
+    return f"{file.format} {file.subtype}"
 
 
 def _most_samples(container: Container, parts: list[soundfile.SoundFile]) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sourcetracing.audio.reading import crop, resample_blocks
+from sourcetracing.audio.silence import Frames, first_loud, last_loud
 from sourcetracing.audio.source import Source, open_file, open_source
 from sourcetracing.settings.frontends import Audio
 
@@ -18,6 +19,59 @@ def open_audio(path: str | Path, rules: Audio) -> Iterator[tuple[Source, Iterato
     """(the source, its blocks (samples,) float32 at audio.sample_rate). Raises `BadAudio`, also while the blocks are read."""
     with open_file(path) as file, open_source(path, file, rules, listen=True) as source:
         yield source, resample_blocks(source.blocks, source.rate, rules.sample_rate)
+
+
+@contextmanager
+def open_trimmed(path: str | Path, rules: Audio) -> Iterator[tuple[Source, TrimmedBlocks]]:
+    """`open_audio` without the silence at its ends, as audio.trim_silence_db says.
+
+    The file is decoded twice where that is on: only its end tells how loud its loudest frame is. The second time all of it is read, too.
+    """
+    frames = Frames(rules.sample_rate)
+    if rules.trim_silence_db:
+        with open_file(path) as file, open_source(path, file, rules) as source:
+            for block in resample_blocks(source.blocks, source.rate, rules.sample_rate):
+                frames.add(block)
+    with open_audio(path, rules) as (source, blocks):
+        yield source, TrimmedBlocks(blocks, frames, rules.trim_silence_db)
+
+
+class TrimmedBlocks:
+    """A stream of blocks as `sourcetracing.audio.conditioning.trimmed` cuts the whole waveform. frames: of all of it; 0 dB: nothing is cut.
+
+    `start`: how many samples were cut off before the first that came. The stream is read to its end.
+    """
+
+    def __init__(self, blocks: Iterable[np.ndarray], frames: Frames, below_db: float):
+        self.blocks, self.frames, self.below_db, self.start = blocks, frames, below_db, 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if not self.below_db:
+            yield from self.blocks
+            return
+        size, quiet, is_begun = self.frames.size, self.frames.quiet(self.below_db), False
+        kept = np.zeros(0, dtype=np.float32)  # the last frame, whose end may be silent
+        for block in self._loud_frames():
+            kept = np.concatenate([kept, block])
+            if not is_begun and len(kept) >= size:
+                kept, is_begun = self._begun(kept, quiet), True
+            if is_begun and len(kept) > size:
+                yield kept[:-size]
+                kept = kept[-size:]
+        kept = kept if is_begun else self._begun(kept, quiet)
+        yield kept[: last_loud(kept, quiet) + 1]
+
+    def _loud_frames(self) -> Iterator[np.ndarray]:
+        self.start, stop = self.frames.loud_part(self.below_db)
+        begin, place = self.start, 0
+        for block in self.blocks:
+            yield block[max(begin - place, 0) : max(stop - place, 0)]
+            place += len(block)
+
+    def _begun(self, kept: np.ndarray, quiet: float) -> np.ndarray:
+        silent = first_loud(kept[: self.frames.size], quiet)
+        self.start += silent
+        return kept[silent:]
 
 
 class Windows:

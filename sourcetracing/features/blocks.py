@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from sourcetracing.audio.conditioning import shaped
 from sourcetracing.audio.reading import crop, load_utterance
 from sourcetracing.errors import UserError
 from sourcetracing.features.augment import Augmenter
@@ -26,10 +27,21 @@ def crop_samples(settings: Settings) -> int:
 
 
 def cropped_utterance(settings: Settings, path: str | Path, utt_id: str, split: str, digest: str | None = None) -> np.ndarray:
-    """The clean signal (crop_samples,) float32 that all variants of an utterance start from. Raises `BadAudio`."""
+    """The clean signal (crop_samples,) float32 that all variants of an utterance start from, shaped. Raises `BadAudio`."""
     waveform = load_utterance(path, settings.audio, digest)
     mode = settings.audio.crop_train if split == "train" else settings.audio.crop_eval
-    return crop(waveform, crop_samples(settings), mode, rng(settings.seed, utt_id, "crop"))
+    return shaped(crop(waveform, crop_samples(settings), mode, rng(settings.seed, utt_id, "crop")), settings.audio)
+
+
+def heard_variants(settings: Settings, augmenter: Augmenter, item) -> np.ndarray:
+    """What networks hear of an utterance (a row of `list_items`): (variants, crop_samples) float32, each shaped. Raises `UserError`."""
+    path = Path(settings.paths.corpus) / item.path
+    clean = cropped_utterance(settings, path, item.utt_id, item.split, item.digest)
+    made = augmenter.variants(clean, item.utt_id)
+    for row in made:
+        if not np.array_equal(row, clean):  # that is shaped already
+            row[:] = shaped(row, settings.audio)
+    return made
 
 
 @dataclass(frozen=True)
@@ -80,9 +92,7 @@ class BlockMaker:
     def waveforms(self, item) -> np.ndarray:
         """The acoustic variants (variants, samples) float32 of one utterance. Raises `UserError`."""
         with self.front_end.watch("decoding"):
-            path = Path(self.settings.paths.corpus) / item.path
-            clean = cropped_utterance(self.settings, path, item.utt_id, item.split, item.digest)
-            return self.augmenter.variants(clean, item.utt_id)
+            return heard_variants(self.settings, self.augmenter, item)
 
     def refuse_overflow(self, peaks: torch.Tensor, utt_id: str) -> None:
         """Raises `UserError` when `row_peaks` (variants,) of an utterance are beyond the store's number type, or NaN."""

@@ -47,7 +47,7 @@ from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import advance_audio, bar
 from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
-from sourcetracing.settings.recorded import channel_recipe
+from sourcetracing.settings.recorded import sound_recipe
 from sourcetracing.settings.schema import Settings
 
 
@@ -66,7 +66,7 @@ def list_rows(items: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
 def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
     """All that the content of a store depends on, but for the noises themselves."""
     audio = {key: getattr(settings.audio, key) for key in ("sample_rate", "crop_seconds", "crop_train", "crop_eval")}
-    audio |= channel_recipe(settings.audio)
+    audio |= sound_recipe(settings.audio)
     rows = items[["utt_id", "split", "language", "source", "digest"]]
     kind = stored_front_end(settings)
     options = asdict(getattr(settings, kind)) if FRONTENDS[kind].options else {}

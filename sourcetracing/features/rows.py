@@ -53,6 +53,11 @@ class FeatureRows:
         return features.to(self.device, non_blocking=True).float(), self.labels[index.to(self.device)]
 
 
+def languages_of(rows: FeatureRows) -> np.ndarray:
+    """The language (N,) of each row."""
+    return rows.store.index.set_index("row").loc[rows.rows, "language"].to_numpy(dtype=str)
+
+
 UNKNOWN_LABEL = -1  # of a source that is no class
 
 

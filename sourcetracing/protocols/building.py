@@ -12,6 +12,7 @@ import pandas as pd
 from sourcetracing.audio.checking import CHECK_FORMAT, check_corpus
 from sourcetracing.corpora.corpus import Corpus, corpus_of
 from sourcetracing.layout import Layout
+from sourcetracing.protocols.audio_facts import TEXTS, table_of_facts
 from sourcetracing.protocols.coverage import count_cells, missing_lines, require_classes, unknown_lines
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit, read_audit
@@ -27,13 +28,15 @@ from sourcetracing.settings.schema import Settings
 
 @dataclass(frozen=True)
 class BuiltProtocol:
-    """What script 02 says: counts (Table 1), leakage (what splits share), num_left_out (bad audio); is_new: whether anything was done.
+    """What script 02 says.
 
+    counts: Table 1; leakage: what splits share; audio_facts: `table_of_facts`; num_left_out: bad audio; is_new: whether anything was done.
     remarks: lines on unknown sources, on the balance of a grouped split, and on what languages lack.
     """
 
     counts: pd.DataFrame
     leakage: pd.DataFrame
+    audio_facts: pd.DataFrame
     remarks: list[str]
     num_left_out: int
     is_new: bool
@@ -42,10 +45,12 @@ class BuiltProtocol:
 def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_sets: Sequence[str] = ()) -> BuiltProtocol:
     """Reads the corpus, checks every audio file, splits the utterances, looks for what the splits share.
 
-    Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, tables/leakage.csv and, last, protocol.json: the
-    settings and the digest of what they were made from. They lie at exp/<name>/, or, where a protocol of other settings lies there, at
-    exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true. train_sets, test_sets: languages joined by +
-    that will be trained or tested on together. Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.
+    Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, leakage.csv, audio_facts.csv and, last,
+    protocol.json: the settings and the digest of what they were made from. They lie at exp/<name>/, or, where a protocol of other settings
+    lies there, at exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true.
+    train_sets, test_sets: languages joined by + that will be trained or tested on together.
+
+    Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.
     """
     with held(Layout.of(settings).protocol_lock, f"another process is writing the protocol of {settings.name}", wait=True):
         return _build(settings, train_sets, test_sets)
@@ -62,20 +67,22 @@ def _build(settings: Settings, train_sets: Sequence[str], test_sets: Sequence[st
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
         protocol = read_table(layout.protocol, ["utt_id", "split"], PROTOCOL_COMMAND)
         counts, leakage = read_csv(layout.counts, texts=["language"]), read_audit(layout.leakage)
-        return BuiltProtocol(counts, leakage, _remarks(utterances, protocol, settings, train_sets, test_sets), num_left_out, is_new=False)
+        facts, remarks = read_csv(layout.audio_facts, texts=TEXTS), _remarks(utterances, protocol, settings, train_sets, test_sets)
+        return BuiltProtocol(counts, leakage, facts, remarks, num_left_out, is_new=False)
     _split(utterances, settings, train_sets)  # refuses what cannot be meant before all audio is read
     utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
     protocol = _split(utterances, settings, train_sets)
     counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)
-    leakage = audit(utterances, protocol)
+    leakage, facts = audit(utterances, protocol), table_of_facts(utterances)
     tables = [(utterances.drop(columns="split", errors="ignore"), layout.utterances), (protocol, layout.protocol)]
     with written_together(layout.protocol_record):
-        for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage)]:
+        for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage), (facts, layout.audio_facts)]:
             write_csv(table, path)
         _write_speaker_groups(corpus, layout)
         write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
         write_record(settings, inputs, protocol, len(problems))
-    return BuiltProtocol(counts, leakage, _remarks(utterances, protocol, settings, train_sets, test_sets), len(problems), is_new=True)
+    remarks = _remarks(utterances, protocol, settings, train_sets, test_sets)
+    return BuiltProtocol(counts, leakage, facts, remarks, len(problems), is_new=True)
 
 
 def _remarks(
@@ -145,5 +152,5 @@ def _left_out_last_time(layout: Layout, inputs: str) -> int | None:
 
 
 def _files(layout: Layout) -> tuple[Path, ...]:
-    written = (layout.utterances, layout.protocol, layout.counts, layout.leakage, layout.label_assignment)
+    written = (layout.utterances, layout.protocol, layout.counts, layout.leakage, layout.audio_facts, layout.label_assignment)
     return (layout.protocol_record, *written)

@@ -32,6 +32,7 @@ _MAKERS = (
     ("*/speakers/*", "03_label_speakers"),
     ("*/shortcuts/*", "11_audit_shortcuts"),
     ("*/tables/table2.csv", "03_label_speakers"),
+    ("*/tables/audio_facts.csv", "02_build_protocols"),
     ("*/tables/*", "13_make_tables"),
     *((f"*/{name}", "02_build_protocols") for name in ("utterances.csv", "protocol.csv", "protocol.json", "audio_notes.csv")),
 )

@@ -34,9 +34,10 @@ def partial_path(path: Path) -> Path:
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
     """Yields a temporary path in the folder of `path`; on success it is synced and renamed, on failure removed.
 
+    sync: wait until the disk has it. What may be lost with the power (never cut off by a kill) can do without, and costs nothing then.
     The temporary name keeps the suffix, so libraries that choose a format by it work unchanged. An error that says neither what nor
     where, as numpy's, soundfile's and safetensors' on a full disk, comes out as an `OSError` with both.
     """
@@ -45,8 +46,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     partial = partial_path(path)
     try:
         yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
+        if sync:
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(partial, path)
         for noted in _NOTED:
             noted.append(path)

@@ -11,6 +11,7 @@ from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned
 from sourcetracing.settings.places import config_files
 from sourcetracing.settings.reading import read_yaml
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.systems import lineage, own_settings
 
 COMBINED = "as_published"
 UNNAMED = ("published_precision",)  # what every run on a CPU has; a run's precision is recorded for itself
@@ -37,14 +38,16 @@ def overlays() -> dict[str, dict]:
 
 
 def _part_for(piece: dict, settings: Settings) -> dict:
-    """What an overlay says of a system: groups of parts that the system has, and the lines for it alone."""
+    """What an overlay says of a system: groups of parts that the system has, and the lines for it alone, or for what it stands on."""
     used = {settings.frontend, settings.backend} | ({"finetune"} if is_fine_tuned(settings) else set())
     used |= {"metric_learning"} if BACKENDS[settings.backend].metric_loss else set()
     used |= {name.partition(".")[0] for name in shapes_of(settings.corpus.reader)}
-    special = piece.get("systems", {}).get(settings.system, {})
+    special = [own_settings(piece, name) for name in lineage(settings.system, settings.systems)]
     optional = ("systems", "mlaad", *OF_DETECTION, *PARTS)
     shared = {group: values for group, values in piece.items() if group not in optional or group in used}
-    return {group: {**shared.get(group, {}), **special.get(group, {})} for group in {**shared, **special}}
+    layers = [shared, *special]
+    groups = dict.fromkeys(group for layer in layers for group in layer)
+    return {group: {key: value for layer in layers for key, value in layer.get(group, {}).items()} for group in groups}
 
 
 def _is_within(piece: dict, whole: dict) -> bool:

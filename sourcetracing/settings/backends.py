@@ -53,8 +53,9 @@ class EmbeddingHead:
 
 
 # Of every coefficient over time, by models/backends/long_term_statistics.py.
-STATISTICS = ("mean", "std", "log_std", "delta_std", "log_delta_std", "log_delta2_std", "autocorrelation", "skewness", "kurtosis")
-STATISTICS += ("neighbour_correlation", "delta_neighbour_correlation", "loud_mean")
+STATISTICS = ("mean", "std", "log_std", "delta_std", "log_delta_std", "log_delta2_std", "autocorrelation", "autocorrelation_between")
+STATISTICS += ("skewness", "kurtosis", "delta_kurtosis", "neighbour_correlation", "second_neighbour_correlation")
+STATISTICS += ("delta_neighbour_correlation", "loudness_correlation", "loud_mean")
 _STATISTICS_HELP = "what is computed of each coefficient over the whole row"
 _COEFFICIENTS_HELP = "the first and the last in use, from 0; a last of -1: all there are"
 
@@ -76,6 +77,16 @@ class Neighbours:
     statistics: list[str] = setting(["mean", "std", "delta_std"], _STATISTICS_HELP, choices=STATISTICS, items=SOME)
     coefficients: list[int] = setting([0, -1], _COEFFICIENTS_HELP, at_least=-1, at_most=65535, items=2)
     k: int = setting(5, "neighbours that vote; no more than the square root of the number of training rows", at_least=1, at_most=100_000)
+
+
+@dataclass
+class DeltaTdnn:
+    """A small TDNN on features without their mean, beside their differences; with `statistics` a linear classifier of these beside it."""
+
+    channels: int = setting(32, "width of each of its four layers", at_least=1, at_most=4096)
+    dropout: float = setting(0.0, "of the pooled channels before the classifier", at_least=0, at_most=0.95)
+    statistics: list[str] = setting([], "of a linear classifier beside the network; empty = no such classifier", choices=STATISTICS)
+    network_weight: float = setting(0.2, "with statistics: weight of the network's log-probabilities beside them", at_least=0, at_most=100)
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ BACKENDS: Registry[BackEndEntry] = Registry(
         "aasist": BackEndEntry(f"{_MODELS}.aasist:Aasist", Aasist, takes=("num_features", "num_frames")),
         "resnet18": BackEndEntry(f"{_MODELS}.resnet18:ResNet18", Resnet18),
         "ecapa_tdnn": BackEndEntry(f"{_MODELS}.ecapa_tdnn:EcapaTdnn", EcapaTdnn, takes=("num_features",)),
+        "delta_tdnn": BackEndEntry(f"{_MODELS}.delta_tdnn:DeltaTdnn", DeltaTdnn, takes=("num_features",)),
         "embedding_head": BackEndEntry(f"{_MODELS}.embedding_head:EmbeddingHead", EmbeddingHead, takes=("num_features",), metric_loss=True),
         "statistics": BackEndEntry(f"{_MODELS}.statistics:StatisticsBackEnd", Statistics, takes=("num_features",), fitted=True),
         "neighbours": BackEndEntry(f"{_MODELS}.neighbours:NeighboursBackEnd", Neighbours, takes=("num_features",), fitted=True),

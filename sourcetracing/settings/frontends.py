@@ -28,6 +28,24 @@ class Audio:
         choices=("fail", "skip", "keep"),
     )
     channel: str = setting("mean", "what is heard of several channels: their mean, or one of them", choices=("mean", "left", "right"))
+    trim_silence_db: float = setting(
+        0.0,
+        "both ends of a file are cut where frames of 20 ms, and then samples, stay so many dB below its loudest frame, such as 40; 0 = off",
+        at_least=0,
+        at_most=120,
+    )
+    normalize: str = setting(
+        "none", "every network input is brought to one level, its root mean square or its peak", choices=("none", "rms", "peak")
+    )
+    target_dbfs: float = setting(
+        -23.0, "the level of audio.normalize, dB relative to full scale; -3 is usual for peaks", at_least=-80, at_most=0
+    )
+    band_limit_hz: float = setting(
+        0.0,
+        "what lies above is removed, whatever a file's rate; 0 = off, else 1000 to half of audio.sample_rate",
+        at_least=0,
+        at_most=96_000,
+    )
 
 
 @dataclass
@@ -82,7 +100,10 @@ class Finetune:
         1e-5, "learning rate of the encoder; the back-end has train.lr. Published: 5e-4 for both (D20)", at_least=0, at_most=100
     )
     warmup_epochs: float = setting(
-        1.0, "the encoder's learning rate grows from 0 over so many epochs (a fraction is fine)", at_least=0, at_most=100_000
+        1.0,
+        "the encoder's learning rate grows from 0 over so many epochs (rounds, with train.steps; 1.5 is fine)",
+        at_least=0,
+        at_most=100_000,
     )
     freeze_cnn: bool = setting(True, "keep the convolutions before the first block as they are")
     gradient_checkpointing: bool = setting(False, "compute activations twice instead of keeping them: less memory, a third more time")

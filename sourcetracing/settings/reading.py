@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from sourcetracing.settings.names import require_distinct, require_folder_name, 
 from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.sizes import check_sizes
+from sourcetracing.settings.systems import BASE, lineage, own_settings, require_sound
+from sourcetracing.settings.training import check_perturbations
 
 PARTS = ("frontend", "backend")
 
@@ -38,12 +40,14 @@ class ConfigSources:
     def resolve(self, changes: dict[str, Any] | None = None, *, system: str | None = None) -> Settings:
         """Merges and checks: defaults < system's file < each YAML file and its `systems.<system>` < key=value < `changes`.
 
+        A system of the user's own has the file of what it stands on, and behind each file's part for that its own (`systems.lineage`).
         `changes` maps dotted names to values, e.g. {"train.languages": ["en"]}. Raises `UserError`.
         """
         system = system or self._system_name()
-        pieces = [_read_system(system)]
+        chain = lineage(system, self.systems)
+        pieces = [_read_system(chain[0])]
         for _, piece in [*self.files, *self.overrides]:
-            pieces += [piece, piece.get("systems", {}).get(system, {})]
+            pieces += [piece, *(own_settings(piece, name) for name in chain)]
         pieces += [_nested(key, value) for key, value in {**(changes or {}), "system": system}.items()]
         pieces = [spelled_out(piece, Settings) for piece in pieces]
         settings = _built(Settings, _interpolated(reduce(_merged, pieces, to_dict(Settings()))))
@@ -55,6 +59,11 @@ class ConfigSources:
         return settings
 
     @property
+    def systems(self) -> dict[str, Any]:
+        """All that the words say below `systems`."""
+        return reduce(_merged, (piece.get("systems", {}) for _, piece in [*self.files, *self.overrides]), {})
+
+    @property
     def is_for_one_system(self) -> bool:
         """Whether `system=` stands on the command line, so that the experiment's list of systems is not meant."""
         return any("system" in piece for _, piece in self.overrides)
@@ -62,16 +71,13 @@ class ConfigSources:
     def says(self, key: str, system: str = "") -> bool:
         """Whether the words give a value to a setting, such as train.seed: not defaults, not the file of a system."""
         pieces = [piece for _, piece in [*self.files, *self.overrides]]
-        pieces += [piece.get("systems", {}).get(system or self._system_name(), {}) for piece in pieces]
+        pieces += [own_settings(piece, name) for name in lineage(system or self._system_name(), self.systems) for piece in pieces]
         return any(_holds(piece, key.split(".")) for piece in pieces)
 
     def own_parts(self, system: str) -> dict[str, str]:
         """Front-end and back-end of a system by its file and its own lines (`systems.<system>`), whatever the words say for all systems."""
-        own = dict(zip(PARTS, system_parts(system), strict=True))
-        for _, piece in [*self.files, *self.overrides]:
-            special = piece.get("systems", {}).get(system, {})
-            own |= {part: special[part] for part in PARTS if part in special}
-        return own
+        own = dict(zip(PARTS, system_parts(system, self.systems), strict=True))
+        return own | {part: value for part, value in self.systems.get(system, {}).items() if part in PARTS}
 
     def _system_name(self) -> str:
         named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
@@ -125,13 +131,15 @@ def read_config(words: Sequence[str]) -> ConfigSources:
             piece = read_yaml(config_path(word))
             _check_file(piece, word)
             files.append((word, piece))
-    return ConfigSources(tuple(files), tuple(overrides))
+    config = ConfigSources(tuple(files), tuple(overrides))
+    require_sound(config.systems)
+    return config
 
 
 def _check_file(piece: dict, where: str) -> None:
     check_piece(piece, Settings, where)
     for name, special in piece.get("systems", {}).items():
-        system_file(name)
+        special = own_settings(piece, name) if isinstance(special, dict) else special
         check_piece(special, Settings, f"{where}: systems.{name}")
 
 
@@ -169,17 +177,11 @@ def read_yaml(path: Path) -> dict:
     return content
 
 
-def system_file(name: str) -> Path:
-    """The YAML file of a system, or a `UserError` with the nearest name."""
-    files = config_files("systems")
-    if name not in files:
-        raise UserError(f"system {name!r} has no file configs/systems/{name}.yaml{did_you_mean(str(name), files)}")
-    return files[name]
-
-
-def system_parts(name: str) -> tuple[str, str]:
-    """(front-end, back-end) that a system's own file names."""
-    piece = _read_system(name)
+def system_parts(name: str, systems: Mapping[str, Any]) -> tuple[str, str]:
+    """(front-end, back-end) that a system's own file names, or for one of the user's own what defines it in `systems`."""
+    first, *others = lineage(name, systems)
+    definition = [systems.get(one, {}) for one in (first, *others)] if others else []
+    piece = reduce(_merged, definition, _read_system(first))
     return piece.get("frontend", Settings().frontend), piece.get("backend", Settings().backend)
 
 
@@ -216,7 +218,7 @@ def _holds(piece: Any, parts: Sequence[str]) -> bool:
 
 
 def _read_system(name: str) -> dict:
-    path = system_file(name)
+    path = config_files("systems")[name]
     piece = read_yaml(path)
     check_piece(piece, Settings, f"configs/systems/{path.name}")
     return piece
@@ -237,12 +239,15 @@ def _check_together(settings: Settings) -> None:
         raise UserError(f"ssl.layer={layer!r}: must be last, weighted_sum, or a number from 0 (input of block 1) to the number of blocks")
     if stored_front_end(settings) == "waveform" and settings.store.dtype != "float32":
         raise UserError("store.dtype=float16 would cut 16-bit samples to 11 bits: waveforms need store.dtype=float32")
+    if settings.train.steps_per_dev and not settings.train.steps:
+        raise UserError(f"train.steps_per_dev={settings.train.steps_per_dev}: only with train.steps; in epochs dev is looked at after each")
     if 0 < settings.train.micro_batch_size < 4:
         raise UserError(f"train.micro_batch_size={settings.train.micro_batch_size}: must be 0 or at least 4, for BatchNorm's sake")
     for name in ("ecapa_tdnn", "ecapa_raw"):
         if settings.backend == name and (channels := getattr(settings, name).channels) % 8:
             raise UserError(f"{name}.channels={channels}: must be a multiple of 8")
     check_fitted(settings)
+    check_perturbations(settings)
     check_sizes(settings)
     dev_languages = [name for name in settings.train.dev_languages if name != "all"]
     for key, names in [("train.languages", settings.train.languages), ("train.dev_languages", dev_languages), *_set_languages(settings)]:
@@ -294,9 +299,21 @@ def to_dict(settings: Any) -> dict:
 
 
 def to_yaml(settings: Settings) -> str:
-    """The resolved settings as YAML that can be read back; what `systems` said is in them already, and must not be applied again."""
+    """The resolved settings as YAML that can be read back; what `systems` said is in them already, and must not be applied again.
+
+    Of a system of the user's own it keeps what its name needs: the file that it stands on, and its parts, unless a setting swapped one.
+    """
     shape = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 120}
-    return yaml.dump({**to_dict(settings), "systems": {}}, Dumper=_NamesInQuotes, **shape)
+    return yaml.dump({**to_dict(settings), "systems": _definition(settings)}, Dumper=_NamesInQuotes, **shape)
+
+
+def _definition(settings: Settings) -> dict[str, Any]:
+    if BASE not in settings.systems.get(settings.system, {}):
+        return {}
+    parts = (settings.frontend, settings.backend)
+    is_whole = system_parts(settings.system, settings.systems) == parts
+    named = {"frontend": parts[0], "backend": parts[1]} if is_whole else {}
+    return {settings.system: {BASE: lineage(settings.system, settings.systems)[0], **named}}
 
 
 class _NamesInQuotes(yaml.SafeDumper):

@@ -18,10 +18,12 @@ from sourcetracing.settings.schema import Settings
 
 _CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources")
 _AUDIO_RULES = ("audio.min_seconds", "audio.silence_peak_dbfs", "audio.on_bad_audio", "audio.on_truncated", "audio.channel")
+_AUDIO_RULES += ("audio.trim_silence_db",)  # a file may be too short without the silence at its ends
 _CLUSTERS = ("speakers.embedder", "speakers.k", "speakers.k_max", "speakers.k_restarts", "speakers.restarts")
 _GROUPING = ("speakers.thresholds", "speakers.test_set")
+_SHAPING = ("audio.normalize", "audio.target_dbfs", "audio.band_limit_hz")  # they change what is heard of an utterance, not which there are
 # What is made with their defaults keeps the digest that it had before they were there.
-_ADDED = {"audio.on_truncated", "audio.channel", *DEMO_CHANGES}
+_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING, *DEMO_CHANGES}
 
 
 def protocol_recipe(settings: Settings) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def protocol_recipe(settings: Settings) -> dict[str, Any]:
 def label_recipe(settings: Settings) -> dict[str, Any]:
     """What script 03 clusters by: the embedder, how many clusters and how they are sought, the seed, the utterances."""
     checksum = ("speakers.ecapa2_checksum",) if settings.speakers.embedder == "ecapa2" else ()
-    return _values(settings, (*_CLUSTERS, *checksum, "seed", *_utterances(settings)))
+    return _values(settings, (*_CLUSTERS, *checksum, "seed", *_utterances(settings), *_SHAPING))
 
 
 def _utterances(settings: Settings) -> tuple[str, ...]:
@@ -72,13 +74,26 @@ def in_words(recipe: Mapping[str, Any], names: list[str]) -> str:
 
 
 def audio_rules(audio: Audio) -> dict[str, Any]:
-    """All settings of audio, for a digest of what the check pass goes by."""
-    return {name: value for name, value in vars(audio).items() if f"audio.{name}" not in _ADDED or value != getattr(Audio(), name)}
+    """All settings of audio but those that the check pass does not go by, for a digest of what it goes by."""
+    names = [name for name in vars(audio) if f"audio.{name}" not in _SHAPING]
+    return {name: getattr(audio, name) for name in names if f"audio.{name}" not in _ADDED or getattr(audio, name) != getattr(Audio(), name)}
 
 
 def channel_recipe(audio: Audio) -> dict[str, str]:
-    """What the recipe of anything made of samples takes besides its own: which channel they are of, unless it is the mean."""
+    """What the recipe of noises and cut recordings takes besides its own: which channel they are of, unless it is the mean."""
     return {} if audio.channel == Audio().channel else {"channel": audio.channel}
+
+
+def cures_of(audio: Audio) -> dict[str, Any]:
+    """The cures that are on (`sourcetracing.audio.conditioning`), by the names of their settings; {} where none is."""
+    level = {} if audio.normalize == "none" else {"normalize": audio.normalize, "target_dbfs": audio.target_dbfs}
+    others = {name: getattr(audio, name) for name in ("trim_silence_db", "band_limit_hz") if getattr(audio, name)}
+    return {**others, **level}
+
+
+def sound_recipe(audio: Audio) -> dict[str, Any]:
+    """What the recipe of anything made of an utterance takes besides its own: channel and cures, where they are not the defaults."""
+    return {**channel_recipe(audio), **cures_of(audio)}
 
 
 def _word(value: Any) -> str:

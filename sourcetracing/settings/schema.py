@@ -30,7 +30,7 @@ class _Groups:
 
     name: str = setting("demo", "name of the experiment: its folder below paths.exp")
     seed: int = setting(688, "seed of synthesis, split, crops and augmentation", at_least=0, at_most=LARGEST_SEED)
-    system: str = setting("lfcc_ecapa_tdnn", "a file in configs/systems: front-end, back-end and what differs for them")
+    system: str = setting("lfcc_ecapa_tdnn", "front-end, back-end and their settings: a file in configs/systems, or systems.NAME.base")
     frontend: str = setting("lfcc", "what turns audio into features", choices=FRONTENDS)
     backend: str = setting("ecapa_tdnn", "what turns features into a source", choices=BACKENDS)
     paths: Paths = field(default_factory=Paths)
@@ -63,7 +63,9 @@ class _Groups:
     pruning: Pruning = field(default_factory=Pruning)
     compute: Compute = field(default_factory=Compute)
     executor: Executor = field(default_factory=Executor)
-    systems: dict[str, Any] = setting({}, "per system: settings that differ from configs/systems/<name>.yaml in this file")
+    systems: dict[str, Any] = setting(
+        {}, "per system: settings that differ from configs/systems/<name>.yaml in this file; with base: NAME a system of your own"
+    )
 
 
 load_outside_parts()

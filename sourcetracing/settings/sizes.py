@@ -9,11 +9,15 @@ from sourcetracing.errors import UserError
 MOST_BYTES = 1 << 31  # of one array; a step has several
 FLOAT_BYTES, COMPLEX_BYTES = 4, 8
 SPECTRA_AT_A_TIME = 8  # models/frontends/lfcc.py
+LOWEST_LIMIT_HZ = 1000  # of audio.band_limit_hz: below there is no speech left
 
 
 def check_sizes(settings: Any) -> None:
-    """Refuses windows that do not fit each other or the crop, and batches of more than MOST_BYTES."""
+    """Refuses windows that do not fit each other or the crop, a band limit beyond the band, and batches of more than MOST_BYTES."""
     audio, lfcc = settings.audio, settings.lfcc
+    if (limit := audio.band_limit_hz) and not LOWEST_LIMIT_HZ <= limit < audio.sample_rate / 2:
+        fitting = f"at least {LOWEST_LIMIT_HZ} and below half of audio.sample_rate={audio.sample_rate}"
+        raise UserError(f"audio.band_limit_hz={limit:g}: must be 0 (off), or {fitting}")
     if lfcc.n_lfcc > lfcc.n_filter:
         raise UserError(f"lfcc.n_lfcc={lfcc.n_lfcc} is more than lfcc.n_filter={lfcc.n_filter}")
     if lfcc.win_length > lfcc.n_fft:

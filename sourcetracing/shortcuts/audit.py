@@ -22,9 +22,12 @@ from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
 from sourcetracing.scoring.scores import is_scored, with_transcripts_as_units
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.reading import ConfigSources, to_yaml
+from sourcetracing.settings.recorded import cures_of
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
+from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import GROUPS
+from sourcetracing.shortcuts.cures import bands_of, before_lines, before_markdown, cure_lines, heard_with
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.making import Tables, make_tables, mean_of
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun, scored_runs
@@ -39,20 +42,37 @@ KINDS = (MONO, CROSS)
 
 @dataclass(frozen=True)
 class Audit:
-    """The tables of the baselines and of the best trained system (None where no run has scores), and the verdict, one line a sentence."""
+    """The tables of the baselines and of the best trained system (None where no run has scores), and the verdict, one line a sentence.
+
+    before: the baselines without the cures that are on; None where none is.
+    """
 
     tables: Tables
     best_trained: str | None
     verdict: list[str]
+    before: Tables | None = None
+
+
+@dataclass(frozen=True)
+class _Baselines:
+    """Runs on cues of the audio that systems hear, and of the audio without cures; the latter is empty where none is on."""
+
+    heard: list[ScoredRun]
+    before: list[ScoredRun]
+
+    @classmethod
+    def of(cls, settings: Settings) -> _Baselines:
+        return cls(shortcut_runs(settings), shortcut_runs(settings, cured=False) if cures_of(settings.audio) else [])
 
 
 def report_shortcuts(config: ConfigSources) -> str:
     """The `summary` of the audit; nothing is computed again while scores, records of runs and settings are as they were."""
     settings = config.resolve()
-    layout, baselines, (trained, others) = Layout.of(settings), shortcut_runs(settings), _trained_runs(config)
+    layout, baselines, (trained, others) = Layout.of(settings), _Baselines.of(settings), _trained_runs(config)
     facts = [to_yaml(settings), repr(audit_plan(settings)), [[run.folder.name, to_yaml(run.settings)] for run in trained], others]
     made_from = [path for files in [run.files for run in trained] for path in (files.scores(REPORTED_SPLIT), *files.records)]
-    made_from += [layout.shortcut_scores, layout.utterances, layout.protocol, layout.protocol_record, layout.speakers_record]
+    made_from += [layout.shortcut_scores, layout.cured_shortcut_scores, layout.utterances]
+    made_from += [layout.protocol, layout.protocol_record, layout.speakers_record]
     inputs = digest_of_inputs(facts, made_from)
     return made_once(layout.shortcuts_record, inputs, lambda: summary(_audit(settings, baselines, trained, others)))
 
@@ -60,17 +80,19 @@ def report_shortcuts(config: ConfigSources) -> str:
 def audit_shortcuts(config: ConfigSources) -> Audit:
     """Computes what is missing and writes tables/shortcuts.csv, shortcuts_means.csv, shortcuts.md. Raises `UserError`."""
     settings = config.resolve()
-    return _audit(settings, shortcut_runs(settings), *_trained_runs(config))
+    return _audit(settings, _Baselines.of(settings), *_trained_runs(config))
 
 
-def _audit(settings: Settings, baselines: Sequence[ScoredRun], trained: Sequence[TrainingRun], others: list[str]) -> Audit:
+def _audit(settings: Settings, baselines: _Baselines, trained: Sequence[TrainingRun], others: list[str]) -> Audit:
     trained = [run for run in trained if run.train_set in audit_plan(settings).train_sets]
     floor = settings.experiment.floor
     best = best_system(dev_figures([run for run in trained if run.system not in floor] or trained))
-    runs, num_lost = on_same_rows([*baselines, *scored_runs([run for run in trained if run.system == best])])
+    runs, num_lost = on_same_rows([*baselines.heard, *scored_runs([run for run in trained if run.system == best])])
     tables = _tables(_with_units(runs, settings), settings)
     lost = [f"{num_lost} rows that not all runs were scored on are left out of all figures."] if num_lost else []
-    audit = Audit(tables, best, verdict(tables, best) + others + lost)
+    before = _tables(_with_units(baselines.before, settings), settings) if baselines.before else None
+    cures = cure_lines(tables, before, _kind_shown(tables), settings.audio, bands_of(cue_table(settings, cured=False)))
+    audit = Audit(tables, best, heard_with(settings.audio) + verdict(tables, best) + cures + others + lost, before)
     _write(audit, Layout.of(settings))
     return audit
 
@@ -187,7 +209,7 @@ def summary(audit: Audit) -> str:
     for system in tables.axes.systems:
         cells = [f"{mean_text(tables, system, kind)} ({interval_text(tables, system, kind)})" for kind in KINDS]
         lines.append(f"{system:<{width}}" + "".join(f"  {cell:>24}" for cell in cells))
-    return "\n".join([*lines, "", *audit.verdict])
+    return "\n".join([*lines, *before_lines(tables, audit.before, KINDS), "", *audit.verdict])
 
 
 MEANS_TEXTS = ("system", "kind", "variant", "best_trained", "num_classes")  # columns that are no numbers
@@ -217,7 +239,8 @@ def _write(audit: Audit, layout: Layout) -> None:
     cues = [f"* `{PREFIX}{group}`: {', '.join(names)}" for group, names in GROUPS.items()]
     lines = ["# Shortcut audit: how far trivial cues alone get", "", *(f"* {line}" for line in audit.verdict), ""]
     legend = ["", "## Cues", "", *cues, f"* `{HEARD}`: all that begin with crop_; `{ALL}`: all", ""]
-    write_text(layout.shortcut_text, "\n".join(lines) + "\n#" + markdown(audit.tables) + "\n".join(legend))
+    tables = markdown(audit.tables) + before_markdown(audit.tables, audit.before, KINDS)
+    write_text(layout.shortcut_text, "\n".join(lines) + "\n#" + tables + "\n".join(legend))
 
 
 def _trained_runs(config: ConfigSources) -> tuple[list[TrainingRun], list[str]]:

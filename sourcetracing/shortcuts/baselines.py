@@ -7,6 +7,7 @@ Their scores are runs like any other (`ScoredRun`), so every table can hold them
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,9 @@ from sourcetracing.metrics import classification as metrics
 from sourcetracing.protocols.records import protocol_facts
 from sourcetracing.protocols.table import select
 from sourcetracing.runtime.progress import bar
+from sourcetracing.settings.recorded import cures_of
 from sourcetracing.settings.schema import Settings
-from sourcetracing.shortcuts.cue_table import cue_table
+from sourcetracing.shortcuts.cue_table import cue_table, cues_path
 from sourcetracing.shortcuts.cues import ALL_CUES, GROUPS, HEARD_CUES
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
 from sourcetracing.speakers.records import labels_of
@@ -39,16 +41,23 @@ LEAST_LOG_PROBABILITY = -100.0  # also of a class that has no training row
 SCORE_COLUMNS = ["utt_id", "variant", "split", "language", "source", "label", "prediction"]
 
 
-def shortcut_runs(settings: Settings) -> list[ScoredRun]:
+def shortcut_runs(settings: Settings, *, cured: bool = True) -> list[ScoredRun]:
     """A scored run for each of SYSTEMS, training set (of all tables of the experiment) and seed; computed where they are not stored yet.
 
-    There is no chance in them: the runs of all seeds are the same. Raises `UserError` when protocol or audio is missing.
+    cured: on the audio as the settings have it; False: without their cures. There is no chance in them: the runs of all seeds are the same.
+    Raises `UserError` when protocol or audio is missing.
     """
-    cues = cue_table(settings)
-    path, made_from = Layout.of(settings).shortcut_scores, _made_from(settings, read_stamp(Layout.of(settings).cues))
+    cues = cue_table(settings, cured=cured)
+    path, made_from = scores_path(settings, cured=cured), _made_from(settings, read_stamp(cues_path(settings, cured=cured)))
     if read_stamp(path) != made_from:
         write_stamped(_score_all(cues, settings), path, made_from)
-    return _runs(settings)
+    return _runs(settings, path)
+
+
+def scores_path(settings: Settings, *, cured: bool = True) -> Path:
+    """Where the scores of `shortcut_runs` lie."""
+    layout = Layout.of(settings)
+    return layout.cured_shortcut_scores if cured and cures_of(settings.audio) else layout.shortcut_scores
 
 
 def audit_plan(settings: Settings) -> TablePlan:
@@ -135,9 +144,9 @@ def _rows_of(cues: pd.DataFrame, split: str, languages: Sequence[str], settings:
     return rows
 
 
-def _runs(settings: Settings) -> list[ScoredRun]:
+def _runs(settings: Settings, path: Path) -> list[ScoredRun]:
     layout = Layout.of(settings)
-    by_run = dict(iter(pd.read_parquet(layout.shortcut_scores).groupby(["system", "train_set"], sort=False)))
+    by_run = dict(iter(pd.read_parquet(path).groupby(["system", "train_set"], sort=False)))
     tables = {run: table.drop(columns=["system", "train_set"]).reset_index(drop=True) for run, table in by_run.items()}
     protocol = protocol_facts(settings) or {"digest": ""}
     made_from = {"protocol": protocol["digest"][:8], "labels": labels_of(settings)}

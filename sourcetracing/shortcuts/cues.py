@@ -1,7 +1,8 @@
 """Trivial cues of an utterance: what gives a source away without any speech being understood.
 
 crop_...  of the signal that a system gets: the crop in one acoustic variant, (samples,) float32 at audio.sample_rate
-file_...  of the whole file at its own rate: no system gets to hear it, a careless pipeline lets it through
+file_...  of the whole file at its own rate: no system gets to hear it, a careless pipeline lets it through;
+         where a cure is on (`sourcetracing.audio.conditioning`), of the file as crops are cut from it: trimmed, at audio.sample_rate
 
 Names end in their unit; dbfs is dB relative to an amplitude of 1. Every cue is finite for any signal, silence included.
 Spectra are long-term averages (Welch's: Hann windows of 32 ms, half overlapping, each less its mean).

@@ -22,7 +22,7 @@ from sourcetracing.downloads.records import normal_checksum
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.runtime.extras import needs
-from sourcetracing.settings.recorded import channel_recipe
+from sourcetracing.settings.recorded import channel_recipe, cures_of
 from sourcetracing.settings.schema import Settings
 
 SAMPLE_RATE = 16000  # of both
@@ -31,8 +31,9 @@ Embedder = Callable[[np.ndarray], np.ndarray]  # (samples,) float32 at SAMPLE_RA
 
 
 def embedder_key(settings: Settings) -> str:
-    """Names network and channel exactly, without loading it: embeddings with another key are other embeddings. Raises `UserError`."""
-    return " ".join([_network_key(settings), *channel_recipe(settings.audio).values()])
+    """Names network, channel and cures exactly, loading nothing: embeddings with another key are other embeddings. Raises `UserError`."""
+    cures = (f"{name}={value}" for name, value in cures_of(settings.audio).items())
+    return " ".join([_network_key(settings), *channel_recipe(settings.audio).values(), *cures])
 
 
 def _network_key(settings: Settings) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from sourcetracing.audio.conditioning import shaped
 from sourcetracing.audio.reading import load_utterance
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
@@ -101,7 +102,7 @@ def _embeddings(settings: Settings, utterances: pd.DataFrame) -> Iterator[np.nda
     def embed_file(utterance) -> np.ndarray:
         path = Path(settings.paths.corpus) / utterance.path
         waveform = load_utterance(path, settings.audio, utterance.digest, sample_rate=SAMPLE_RATE)
-        embedding = embed(waveform)
+        embedding = embed(shaped(waveform, settings.audio, SAMPLE_RATE))
         if not np.isfinite(embedding).all():
             raise UserError(f"{utterance.utt_id}: its speaker embedding has NaN or infinite numbers ({utterance.embedder})")
         return embedding

@@ -10,8 +10,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.metrics.classification import confusion_matrix, macro_f1, num_present
+from sourcetracing.settings.frontends import Audio
 from sourcetracing.tracing.calibration import calibration_sets, train_languages
-from sourcetracing.tracing.phrases import about, limits
+from sourcetracing.tracing.phrases import about, conditioning, limits
 from sourcetracing.tracing.pictures import SET_WORDS
 from sourcetracing.tracing.system import TracingSystem
 from sourcetracing.tracing.unknown import UnknownRule
@@ -28,7 +29,7 @@ _CARD = """---
 {about}.
 
 Part of *sourcetracing* (tracing the source of speech deepfakes).
-It hears {window:g} s of mono speech at {rate} Hz, its features are {features}.
+It hears {window:g} s of mono speech at {rate} Hz, its features are {features}.{conditioning}
 
 ## Use
 
@@ -110,6 +111,7 @@ def model_card(
         window=settings.audio.crop_seconds,
         rate=settings.audio.sample_rate,
         features=features.get(settings.frontend, settings.frontend),
+        conditioning=_conditioning(settings.audio),
         limits="\n".join(f"* {line}" for line in limits(system, calibration, rule)),
         figures=_table(figures),
         temperature=calibration.temperature,
@@ -119,6 +121,14 @@ def model_card(
         citation=_CITATION,
     )
     return ModelCard(text)
+
+
+def _conditioning(audio: Audio) -> str:
+    """What whoever uses the ONNX file, or code of their own, has to know."""
+    if not (phrases := conditioning(audio)):
+        return ""
+    left = " An ONNX file does the same to its windows; cut the silence off before you cut them." if audio.trim_silence_db else ""
+    return f"\nBefore that, {'; '.join(phrases)}; `trace_audio.py` does so by itself.{left}"
 
 
 def _metadata(system: TracingSystem, figures: list[SetFigures], name: str, licence: str) -> ModelCardData:

@@ -1,6 +1,8 @@
 """A whole system as one ONNX file: waveforms (batch, samples) in, logits and embeddings out; checked against the original, then kept.
 
-ONNX metadata: classes, sample_rate, window_samples, temperature (divide the logits by it before the softmax).
+ONNX metadata: classes, sample_rate, window_samples, temperature (divide the logits by it before the softmax). And, where they are on,
+band_limit_hz, normalize and target_dbfs, which the file itself applies to each window; trim_silence_db, which is left to whoever cuts
+windows: only a whole file tells where its silence ends (`sourcetracing.audio.conditioning.trimmed`).
 """
 
 from __future__ import annotations
@@ -19,11 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sourcetracing.audio.conditioning import LEAST_AMPLITUDE, low_pass
 from sourcetracing.errors import UserError
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.models.frontends.lfcc import LfccFrontEnd
 from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.files import atomic_path
+from sourcetracing.settings.frontends import Audio
+from sourcetracing.settings.recorded import cures_of
 from sourcetracing.tracing.system import TracingSystem
 
 OPSET = 18
@@ -62,18 +67,40 @@ class _ExportableLfcc(nn.Module):
         return self.transform(waveform.unsqueeze(1)).squeeze(1)
 
 
+class Shaping(nn.Module):
+    """`sourcetracing.audio.conditioning.shaped` in torch: waveforms (B, samples) -> the same, band-limited and levelled."""
+
+    def __init__(self, audio: Audio):
+        super().__init__()
+        self.measure, self.target = audio.normalize, 10 ** (audio.target_dbfs / 20)
+        taps = low_pass(audio.band_limit_hz, audio.sample_rate) if audio.band_limit_hz else np.ones(1, np.float32)
+        self.register_buffer("taps", torch.from_numpy(taps.copy())[None, None])
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        num_taps = self.taps.shape[-1]
+        if num_taps > 1:
+            waveform = F.conv1d(waveform.unsqueeze(1), self.taps, padding=num_taps // 2).squeeze(1)
+        if self.measure == "none":
+            return waveform
+        squared = self.measure == "rms"
+        amplitude = waveform.square().mean(-1, keepdim=True).sqrt() if squared else waveform.abs().amax(-1, keepdim=True)
+        gain = self.target / amplitude.clamp_min(LEAST_AMPLITUDE)
+        return waveform * torch.where(amplitude > LEAST_AMPLITUDE, gain, torch.ones_like(gain))
+
+
 class WholeSystem(nn.Module):
-    """Front-end, rounding to the store's number type, back-end: waveforms (B, samples) -> logits (B, C), embeddings (B, E)."""
+    """Shaping, front-end, rounding to the store's number type, back-end: waveforms (B, samples) -> logits (B, C), embeddings (B, E)."""
 
     def __init__(self, system: TracingSystem):
         super().__init__()
         front_end = system.front_end.module
+        self.shaping = Shaping(system.settings.audio)
         self.front_end = _ExportableLfcc(front_end) if isinstance(front_end, LfccFrontEnd) else front_end
         self.stored = getattr(torch, system.settings.store.dtype)
         self.model = system.model
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        embedding, logits = self.model(self.front_end(waveform).to(self.stored).float())
+        embedding, logits = self.model(self.front_end(self.shaping(waveform)).to(self.stored).float())
         return logits, embedding
 
 
@@ -96,6 +123,7 @@ def export_onnx(system: TracingSystem, calibration: Calibration, path: Path) -> 
             "sample_rate": str(system.settings.audio.sample_rate),
             "window_samples": str(system.window_samples),
             "temperature": repr(calibration.temperature),
+            **{name: str(value) for name, value in cures_of(system.settings.audio).items()},
         }
         onnx.helper.set_model_props(model, facts)
         onnx.save(model, partial)

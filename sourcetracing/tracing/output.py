@@ -12,7 +12,7 @@ import pandas as pd
 
 from sourcetracing.runtime.files import atomic_path, write_json
 from sourcetracing.settings.names import printable
-from sourcetracing.settings.recorded import channel_recipe
+from sourcetracing.settings.recorded import sound_recipe
 from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
@@ -69,7 +69,7 @@ def header_of(tracer: Tracer) -> dict[str, Any]:
             **asdict(tracer.trace),
             "window_seconds": tracer.audio.crop_seconds,
             "sample_rate": tracer.audio.sample_rate,
-            **channel_recipe(tracer.audio),
+            **sound_recipe(tracer.audio),
             **({"on_truncated": "keep"} if tracer.audio.on_truncated == "keep" else {}),
         },
         "when_not_to_believe": limits(system, tracer.calibration, rule),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.schema import Settings
 from sourcetracing.tracing.calibration import train_languages
 from sourcetracing.tracing.system import TracingSystem
@@ -84,3 +85,12 @@ def _on_calibration(calibration: Calibration | None, settings: Settings) -> str:
     others = calibration.after.get("eval_other_languages")
     elsewhere = f" (in other languages {others.ece:.1%})" if others else ""
     return f"Probabilities are off by {shown.ece:.1%} on average{elsewhere}: {trust}."
+
+
+def conditioning(audio: Audio) -> list[str]:
+    """What is done to a file before the network gets it, one phrase each, in this order; [] for nothing."""
+    what = {"rms": "the root mean square", "peak": "the peak"}
+    trim = [f"the silence at both ends of a file is left out ({audio.trim_silence_db:g} dB below its loudest 20 ms)"]
+    limit = [f"everything above {audio.band_limit_hz:g} Hz is removed"]
+    level = [f"{what.get(audio.normalize, '')} of each window is brought to {audio.target_dbfs:g} dBFS"]
+    return trim * bool(audio.trim_silence_db) + limit * bool(audio.band_limit_hz) + level * (audio.normalize != "none")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sourcetracing.audio.conditioning import shaped
 from sourcetracing.errors import UserError
 from sourcetracing.features.blocks import crop_samples
 from sourcetracing.features.front_end import build_front_end
@@ -51,9 +52,11 @@ class TracingSystem:
     def __call__(self, waveforms: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Waveforms (B, samples) float32 at `audio.sample_rate`, each a window long -> embeddings (B, E), logits (B, C), float32.
 
-        Features are rounded to `store.dtype`, as those that the network was trained on. Rows that do not fit it come out as NaN.
+        They are shaped (`sourcetracing.audio.conditioning`) and their features rounded to `store.dtype`, as those that the network was
+        trained on. Rows that do not fit it come out as NaN.
         """
-        features = self.front_end(torch.as_tensor(waveforms, dtype=torch.float32))
+        heard = shaped(np.asarray(waveforms, dtype=np.float32), self.settings.audio)
+        features = self.front_end(torch.as_tensor(heard))
         stored = features.to(getattr(torch, self.settings.store.dtype)).to(self.device).float()
         with autocast(self.device, self.settings.compute.precision):
             embedding, logits = self.model(stored)

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.audio.plausibility import is_constant
 from sourcetracing.audio.source import Source
-from sourcetracing.audio.streaming import Windows, open_audio
+from sourcetracing.audio.streaming import Windows, open_trimmed
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.metrics.ranking import is_above
 from sourcetracing.runtime.compute import prepare_device
@@ -32,7 +32,7 @@ _OF_TRACED_FILES = ("audio.channel=", "audio.on_truncated=")
 
 @dataclass(frozen=True)
 class FileTrace:
-    """What was found in one file."""
+    """What was found in one file. duration_s, starts_s: of the whole file, whatever silence is left out."""
 
     path: str
     duration_s: float
@@ -66,26 +66,26 @@ class Tracer:
     def __call__(self, path: str | Path) -> FileTrace:
         """Raises `BadAudio` for a file that cannot be read, is too short or silent throughout."""
         rate = self.audio.sample_rate
-        with open_audio(path, self.audio) as (source, blocks):
+        with open_trimmed(path, self.audio) as (source, blocks):
             windows = Windows(blocks, self.system.window_samples, self.hop_samples)
             loud = _Loud(windows, self.trace.silence_peak_dbfs)
             parts = [self._evaluate(path, group) for group in _groups(loud, self.trace.batch_windows)]
-        duration_s = windows.num_samples / rate
+        heard_s = windows.num_samples / rate
         self._refuse_useless(path, source, parts)
         starts, log_p, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
         combined = combine(log_p, self.trace.combine)
         score = float(scores.mean()) if self.rule else None
         return FileTrace(
             path=str(path),
-            duration_s=duration_s,
+            duration_s=source.heard.num_samples / source.rate if self.audio.trim_silence_db else heard_s,
             num_silent=loud.num_silent,
-            starts_s=starts / rate,
+            starts_s=(blocks.start + starts) / rate,
             window_probabilities=np.exp(log_p),
             window_scores=scores if self.rule else None,
             probabilities=combined,
             unknown_score=score,
             is_unknown=bool(is_above(score, self.rule.threshold)) if self.rule else None,
-            notes=self._notes(source, duration_s, log_p),
+            notes=self._notes(source, heard_s, log_p),
         )
 
     def _evaluate(self, path: str | Path, group: list[tuple[int, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,9 +103,9 @@ class Tracer:
         if not parts:
             raise BadAudio(path, f"silent throughout (its peak is below {self.trace.silence_peak_dbfs:g} dBFS, trace.silence_peak_dbfs)")
 
-    def _notes(self, source: Source, duration_s: float, log_p_WC: np.ndarray) -> list[str]:
+    def _notes(self, source: Source, heard_s: float, log_p_WC: np.ndarray) -> list[str]:
         notes, rate = source.notes(), source.rate
-        if duration_s < self.audio.crop_seconds:
+        if heard_s < self.audio.crop_seconds:
             notes.append(f"shorter than a window of {self.audio.crop_seconds:g} s: repeated to fill it, less sure than it looks")
         if source.is_lossy:
             notes.append("lossy codec: the system was not trained on coded audio; what the codec removed may be what tells sources apart")

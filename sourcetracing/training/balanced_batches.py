@@ -1,4 +1,4 @@
-"""Batches with as many rows of one class as of another."""
+"""Batches, and orders of a pass, with as many rows of one class as of another."""
 
 from __future__ import annotations
 
@@ -35,3 +35,24 @@ class _Queue:
             fresh = np.concatenate([fresh[~np.isin(fresh, taken)], fresh[np.isin(fresh, taken)]])  # those of this batch come last
             taken, self.waiting = np.concatenate([taken, fresh[:missing]]), fresh[missing:]
         return taken
+
+
+def balanced_order(labels: np.ndarray, languages: np.ndarray, num_rows: int, generator: np.random.Generator) -> np.ndarray:
+    """`num_rows` positions in random order of rows with labels (N,) and languages (N,): classes are equally frequent, within each class its
+    languages, and within these the rows, each time as nearly as whole numbers allow.
+    """
+    drawn, classes = [], np.unique(labels)
+    for label, share in zip(classes, _shares(num_rows, len(classes), generator), strict=True):
+        own = np.flatnonzero(labels == label)
+        spoken = np.unique(languages[own])
+        for language, count in zip(spoken, _shares(share, len(spoken), generator), strict=True):
+            rows = own[languages[own] == language]
+            drawn += [np.tile(rows, count // len(rows)), generator.permutation(rows)[: count % len(rows)]]
+    return generator.permutation(np.concatenate(drawn))
+
+
+def _shares(total: int, num_parts: int, generator: np.random.Generator) -> np.ndarray:
+    """`total` in whole parts that differ by one at most; which are the larger ones is drawn."""
+    shares = np.full(num_parts, total // num_parts)
+    shares[generator.choice(num_parts, total % num_parts, replace=False)] += 1
+    return shares

@@ -13,6 +13,7 @@ from sourcetracing.features.rows import FeatureRows
 from sourcetracing.models.losses.mixup import regmix
 from sourcetracing.runtime.process_group import ProcessGroup
 from sourcetracing.settings.training import Train
+from sourcetracing.training.perturbation import PerturbedRows
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,12 @@ class Targets:
     lam: float
 
 
-def shuffled_batches(num_rows: int, rules: Train, generator: np.random.Generator, group: ProcessGroup) -> list[Batch]:
-    """Those of one epoch: every row once, or `rows_per_epoch` of them; each batch with its own mixup."""
-    order = generator.permutation(num_rows)[: rules.rows_per_epoch or None]
+def shuffled_batches(
+    num_rows: int, rules: Train, generator: np.random.Generator, group: ProcessGroup, order: np.ndarray | None = None
+) -> list[Batch]:
+    """Those of one epoch: every row once, or `rows_per_epoch` of them, or `order`; each batch with its own mixup."""
+    if order is None:
+        order = generator.permutation(num_rows)[: rules.rows_per_epoch or None]
     return [mixed(positions, rules, generator) for positions in cut(order, rules.batch_size, at_least=2 * group.size)]
 
 
@@ -47,7 +51,7 @@ def mixed(positions: np.ndarray, rules: Train, generator: np.random.Generator) -
     return Batch(positions, positions[generator.permutation(len(positions))], lam)
 
 
-def load(rows: FeatureRows, batch: Batch, piece: np.ndarray, mode: str) -> tuple[Tensor, Targets]:
+def load(rows: FeatureRows | PerturbedRows, batch: Batch, piece: np.ndarray, mode: str) -> tuple[Tensor, Targets]:
     """Network inputs and targets of a piece of a batch (indices into it). mode: `train.mixup`; regmix doubles the rows."""
     positions = batch.positions[piece]
     if batch.partners is None:

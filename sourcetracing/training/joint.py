@@ -9,29 +9,26 @@ from sourcetracing.features.rows import open_store
 from sourcetracing.runtime.compute import prepare_cpu
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.process_group import ProcessGroup, joined_group
-from sourcetracing.runtime.progress import bar
+from sourcetracing.training.following import following
 from sourcetracing.training.loop import require_rows, train_run
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, require_two_classes
 
 
 def train_in_turn(runs: Sequence[TrainingRun]) -> None:
-    """Trains the runs that are not finished; a progress bar of the first process counts epochs. Raises `UserError`."""
+    """Trains the runs that are not finished; a progress bar of the first process counts rounds. Raises `UserError`."""
     if not runs:
         return
     to_do = [run for run in runs if not run.files.is_finished]
     require_two_classes(to_do)
-    require_rows(to_do)
+    num_rows = require_rows(to_do)
     compute = runs[0].settings.compute
     with joined_group(compute) as (group, device):
         prepare_cpu(max(1, resolve_workers(compute.workers) // group.size))
-        folders = [run.files for run in runs]
-        total = sum(run.num_epochs for run in runs)
-        done = sum(folder.num_epochs_done() for folder in folders)
-        with bar(total=total, initial=done, desc="train", unit="epoch", disable=not group.is_first) as progress:
-            for run, folder in zip(runs, folders, strict=True):
-                with _sole_trainer(folder, group):
-                    train_run(run, open_store(run.settings), device, on_epoch=lambda epoch: progress.update(1), group=group)
+        with following(runs, num_rows, at_once=1) if group.is_first else nullcontext():
+            for run in runs:
+                with _sole_trainer(run.files, group):
+                    train_run(run, open_store(run.settings), device, group=group)
 
 
 def _sole_trainer(folder: RunFolder, group: ProcessGroup) -> AbstractContextManager:

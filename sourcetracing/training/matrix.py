@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
-
-from tqdm import tqdm
 
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
@@ -15,9 +11,9 @@ from sourcetracing.features.rows import open_store
 from sourcetracing.runtime.compute import prepare_cpu, prepare_device
 from sourcetracing.runtime.parallel import map_unordered
 from sourcetracing.runtime.process_group import size_of_group
-from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.reading import ConfigSources, read_yaml
 from sourcetracing.settings.recorded import in_words, value_of
+from sourcetracing.training.following import following
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import require_rows, train_run
 from sourcetracing.training.plan import runs_at_once
@@ -25,7 +21,6 @@ from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun, load_runs, require_two_classes, settings_of_recipe
 from sourcetracing.training.state import LAST_EPOCH
 
-SECONDS_BETWEEN_LOOKS = 1.0  # at the run folders, for the progress bar
 NUM_NAMED = 3  # settings of a run that was trained otherwise
 TRAIN_COMMAND = "python scripts/05_train_matrix.py CONFIG.yaml"
 
@@ -82,7 +77,7 @@ def _recorded(files: RunFolder, names: Sequence[str]) -> dict[str, Any]:
 
 
 def train_runs(runs: Sequence[TrainingRun]) -> None:
-    """Trains the runs that are not finished; a progress bar counts epochs.
+    """Trains the runs that are not finished; a progress bar counts their rounds, within which it moves too.
 
     In a group of processes (torchrun) they train one run after the other together; otherwise several runs are trained at a time.
     Runs that another process is training come last; by the time it is their turn they are mostly done, otherwise they are waited for.
@@ -94,13 +89,12 @@ def train_runs(runs: Sequence[TrainingRun]) -> None:
     if size_of_group() > 1:
         train_in_turn(to_do)
         return
-    require_rows(to_do)
+    num_rows = require_rows(to_do)
     elsewhere = [run for run in to_do if run.files.is_being_trained]
     if elsewhere:
         print(f"another process is training {len(elsewhere)} of them: this one starts with the others", flush=True)
     to_do.sort(key=elsewhere.__contains__)
-    total = sum(run.num_epochs for run in to_do)
-    with bar(total=total, initial=_epochs_done(to_do), desc="train", unit="epoch") as progress, _following(to_do, progress):
+    with following(to_do, num_rows, runs_at_once(to_do[0].settings.compute)) as progress:
         for run in each_run(_train_one, to_do):
             outcome = run.files.read_outcome()
             progress.set_postfix_str(f"{run.system} {run.train_set}: {_what_was_kept(outcome)}")
@@ -112,29 +106,6 @@ def _what_was_kept(outcome: dict) -> str:
     if "dev_macro_f1" in outcome:
         return f"dev macro-F1 {100 * outcome['dev_macro_f1']:.1f} %"
     return "kept its last epoch" if outcome["best_epoch"] else "kept its initial weights"
-
-
-def _epochs_done(runs: Sequence[TrainingRun]) -> int:
-    return sum(run.files.num_epochs_done() for run in runs)
-
-
-@contextmanager
-def _following(runs: Sequence[TrainingRun], progress: tqdm) -> Iterator[None]:
-    """Keeps a progress bar at the epochs that lie in the run folders, whichever process or machine puts them there."""
-    is_over = threading.Event()
-
-    def follow() -> None:
-        while not is_over.wait(SECONDS_BETWEEN_LOOKS):
-            progress.update(_epochs_done(runs) - progress.n)
-
-    follower = threading.Thread(target=follow, daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        follower.join()
-        progress.update(_epochs_done(runs) - progress.n)
 
 
 def each_run(function: Callable[[TrainingRun], None], runs: Sequence[TrainingRun]) -> Iterator[TrainingRun]:

@@ -77,6 +77,9 @@ def select_train_rows(store: FeatureStore, settings: Settings, languages: list[s
             "train.micro_batch_size: the loss of backend=embedding_head needs all rows of a batch at once. To save memory take "
             "finetune.gradient_checkpointing=true"
         )
+    for name in ("label_smoothing", "balance_classes"):
+        if getattr(settings.train, name):
+            raise UserError(f"train.{name}: backend=embedding_head has balanced batches and a loss without labels to smooth. Take it out")
     languages_of = {"train": languages}
     if settings.metric_learning.train_on_dev:
         languages_of["dev"] = dev_languages(settings, languages)

@@ -1,4 +1,4 @@
-"""What a run is trained towards: which rows, which batches, which loss, which dev figure picks the epoch."""
+"""What a run is trained towards: which rows, which batches, which loss, which dev figure picks the round."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sourcetracing.errors import UserError
-from sourcetracing.features.rows import FeatureRows, known_rows
+from sourcetracing.features.rows import FeatureRows, known_rows, languages_of
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.models.losses.mixup import regmix_loss
 from sourcetracing.runtime.process_group import ProcessGroup, size_of_group
 from sourcetracing.settings.schema import Settings
+from sourcetracing.training.balanced_batches import balanced_order
 from sourcetracing.training.batches import Batch, Targets, shuffled_batches
 
 
@@ -22,7 +23,7 @@ class Aim(Protocol):
     """What any system is trained towards; made of the settings, the network and its training rows."""
 
     weights: nn.Module | None  # where the loss itself learns something
-    selected_by: str  # the figure of history.csv that picks the epoch, or a word for why none does
+    selected_by: str  # the figure of history.csv that picks the round, or a word for why none does
 
     @staticmethod
     def train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +34,7 @@ class Objective(Aim, Protocol):
     """The aim of what is trained by gradients, batch by batch."""
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
-        """Those of one epoch."""
+        """Those of one pass over the rows, in every pass as many."""
 
     def loss(self, embeddings: Tensor, logits: Tensor, targets: Targets) -> tuple[Tensor, float]:
         """(mean loss, how many rows are right) of embeddings (B, E) and logits (B, C); with regmix the second half are mixed rows."""
@@ -53,6 +54,7 @@ class CrossEntropy:
     def __init__(self, settings: Settings, model: nn.Module, rows: FeatureRows):
         self.rules, self.num_rows = settings.train, len(rows)
         self.selected_by = settings.train.select
+        self.cells = (rows.labels.cpu().numpy(), languages_of(rows)) if self.rules.balance_classes else None
 
     @staticmethod
     def train_rows(store: FeatureStore, settings: Settings, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -66,15 +68,18 @@ class CrossEntropy:
         return rows, labels
 
     def batches(self, generator: np.random.Generator, group: ProcessGroup) -> Sequence[Batch]:
-        return shuffled_batches(self.num_rows, self.rules, generator, group)
+        num_rows = min(self.num_rows, self.rules.rows_per_epoch or self.num_rows)
+        order = balanced_order(*self.cells, num_rows, generator) if self.cells else None
+        return shuffled_batches(self.num_rows, self.rules, generator, group, order)
 
     def loss(self, embeddings: Tensor, logits: Tensor, targets: Targets) -> tuple[Tensor, float]:
         """Right are un-mixed rows; under mixed_only those whose main label comes first."""
-        labels = targets.labels
+        labels, smoothing = targets.labels, self.rules.label_smoothing
         right = (logits[: len(labels)].argmax(dim=1) == labels).sum().item()
         if targets.partner_labels is None:
-            return functional.cross_entropy(logits, labels), right
-        return regmix_loss(logits, labels, targets.partner_labels, targets.lam, mode=self.rules.mixup), right
+            return functional.cross_entropy(logits, labels, label_smoothing=smoothing), right
+        how = {"mode": self.rules.mixup, "label_smoothing": smoothing}
+        return regmix_loss(logits, labels, targets.partner_labels, targets.lam, **how), right
 
     def after_step(self) -> None:
         pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -35,23 +37,34 @@ def encoder_of(model: nn.Module) -> nn.Module | None:
 
 
 def decay(rules: Train, epoch: int) -> float:
-    """lr_decay ** floor(epoch / lr_interval), epochs from 0 (D19)."""
+    """lr_decay ** floor(epoch / lr_interval), epochs (or rounds, with train.steps) from 0 (D19)."""
     return rules.lr_decay ** (epoch // rules.lr_interval)
 
 
 def learning_rates(settings: Settings, epoch: int, step: int, steps_per_epoch: int) -> dict[str, float]:
-    """By parameter group, for a step (from 0) of an epoch, all with the same decay: train.lr, finetune.lr with its linear warm-up, and
-    metric_learning.loss_lr.
+    """By parameter group, for a step (from 0) of a round, all by the same schedule and `train.warmup_steps`: train.lr, finetune.lr with its
+    own linear warm-up besides, and metric_learning.loss_lr. epoch: the round; steps_per_epoch: of each round but the last.
     """
-    warmup_steps = settings.finetune.warmup_epochs * steps_per_epoch
-    steps_done = epoch * steps_per_epoch + step + 1
-    warmth = min(1.0, steps_done / warmup_steps) if warmup_steps else 1.0
-    factor = decay(settings.train, epoch)
+    rules, steps_before = settings.train, epoch * steps_per_epoch + step
+    warmth = _warmth(steps_before, rules.warmup_steps)
+    if rules.schedule == "cosine":
+        factor = _cosine(steps_before - rules.warmup_steps, (rules.steps or rules.epochs * steps_per_epoch) - rules.warmup_steps)
+    else:
+        factor = decay(rules, epoch)
     return {
-        "backend": settings.train.lr * factor,
-        "encoder": settings.finetune.lr * factor * warmth,
-        "loss": settings.metric_learning.loss_lr * factor,
+        "backend": rules.lr * factor * warmth,
+        "encoder": settings.finetune.lr * factor * min(warmth, _warmth(steps_before, settings.finetune.warmup_epochs * steps_per_epoch)),
+        "loss": settings.metric_learning.loss_lr * factor * warmth,
     }
+
+
+def _warmth(steps_before: int, warmup_steps: int) -> float:
+    return min(1.0, (steps_before + 1) / warmup_steps) if warmup_steps else 1.0
+
+
+def _cosine(steps_before: int, num_steps: int) -> float:
+    """From 1 before the first step to 0 after the last one."""
+    return (1 + math.cos(math.pi * max(0, steps_before) / num_steps)) / 2 if num_steps > 0 else 1.0
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, rates: dict[str, float]) -> None:

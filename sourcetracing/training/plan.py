@@ -13,23 +13,28 @@ from sourcetracing.protocols.table import select
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.parallel import resolve_workers
-from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.paths import Compute
 from sourcetracing.settings.training import shown_system
+from sourcetracing.training.pace import MEASURED_STEPS, duration_in_words, measured_rate, read_pace
+from sourcetracing.training.rounds import num_rounds, rows_per_round, word_for_rounds
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.runs import TrainingRun
 
 
 @dataclass(frozen=True)
 class SystemPlan:
-    """One line of the plan. seconds: of computing still to be done; nan while no epoch of the system was measured."""
+    """One line of the plan. seconds: of computing still to be done; nan while nothing of the system was measured.
+
+    epochs_left: rounds (`rounds`). measured_steps: what the seconds are known by where no round of the system is done, else 0.
+    """
 
     system: str
     num_runs: int
     num_done: int
     epochs_left: int
     seconds: float
+    measured_steps: int = 0
 
 
 def read_shard(text: str) -> slice:
@@ -61,39 +66,45 @@ def make_plan(runs: Sequence[TrainingRun], utterances: pd.DataFrame) -> list[Sys
 
 def _plan_of(system: str, runs: Sequence[TrainingRun], utterances: pd.DataFrame) -> SystemPlan:
     own = [(run, run.files) for run in runs if run.system == system]
-    unfinished = [(run, run.num_epochs - folder.num_epochs_done()) for run, folder in own if not folder.is_finished]
-    rate = _seconds_per_row(own, utterances)
+    unfinished = [(run, num_rounds(run.settings) - folder.num_epochs_done()) for run, folder in own if not folder.is_finished]
+    rate, measured_steps = _seconds_per_row(own, utterances)
     seconds = sum(epochs * rows_of(run, utterances) * rate for run, epochs in unfinished if epochs)
-    return SystemPlan(system, len(own), len(own) - len(unfinished), sum(epochs for _, epochs in unfinished), seconds)
+    return SystemPlan(system, len(own), len(own) - len(unfinished), sum(epochs for _, epochs in unfinished), seconds, measured_steps)
 
 
 def rows_of(run: TrainingRun, utterances: pd.DataFrame) -> int:
-    """Training rows of an epoch of a run: utterances x acoustic variants, or train.rows_per_epoch."""
+    """Training rows of a round of a run: utterances x acoustic variants, or as many as train.rows_per_epoch or its steps take."""
     rules = run.settings.train
     num_utterances = int(select(utterances, languages=run.train_set.split("+"), splits=["train"]).sum())
     rows = num_utterances * len(rules.variants or run.settings.augment.variants)
-    return min(rows, rules.rows_per_epoch) if rules.rows_per_epoch and not BACKENDS[run.settings.backend].fitted else rows
+    return rows_per_round(run.settings, rows)
 
 
-def _seconds_per_row(runs: Sequence[tuple[TrainingRun, RunFolder]], utterances: pd.DataFrame) -> float:
-    """The median over measured epochs of a system's runs, dev included; nan without one."""
+def _seconds_per_row(runs: Sequence[tuple[TrainingRun, RunFolder]], utterances: pd.DataFrame) -> tuple[float, int]:
+    """The median over measured rounds of a system's runs, dev included, and 0; without one that of the steps under way, and their number.
+
+    nan where there are none of these either.
+    """
     rates = [
         history["seconds"] / max(1, rows_of(run, utterances))
         for run, folder in runs
         if folder.history.is_file() and len(history := read_csv(folder.history, texts=()))
     ]
-    return float(pd.concat(rates).median()) if rates else float("nan")
+    if rates:
+        return float(pd.concat(rates).median()), 0
+    return measured_rate(read_pace(folder) for _, folder in runs)
 
 
 def describe_plan(plan: Sequence[SystemPlan], runs: Sequence[TrainingRun]) -> str:
     """The plan as text; times of systems that nothing is known of are left open."""
     names = {line.system: shown_system(line.system, runs[0].settings.experiment.floor) for line in plan}
     width = max(map(len, ["system", *names.values()]))
-    lines = [f"{'system':<{width}}  runs  done  to do  epochs left  time left"]
+    rounds = f"{word_for_rounds([run.settings for run in runs])}s left"
+    lines = [f"{'system':<{width}}  runs  done  to do  {rounds:>11}  time left"]
     at_once = runs_at_once(runs[0].settings.compute)
     for line in plan:
         to_do = line.num_runs - line.num_done
-        time = _duration(line.seconds / min(at_once, to_do)) if line.epochs_left else "-"
+        time = _time_left(line, min(at_once, to_do)) if line.epochs_left else "-"
         lines.append(f"{names[line.system]:<{width}}  {line.num_runs:5}  {line.num_done:4}  {to_do:5}  {line.epochs_left:11}  {time}")
     return "\n".join(lines)
 
@@ -103,8 +114,8 @@ def runs_at_once(compute: Compute) -> int:
     return resolve_workers(compute.workers) if pick_device(compute.device).type == "cpu" else compute.runs_per_gpu
 
 
-def _duration(seconds: float) -> str:
-    if seconds != seconds:
-        return "known after the first epoch"
-    minutes = seconds / 60
-    return f"about {seconds:.0f} s" if seconds < 90 else f"about {minutes:.0f} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
+def _time_left(line: SystemPlan, at_once: int) -> str:
+    if line.seconds != line.seconds:
+        return f"known after {MEASURED_STEPS} steps"
+    how = f" besides dev, measured over {line.measured_steps} steps" if line.measured_steps else ""
+    return f"{duration_in_words(line.seconds / at_once)}{how}"

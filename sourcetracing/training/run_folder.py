@@ -2,7 +2,8 @@
 
 .lock  held by the process that trains it
 config.yaml, environment.json, classes.json, protocol.json (which protocol, made with which settings)  at the start
-model.safetensors (best epoch), last.safetensors (to resume), history.csv, tensorboard/  after each epoch
+model.safetensors (best round), last.safetensors (to resume), history.csv, tensorboard/  after each round (`rounds`)
+last.safetensors also within a round, and progress.json each second: both are gone at the end
 model.json  last: a run with a model.json is finished
 """
 
@@ -43,7 +44,7 @@ class RunFolder(RunLayout):
         return self.outcome.is_file() and self.weights.is_file()
 
     def num_epochs_done(self) -> int:
-        """Epochs that are on disk, for progress bars."""
+        """Rounds (epochs, unless train.steps decides) that are on disk, for progress bars."""
         try:
             return len(self.history.read_text(encoding="utf-8").splitlines()) - 1
         except FileNotFoundError:
@@ -76,6 +77,7 @@ class RunFolder(RunLayout):
         """Marks the run as finished and drops what only an unfinished one needs."""
         write_json(self.outcome, outcome)
         self.last.unlink(missing_ok=True)
+        self.progress.unlink(missing_ok=True)
 
     def read_outcome(self) -> dict[str, Any]:
         """model.json of a finished run."""

@@ -21,10 +21,14 @@ from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned, stored_fr
 from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.schema import Settings
-from sourcetracing.settings.training import all_systems
+from sourcetracing.settings.training import PERTURBATIONS, Train, all_systems
+from sourcetracing.training.rounds import steps_per_round
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
 
+# Settings of train from after the first runs: with their defaults they say nothing, and shall not rename those.
+_YOUNGER = {"dev_variants", "dev_languages", "steps", "steps_per_dev", "schedule", "warmup_steps", "label_smoothing", "ema_decay"}
+_YOUNGER |= {"balance_classes", "early_stop_looks", *PERTURBATIONS}
 # What of `train` decides on a back-end that is fitted: its rows, and what a run is called.
 TRAIN_OF_FITTED = ("languages", "seed", "variants", "dev_variants", "dev_languages")
 
@@ -43,11 +47,6 @@ class TrainingRun:
     def files(self) -> RunFolder:
         """What lies in its folder."""
         return RunFolder(self.folder)
-
-    @property
-    def num_epochs(self) -> int:
-        """How many rows its history will have; a back-end that is fitted has one."""
-        return 1 if BACKENDS[self.settings.backend].fitted else self.settings.train.epochs
 
 
 def set_name(languages: Sequence[str]) -> str:
@@ -76,19 +75,13 @@ def run_of(settings: Settings, store_name: str) -> TrainingRun:
 def system_label(settings: Settings) -> str:
     """The system's name; <frontend>_<backend> when a setting swapped a part of it, so that a table never shows a wrong name."""
     parts = (settings.frontend, settings.backend)
-    return settings.system if system_parts(settings.system) == parts else "_".join(parts)
+    return settings.system if system_parts(settings.system, settings.systems) == parts else "_".join(parts)
 
 
 def run_recipe(settings: Settings) -> dict:
     """Everything besides the features that decides what a run learns. Another recipe is another run folder."""
     backend = to_dict(getattr(settings, settings.backend)) if BACKENDS[settings.backend].options else {}
-    recipe = {"backend": settings.backend, "options": backend, "train": to_dict(settings.train), "classes": settings.corpus.sources}
-    recipe["train"]["languages"] = settings.train.languages or settings.corpus.languages
-    for name in ("dev_variants", "dev_languages"):  # empty they say nothing, and shall not rename the runs from before they were settings
-        if not recipe["train"][name]:
-            del recipe["train"][name]
-    if BACKENDS[settings.backend].fitted:
-        recipe["train"] = {name: value for name, value in recipe["train"].items() if name in TRAIN_OF_FITTED}
+    recipe = {"backend": settings.backend, "options": backend, "train": _train_recipe(settings), "classes": settings.corpus.sources}
     recipe |= how_computed(settings)
     if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
@@ -100,6 +93,16 @@ def run_recipe(settings: Settings) -> dict:
     return recipe
 
 
+def _train_recipe(settings: Settings) -> dict:
+    """What `train` decides. In steps it does so whatever the epochs, and by how many a round has, however that was said."""
+    rules = settings.train
+    recipe = {**to_dict(rules), "languages": rules.languages or settings.corpus.languages, "steps_per_dev": steps_per_round(rules)}
+    if BACKENDS[settings.backend].fitted:
+        recipe = {name: recipe[name] for name in TRAIN_OF_FITTED}
+    unsaid = {name for name in recipe.keys() & _YOUNGER if recipe[name] == getattr(Train(), name)}
+    return {name: recipe[name] for name in recipe.keys() - unsaid - {"checkpoint_minutes", "epochs" if rules.steps else ""}}
+
+
 def settings_of_recipe(settings: Settings) -> list[str]:
     """Names of the settings that decide what a run learns: of `run_recipe`, and of its feature store's recipe."""
     kind, rules = stored_front_end(settings), BACKENDS[settings.backend]
@@ -108,11 +111,13 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     groups += ["metric_learning"] if rules.metric_loss else []
     groups += ["ssl", "finetune"] if is_fine_tuned(settings) else []
     single = ["compute.precision", "compute.deterministic", "corpus.sources", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
+    single += ["audio.channel", "audio.trim_silence_db", "audio.normalize", "audio.band_limit_hz"]
     single += ["compute.encoder_precision", "compute.engine"] if FRONTENDS[kind].is_encoder else []
     named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]
     if rules.fitted:
         named = [name for name in named if not name.startswith("train.") or name.removeprefix("train.") in TRAIN_OF_FITTED]
-    return [*single, *(name for name in named if name != "metric_learning.neighbours")]
+    idle = {"metric_learning.neighbours", "train.checkpoint_minutes", "train.epochs" if settings.train.steps else "train.steps_per_dev"}
+    return [*single, *(name for name in named if name not in idle)]
 
 
 def _digest_of_weights(path: Path) -> str:

@@ -1,8 +1,9 @@
-"""What one epoch hands to the next, and how it gets to disk and back."""
+"""What one round hands to the next, or one step of it to the next, and how it gets to disk and back."""
 
 from __future__ import annotations
 
 import math
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from sourcetracing.models.backends.synced_batch_norm import synced
 from sourcetracing.runtime.process_group import ALONE, ProcessGroup
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.schema import Settings
+from sourcetracing.training.averaging import WeightAverage
 from sourcetracing.training.checkpoints import (
     frozen_digest,
     learned_tensors,
@@ -31,22 +33,27 @@ from sourcetracing.training.networks import build_model
 from sourcetracing.training.objectives import Aim
 from sourcetracing.training.optimization import make_optimizer
 from sourcetracing.training.run_folder import RunFolder
+from sourcetracing.training.within_round import PREFIX, Position, random_states
 
 LAST_EPOCH = "last_epoch"  # in place of a dev figure, where the training languages have no dev rows
+PREFIXES = ("optimizer.", "loss.", "average.", PREFIX)  # of what last.safetensors holds beside the weights
 
 
 @dataclass
 class TrainingState:
-    """All that one epoch hands to the next."""
+    """All that one round hands to the next."""
 
     model: torch.nn.Module
     objective: Aim
     optimizer: torch.optim.Optimizer | None  # None: nothing in the model learns by gradients
     group: ProcessGroup = ALONE
     parallel: DistributedDataParallel | None = None  # around `model`, where several processes train it
+    average: WeightAverage | None = None  # whose figures are those of dev, and which is kept
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
-    selected_by: str = ""  # the figure of history.csv that picks the epoch, or LAST_EPOCH; empty = the objective's
+    selected_by: str = ""  # the figure of history.csv that picks the round, or LAST_EPOCH; empty = the objective's
+    position: Position = field(default_factory=Position)  # within the next round
+    saved_at: float = field(default_factory=lambda: time.monotonic())  # of the state on disk
     frozen: dict[str, str] = field(init=False)  # for the metadata of checkpoints: digest of the weights that never learn, if any
 
     def __post_init__(self) -> None:
@@ -58,9 +65,18 @@ class TrainingState:
         return len(self.history)
 
     @property
+    def looks_in_vain(self) -> int:
+        """Rounds since the best one."""
+        return len(self.history) - max(self.best_epoch, 0)
+
+    @property
     def network(self) -> torch.nn.Module:
         """What training steps call."""
         return self.parallel or self.model
+
+    def averaged(self) -> AbstractContextManager:
+        """While dev is looked at: the network has the averaged weights, if there are any."""
+        return self.average.in_place() if self.average else nullcontext()
 
     def without_exchange(self) -> AbstractContextManager:
         """While gradients of a batch's first pieces are added up, processes need not exchange them."""
@@ -84,6 +100,8 @@ def start_or_resume(
     aim = objective(settings, model, train_rows)
     learns = not BACKENDS[settings.backend].fitted
     state = TrainingState(model, aim, make_optimizer(model, settings, aim.weights) if learns else None, group)
+    if settings.train.ema_decay and learns:
+        state.average = WeightAverage(model, settings.train.ema_decay)
     if folder.last.is_file():
         _restore(state, folder.last)
     if group.size > 1 and learns:
@@ -94,18 +112,23 @@ def start_or_resume(
 
 def _restore(state: TrainingState, path: Path) -> None:
     tensors, metadata = load_checkpoint(path)
-    parts = {prefix: {name: tensors.pop(name) for name in list(tensors) if name.startswith(prefix)} for prefix in ("optimizer.", "loss.")}
+    parts = {prefix: {name: tensors.pop(name) for name in list(tensors) if name.startswith(prefix)} for prefix in PREFIXES}
     if state.objective.weights:
         state.objective.weights.load_state_dict({name.removeprefix("loss."): tensor for name, tensor in parts["loss."].items()})
     load_weights(state.model, tensors, str(path))
     refuse_other_frozen_weights(state.model, metadata, path)
     if state.optimizer:
         restore_optimizer(state.optimizer, parts["optimizer."])
+    if state.average:
+        averages = {name.removeprefix("average."): tensor for name, tensor in parts["average."].items()}
+        state.average.restore(averages, metadata["averaged_steps"])
     state.history, state.best_epoch = metadata["history"], metadata["best_epoch"]
+    if "within_round" in metadata:
+        state.position = Position.read(metadata["within_round"], parts[PREFIX])
 
 
 def is_better(row: dict[str, float], best: dict[str, float] | None, select: str) -> bool:
-    """Whether an epoch beats the best so far: by a loss (dev_loss, train_loss), by dev macro-F1, ties by dev loss, or by being later.
+    """Whether a round beats the best so far: by a loss (dev_loss, train_loss), by dev macro-F1, ties by dev loss, or by being later.
 
     A figure that is not a number is worse than any number.
     """
@@ -120,7 +143,7 @@ def _merit(row: dict[str, float], select: str) -> tuple[float, ...]:
 
 
 def keep_epoch(state: TrainingState, row: dict[str, float], folder: RunFolder) -> None:
-    """Adds an epoch to the history; the first process writes what it left, the best weights apart."""
+    """Adds a round to the history; the first process writes what it left, the best weights apart."""
     best = state.history[state.best_epoch - 1] if state.best_epoch > 0 else None
     state.history.append(row)
     improved = is_better(row, best, state.selected_by)
@@ -128,16 +151,31 @@ def keep_epoch(state: TrainingState, row: dict[str, float], folder: RunFolder) -
         state.best_epoch = int(row["epoch"])
     if not state.group.is_first:
         return
-    weights = learned_tensors(state.model)
-    # The best weights go first: should the run be killed between the two, the epoch is repeated and writes the same file again.
+    # The best weights go first: should the run be killed between the two, the round is repeated and writes the same file again.
     if improved:
         dev = _known_dev_figures(row)  # no seconds: the same run gives the same bytes
+        weights = state.average.tensors if state.average else learned_tensors(state.model)
         save_checkpoint(folder.weights, weights, {"epoch": state.best_epoch, "dev": dev, **state.frozen})
-    metadata = {"history": state.history, "best_epoch": state.best_epoch, **state.frozen}
-    of_loss = {f"loss.{name}": tensor for name, tensor in state.objective.weights.state_dict().items()} if state.objective.weights else {}
-    of_optimizer = optimizer_tensors(state.optimizer) if state.optimizer else {}
-    save_checkpoint(folder.last, {**weights, **of_loss, **of_optimizer}, metadata)
+    _save_last(state, folder)
     folder.write_history(state.history)
+
+
+def keep_within_round(state: TrainingState, position: Position, folder: RunFolder, device: torch.device) -> None:
+    """Saves where the training stands within the round that is under way, in the place of what the last round left."""
+    _save_last(state, folder, {"within_round": position.facts()}, random_states(device))
+
+
+def _save_last(state: TrainingState, folder: RunFolder, facts: dict[str, Any] | None = None, more: dict[str, Any] | None = None) -> None:
+    metadata = {"history": state.history, "best_epoch": state.best_epoch, **(facts or {}), **state.frozen}
+    of_optimizer = optimizer_tensors(state.optimizer) if state.optimizer else {}
+    tensors = {**learned_tensors(state.model), **of_optimizer, **(more or {})}
+    if state.objective.weights:
+        tensors |= {f"loss.{name}": tensor for name, tensor in state.objective.weights.state_dict().items()}
+    if state.average:
+        tensors |= {f"average.{name}": tensor for name, tensor in state.average.tensors.items()}
+        metadata["averaged_steps"] = state.average.num_steps
+    save_checkpoint(folder.last, tensors, metadata)
+    state.saved_at = time.monotonic()
 
 
 def keep_untrained(state: TrainingState, dev: dict[str, float], folder: RunFolder) -> None:

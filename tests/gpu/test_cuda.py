@@ -24,12 +24,13 @@ from sourcetracing.scoring.scores import read_scores, score_run
 from sourcetracing.settings.frontends import Ssl
 from sourcetracing.settings.paths import Compute
 from sourcetracing.tracing.system import TracingSystem, run_in_folder
+from sourcetracing.training import loop
 from sourcetracing.training.loop import train_run
 from sourcetracing.training.matrix import each_run
 from sourcetracing.training.run_folder import environment
 from sourcetracing.training.runs import TrainingRun, run_of
 from tests.support.audio_files import small_audio_settings, write_corpus, write_noises, write_responses
-from tests.support.interrupted_training import CPU, Killed, die_after
+from tests.support.interrupted_training import CPU, Killed, die_after, dying_at_step
 from tests.support.places import ROOT
 from tests.support.small_backends import FITTED_BACKENDS, SMALL_BACKENDS
 from tests.support.small_store import small_settings, write_store
@@ -61,6 +62,20 @@ def test_training_gives_the_same_bytes_twice_and_after_a_kill(name, precision, t
     with pytest.raises(Killed):
         train_run(runs[2], store, device, on_epoch=die_after(1))
     train_run(runs[2], store, device)
+    assert len({run.files.weights.read_bytes() for run in runs}) == 1
+
+
+@pytest.mark.parametrize("name", SMALL_BACKENDS)
+def test_killed_within_an_epoch_it_ends_with_the_same_bytes(name, tmp_path, monkeypatch):
+    store = write_store(tmp_path / "features", utterances_per_group=9)
+    runs = [new_run(tmp_path / folder, "train.checkpoint_minutes=1e-9", *SMALL_BACKENDS[name]) for folder in ("a", "b")]
+    device = prepare_device(runs[0].settings.compute)
+    train_run(runs[0], store, device)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(loop, "train_step", dying_at_step(3))
+        train_run(runs[1], store, device)
+    assert runs[1].files.num_epochs_done() == 0 and runs[1].files.last.is_file()
+    train_run(runs[1], store, device)
     assert len({run.files.weights.read_bytes() for run in runs}) == 1
 
 

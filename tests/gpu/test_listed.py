@@ -16,6 +16,7 @@ TESTS = {
         "test_rows_lie_on_the_gpu_where_they_fit_and_give_the_same_batches",
     ],
     "sourcetracing/runtime/process_group.py": ["test_two_gpus_train_together_what_one_trains"],
+    "sourcetracing/training/within_round.py": ["test_killed_within_an_epoch_it_ends_with_the_same_bytes"],
     "sourcetracing/training/run_folder.py": ["test_a_run_says_which_gpu_it_was_made_on"],
     "sourcetracing/features/front_end.py": ["test_an_encoder_as_cuda_graphs_gives_what_it_gives_without"],
     "sourcetracing/features/encoder_batches.py": ["test_a_store_of_the_gpu_is_near_that_of_the_cpu_and_the_same_twice"],

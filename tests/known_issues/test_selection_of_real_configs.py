@@ -88,7 +88,7 @@ def test_the_trainers_train_the_run_that_the_numbered_scripts_look_for(config):
 
 
 def test_a_seed_on_the_command_line_is_that_of_every_door():
-    words = read_config(["configs/demo.yaml", "train.seed=5"])
+    words = read_config(["configs/demo.yaml", "system=lfcc_ecapa_tdnn", "train.seed=5"])
     assert {settings.train.seed for settings in settings_of_runs(words)} == {5} == {settings_of_one_run(words).train.seed}
     assert {one.train.seed for one in settings_of_runs(read_config(["configs/demo.yaml", "train.seed=5", "experiment.seeds=[1,2]"]))} == {
         1,
@@ -100,8 +100,11 @@ def test_a_seed_on_the_command_line_is_that_of_every_door():
     ("words", "line"),
     [
         (["configs/mcl_mlaad.yaml"], r"experiment.systems has 3 entries \(lfcc_aasist, lfcc_resnet18, lfcc_ecapa_tdnn\).*add system=NAME"),
-        (["configs/demo.yaml", "experiment.train_sets=[en,de+fr]"], r"experiment.train_sets has 2 entries \(en, de\+fr\).*train.languages"),
-        (["configs/demo.yaml", "experiment.seeds=[1,2]"], r"experiment.seeds has 2 entries \(1, 2\).*add train.seed=N"),
+        (
+            ["configs/demo.yaml", "system=long_term", "experiment.train_sets=[en,de+fr]"],
+            r"experiment.train_sets has 2 entries \(en, de\+fr\).*train.languages",
+        ),
+        (["configs/demo.yaml", "system=long_term", "experiment.seeds=[1,2]"], r"experiment.seeds has 2 entries \(1, 2\).*add train.seed=N"),
     ],
 )
 def test_where_several_runs_are_meant_the_choice_is_the_users(words, line):

@@ -16,6 +16,7 @@ SMALL = {
     "ecapa_tdnn": {"channels": 16},
     "embedding_head": {"hidden": 16, "embedding": 8},
     "ecapa_raw": {"channels": 16},
+    "delta_tdnn": {"channels": 8, "statistics": ["log_std"]},
     "statistics": {},
     "neighbours": {"k": 3},
 }

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 import torch
 
-from sourcetracing.models.backends.long_term_statistics import LAGS, STATISTICS, LongTermStatistics, standardization
+from sourcetracing.models.backends.long_term_statistics import LAGS, LAGS_BETWEEN, STATISTICS, LongTermStatistics, standardization
 from sourcetracing.settings import backends
 
 
@@ -21,9 +21,9 @@ def rows(num_frames: int = 61, num_rows: int = 3) -> np.ndarray:
     return (walk + 40 * generator.normal(size=(1, 7, 1))).astype(np.float32)
 
 
-def correlations(frames: np.ndarray) -> list[float]:
+def correlations(frames: np.ndarray, distance: int = 1) -> list[float]:
     table = pd.DataFrame(frames.T).corr().to_numpy()
-    return [table[number, number + 1] for number in range(len(frames) - 1)]
+    return [table[number, number + distance] for number in range(len(frames) - distance)]
 
 
 def lagged(x: np.ndarray, lag: int) -> float:
@@ -39,10 +39,14 @@ BY_HAND = {
     "log_delta_std": lambda x, loud: [np.log(np.std(np.diff(one))) for one in x],
     "log_delta2_std": lambda x, loud: [np.log(np.std(np.diff(one, n=2))) for one in x],
     "autocorrelation": lambda x, loud: [lagged(one, lag) for lag in LAGS for one in x],
+    "autocorrelation_between": lambda x, loud: [lagged(one, lag) for lag in LAGS_BETWEEN for one in x],
     "skewness": lambda x, loud: scipy.stats.skew(x, axis=1),
     "kurtosis": lambda x, loud: scipy.stats.kurtosis(x, axis=1),
+    "delta_kurtosis": lambda x, loud: scipy.stats.kurtosis(np.diff(x), axis=1),
     "neighbour_correlation": lambda x, loud: correlations(x),
+    "second_neighbour_correlation": lambda x, loud: correlations(x, distance=2),
     "delta_neighbour_correlation": lambda x, loud: correlations(np.diff(x)),
+    "loudness_correlation": lambda x, loud: [np.corrcoef(one, loud)[0, 1] for one in x],
     "loud_mean": lambda x, loud: [one[loud > np.median(loud)].mean() - one.mean() for one in x],
 }
 
@@ -77,7 +81,8 @@ def test_constant_rows_give_finite_numbers_that_mean_nothing_happens(value):
     torch.testing.assert_close(found.pop("mean"), torch.full((2, 7), value))
     for name in ("log_std", "log_delta_std", "log_delta2_std"):
         torch.testing.assert_close(found.pop(name), torch.full((2, 7), float(np.log(1e-3))))
-    torch.testing.assert_close(found.pop("kurtosis"), torch.full((2, 7), -3.0))
+    for name in ("kurtosis", "delta_kurtosis"):
+        torch.testing.assert_close(found.pop(name), torch.full((2, 7), -3.0))
     assert all((values.abs() < 1e-6).all() for values in found.values())
 
 
@@ -107,6 +112,12 @@ def test_under_autocast_they_are_computed_in_full_precision(dtype):
 def test_coefficients_that_are_not_there_are_refused(coefficients):
     with pytest.raises(ValueError, match="the features have 0 to 6"):
         LongTermStatistics(7, ["mean"], coefficients)
+
+
+def test_two_coefficients_have_no_second_neighbours_and_one_has_none_at_all():
+    for coefficients in ([2, 2], [2, 3]):
+        module = LongTermStatistics(7, ["mean", "second_neighbour_correlation"], coefficients)
+        assert module(torch.from_numpy(rows())).shape == (3, module.width) == (3, coefficients[1] - 1)
 
 
 def test_no_numbers_at_all_are_refused():

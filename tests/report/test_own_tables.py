@@ -63,7 +63,7 @@ def rows_of(scores: pd.DataFrame, test: str, variant: str) -> pd.DataFrame:
 def test_every_file_of_its_shape_is_there_and_none_takes_the_papers_names(alone):
     names = {path.name for path in (alone[0] / "tables").iterdir()}
     wanted = {pattern.format("mine") for pattern in WITH_DETAILS} | {pattern.format("my_families") for pattern in OF_SHAPE}
-    shared = {"claims.csv", "significance.csv", "rank_stability.csv", *(f"{system}_curves.png" for system in SYSTEMS)}
+    shared = {"claims.csv", "significance.csv", "rank_stability.csv", "floor.csv", *(f"{system}_curves.png" for system in SYSTEMS)}
     assert names == wanted | shared
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from sourcetracing.training.checkpoints import load_checkpoint
+from sourcetracing.training.loop import train_step
 from sourcetracing.training.runs import TrainingRun
 
 CPU = torch.device("cpu")
@@ -24,3 +25,16 @@ def die_after(epoch: int):
 
 def weights_of(run: TrainingRun) -> dict[str, torch.Tensor]:
     return load_checkpoint(run.files.weights)[0]
+
+
+def dying_at_step(number: int, train_step=train_step):
+    """A stand-in for `loop.train_step` that is killed in its call `number` (from 1), and counts calls in `calls`."""
+
+    def step(*arguments):
+        step.calls += 1
+        if step.calls == number:
+            raise Killed
+        return train_step(*arguments)
+
+    step.calls = 0
+    return step

@@ -24,6 +24,7 @@ SYSTEMS = {
     "ecapa_tdnn": ["system=lfcc_ecapa_tdnn"],
     "aasist": ["system=lfcc_aasist"],
     "frozen": ["system=xlsr_frozen_aasist", "backend=ecapa_tdnn", "ssl.layer=1"],
+    "delta_tdnn": ["system=delta_tdnn_long_term"],
 }
 
 

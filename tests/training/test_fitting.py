@@ -18,14 +18,18 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.rows import open_store, select_rows
 from sourcetracing.features.store import FeatureStore, StoreWriter, write_block
 from sourcetracing.layout import Layout
+from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.models.backends.statistics import TOLERANCE
 from sourcetracing.scoring.scores import read_scores, score_run
+from sourcetracing.tracing.onnx_export import export_onnx
+from sourcetracing.tracing.system import TracingSystem
 from sourcetracing.training.checkpoints import load_trained, save_checkpoint
 from sourcetracing.training.joint import train_in_turn
 from sourcetracing.training.loop import require_rows, train_run
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.networks import build_model
 from sourcetracing.training.plan import make_plan, rows_of
+from sourcetracing.training.rounds import num_rounds
 from sourcetracing.training.runs import TrainingRun, run_of, run_recipe, settings_of_recipe
 from tests.support.fine_tuned import prepared, words, write_stand_ins
 from tests.support.interrupted_training import CPU, Killed, weights_of
@@ -179,7 +183,7 @@ def test_it_counts_as_one_epoch(store, tmp_path):
     run = new_run(tmp_path, SYSTEMS["statistics"], "train.epochs=7", "train.rows_per_epoch=5")
     utterances = store.index.drop_duplicates("utt_id")[["utt_id", "language", "split"]]
     (line,) = make_plan([run], utterances)
-    assert (run.num_epochs, line.epochs_left, rows_of(run, utterances)) == (1, 1, 36)
+    assert (num_rounds(run.settings), line.epochs_left, rows_of(run, utterances)) == (1, 1, 36)
     train_run(run, store, CPU)
     (line,) = make_plan([run], utterances)
     assert (line.num_done, line.epochs_left) == (1, 0)
@@ -228,6 +232,19 @@ def test_in_a_campaign_and_alone_it_is_the_same_run(root, tmp_path, monkeypatch)
         weights.append(run.files.weights.read_bytes())
         assert Layout.of(run.settings).root.is_dir() and open_store(run.settings)
     assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+def test_rows_of_an_ssl_layer_are_fitted_and_exported(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
+    # float32: an encoder that has learned nothing says much the same of every row, and rounding to float16 would be half of what varies.
+    words_of_ssl = [f"ssl.model={root}/xls-r", "ssl.layer=1", "store.dtype=float32"]
+    run = prepared(root, tmp_path, "system=w2v2_base_stats_logreg", *words_of_ssl)
+    train_in_turn([run])
+    score_run(run, open_store(run.settings), CPU)
+    system = TracingSystem(run, CPU)
+    assert system.model.embedding_dim == 2 * open_store(run.settings).shape[1]
+    assert export_onnx(system, Calibration("", 1.0, ["en"], 15, {}, {}), tmp_path / "a.onnx") < 1e-3
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_it_counts_cells_epochs_and_time_by_the_rates_measured(store, tmp_path):
     runs, utterances = cells_of(tmp_path), utterances_of(store)
     (before,) = make_plan(runs, utterances)
     assert (before.num_runs, before.num_done, before.epochs_left) == (3, 0, 12)
-    assert math.isnan(before.seconds) and "known after the first epoch" in describe_plan([before], runs)
+    assert math.isnan(before.seconds) and "known after 10 steps" in describe_plan([before], runs)
     train_run(runs[0], store, CPU)
     with pytest.raises(Killed):
         train_run(runs[1], store, CPU, on_epoch=die_after(1))

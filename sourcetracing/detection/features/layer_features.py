@@ -26,6 +26,7 @@ import pandas as pd
 import torch
 
 from sourcetracing.audio.bad_audio import BadAudio
+from sourcetracing.audio.conditioning import shaped
 from sourcetracing.audio.reading import load_utterance
 from sourcetracing.detection.data.groups import BASELINE_TRAIN, used_subsets
 from sourcetracing.detection.data.layout import DetectionLayout
@@ -167,11 +168,14 @@ class Extractor:
         if self.settings.layer_features.max_seconds:
             waveform = waveform[: max(1, round(self.settings.layer_features.max_seconds * rate))]
         self._check_length(path, len(waveform))
+        waveform = shaped(waveform, self.settings.audio)
         generator = rng(self.settings.seed, row.file_id, copy)
         if copy == "rawboost":
             waveform = rawboost(waveform, rate, self.settings.rawboost, generator).astype(np.float32)
         elif copy == "codec":
             waveform = codec_copy(waveform, rate, self.settings.codec, generator)
+        if copy != "clean":
+            waveform = shaped(waveform, self.settings.audio)
         return self.network.sound(torch.from_numpy(np.ascontiguousarray(waveform)))
 
     def _check_length(self, path: Path, num_samples: int) -> None:

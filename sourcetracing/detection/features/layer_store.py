@@ -26,7 +26,7 @@ from sourcetracing.features.ssl_front_end import checkpoint_digest
 from sourcetracing.features.store import FeatureStore, is_finished
 from sourcetracing.layout import StoreLayout
 from sourcetracing.runtime.files import digest_of_json, read_csv
-from sourcetracing.settings.recorded import channel_recipe
+from sourcetracing.settings.recorded import sound_recipe
 from sourcetracing.settings.schema import Settings
 
 LAYER_STORE_FORMAT = 1  # raise it when features change for the same settings and audio
@@ -68,7 +68,7 @@ def layer_recipe(settings: Settings, copy: str) -> dict:
     wanted = settings.layer_features
     recipe: dict = {"format": LAYER_STORE_FORMAT, "kind": wanted.kind, "max_seconds": wanted.max_seconds}
     recipe["sample_rate"] = settings.audio.sample_rate
-    recipe |= channel_recipe(settings.audio)
+    recipe |= sound_recipe(settings.audio)
     if wanted.kind == "ssl":
         ssl = settings.ssl
         recipe |= {
