@@ -18,7 +18,7 @@ from tests.support.places import ROOT
 
 FOLDER = ROOT / "benchmarks"
 BENCHMARKS = sorted(FOLDER.glob("*.py"))
-PATH_SETTERS = {"_rounds", "_bench_audio", "preprocessing", "ssl_extraction"}  # which set it themselves
+PATH_SETTERS = {"_rounds", "_bench_audio", "preprocessing", "ssl_extraction", "_small_figures"}  # which set it themselves
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def test_a_list_of_parts_with_a_name_that_is_none_is_refused(module_of, words):
 def test_every_file_that_times_something_is_run(module_of):
     """The others: made of parts, campaigns, what judges figures or tests, what computes from rates, what extrapolates for three minutes."""
     campaigns = {"mutation", "kill_campaign", "disk_full_campaign", "bootstrap_coverage"}
-    others = {"all", "gpu", "gpu_limits", "scaling_table", "real_scale"} | campaigns
+    others = {"all", "gpu", "gpu_limits", "scaling_table", "real_scale", "small_corpora"} | campaigns
     helpers = {path.stem for path in BENCHMARKS if path.stem.startswith("_")} | {"straightforward_networks"}
     assert {path.stem for path in BENCHMARKS} == set(module_of("all").PARTS) | others | helpers
 
@@ -318,7 +318,7 @@ def test_one_that_failed_starts_in_another_folder(module_of, tmp_path):
     assert table.count("`python benchmarks/rawboost.py`") == 3 and table.count("×**") == 3
 
 
-@pytest.mark.parametrize("name", ["gpu_limits", "nsd", "all", "gpu", "scaling_table", "mutation", "bootstrap_coverage"])
+@pytest.mark.parametrize("name", ["gpu_limits", "nsd", "all", "gpu", "scaling_table", "mutation", "bootstrap_coverage", "small_corpora"])
 def test_each_tells_of_itself(name):
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

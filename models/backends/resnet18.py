@@ -39,15 +39,18 @@ class ResNet18(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        # The faster layout for these convolutions, on CPU and GPU. With fewer than 8 channels, torch 2.11 writes beyond its memory on
+        # processors with AVX2 alone, in the gradient of the shortcut's weights (1x1, stride 2), and the process crashes.
+        self.layout = torch.channels_last if width % 8 == 0 else torch.contiguous_format
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            layer.to(memory_format=torch.channels_last)  # the faster layout for these convolutions, on CPU and GPU
+            layer.to(memory_format=self.layout)
 
     def forward(self, x_BFT: Tensor) -> tuple[Tensor, Tensor]:
         if x_BFT.ndim != 3:
             raise ValueError(f"expected (batch, features, frames), got {tuple(x_BFT.shape)}")
         convolution, *rest_of_stem = self.stem
-        # A one-channel image has no layout to choose, so the choice is made behind the first convolution.
-        image = convolution(x_BFT.transpose(1, 2).unsqueeze(1)).contiguous(memory_format=torch.channels_last)
+        # A one-channel image has no layout to choose, so it gets one behind the first convolution.
+        image = convolution(x_BFT.transpose(1, 2).unsqueeze(1)).contiguous(memory_format=self.layout)
         for layer in rest_of_stem:
             image = layer(image)
         image = self.layer4(self.layer3(self.layer2(self.layer1(image))))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sourcetracing.corpora.corpus import Resource
 from sourcetracing.corpora.folder import FolderCorpus
-from sourcetracing.corpora.made_folders import MadeFolder, made_resources, make_folders, noise_folders, recipe_of
+from sourcetracing.corpora.made_folders import MadeFolder, made_resources, make_folders, noise_folders, recipe_of, seed_of_audio
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_text
 from sourcetracing.settings.schema import Settings
@@ -32,7 +32,7 @@ class AwkwardCorpus(FolderCorpus):
         make_folders(folders, self.settings)
         _write_table(folders[0].entries, Path(self.settings.folder.table))
         if not is_complete(encoder := self.root / FOLDER_NAME):
-            write_tiny_encoder(encoder, self.settings.seed)
+            write_tiny_encoder(encoder, seed_of_audio(self.settings))
 
     def resources(self) -> list[Resource]:
         """The three folders; nothing is fetched."""
@@ -40,7 +40,7 @@ class AwkwardCorpus(FolderCorpus):
 
 
 def _folders(settings: Settings) -> list[MadeFolder]:
-    corpus = MadeFolder("corpus", Path(settings.paths.corpus), recipe_of(settings), plan_files(settings.seed), make_file)
+    corpus = MadeFolder("corpus", Path(settings.paths.corpus), recipe_of(settings), plan_files(seed_of_audio(settings)), make_file)
     return [corpus, *noise_folders(settings)]
 
 

@@ -11,15 +11,16 @@ import pandas as pd
 import soundfile
 
 from sourcetracing.corpora.corpus import Corpus, Resource, require_names
-from sourcetracing.corpora.made_folders import MadeFolder, made_resources, make_folders, noise_folders, recipe_of
+from sourcetracing.corpora.made_folders import MadeFolder, made_resources, make_folders, noise_folders, recipe_of, seed_of_audio
 from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances
 from sourcetracing.runtime.files import write_text
 from sourcetracing.settings.schema import Settings
 from sourcetracing.synthesis import make, plan
+from sourcetracing.synthesis.channel import Recording
 from sourcetracing.synthesis.tiny_encoder import FOLDER_NAME, is_complete, write_tiny_encoder
 from sourcetracing.synthesis.vocoders import checkpoint_settings
 
-_CORPUS_KEYS = ("utterances_per_source", "speakers_per_language")
+_CORPUS_KEYS = ("utterances_per_source", "speakers_per_language", "level_spread_db", "channel", "trim", "shared_transcripts")
 
 
 class DemoCorpus(Corpus):
@@ -34,7 +35,7 @@ class DemoCorpus(Corpus):
         make_folders(folders, self.settings)
         _write_meta(folders[0])
         if not is_complete(encoder := self.root / FOLDER_NAME):
-            write_tiny_encoder(encoder, self.settings.seed)
+            write_tiny_encoder(encoder, seed_of_audio(self.settings))
 
     def prepare(self) -> pd.DataFrame:
         return read_utterances(self.root, self.settings.corpus.languages, _sources(self.settings), plan.speaker_of)
@@ -63,7 +64,7 @@ def _place_of(made: MadeFolder, entry: plan.Utterance | plan.NoiseFile | plan.Ro
 
 
 def _sources(settings: Settings) -> list[str]:
-    """Classes first; [all] = every other source that can be made."""
+    """Classes first; [all] = every other source that can be made, without twins."""
     corpus = settings.corpus
     unknown = list(plan.ARCHITECTURES) if corpus.unknown_sources == ["all"] else corpus.unknown_sources
     return list(dict.fromkeys([*corpus.sources, *unknown]))
@@ -71,11 +72,19 @@ def _sources(settings: Settings) -> list[str]:
 
 def _folders(settings: Settings) -> list[MadeFolder]:
     """Corpus, noises, room responses; a folder with somebody else's noises or responses is left out of the making."""
-    demo, seed = settings.demo, settings.seed
+    demo = settings.demo
     sources = _sources(settings)
     require_names("corpus.languages", settings.corpus.languages, plan.LOCALES, "the demo corpus")
-    require_names("corpus.sources", sources, plan.ARCHITECTURES, "the demo corpus")
-    utterances = plan.plan_utterances(settings.corpus.languages, sources, demo.utterances_per_source, demo.speakers_per_language, seed)
+    require_names("corpus.sources", sources, {**plan.ARCHITECTURES, **plan.TWINS}, "the demo corpus")
+    utterances = plan.plan_utterances(
+        settings.corpus.languages,
+        sources,
+        demo.utterances_per_source,
+        demo.speakers_per_language,
+        seed_of_audio(settings),
+        shared_transcripts=demo.shared_transcripts,
+        recording=Recording(demo.level_spread_db, demo.channel == "file", demo.trim),
+    )
     corpus = MadeFolder("corpus", Path(settings.paths.corpus), recipe_of(settings, *_CORPUS_KEYS), utterances, make.make_utterance)
     return [corpus, *noise_folders(settings)]
 
@@ -104,7 +113,7 @@ def _meta_row(root: Path, utterance: plan.Utterance) -> str:
         f"{soundfile.info(root / utterance.path).duration:.4f}",
         " ".join(f"{key}={value}" for key, value in settings.items()) or "none",
         utterance.source,
-        plan.ARCHITECTURES[utterance.source],
+        (plan.ARCHITECTURES | plan.TWINS)[utterance.source],
         utterance.transcript,
     )
     assert not any("|" in field for field in fields)

@@ -15,12 +15,16 @@ from sourcetracing.corpora.corpus import Resource
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_json
 from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.settings.corpora import DEMO_CHANGES
+from sourcetracing.settings.recorded import value_of
 from sourcetracing.settings.schema import Settings
 from sourcetracing.synthesis import make, plan
 from sourcetracing.synthesis.espeak import require_espeak
 
 RECIPE_VERSION = 2  # goes up with every change that makes other bytes from the same settings
 RECIPE_NAME = "recipe.json"
+# Settings that came later: at their defaults they are not written, and a folder that does not name them was made with those.
+_ADDED_KEYS = {name: value_of(Settings(), name) for name in DEMO_CHANGES}
 _NOISE_KEYS = ("noises_per_category", "noise_seconds", "long_noises_per_category", "long_noise_seconds")
 _ROOM_KEYS = ("rirs_per_room_size",)
 
@@ -56,14 +60,21 @@ def noise_folders(settings: Settings) -> list[MadeFolder]:
 
 def recipe_of(settings: Settings, *keys: str) -> dict[str, object]:
     """What decides the bytes of a folder: the seed and these settings of the demo."""
-    return {"recipe_version": RECIPE_VERSION, "seed": settings.seed, **{f"demo.{key}": getattr(settings.demo, key) for key in keys}}
+    named = {f"demo.{key}": getattr(settings.demo, key) for key in keys}
+    return {"recipe_version": RECIPE_VERSION, "seed": seed_of_audio(settings), **named}
+
+
+def seed_of_audio(settings: Settings) -> int:
+    """demo.seed, or `seed` where that is left open."""
+    return settings.seed if settings.demo.seed < 0 else settings.demo.seed
 
 
 def make_folders(folders: list[MadeFolder], settings: Settings) -> None:
     """Makes what is missing; existing files are kept. Raises UserError for a folder made otherwise, or with files of unknown origin."""
     for folder in folders:
         _claim(folder)
-    jobs = [make.Job(folder.make_file, entry, str(folder.root), settings.seed) for folder in folders for entry in folder.missing()]
+    seed = seed_of_audio(settings)
+    jobs = [make.Job(folder.make_file, entry, str(folder.root), seed) for folder in folders for entry in folder.missing()]
     if not jobs:
         return
     require_espeak()
@@ -97,9 +108,10 @@ def _claim(folder: MadeFolder) -> None:
             )
         if folder.setting == "corpus" and any((folder.root / "fake").glob("*/*/*.wav")):
             raise UserError(f"{folder.root}/fake holds audio that this script did not make (no {RECIPE_NAME}). Give another paths.corpus")
-        write_json(path, {"settings": folder.recipe, "made_with": _tools()})
+        written = {key: value for key, value in folder.recipe.items() if key not in _ADDED_KEYS or value != _ADDED_KEYS[key]}
+        write_json(path, {"settings": written, "made_with": _tools()})
         return
-    found = _read_recipe(path)["settings"]
+    found = _ADDED_KEYS | _read_recipe(path)["settings"]
     differing = [key for key in folder.recipe if found.get(key) != folder.recipe[key]]
     if differing:
         was, now = (", ".join(f"{key}={recipe.get(key)}" for key in differing) for recipe in (found, folder.recipe))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sourcetracing.settings.declaring import SOME, setting
+from sourcetracing.settings.declaring import LARGEST_SEED, SOME, setting
 from sourcetracing.settings.parts import Entry, Registry
 
 # English names of the languages of MLAAD v5, by the codes of its folders (ISO 639-1, and zh-cn); the six of MCL-MLAAD come first.
@@ -62,10 +62,16 @@ class ReaderEntry(Entry):
     shapes: tuple[str, ...] = ()
 
 
+# What makes other audio of the demo than it once was: left out of every record at their defaults, so that nothing older is renamed.
+DEMO_CHANGES = ("demo.seed", "demo.level_spread_db", "demo.channel", "demo.trim", "demo.shared_transcripts")
+
 READERS = Registry(
     "corpus reader",
     {
-        "demo": ReaderEntry("sourcetracing.corpora.demo:DemoCorpus", shapes=("demo.utterances_per_source", "demo.speakers_per_language")),
+        "demo": ReaderEntry(
+            "sourcetracing.corpora.demo:DemoCorpus",
+            shapes=("demo.utterances_per_source", "demo.speakers_per_language", *DEMO_CHANGES),
+        ),
         "mlaad_source_tracing": ReaderEntry(
             "sourcetracing.corpora.mlaad_source_tracing:MlaadSourceTracing", shapes=("mlaad.keep_duplicates",)
         ),
@@ -107,6 +113,17 @@ class Demo:
     )
     long_noise_seconds: float = setting(120.0, "length of a long noise file", at_least=5, at_most=1200)
     rirs_per_room_size: int = setting(12, "room responses for each of small, medium, large rooms", at_least=1, at_most=10000)
+    seed: int = setting(
+        -1, "seed of the audio, so that other values of `seed` split the same files; -1 = `seed`", at_least=-1, at_most=LARGEST_SEED
+    )
+    level_spread_db: float = setting(3.0, "levels of utterances lie up to this far from their middle, at random", at_least=0, at_most=30)
+    channel: str = setting(
+        "room",
+        "room: a curve for each speaker and each language; file: equalizer, band limit, noise floor and codec drawn for each file",
+        choices=("room", "file"),
+    )
+    trim: bool = setting(False, "cut what is quieter than 30 dB below the loudest 10 ms off both ends of each utterance")
+    shared_transcripts: bool = setting(False, "all sources of a language read the same sentences (see split.group_by=transcript)")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from functools import reduce
 from typing import Any
 
 from sourcetracing.settings.backends import BACKENDS
-from sourcetracing.settings.corpora import Split, shapes_of
+from sourcetracing.settings.corpora import DEMO_CHANGES, Split, shapes_of
 from sourcetracing.settings.frontends import FRONTENDS, Audio
 from sourcetracing.settings.schema import Settings
 
@@ -30,7 +30,7 @@ _NOT_IN_TABLES |= {"store.block_rows", "train.micro_batch_size", "train.checkpoi
 _ARITHMETIC = ("compute.precision", "compute.encoder_precision", "compute.deterministic", "compute.engine")
 _ONE_SYSTEM = ("system", "frontend", "backend", "systems")
 # What is made with their defaults keeps the digest that it had before they were there.
-_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING}
+_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING, *DEMO_CHANGES}
 
 
 def protocol_recipe(settings: Settings) -> dict[str, Any]:

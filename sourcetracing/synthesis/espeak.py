@@ -19,8 +19,19 @@ import numpy as np
 from sourcetracing.runtime.extras import needs
 
 SAMPLE_RATE = 22050  # Hz, fixed by espeak-ng's phoneme data
-VOICE_NAMES = {"en": "en-us", "de": "de", "fr": "fr", "it": "it", "pl": "pl", "ru": "ru"}
-_LANGUAGE_FILES = {"en": "gmw/en-US", "de": "gmw/de", "fr": "roa/fr", "it": "roa/it", "pl": "zlw/pl", "ru": "zle/ru"}
+VOICE_NAMES = {"en": "en-us", **{language: language for language in ("de", "fr", "it", "pl", "ru", "es", "pt", "nl", "sv")}}
+_LANGUAGE_FILES = {
+    "en": "gmw/en-US",
+    "de": "gmw/de",
+    "fr": "roa/fr",
+    "it": "roa/it",
+    "pl": "zlw/pl",
+    "ru": "zle/ru",
+    "es": "roa/es",
+    "pt": "roa/pt",
+    "nl": "gmw/nl",
+    "sv": "gmq/sv",
+}
 _SHARED_FILES = ("phondata", "phonindex", "phontab", "intonations")
 _VARIANT = "speaker"
 _VOLUME_PERCENT = 30  # at 100 the Klatt synthesizer clips more than half of its utterances
@@ -40,7 +51,7 @@ def require_espeak() -> None:
 
 
 class Espeak:
-    """Speaks from a private data folder with the six languages and one voice variant, which each call replaces.
+    """Speaks from a private data folder with the demo's languages and one voice variant, which each call replaces.
 
     One per process: the library is not thread-safe, and part of its random numbers are the C library's.
     """
@@ -51,7 +62,7 @@ class Espeak:
         source, target = Path(_loader().get_data_path()), self._folder / "espeak-ng-data"
         for name in (*_SHARED_FILES, *(f"{language}_dict" for language in VOICE_NAMES)):
             _link(source / name, target / name)
-        for name in _LANGUAGE_FILES.values():  # the library caps its list of voices, so these six only
+        for name in _LANGUAGE_FILES.values():  # the library caps its list of voices, so these only
             _link(source / "lang" / name, target / "lang" / name)
         self._variant_path = target / "voices" / "!v" / _VARIANT
         self._variant_path.parent.mkdir(parents=True, exist_ok=True)

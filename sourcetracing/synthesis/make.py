@@ -71,7 +71,7 @@ def make_utterance(utterance: Utterance, root: str, seed: int) -> None:
     speech = channel.dither(speech, draw)
     if utterance.source in VOCODERS:
         speech = vocode(utterance.source, utterance.language, speech, draw)
-    heard = channel.record(speech, utterance.voice.name, utterance.language, seed, draw)
+    heard = channel.record(speech, utterance.voice.name, utterance.language, seed, draw, utterance.recording)
     _write(heard, Path(root) / utterance.path)
 
 

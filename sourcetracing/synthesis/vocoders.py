@@ -12,6 +12,7 @@ import scipy.fft
 
 from sourcetracing.synthesis import spectra
 from sourcetracing.synthesis.rare_vocoders import channel_vocoder, phase_vocoder, sinusoidal, world
+from sourcetracing.synthesis.upsampler import upsampler
 
 SAMPLE_RATE = 16000  # Hz, of everything below
 
@@ -69,7 +70,20 @@ VOCODERS = {
     "phase_vocoder": phase_vocoder,
     "sinusoidal": sinusoidal,
     "channel_vocoder": channel_vocoder,
+    "griffin_lim_8": griffin_lim,
+    "griffin_lim_60": griffin_lim,
+    "lpc_18": lpc_vocoder,
+    "lpc_24": lpc_vocoder,
+    "upsampler_160": upsampler,
+    "upsampler_200": upsampler,
+    "upsampler_256": upsampler,
 }
+
+
+def _twin(**settings: object) -> tuple[dict, dict, tuple[str, ...]]:
+    """The same in every language: what tells twins apart is less than what could differ between two checkpoints."""
+    return settings, settings, ()
+
 
 # As "checkpoints" of one system differ between languages: settings, and the languages that have the second ones.
 CHECKPOINTS: dict[str, tuple[dict, dict, tuple[str, ...]]] = {
@@ -83,6 +97,13 @@ CHECKPOINTS: dict[str, tuple[dict, dict, tuple[str, ...]]] = {
     "phase_vocoder": ({"stretch": 1.25}, {"stretch": 0.8}, ("en", "it", "pl")),
     "sinusoidal": ({"num_peaks": 40, "hop": 160}, {"num_peaks": 60, "hop": 200}, ("de", "it", "pl")),
     "channel_vocoder": ({"num_bands": 24}, {"num_bands": 32}, ("fr", "it", "ru")),
+    "griffin_lim_8": _twin(n_fft=1024, num_mels=80, num_iterations=8),
+    "griffin_lim_60": _twin(n_fft=1024, num_mels=80, num_iterations=60),
+    "lpc_18": _twin(order=18, hop=160),
+    "lpc_24": _twin(order=24, hop=160),
+    "upsampler_160": _twin(strides=(5, 4, 4, 2), num_bands=32),
+    "upsampler_200": _twin(strides=(5, 5, 4, 2), num_bands=32),
+    "upsampler_256": _twin(strides=(8, 8, 2, 2), num_bands=32),
 }
 
 
