@@ -35,6 +35,7 @@ ORDER = [
     "shortcuts",
     "report",
     "tracing",
+    "starting",
     "detection",
 ]
 HEAD = """# Modules
