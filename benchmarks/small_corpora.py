@@ -41,16 +41,17 @@ from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.places import PROJECT_ROOT
-from sourcetracing.settings.reading import ConfigSources, read_config, system_file
+from sourcetracing.settings.reading import ConfigSources, read_config
 from sourcetracing.settings.recorded import name_of_recipe, protocol_recipe, value_of
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.systems import lineage
 from sourcetracing.tables.scored_runs import scored_runs
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.runs import front_ends, load_runs, settings_of_recipe
 
 CORPORA = {"demo": "configs/demo.yaml"}
 CORPORA |= {name: f"configs/small/{name}.yaml" for name in ("levels", "channels", "shared", "languages", "twins")}
-SYSTEMS = ("stats_logreg", "knn_stats", "long_term", "lfcc_ecapa_tdnn")
+SYSTEMS = ("stats_logreg", "knn_stats", "long_term", "long_term_envelope", "lfcc_ecapa_tdnn")
 SEEDS = (1, 2, 3, 4, 5)
 FLOOR = "stats_logreg"
 AUDIO_SEED = 688
@@ -104,7 +105,7 @@ def asked_for(words: Sequence[str]) -> Asked:
     systems = () if systems == ("none",) else systems
     against = said.pop("against", FLOOR)
     for system in (*systems, against):
-        system_file(system)
+        lineage(system, {})
     corpora = _names(said.pop("corpora", ""), tuple(CORPORA))
     for corpus in corpora:
         if corpus not in CORPORA:

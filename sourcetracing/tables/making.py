@@ -323,7 +323,8 @@ def _mean_over_cells(
     found = cells.loc[keys, ["macro_f1", "macro_f1_declared", "chance"]].assign(macro_f1_common=lists.common_f1)
     by_seed = found.groupby(level="seed").mean()
     value, declared, chance, common = map(float, by_seed.mean())
-    low, high = bootstrap.percentile_interval(resampled_mean({key: resampled[key] for key in keys}, seed), value)
+    ends = bootstrap.percentile_interval(resampled_mean({key: resampled[key] for key in keys}, seed), value)
+    low, high = map(float, np.clip(ends, 0, 1))  # seeds far apart shift resamples beyond what macro-F1 can be
     sd = float(by_seed["macro_f1"].std(ddof=1)) if len(by_seed) > 1 else float("nan")
     return [value, lists.text, declared, chance, common, lists.num_common, sd, low, high]
 

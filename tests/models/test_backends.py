@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sourcetracing.models.backends.resnet18 import ResNet18
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.training.networks import build_backend
 from sourcetracing.training.published_names import load_published, rename_published
@@ -175,3 +176,14 @@ def test_dead_parameters_are_left_out_by_name():
     assert rename_published("aasist", {"encoder.1.0.bn1.weight": torch.zeros(32)}) == {}
     with pytest.raises(ValueError, match="unexpected .*encoder.1.0.bn7.weight"):
         rename_published("aasist", {"encoder.1.0.bn7.weight": torch.zeros(32)})
+
+
+@pytest.mark.parametrize(("width", "layout"), [(2, torch.contiguous_format), (12, torch.contiguous_format), (8, torch.channels_last)])
+def test_a_narrow_resnet_keeps_out_of_the_layout_that_crashes(width, layout):
+    """torch 2.11 on a processor with AVX2 alone: the shortcut's gradient in channels last wrote beyond its memory, and training crashed."""
+    network = ResNet18(3, width=width)
+    weights = [module.weight for module in network.layer2.modules() if isinstance(module, torch.nn.Conv2d) and module.weight.shape[-1] == 3]
+    assert all(weight.is_contiguous(memory_format=layout) for weight in weights)
+    for _ in range(3):
+        network(torch.randn(4, 20, 40))[1].sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())

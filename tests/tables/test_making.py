@@ -9,13 +9,14 @@ import pytest
 from sklearn.metrics import f1_score
 
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.seeding import rng
 from sourcetracing.tables import text as table_text
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, kind_of_cell
 from sourcetracing.tables.making import CELL_COLUMNS, expected_runs, make_tables, matrix_of, mean_of
-from sourcetracing.tables.scored_runs import environment_of
+from sourcetracing.tables.scored_runs import ScoredRun, environment_of
 from sourcetracing.tables.writing import write_csv
 from sourcetracing.training.table_plans import read_plan
-from tests.support.fake_scores import fake_runs, fake_settings
+from tests.support.fake_scores import fake_runs, fake_scores, fake_settings
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,19 @@ def test_several_seeds_give_mean_and_spread(tmp_path):
     row = mean_of(tables, "lfcc_one", MONO)
     by_seed = [np.mean([cell(tables, "lfcc_one", x, x, POOLED, seed)["macro_f1"] for x in ("en", "de", "fr")]) for seed in (1, 2, 3)]
     assert (row.macro_f1, row.sd) == pytest.approx((np.mean(by_seed), np.std(by_seed, ddof=1)))
+
+
+def test_an_interval_over_seeds_stays_within_what_macro_f1_can_be(tmp_path):
+    """Two perfect seeds and one at chance: the report said 86.1 (20.8 to 108.6)."""
+    settings = fake_settings(languages=["en"], systems=["a"], seeds=[1, 2, 3], variants=["original"])
+    runs = []
+    for seed, right in ((1, 1.0), (2, 1.0), (3, 0.4)):
+        scores = fake_scores(settings, "a", "en", seed, per_class=20)
+        luck = rng("luck", seed).random(len(scores))
+        scores["prediction"] = np.where(luck < right, scores["label"], (scores["label"] + 1) % 4)
+        runs.append(ScoredRun("a", "en", seed, tmp_path, scores))
+    row = mean_of(make_tables(runs, settings), "a", MONO)
+    assert 0 <= row.ci_low < row.macro_f1 < row.ci_high == 1
 
 
 def test_missing_cells_are_shown_and_counted(tmp_path):
