@@ -13,7 +13,7 @@ Run     python scripts/13_make_tables.py configs/demo.yaml
 
 import _project_root  # noqa: F401
 
-from sourcetracing.report.experiment import report_experiment
+from sourcetracing.report.experiment import best_on_dev, report_experiment
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.words import in_users_words, say_next
 from sourcetracing.settings.groups import EXPERIMENT
@@ -25,8 +25,7 @@ def main(config: ConfigSources) -> None:
     """Writes everything and shows the matrix of each system."""
     print("13 tables, figures, report", flush=True)
     print(in_users_words(report_experiment(config)))
-    trained = next(run.folder for run in load_runs(config) if run.files.is_finished)
-    say_next(f"python scripts/trace_audio.py FILE.wav --run {trained}   (files of your own)")
+    say_next(f"python scripts/trace_audio.py FILE.wav --run {best_on_dev(load_runs(config)).folder}   (files of your own)")
 
 
 if __name__ == "__main__":

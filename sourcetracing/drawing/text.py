@@ -16,7 +16,7 @@ def percent(value: float, digits: int = 1) -> str:
 
 def points(value: float, digits: int = 1) -> str:
     """A difference of fractions in points, such as `+1.2`; – for nan."""
-    return ABSENT if math.isnan(value) else f"{100 * value:+.{digits}f}"
+    return ABSENT if math.isnan(value) else f"{round(100 * value, digits) + 0.0:+.{digits}f}"  # + 0.0: no -0.0
 
 
 def spread_text(sd: float) -> str:

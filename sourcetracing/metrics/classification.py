@@ -204,3 +204,8 @@ def _positions(values: np.ndarray, position_of: dict[int, int]) -> np.ndarray:
 
 def _strangers(values: np.ndarray, position_of: dict[int, int]) -> str:
     return ", ".join(str(i) for i in np.unique(values) if int(i) not in position_of)
+
+
+def is_more(figure: float, other: float) -> bool:
+    """Whether a figure exceeds another by more than what summing in another order changes; False for nan."""
+    return figure - other > 1e-9

@@ -24,6 +24,7 @@ from sourcetracing.scoring.scores import is_scored
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.audit import MEANS_TEXTS as SHORTCUT_TEXTS
+from sourcetracing.shortcuts.audit import best_system, dev_figures
 from sourcetracing.speakers.counts import TEXTS as SPEAKER_TEXTS
 from sourcetracing.speakers.counts import count_groups
 from sourcetracing.speakers.records import labels_of
@@ -172,3 +173,10 @@ def _facts(path: Path) -> dict | None:
 
 def _bytes(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
+
+
+def best_on_dev(runs: Sequence[TrainingRun]) -> TrainingRun:
+    """The first finished run of the system that dev prefers. Raises StopIteration without a finished one."""
+    finished = [run for run in runs if run.files.is_finished]
+    best = best_system(dev_figures(finished))
+    return next(run for run in finished if run.system == best)

@@ -16,6 +16,7 @@ import pandas as pd
 from sourcetracing.drawing.text import percent, points
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
+from sourcetracing.metrics.classification import is_more
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
@@ -156,25 +157,28 @@ def _with_units(runs: Sequence[ScoredRun], settings: Settings) -> list[ScoredRun
 def verdict(tables: Tables, best_trained: str | None) -> list[str]:
     """What the tables say about shortcuts, in sentences."""
     kind = _kind_shown(tables)
-    chance = _chance(tables, ALL, kind)
-    everything = _f1(tables, ALL, kind)
-    way = _beside_chance(everything, chance, *_interval(tables, ALL, kind))
     groups = sorted((f"{PREFIX}{group}" for group in GROUPS), key=lambda system: _f1(tables, system, kind), reverse=True)
     strongest = ", ".join(f"{group} {_percent(tables, group, kind)}" for group in groups[:3])
-    lines = [
-        f"All cues {kind} {percent(everything)}, chance {percent(chance)}: {way}. Those of the crop alone {_percent(tables, HEARD, kind)}.",
-        f"Strongest groups: {strongest}.",
-    ]
+    kinds = [one for one in KINDS if (tables.means["kind"] == one).any()]
+    lines = [*(_of_all_cues(tables, one) for one in kinds), f"Strongest groups, {kind}: {strongest}."]
     if best_trained is None:
         return [*lines, "No system has scores yet. One that is not far above all cues has learnt little about the sources."]
     return [*lines, comparison(tables, best_trained, kind)]
 
 
+def _of_all_cues(tables: Tables, kind: str) -> str:
+    chance, everything = _chance(tables, ALL, kind), _f1(tables, ALL, kind)
+    way = _beside_chance(everything, chance, *_interval(tables, ALL, kind))
+    return (
+        f"All cues {kind} {percent(everything)}, chance {percent(chance)}: {way}. Those of the crop alone {_percent(tables, HEARD, kind)}."
+    )
+
+
 def _beside_chance(figure: float, chance: float, low: float, high: float) -> str:
     """What a figure and its interval say about chance."""
-    if not figure > chance:
+    if not is_more(figure, chance):
         return "no better than chance"
-    if low > chance or math.isnan(low):
+    if is_more(low, chance) or math.isnan(low):
         return f"{_way(figure, chance)} of the way from chance to 100{' (nothing was resampled)' if math.isnan(low) else ''}"
     return f"which may be chance (95 % CI {percent(low)} to {percent(high)})"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sourcetracing.drawing.text import percent
+from sourcetracing.metrics.classification import is_more
 from sourcetracing.protocols.audio_facts import suggested_limit
 from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.recorded import cures_of
@@ -38,7 +39,7 @@ class Figure:
     @property
     def is_clear(self) -> bool:
         """Whether it is above chance for sure."""
-        return self.low > self.chance
+        return is_more(self.low, self.chance)
 
 
 def figure_of(tables: Tables, system: str, kind: str) -> Figure | None:

@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.metrics.classification import confusion_matrix, macro_f1, num_present
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.frontends import Audio
 from sourcetracing.tracing.calibration import calibration_sets, train_languages
 from sourcetracing.tracing.phrases import about, conditioning, limits
@@ -45,7 +46,7 @@ For research on where synthetic speech comes from, on material like that of its 
 
 ## Figures
 
-Known sources, scores of single windows, all acoustic variants. Dev chose the epoch and the temperature, eval only reports.
+Known sources, scores of single windows, all acoustic variants. Dev chose {chosen}, eval only reports.
 
 {figures}
 
@@ -112,6 +113,7 @@ def model_card(
         rate=settings.audio.sample_rate,
         features=features.get(settings.frontend, settings.frontend),
         conditioning=_conditioning(settings.audio),
+        chosen="the temperature" if BACKENDS[settings.backend].fitted else "the epoch and the temperature",
         limits="\n".join(f"* {line}" for line in limits(system, calibration, rule)),
         figures=_table(figures),
         temperature=calibration.temperature,

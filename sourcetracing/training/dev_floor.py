@@ -12,6 +12,7 @@ from typing import Any
 
 from sourcetracing.drawing.text import percent
 from sourcetracing.features.rows import dev_languages
+from sourcetracing.metrics.classification import is_more
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.training.runs import TrainingRun
 from sourcetracing.training.state import LAST_EPOCH
@@ -46,10 +47,12 @@ def _line(runs: Sequence[TrainingRun], system: str, floor: str) -> str:
     why = f"not compared: {_counted(reasons)}" if reasons else ""
     if not compared:
         return f"on dev: {system} and the floor {floor} are {why}"
-    below = sum(ours < theirs for _, ours, theirs in compared)
-    figures = [f"{name} {percent(ours)} against {percent(theirs)}" for name, ours, theirs in compared[:NUM_SHOWN]]
-    figures += [f"and {len(compared) - NUM_SHOWN} more"] if len(compared) > NUM_SHOWN else []
-    line = f"on dev, macro-F1 in %: {system} is below the floor {floor} in {below} of {len(compared)} runs: {', '.join(figures)}"
+    below = [one for one in compared if is_more(one[2], one[1])]
+    shown = below or compared
+    figures = [f"{name} {percent(ours)} against {percent(theirs)}" for name, ours, theirs in shown[:NUM_SHOWN]]
+    figures += [f"and {len(shown) - NUM_SHOWN} more"] if len(shown) > NUM_SHOWN else []
+    what = f"is below the floor {floor} in {len(below)} of {len(compared)} runs" if below else f"is nowhere below the floor {floor}"
+    line = f"on dev, macro-F1 in %: {system} {what}: {', '.join(figures)}"
     return f"{line}; {len(reasons)} {why}" if why else line
 
 
