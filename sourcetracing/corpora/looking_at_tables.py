@@ -42,6 +42,8 @@ def look_at_table(place: Path) -> FoundFiles:
     found.is_as_read = all(column in header for column in REQUIRED_COLUMNS) and (rows["path"] == as_listed).all()
     found.is_as_read &= not (set(columns) - {column for column in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS) if column in header})
     found.drop(rows["path"] == "", "because their rows have no path")
+    num_sources = found.rows.groupby("path")["source"].transform("nunique")
+    found.drop(num_sources > 1, "which the table lists under several sources")
     found.drop(found.rows["path"].duplicated(), "which the table lists before")
     found.drop(~is_present(found.rows["path"], root), "which are not there")
     if found.rows.empty:

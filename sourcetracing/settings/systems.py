@@ -11,7 +11,7 @@ from sourcetracing.settings.names import require_folder_name
 from sourcetracing.settings.places import config_files
 
 BASE = "base"
-_SEPARATORS = "/\\|*?[]:+"  # of paths, of `--only` patterns, of sets
+_SEPARATORS = "/\\|*?[]:+()"  # of paths, of `--only` patterns, of sets, of the mark of the floor
 
 
 def lineage(name: str, systems: Mapping[str, Any]) -> list[str]:

@@ -58,6 +58,7 @@ def start(place: Path, out: Path | None = None, name: str = "") -> str:
     paths = [found.root / path for path in found.rows["path"].iloc[:: max(1, len(found.rows) // _SAMPLES_TIMED)]]
     guess = estimate(plan, time_this_machine(paths, settings, batch))
     written = Place(name, str(place), str(found.root), str(table or ""), noises)
+    _refuse_existing(out)  # another call may have been faster
     if table is not None and table != found.table:
         write_csv(table_of(found), table)
     write_text(out, yaml_of(plan, found, written, guess))
@@ -88,6 +89,8 @@ def _table_for(found: FoundFiles, plan: FirstPlan, out: Path, noises: dict[str, 
     if found.is_as_read and _reads_the_same(found, plan, noises):
         return found.table
     table = out.with_suffix(".csv")
+    if table.exists():  # mostly the user's own list, which gave the YAML its name
+        table = out.with_name(f"{out.stem}_files.csv")
     _refuse_existing(table)
     return table
 

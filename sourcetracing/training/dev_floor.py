@@ -78,7 +78,7 @@ def _why_not(run: TrainingRun, floor: TrainingRun | None) -> str:
 def _lack_of_figure(run: TrainingRun, outcome: dict[str, Any]) -> str:
     if BACKENDS[run.settings.backend].metric_loss and run.settings.metric_learning.train_on_dev:
         return "had dev among its training rows"
-    if outcome.get("selected_by") == LAST_EPOCH:
+    if outcome.get("selected_by") == LAST_EPOCH or outcome.get("num_dev_rows") == 0:
         return "has no dev rows"
     return "" if "dev_macro_f1" in outcome else "has no dev figure in its record"
 

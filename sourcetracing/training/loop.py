@@ -29,6 +29,7 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.training.batches import Batch, load, micro_batches
 from sourcetracing.training.fitting import Fitting
 from sourcetracing.training.metric_loss import MetricLoss
+from sourcetracing.training.networks import build_model
 from sourcetracing.training.objectives import Aim, CrossEntropy
 from sourcetracing.training.optimization import learning_rates, set_learning_rates
 from sourcetracing.training.pace import Pacer
@@ -105,13 +106,18 @@ def objective_of(settings: Settings) -> type[Aim]:
 
 
 def require_rows(runs: Sequence[TrainingRun]) -> dict[Path, int]:
-    """Run folder -> its training rows. Raises `UserError` for the first run whose rows will not do, before hours of training others."""
+    """Run folder -> its training rows. Raises `UserError` for the first run whose rows will not do, before hours of training others.
+
+    Likewise for a fitted back-end that these rows cannot be given to.
+    """
     stores: dict[tuple, FeatureStore] = {}
     num_rows = {}
     for run in runs:
         key = front_end_key(run.settings)
         store = stores[key] if key in stores else stores.setdefault(key, open_store(run.settings))
         rows, _ = objective_of(run.settings).train_rows(store, run.settings, run.train_set.split("+"))
+        if BACKENDS[run.settings.backend].fitted:  # which statistics fit these features is known once it is built, in no time
+            build_model(run.settings, store.shape[1:])
         num_rows[run.folder] = len(rows)
     return num_rows
 

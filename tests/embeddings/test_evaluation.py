@@ -183,7 +183,10 @@ def test_evaluation_needs_no_network_once_rows_are_scored(run, settings, table, 
 
 def test_the_script_wants_an_embedding_head(tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, "train_ge2e.py", "configs/demo.yaml", f"paths.exp={tmp_path}"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "train_ge2e.py", "configs/demo.yaml", "system=lfcc_ecapa_tdnn", f"paths.exp={tmp_path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 2
     assert "train_refd.py" in done.stderr

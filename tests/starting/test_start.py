@@ -88,9 +88,25 @@ def test_nothing_is_overwritten(tmp_path):
         start(root)
     assert Path("mine.yaml").read_text() == "name: precious\n"
     Path("other.csv").write_text("precious")
-    with pytest.raises(UserError, match=r"other.csv exists already .*--out"):
+    Path("other_files.csv").write_text("precious too")
+    with pytest.raises(UserError, match=r"other_files.csv exists already .*--out"):
         start(root, Path("other.yaml"))
     assert not Path("other.yaml").exists()
+    assert (Path("other.csv").read_text(), Path("other_files.csv").read_text()) == ("precious", "precious too")
+
+
+def test_a_table_with_other_columns_stays_and_gets_one_beside_it(tmp_path):
+    """The YAML is called as the table is, so was the table that was to be written: the documented command was refused."""
+    root = write_tree(tmp_path / "audio", {"a": 6, "b": 6})
+    rows = [f"{root}/{source}/{n}.wav,{source}" for source in "ab" for n in range(6)]
+    mine = "\n".join(["file,model", *rows, f"{root}/a/0.wav,b"]) + "\n"
+    Path("list.csv").write_text(mine)
+    shown = start(Path("list.csv"))
+    assert Path("list.csv").read_text() == mine
+    assert "wrote list_files.csv" in shown and "left out 2 files, which the table lists under several sources" in shown
+    made = pd.read_csv("list_files.csv", dtype=str)
+    assert len(made) == 11 and not made["path"].str.endswith("a/0.wav").any()
+    assert settings_in(Path("list.yaml"), tmp_path).folder.table == "list_files.csv"
 
 
 def test_noises_beside_the_corpus_are_used(tmp_path):
