@@ -45,6 +45,7 @@ from tests.support.places import ROOT
 pytestmark = pytest.mark.slow
 GE2E = ["experiment.systems=[demo_ge2e]", "augment.variants=[original]", "audio.crop_seconds=0.5"]
 PRECISION = 2e-6  # tables have six digits
+NETWORK, FLOOR = SYSTEMS = ("lfcc_ecapa_tdnn", "stats_logreg")
 
 
 class Street:
@@ -73,12 +74,18 @@ class Street:
     def table(self, name: str) -> pd.DataFrame:
         return as_text(self.exp / "tables" / f"{name}.csv")
 
-    def run_folder(self, train_set: str, system: str = "lfcc_ecapa_tdnn") -> Path:
+    def of(self, system: str, name: str) -> pd.DataFrame:
+        """A system's rows of a table."""
+        table = self.table(name)
+        assert set(SYSTEMS) <= set(table["system"])
+        return table[table["system"] == system]
+
+    def run_folder(self, train_set: str, system: str = NETWORK) -> Path:
         (found,) = (self.exp / "runs" / system).glob(f"{train_set}-seed*")
         return found
 
-    def scores(self, train_set: str) -> pd.DataFrame:
-        return raw_scores(self.run_folder(train_set) / "scores" / "eval.parquet", self.corpus)
+    def scores(self, train_set: str, system: str = NETWORK) -> pd.DataFrame:
+        return raw_scores(self.run_folder(train_set, system) / "scores" / "eval.parquet", self.corpus)
 
 
 @pytest.fixture(scope="module")
@@ -165,15 +172,16 @@ def test_leakage_of_script_02(street):
 # ------------------------------------------------------------------------------------------------ tables
 
 
+@pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("name", ["table4", "table5", "figure4", "table6"])
-def test_cells_of_tables(street, name):
-    cells = street.table(name)
+def test_cells_of_tables(street, name, system):
+    cells = street.of(system, name)
     over_present, over_declared = headline(cells)
     compared = set()
     for number, row in cells.iterrows():
         if ":" in row["test"]:
             continue  # groups of speakers: see below
-        rows = rows_tested(street.scores(row["train"]), row["test"], row["variant"])
+        rows = rows_tested(street.scores(row["train"], system), row["test"], row["variant"])
         true, predicted, there = rows["true_source"], rows["predicted"], present(rows)
         assert over_declared[number] == pytest.approx(macro_f1(true, predicted, CLASSES), abs=PRECISION)
         if over_present is not None:
@@ -189,7 +197,7 @@ def test_cells_of_tables(street, name):
 
 
 def test_groups_of_table_6_are_parts_of_the_test_sets(street):
-    cells = street.table("table6").query("variant == 'pooled'")
+    cells = street.of(NETWORK, "table6").query("variant == 'pooled'")
     for train, own in cells.groupby("train"):
         of_group = {test.rpartition(":")[2]: int(n) for test, n in zip(own["test"], own["n"], strict=True)}
         (languages,) = {test.rpartition(":")[0] for test in own["test"]}
@@ -197,8 +205,9 @@ def test_groups_of_table_6_are_parts_of_the_test_sets(street):
         assert of_group.get("seen", 0) + of_group.get("unseen", 0) == len(rows)
 
 
-def test_means_are_those_of_their_cells(street):
-    cells, means = street.table("table4"), street.table("means")
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_means_are_those_of_their_cells(street, system):
+    cells, means = street.of(system, "table4"), street.of(system, "means")
     is_mono = cells["train"] == cells["test"]
     for row in means.itertuples():
         own = cells[(cells["variant"] == row.variant) & (is_mono if row.kind == "mono" else ~is_mono)]
@@ -206,10 +215,11 @@ def test_means_are_those_of_their_cells(street):
         assert float(row.macro_f1) == pytest.approx(own["macro_f1"].astype(float).mean(), abs=PRECISION)
 
 
-def test_intervals_of_cells_and_means(street):
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_intervals_of_cells_and_means(street, system):
     """The tables' hundred resamples know an end to about a third of the standard error; over all cells the differences cancel."""
-    cells, means = (street.table(name).query("variant == 'pooled'") for name in ("table4", "means"))
-    scores = {train: street.scores(train) for train in LANGUAGES}
+    cells, means = (street.of(system, name).query("variant == 'pooled'") for name in ("table4", "means"))
+    scores = {train: street.scores(train, system) for train in LANGUAGES}
     drawn = Bootstrap(scores["en"][scores["en"]["true_source"].isin(CLASSES)])
     resampled, gaps = {}, []
     for row in cells.itertuples():
@@ -235,21 +245,23 @@ def _gaps(row, samples: np.ndarray) -> list[tuple[float, float]]:
     return [((float(row.ci_low) - low) / samples.std(), (float(row.ci_high) - high) / samples.std())]
 
 
-def test_figures_of_each_class(street):
-    per_class = street.table("per_class")
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_figures_of_each_class(street, system):
+    per_class = street.of(system, "per_class")
     assert list(dict.fromkeys(per_class["class"])) == CLASSES
     for (train, test, variant), own in per_class.groupby(["train", "test", "variant"]):
-        rows = rows_tested(street.scores(train), test, variant)
+        rows = rows_tested(street.scores(train, system), test, variant)
         figures = precision_recall_fscore_support(rows["true_source"], rows["predicted"], labels=CLASSES, zero_division=0)
         own = own.set_index("class").loc[CLASSES]
         for column, values in zip(("precision", "recall", "f1", "support"), figures, strict=True):
             np.testing.assert_allclose(own[column].replace("", "nan").astype(float), values, atol=PRECISION)
 
 
-def test_confusion_matrices(street):
-    confusion = street.table("confusion")
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_confusion_matrices(street, system):
+    confusion = street.of(system, "confusion")
     for (train, test, variant), own in confusion.groupby(["train", "test", "variant"]):
-        rows = rows_tested(street.scores(train), test, variant)
+        rows = rows_tested(street.scores(train, system), test, variant)
         wide = own.pivot(index="true", columns="predicted", values="count").loc[CLASSES, CLASSES].astype(int)
         assert (wide.to_numpy() == confusion_matrix(rows["true_source"], rows["predicted"], labels=CLASSES)).all()
 
@@ -276,12 +288,13 @@ def test_shortcut_table(street):
 # ------------------------------------------------------------------------------------------------ open set
 
 
+@pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("table", ["openset", "openset_by_language"])
-def test_open_set_figures(street, table):
-    figures, known = street.table(table), truth(street.corpus)
+def test_open_set_figures(street, table, system):
+    figures, known = street.of(system, table), truth(street.corpus)
     assert len(figures)
     for (train, split), of_run in figures.groupby(["train_set", "split"]):
-        folder = street.exp / "openset" / "lfcc_ecapa_tdnn" / street.run_folder(train).name
+        folder = street.exp / "openset" / system / street.run_folder(train, system).name
         scores = pd.read_parquet(folder / f"scores_{split}.parquet")
         scores["true_source"] = known["source"].reindex(scores["utt_id"]).to_numpy()
         scores["true_language"] = known["language"].reindex(scores["utt_id"]).to_numpy()
@@ -335,7 +348,7 @@ def test_embeddings_hold_every_row(street):
     assert sorted(set(index["utt_id"])) == sorted(known.index)
     assert len(index) == len(known) * len(VARIANTS)
     assert (index["source"].to_numpy() == known["source"].reindex(index["utt_id"]).to_numpy()).all()
-    numbers = street.table("embeddings")
+    numbers = street.of(NETWORK, "embeddings")
     row = numbers[(numbers["label"] == "source") & (numbers["rows_of"] == "all") & (numbers["train"] == "en")].iloc[0]
     assert (int(row["values"]), int(row["rows"])) == (len(CLASSES) + len(UNKNOWN), len(index))
 
