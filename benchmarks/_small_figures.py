@@ -17,7 +17,6 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sourcetracing.errors import UserError
 from sourcetracing.metrics.bootstrap import LEAST_SEEDS, Draws, over_seeds, percentile_interval
 from sourcetracing.metrics.classification import confusion_matrix, macro_f1
 from sourcetracing.runtime.seeding import rng
@@ -109,15 +108,6 @@ def _difference_text(row: object) -> str:
         return "–"
     mark = "" if row.seeds >= LEAST_SEEDS else " (utterances alone)"
     return f"{row.difference:+.1f} ({row.low:+.1f} to {row.high:+.1f}){mark}"
-
-
-def with_table(document: str, lines: Sequence[str]) -> str:
-    """A document with other lines between the markers. Raises `UserError` where they are not there once each, in order."""
-    begin, finish = MARKERS
-    if document.count(begin) != 1 or document.count(finish) != 1 or document.index(begin) > document.index(finish):
-        raise UserError(f"the document needs the lines {begin} and {finish} once each: the table stands between them")
-    before, after = document.split(begin)[0], document.split(finish)[1]
-    return "\n".join([before + begin, *lines, finish + after])
 
 
 def table_in(document: str) -> list[str]:

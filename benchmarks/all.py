@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from _documents import with_table
 from _machine import cpu_name, num_cores, others_at_work, today, versions
 from _rounds import BUDGET_SECONDS, INTERRUPTED, STRAIGHTFORWARD, defaults, help_or_go_on, parse, ratios, require_writable, spread
 
@@ -152,15 +153,6 @@ def busy_while(before: str, outcomes: Sequence[Outcome]) -> str:
     return "; ".join(f"{when}: {told}" for when, told in {"at the start": before, **seen}.items() if told)
 
 
-def with_table(document: str, lines: Sequence[str]) -> str:
-    """A document with other lines between the markers. Raises `UserError` where they are not there once each, in order."""
-    begin, finish = MARKERS
-    if document.count(begin) != 1 or document.count(finish) != 1 or document.index(begin) > document.index(finish):
-        raise UserError(f"the document needs the lines {begin} and {finish} once each: the table stands between them")
-    before, after = document.split(begin)[0], document.split(finish)[1]
-    return "\n".join([before + begin, *lines, finish + after])
-
-
 def record_of(busy: str, outcomes: Sequence[Outcome], is_miniature: bool) -> str:
     """The file in benchmarks/results."""
     lines = [f"# {cpu_name()}, {today()}", "", headline(busy, is_miniature), "", *table_of(outcomes)]
@@ -199,7 +191,7 @@ def main(words: Sequence[str]) -> int:
     for path in filter(None, (where, readme)):
         require_writable(Path(path))
     if readme:
-        with_table(readme.read_text(encoding="utf-8"), [])
+        with_table(readme.read_text(encoding="utf-8"), [], MARKERS)
     if is_miniature:
         print("miniature: shows that all of them run; the times mean nothing", flush=True)
     if busy:
@@ -227,7 +219,7 @@ def main(words: Sequence[str]) -> int:
 
 def rewrite(readme: Path, lines: Sequence[str]) -> None:
     """Puts other lines where the document has its markers."""
-    write_text(readme, with_table(readme.read_text(encoding="utf-8"), lines))
+    write_text(readme, with_table(readme.read_text(encoding="utf-8"), lines, MARKERS))
 
 
 def _file_name(text: str) -> str:

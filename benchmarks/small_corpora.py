@@ -27,7 +27,8 @@ from io import StringIO
 from pathlib import Path
 
 import pandas as pd
-from _small_figures import CELL_COLUMNS, FIGURE_COLUMNS, figures_of, table_lines, with_table, written
+from _documents import with_table
+from _small_figures import CELL_COLUMNS, FIGURE_COLUMNS, MARKERS, figures_of, table_lines, written
 
 from sourcetracing.corpora.availability import download_all
 from sourcetracing.errors import UserError
@@ -189,7 +190,7 @@ def main(others: list[str], flags: dict[str, str], words: list[str]) -> None:
     lines = table_lines(pd.read_csv(StringIO(text)), tuple(CORPORA), systems)
     print("\n".join(lines))
     if "--write" in flags:
-        document = with_table(DOCUMENT.read_text(encoding="utf-8"), lines)
+        document = with_table(DOCUMENT.read_text(encoding="utf-8"), lines, MARKERS)
         write_text(FIGURES, text)
         write_text(DOCUMENT, document)
         print(f"wrote {FIGURES.relative_to(PROJECT_ROOT)} and the table of {DOCUMENT.relative_to(PROJECT_ROOT)}")

@@ -18,7 +18,7 @@ from tests.support.places import ROOT
 
 FOLDER = ROOT / "benchmarks"
 BENCHMARKS = sorted(FOLDER.glob("*.py"))
-PATH_SETTERS = {"_rounds", "_bench_audio", "preprocessing", "ssl_extraction", "_small_figures"}  # which set it themselves
+PATH_SETTERS = {"_rounds", "_bench_audio", "preprocessing", "ssl_extraction", "_small_figures", "_documents"}  # which set it themselves
 
 
 @pytest.fixture
@@ -244,11 +244,14 @@ def test_the_table_has_a_row_for_each_result_and_each_failure(module_of):
 def test_a_document_keeps_all_but_what_stands_between_its_markers(module_of):
     runner = module_of("all")
     begin, end = runner.MARKERS
-    assert runner.with_table(f"before\n{begin}\nold\n{end}\nafter\n", ["new", "lines"]) == f"before\n{begin}\nnew\nlines\n{end}\nafter\n"
+    assert (
+        runner.with_table(f"before\n{begin}\nold\n{end}\nafter\n", ["new", "lines"], runner.MARKERS)
+        == f"before\n{begin}\nnew\nlines\n{end}\nafter\n"
+    )
     for document in ("none", begin, f"{end}{begin}", f"{begin}{begin}{end}"):
         with pytest.raises(UserError, match="once each"):
-            runner.with_table(document, [])
-    assert runner.with_table((FOLDER / "README.md").read_text(encoding="utf-8"), [])
+            runner.with_table(document, [], runner.MARKERS)
+    assert runner.with_table((FOLDER / "README.md").read_text(encoding="utf-8"), [], runner.MARKERS)
 
 
 def test_a_part_that_fails_or_does_not_end_is_an_outcome(module_of, tmp_path):

@@ -133,12 +133,7 @@ def test_the_log_shows_what_the_figures_say(figures, door):
     systems = list(dict.fromkeys(line.split("`")[1] for line in shown if line.startswith(tuple(f"| {name} |" for name in door.CORPORA))))
     assert set(door.SYSTEMS) <= set(systems)
     assert shown == figures.table_lines(pd.read_csv(door.FIGURES), tuple(door.CORPORA), systems)
-    assert figures.with_table(document, shown) == document
-
-
-def test_a_document_without_markers_is_refused(figures):
-    with pytest.raises(UserError, match="once each"):
-        figures.with_table("nothing", [])
+    assert door.with_table(document, shown, figures.MARKERS) == document
 
 
 def test_words_say_what_is_run(door):

@@ -77,13 +77,13 @@ def verdict_of(difference: float, p_holm: float) -> str:
 
 
 def scope_of(seeds: int, networks: int) -> str:
-    """What a comparison speaks of, by how many training seeds and trained networks it rests on."""
+    """What a comparison speaks of, by how many training seeds and trained systems it rests on."""
     if seeds >= LEAST_SEEDS:
         return f"{seeds} training seeds x utterances"
     if seeds > 1:
-        return f"between the networks of these {seeds} seeds"
-    number = {1: "this trained network", 2: "between these two trained networks"}
-    return number.get(networks, f"between these {networks} trained networks")
+        return f"between the systems of these {seeds} seeds"
+    number = {1: "this trained system", 2: "between these two trained systems"}
+    return number.get(networks, f"between these {networks} trained systems")
 
 
 def contrast(

@@ -110,7 +110,7 @@ def test_words_for_better_worse_and_the_same():
     assert f"good does not beat the floor {FLOOR} (cross: {difference} points, 95 % CI {low} to {high})" in lines
     assert any(line.startswith(f"good beats the floor {FLOOR} (mono: +") for line in lines)
     assert f"twin does not beat the floor {FLOOR} (mono: +0.0 points, 95 % CI +0.0 to +0.0; open: the interval holds 0)" in lines
-    assert "between these 4 trained networks" in heading(tables)
+    assert "between these 4 trained systems" in heading(tables)
 
 
 def test_a_small_difference_among_many_comparisons_stays_open():

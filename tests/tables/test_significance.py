@@ -131,14 +131,14 @@ def test_utterances_of_one_transcript_are_drawn_together(tmp_path):
 
 def test_a_comparison_says_what_it_speaks_of_and_how_many_there_were(tmp_path):
     one = compare_systems(tables_with(tmp_path, {"a": 0.9, "b": 0.6, "c": 0.7}))
-    assert set(one["scope"]) == {"between these two trained networks"} and set(one["seeds"]) == {1}
+    assert set(one["scope"]) == {"between these two trained systems"} and set(one["seeds"]) == {1}
     assert set(one["comparisons"]) == {3 * 4} == {len(one)}  # pairs of systems x cells
     order = np.argsort(one["p"].to_numpy())
     expected = np.maximum.accumulate(np.minimum(1, one["p"].to_numpy()[order] * np.arange(12, 0, -1)))
     np.testing.assert_allclose(one["p_holm"].to_numpy()[order], expected)
     assert ((one["better"] != "") == (one["p_holm"] < 0.05)).all()
     two = compare_systems(tables_with(tmp_path, {"a": 0.9, "b": 0.6}, seeds=(1, 2)))
-    assert set(two["scope"]) == {"between the networks of these 2 seeds"}
+    assert set(two["scope"]) == {"between the systems of these 2 seeds"}
     three = compare_systems(tables_with(tmp_path, {"a": 0.9, "b": 0.6}, seeds=(1, 2, 3)))
     assert set(three["scope"]) == {"3 training seeds x utterances"}
 
