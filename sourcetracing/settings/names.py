@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from sourcetracing.errors import UserError
 
@@ -81,6 +81,8 @@ def require_distinct(setting: str, items: Iterable[object]) -> None:
     seen: dict[object, object] = {}
     for item in items:
         key = unicodedata.normalize("NFC", item) if isinstance(item, str) else item
+        if not isinstance(key, Hashable):  # a list or group, in a setting that may be anything: its own check refuses it by what is expected
+            continue
         if key in seen:
             forms = "" if seen[key] == item else f" (in two Unicode forms, {form_of(str(seen[key]))} and {form_of(str(item))})"
             raise UserError(f"{setting}: {item if isinstance(item, (int, float)) else repr(item)} is listed twice{forms}; name it once")

@@ -164,7 +164,8 @@ def test_ge2e_on_the_official_splits(tree, chosen, tmp_path, run, overlay):
     run("scripts/11_audit_shortcuts.py", words)
     run("scripts/13_make_tables.py", words)
     check_scores(trained.files, chosen, known)
-    check_reports(files, config, chosen, known, "w2v2_base_ge2e")
+    config = read_config(words)
+    check_reports(Layout.of(config.resolve()), config, chosen, known, "w2v2_base_ge2e")
 
 
 @pytest.mark.slow
