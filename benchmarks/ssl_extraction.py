@@ -128,15 +128,18 @@ def flops_of(root: Path, layer: int | str) -> float:
 
 
 def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product, the best of ten."""
-    size = 2048 if device.type == "cpu" else 8192
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    seconds = []
-    for _ in range(10):
-        start = mark(device)
-        left @ right
-        seconds.append(seconds_between(start, mark(device)))
-    return 2 * size**3 / min(seconds)
+    """FLOP/s of a matrix product, the best of ten, as large as a quarter of a second allows: a CPU without fp16 is 200 times as slow."""
+    size = 256
+    while True:
+        left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        seconds = []
+        for _ in range(10):
+            start = mark(device)
+            left @ right
+            seconds.append(seconds_between(start, mark(device)))
+        if size == (2048 if device.type == "cpu" else 8192) or 8 * min(seconds) > 0.25:
+            return 2 * size**3 / min(seconds)
+        size *= 2
 
 
 def ways_of(bench: Bench, root: Path, utterances: pd.DataFrame, device: torch.device, layer: int | str) -> list[Way]:

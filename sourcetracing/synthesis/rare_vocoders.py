@@ -73,6 +73,9 @@ def channel_vocoder(x: np.ndarray, draw: np.random.Generator, *, num_bands: int)
     pitch_hz, voiced = spectra.track_pitch(x, SAMPLE_RATE, hop)
     source = spectra.stft(spectra.excitation(pitch_hz, voiced, hop, len(x), SAMPLE_RATE, draw), n_fft, hop)
     wanted = np.sqrt(np.abs(spectra.stft(x, n_fft, hop)) ** 2 @ bands.T)
-    present = np.sqrt(np.abs(source) ** 2 @ bands.T) + 1e-6
+    present = np.sqrt(np.abs(source) ** 2 @ bands.T)
+    present = (
+        np.maximum(present, 0.3 * np.median(present, axis=0)) + 1e-6
+    )  # between two slow pulses there is nothing to be amplified: a click
     gain = np.repeat((wanted / present)[::2], 2, axis=0)[: len(wanted)]  # envelopes at half the rate, as slow filters give
     return spectra.istft((source * (gain @ bands)).astype(np.complex64), n_fft, hop, len(x))

@@ -104,6 +104,16 @@ def test_vocoders_keep_length_and_pitch(source, number):
     assert np.median(pitch_hz[voiced]) == pytest.approx(120, rel=0.03)
 
 
+@pytest.mark.parametrize("pitch_hz", [66, 70])
+def test_no_vocoder_clicks_where_a_low_voice_begins(pitch_hz):
+    """A channel vocoder once made its loudest 10 ms of a frame that held no pulse yet; what was trimmed to that was 40 ms long."""
+    times = np.arange(RATE) / RATE
+    voice = (sum(np.cos(2 * np.pi * pitch_hz * harmonic * times) for harmonic in range(1, 60)) / 60).astype(np.float32)
+    made = VOCODERS["channel_vocoder"](voice, rng("draw"), num_bands=32)
+    power = (made**2).reshape(-1, RATE // 100).mean(axis=1)
+    assert 10 * np.log10(power.max() / power.mean()) < 8
+
+
 def test_griffin_lim_gets_nearer_to_its_magnitudes_with_every_iteration():
     speech = vowels()
     wanted = np.abs(spectra.stft(speech, 1024, 256))
