@@ -81,9 +81,7 @@ def require_distinct(setting: str, items: Iterable[object]) -> None:
     seen: dict[object, object] = {}
     for item in items:
         key = unicodedata.normalize("NFC", item) if isinstance(item, str) else item
-        if not isinstance(
-            key, Hashable
-        ):  # a list or group, in a setting that may be anything: its own check refuses it by what is expected
+        if not isinstance(key, Hashable):  # a list or group, in a setting that may be anything: its own check refuses it by what is expected
             continue
         if key in seen:
             forms = "" if seen[key] == item else f" (in two Unicode forms, {form_of(str(seen[key]))} and {form_of(str(item))})"

@@ -1,7 +1,7 @@
 """How alike a test utterance and an enrolment model are: cosine in a space learnt on train, and its normalisation by a cohort of train.
 
-Every space is a linear map, behind which lengths do not count: higher score = more likely one source. A model is the mean of the unit-length
-embeddings of its utterances (long embeddings would outweigh short ones otherwise). Shapes: N utterances, M models, T trials, C rows of the
+Every space is a linear map, behind which lengths do not count: higher score = more likely one source. A model is the mean of the
+unit-length embeddings of its utterances (long embeddings would outweigh short ones otherwise). Shapes: N utterances, M models, T trials, C rows of the
 cohort, E width of an embedding, D of the space.
 """
 
@@ -129,7 +129,8 @@ def cohort_of(train: Embedded, space: Space, score_norm: str, size: int, seed: i
 def normalised(scores: np.ndarray, sides: Sides, cohort: np.ndarray, score_norm: str, size: int) -> np.ndarray:
     """Scores (T,) as deviations from those of the cohort: the mean of what the model's and what the test's cohort say.
 
-    s_norm: over the whole cohort (Kenny 2010). as_norm: over the `size` highest scores of each side (adaptive s-norm 1 of Matejka et al. 2017).
+    s_norm: over the whole cohort (Kenny 2010). as_norm: over the `size` highest scores of each side (adaptive s-norm 1 of Matejka et al.
+    2017).
     """
     nearest = size if score_norm == "as_norm" else len(cohort)
     parts = []
