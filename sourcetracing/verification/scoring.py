@@ -1,8 +1,8 @@
 """How alike a test utterance and an enrolment model are: cosine in a space learnt on train, and its normalisation by a cohort of train.
 
 Every space is a linear map, behind which lengths do not count: higher score = more likely one source. A model is the mean of the
-unit-length embeddings of its utterances (long embeddings would outweigh short ones otherwise). Shapes: N utterances, M models, T trials, C rows of the
-cohort, E width of an embedding, D of the space.
+unit-length embeddings of its utterances (long embeddings would outweigh short ones otherwise).
+Shapes: N utterances, M models, T trials, C rows of the cohort, E width of an embedding, D of the space.
 """
 
 from __future__ import annotations
