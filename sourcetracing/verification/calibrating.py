@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,17 +50,17 @@ def fit_llrs(scores: np.ndarray, labels: np.ndarray) -> LlrLine:
         raise UserError(f"dev has {targets} trials of one source and {others} of two: both kinds are needed to calibrate on")
     kept = is_target | is_other
     slope, offset = _line(scores[kept], is_target[kept])
-    llrs = slope * scores + offset
-    low, high = llr_bounds(llrs[is_target], llrs[is_other])
+    low, high = llr_bounds(targets, others)
     return LlrLine(slope, offset, low, high, targets, others)
 
 
 def _line(scores: np.ndarray, is_target: np.ndarray) -> tuple[float, float]:
     """Slope and offset; 0, 0 where the likeliest line falls."""
+    from sklearn.exceptions import ConvergenceWarning  # a second to import
     from sklearn.linear_model import LogisticRegression
 
     centre, spread = scores.mean(), scores.std()
-    if spread == 0:
+    if spread <= 1e-9 * max(1.0, abs(centre)):  # nothing but rounding
         return 0.0, 0.0
     counts = np.where(is_target, is_target.sum(), (~is_target).sum())
     weight_of_kind, doubt = 1 / counts, 1 / (counts.min() + 2)
@@ -68,7 +69,9 @@ def _line(scores: np.ndarray, is_target: np.ndarray) -> tuple[float, float]:
     weights = np.concatenate([weight_of_kind * (1 - doubt), weight_of_kind * doubt])
     # Weights with mean 1: the solver's tolerance is on the sum of losses. C infinite: no penalty, which would draw the slope to 0.
     fitted = LogisticRegression(C=np.inf, max_iter=MAX_ITERATIONS, tol=TOLERANCE)
-    fitted.fit(standardised, labels, sample_weight=weights / weights.mean())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # that two steps differ by rounding alone
+        fitted.fit(standardised, labels, sample_weight=weights / weights.mean())
     slope = float(fitted.coef_[0, 0]) / spread
     if slope <= 0:
         return 0.0, 0.0

@@ -121,7 +121,7 @@ def _judge(subject: Subject, lists: Lists, settings: Settings) -> None:
 def scores_of(
     embedded: Mapping[str, Embedded], lists: Lists, settings: Settings, without: Mapping[str, str]
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, str]]:
-    """split -> scoring -> scores (T,) of its trials, in spaces learnt on train; and scoring -> why it is left out (`without`, or by train)."""
+    """split -> scoring -> scores (T,) of its trials, in spaces learnt on train; and scoring -> why it is left out."""
     verification, found = settings.verification, {split: {} for split in JUDGED}
     left_out = {name: reason for name, reason in without.items() if name in verification.scoring}
     how = {"score_norm": verification.score_norm, "cohort_size": verification.cohort_size, "seed": settings.seed}
@@ -140,7 +140,8 @@ def scores_of(
 
 def _figures(lists: Lists, split: str, scores: Mapping[str, np.ndarray], lines: Mapping[str, LlrLine], settings: Settings) -> pd.DataFrame:
     llrs = {name: lines[name].llrs(values) for name, values in scores.items()}
-    table = evaluate(lists.trials[split], lists.sources, scores, llrs, split, settings)
+    how = {"priors": settings.verification.priors, "num_samples": settings.evaluation.bootstrap_samples, "seed": settings.seed}
+    table = evaluate(lists.trials[split], lists.sources, scores, llrs, **how)
     return table.assign(score_norm=settings.verification.score_norm, split=split)
 
 

@@ -12,7 +12,8 @@ from scipy.stats import norm
 
 from sourcetracing.drawing import colours
 from sourcetracing.drawing.pictures import label_of, picture_style, save_png
-from sourcetracing.metrics.verification import det_points, eer
+from sourcetracing.metrics.ranking import Curve
+from sourcetracing.metrics.verification import curve_of
 
 TICKS = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99)
 LEAST = 0.0005  # where the axes begin at the earliest
@@ -33,10 +34,10 @@ def _titled(title: str, count: int) -> str:
 def _det(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str) -> Figure:
     figure, panel = plt.subplots(figsize=(9.4, 5.2), layout="constrained")
     for number, (name, (targets, nontargets)) in enumerate(lines.items()):
-        false_alarms, misses = det_points(targets, nontargets)
+        curve = _curve(targets, nontargets)
         colour, dash = colours.CATEGORIES[number % len(colours.CATEGORIES)], DASHES[number % len(DASHES)]
-        label = f"{label_of(name)}  (EER {100 * eer(targets, nontargets):.1f} %)"
-        panel.plot(_probit(false_alarms), _probit(misses), color=colour, ls=dash, lw=1.6, label=label)
+        label = f"{label_of(name)}  (EER {100 * float(curve.eer):.1f} %)"
+        panel.plot(_probit(curve.false_alarms), _probit(1 - curve.found), color=colour, ls=dash, lw=1.6, label=label)
     ends = _probit(np.array([_least(lines), 0.995]))
     panel.plot(ends, -ends, color=colours.CHANCE, lw=0.8, ls=":", label="chance")
     panel.plot(ends, ends, color=colours.CHANCE, lw=0.5)
@@ -48,6 +49,11 @@ def _det(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str) -> Figu
     panel.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), title="lower and further left is better")
     panel.set_title(title, loc="left")
     return figure
+
+
+def _curve(targets: np.ndarray, nontargets: np.ndarray) -> Curve:
+    is_target = np.repeat([True, False], [len(targets), len(nontargets)])
+    return curve_of(np.concatenate([targets, nontargets]), is_target, np.ones(len(is_target)))
 
 
 def _least(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> float:

@@ -33,7 +33,7 @@ def _write_lists(store: FeatureStore, layout: Layout) -> None:
     index = store.index[store.index["variant"] == "original"]
     number = index["utt_id"].str.rpartition("/")[2].astype(int)
     table = index[["utt_id", "language", "source"]].assign(path=index["utt_id"] + ".wav", duration_s=1.0, digest="0")
-    table["speaker"], table["transcript"] = [f"voice{n % 2}" for n in number], [f"sentence {n}" for n in range(len(table))]
+    table["speaker"], table["transcript"] = [f"voice{n // 2 % 2}" for n in number], [f"sentence {n}" for n in range(len(table))]
     layout.root.mkdir(parents=True, exist_ok=True)
     table.to_csv(layout.root / "utterances.csv", index=False)
     pd.DataFrame(index[["utt_id", "split"]]).to_csv(layout.root / "protocol.csv", index=False)

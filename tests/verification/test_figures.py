@@ -12,8 +12,8 @@ from sklearn.metrics import log_loss, roc_curve
 
 from sourcetracing.verification import experiment
 from sourcetracing.verification.experiment import verify_runs
-from tests.verification.test_experiment import files_of, table_of
 from tests.support.verified_run import verified_run
+from tests.verification.test_experiment import files_of, table_of
 
 PRIORS = (0.5, 0.01)
 
