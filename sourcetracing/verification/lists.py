@@ -2,7 +2,8 @@
 
 A trial belongs to a condition: are both sources seen in training, do both sides share a speaker (where speakers are known), a language?
 Pairs of a seen and an unseen source are none: they have no same-source counterpart. In each condition there are as many trials of one
-source as of two. As CSV: enrol, test, label, condition; the models of several utterances stand beside it in <name>_models.csv: enrol, utt_id.
+source as of two. CSV columns: enrol, test, label, condition; models of several utterances stand beside it, in <name>_models.csv: enrol,
+utt_id.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def _pairs(table: pd.DataFrame, members: Mapping[int, np.ndarray], settings: Set
     kept = enrol < test if settings.verification.enrol_utterances == 1 else np.ones(len(enrol), bool)
     says = table["transcript"].to_numpy()
     for place in range(settings.verification.enrol_utterances):
-        member = np.array([members[row][place] if row in members else -1 for row in range(count)])[enrol]
+        member = np.array([members[row][place] if row in members else -1 for row in range(count)], dtype=int)[enrol]
         kept &= member != test
         if settings.verification.same_transcript == "none":
             kept &= (says[member] != says[test]) | (says[test] == "")
