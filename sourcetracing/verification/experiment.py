@@ -166,7 +166,8 @@ def _lines(subjects: Sequence[Subject], settings: Settings) -> dict[str, tuple[n
     for subject in subjects:
         table = pd.read_parquet(subject.files.scores("eval"))
         first = next(name for name in settings.verification.scoring if name in table)
-        found[subject.name] = _kinds(table["label"].to_numpy(), table[first].to_numpy())
+        name = f"{subject.name} (floor)" if subject.keys["system"] in settings.experiment.floor else subject.name
+        found[name] = _kinds(table["label"].to_numpy(), table[first].to_numpy())
     return found
 
 

@@ -26,8 +26,8 @@ LEGEND = (
 )
 FLOOR_NOTE = "A system of the floor has to be beaten (experiment.floor)."
 SPEAKER_NOTE = (
-    "The rows of `speakers` compare voices alone, by the embeddings of script 03: a system that is not far above them on trials of one "
-    "speaker's voice from two sources, and of one source in two voices, has learnt speakers."
+    "The rows of `speakers` compare voices alone, by the embeddings of script 03: a system that is not far better than them has "
+    "learnt speakers."
 )
 
 
