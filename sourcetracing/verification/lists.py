@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from sourcetracing.verification.trials import COLUMNS, NOT_KNOWN, OTHER, SAME, T
 
 JUDGED = ("dev", "eval")
 ALL_PAIRS = 4_000_000  # up to so many ordered pairs all are looked at; of more so many are drawn, half of them of one source
+_SHARED = [[f"same {what}", f"different {what}s", f"{what} not known"] for what in ("speaker", "language")]
+CONDITIONS = [", ".join(words) for words in product(("seen", "unseen"), *_SHARED)]
 LABELS = {"1": SAME, "0": OTHER, "": NOT_KNOWN}
 
 
@@ -72,9 +75,8 @@ def draw_trials(table: pd.DataFrame, settings: Settings, split: str) -> TrialLis
     table = table.sort_values("utt_id").reset_index(drop=True)
     members = _models(table, settings)
     enrol, test = _pairs(table, members, settings, split)
-    label, condition = _labelled(table, enrol, test, settings)
-    enrol, test, label, condition = (part[condition != ""] for part in (enrol, test, label, condition))
-    chosen = _balanced(label, condition, settings, split)
+    is_same, condition = _labelled(table, enrol, test, settings)
+    chosen = _balanced(is_same, condition, settings, split)
     if not len(chosen):
         raise UserError(
             f"{split} of {settings.name} has no condition with trials of one source and of two: it needs two sources of two utterances "
@@ -82,9 +84,9 @@ def draw_trials(table: pd.DataFrame, settings: Settings, split: str) -> TrialLis
         )
     ids, size = table["utt_id"].to_numpy(), settings.verification.enrol_utterances
     names = {row: ids[row] if size == 1 else f"{ids[row]} +{size - 1}" for row in np.unique(enrol[chosen])}
-    rows = {"enrol": [names[row] for row in enrol[chosen]], "test": ids[test[chosen]], "label": label[chosen]}
+    rows = {"enrol": [names[row] for row in enrol[chosen]], "test": ids[test[chosen]], "label": np.where(is_same[chosen], SAME, OTHER)}
     models = {name: tuple(ids[members[row]]) for row, name in names.items()}
-    return TrialList(models, pd.DataFrame({**rows, "condition": condition[chosen]}))
+    return TrialList(models, pd.DataFrame({**rows, "condition": np.array(CONDITIONS)[condition[chosen]]}))
 
 
 def _models(table: pd.DataFrame, settings: Settings) -> dict[int, np.ndarray]:
@@ -110,6 +112,8 @@ def _pairs(table: pd.DataFrame, members: Mapping[int, np.ndarray], settings: Set
         first, last = (np.searchsorted(source[order], source, side=side) for side in ("left", "right"))
         half = enrol[: ALL_PAIRS // 2]
         test[: len(half)] = order[generator.integers(first[half], last[half])]
+        if settings.verification.enrol_utterances == 1:  # either may enrol
+            enrol, test = np.minimum(enrol, test), np.maximum(enrol, test)
         enrol, test = np.divmod(np.unique(enrol * count + test), count)
     kept = enrol < test if settings.verification.enrol_utterances == 1 else np.ones(len(enrol), bool)
     says = table["transcript"].to_numpy()
@@ -122,27 +126,26 @@ def _pairs(table: pd.DataFrame, members: Mapping[int, np.ndarray], settings: Set
 
 
 def _labelled(table: pd.DataFrame, enrol: np.ndarray, test: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """(label, condition) of pairs; condition "" for a seen source with an unseen one."""
+    """Whether pairs are of one source, and their condition, a position in CONDITIONS; -1 for a seen source with an unseen one."""
     seen = table["source"].isin(settings.corpus.sources).to_numpy()
-    parts = [np.where(seen[enrol] != seen[test], "", np.where(seen[enrol], "seen", "unseen")).astype(object)]
+    code = np.where(seen[enrol], 0, 1).astype(np.int16)
     for column in ("speaker", "language"):
-        values = table[column].to_numpy()
-        words = np.where(values[enrol] == values[test], f", same {column}", f", different {column}s").astype(object)
-        parts.append(np.where((values[enrol] == "") | (values[test] == ""), f", {column} not known", words).astype(object))
-    source = table["source"].to_numpy()
-    label = np.where(source[enrol] == source[test], SAME, OTHER)
-    return label, np.where(parts[0] == "", "", parts[0] + parts[1] + parts[2])
+        values, _ = pd.factorize(table[column].where(table[column] != ""))  # -1 where nobody knows
+        is_known = (values[enrol] >= 0) & (values[test] >= 0)
+        code = 3 * code + np.where(is_known, np.where(values[enrol] == values[test], 0, 1), 2).astype(np.int16)
+    source, _ = pd.factorize(table["source"])
+    return source[enrol] == source[test], np.where(seen[enrol] == seen[test], code, -1)
 
 
-def _balanced(label: np.ndarray, condition: np.ndarray, settings: Settings, split: str) -> np.ndarray:
+def _balanced(is_same: np.ndarray, condition: np.ndarray, settings: Settings, split: str) -> np.ndarray:
     """Numbers of the trials that are taken, conditions one after the other."""
     chosen = []
-    for name in sorted(set(condition)):
-        kinds = [np.flatnonzero((condition == name) & (label == kind)) for kind in (SAME, OTHER)]
+    for code, name in enumerate(CONDITIONS):
+        kinds = [np.flatnonzero((condition == code) & kind) for kind in (is_same, ~is_same)]
         size = min(settings.verification.trials_per_condition, *map(len, kinds))
         generator = rng(settings.seed, "trials", split, name)
         chosen += [np.sort(generator.permutation(kind)[:size]) for kind in kinds]
-    return np.concatenate(chosen) if chosen else np.zeros(0, int)
+    return np.concatenate(chosen)
 
 
 # --- given, and written
@@ -150,12 +153,17 @@ def _balanced(label: np.ndarray, condition: np.ndarray, settings: Settings, spli
 
 def write_trials(trials: TrialList, path: Path) -> None:
     """The list, and its models beside it where one has several utterances."""
-    write_csv(trials.table[list(COLUMNS)], path)
+    _write_where_new(trials.table[list(COLUMNS)], path)
     several = [(name, utt_id) for name, members in trials.models.items() if members != (name,) for utt_id in members]
     if several:
-        write_csv(pd.DataFrame(several, columns=["enrol", "utt_id"]), models_path(path))
+        _write_where_new(pd.DataFrame(several, columns=["enrol", "utt_id"]), models_path(path))
     else:
         models_path(path).unlink(missing_ok=True)
+
+
+def _write_where_new(table: pd.DataFrame, path: Path) -> None:
+    if not path.is_file() or path.read_bytes() != table.to_csv(index=False, lineterminator="\n").encode():
+        write_csv(table, path, lineterminator="\n")
 
 
 def models_path(path: Path) -> Path:

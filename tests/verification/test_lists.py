@@ -98,6 +98,9 @@ def test_what_is_written_is_read_again(table, size, tmp_path):
     trials, path = draw_trials(table, settings(f"verification.enrol_utterances={size}"), "eval"), tmp_path / "eval.csv"
     write_trials(trials, path)
     assert models_path(path).is_file() == (size > 1)
+    before = path.stat().st_mtime_ns
+    write_trials(trials, path)
+    assert path.stat().st_mtime_ns == before
     again = read_trials(path, set(table["utt_id"]))
     pd.testing.assert_frame_equal(again.table, trials.table, check_dtype=False)
     assert again.models == {name: trials.models[name] for name in again.models} and len(again.models) == len(trials.models)
