@@ -69,9 +69,11 @@ def _dcf(misses: np.ndarray, false_alarms: np.ndarray, prior: float) -> np.ndarr
 
 
 def _mean(values: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    own = weights[..., chosen]
+    own, values = weights[..., chosen], values[chosen].astype(np.float64)
+    is_endless = values == np.inf  # of an LLR that is infinite and wrong: all, or nothing where its weight is 0, which 0 * inf is not
+    endless = np.where(own @ is_endless > 0, np.inf, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return own @ values[chosen].astype(np.float64) / own.sum(axis=-1)
+        return (own @ np.where(is_endless, 0.0, values) + endless) / own.sum(axis=-1)
 
 
 def _times_log2(shares: np.ndarray, p: np.ndarray) -> float:
