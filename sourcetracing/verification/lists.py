@@ -2,8 +2,7 @@
 
 A trial belongs to a condition: are both sources seen in training, do both sides share a speaker (where speakers are known), a language?
 Pairs of a seen and an unseen source are none: they have no same-source counterpart. In each condition there are as many trials of one
-source as of two. CSV columns: enrol, test, label, condition; models of several utterances stand beside it, in <name>_models.csv: enrol,
-utt_id.
+source as of two. How they are written: `sourcetracing.verification.formats`.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ import pandas as pd
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
-from sourcetracing.runtime.files import digest_of_json, read_csv, write_csv
+from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
-from sourcetracing.verification.trials import COLUMNS, NOT_KNOWN, OTHER, SAME, TrialList
+from sourcetracing.verification.formats import read_trials, write_trials
+from sourcetracing.verification.trials import OTHER, SAME, TrialList
 
 JUDGED = ("dev", "eval")
 ALL_PAIRS = 4_000_000  # up to so many ordered pairs all are looked at; of more so many are drawn, half of them of one source
 _SHARED = [[f"same {what}", f"different {what}s", f"{what} not known"] for what in ("speaker", "language")]
 CONDITIONS = [", ".join(words) for words in product(("seen", "unseen"), *_SHARED)]
-LABELS = {"1": SAME, "0": OTHER, "": NOT_KNOWN}
 
 
 @dataclass(frozen=True)
@@ -90,14 +89,17 @@ def draw_trials(table: pd.DataFrame, settings: Settings, split: str) -> TrialLis
 
 
 def _models(table: pd.DataFrame, settings: Settings) -> dict[int, np.ndarray]:
-    """Row -> rows of the model that it leads: itself and others of its source, speaker and language, as many as are wanted."""
+    """Row -> rows of the model that it leads: itself and others of its source, speaker and language, as many as are wanted.
+
+    Of models of the same utterances there is one: their trials would be the same trials.
+    """
     size, ids = settings.verification.enrol_utterances, table["utt_id"]
     models = {}
     for rows in table.groupby(["source", "speaker", "language"], sort=True).indices.values():
         for row in rows if len(rows) >= size else ():
             others = rng(settings.seed, "enrolment", ids[row]).permutation(rows[rows != row])[: size - 1]
-            models[int(row)] = np.array([row, *others])
-    return models
+            models.setdefault(frozenset([row, *others]), np.array([row, *others]))
+    return {int(members[0]): members for members in models.values()}
 
 
 def _pairs(table: pd.DataFrame, members: Mapping[int, np.ndarray], settings: Settings, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -146,75 +148,3 @@ def _balanced(is_same: np.ndarray, condition: np.ndarray, settings: Settings, sp
         generator = rng(settings.seed, "trials", split, name)
         chosen += [np.sort(generator.permutation(kind)[:size]) for kind in kinds]
     return np.concatenate(chosen)
-
-
-# --- given, and written
-
-
-def write_trials(trials: TrialList, path: Path) -> None:
-    """The list, and its models beside it where one has several utterances."""
-    _write_where_new(trials.table[list(COLUMNS)], path)
-    several = [(name, utt_id) for name, members in trials.models.items() if members != (name,) for utt_id in members]
-    if several:
-        _write_where_new(pd.DataFrame(several, columns=["enrol", "utt_id"]), models_path(path))
-    else:
-        models_path(path).unlink(missing_ok=True)
-
-
-def _write_where_new(table: pd.DataFrame, path: Path) -> None:
-    if not path.is_file() or path.read_bytes() != table.to_csv(index=False, lineterminator="\n").encode():
-        write_csv(table, path, lineterminator="\n")
-
-
-def models_path(path: Path) -> Path:
-    """Where the models of a list stand."""
-    return path.with_name(f"{path.stem}_models.csv")
-
-
-def read_trials(path: Path, known: set[str]) -> TrialList:
-    """A list of one's own: columns enrol and test, perhaps label (1, 0, empty) and condition. known: the utterances there are.
-
-    Raises `UserError` for what is no such list, a pair that stands twice, an utterance that is not known or is compared with itself, and
-    labels of one kind only.
-    """
-    table = _read(path, ("enrol", "test"))
-    table = table.assign(**{column: "" for column in ("label", "condition") if column not in table})[list(COLUMNS)]
-    if (wrong := ~table["label"].isin(LABELS)).any():
-        raise UserError(f"{path}: label {table['label'][wrong].iloc[0]!r} is neither 1 (one source), 0 (two) nor empty")
-    table["label"] = table["label"].map(LABELS)
-    if (twice := table.duplicated(["enrol", "test"])).any():
-        raise UserError(f"{path}: the trial {table['enrol'][twice].iloc[0]}, {table['test'][twice].iloc[0]} stands twice")
-    if not {SAME, OTHER} <= set(table["label"]):
-        raise UserError(f"{path} needs trials of one source (label 1) and of two (0) for figures")
-    models = _read_models(path)
-    models |= {name: (name,) for name in table["enrol"].unique() if name not in models}
-    trials = TrialList({name: models[name] for name in table["enrol"].unique()}, table)
-    if unknown := [utt_id for utt_id in trials.utt_ids if utt_id not in known]:
-        raise UserError(
-            f"{path}: {unknown[0]} is no utterance of eval ({len(unknown)} such); {models_path(path).name} names those of models"
-        )
-    for enrol, test in zip(table["enrol"], table["test"], strict=True):
-        if test in trials.models[enrol]:
-            raise UserError(f"{path}: {test} is compared with {'itself' if test == enrol else f'{enrol}, which it is part of'}")
-    return trials
-
-
-def _read_models(path: Path) -> dict[str, tuple[str, ...]]:
-    if not models_path(path).is_file():
-        return {}
-    table = _read(models_path(path), ("enrol", "utt_id"))
-    return {str(name): tuple(dict.fromkeys(part)) for name, part in table.groupby("enrol", sort=False)["utt_id"]}
-
-
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = read_csv(path)
-    except FileNotFoundError:
-        raise UserError(f"verification.trials={path} is missing") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no table ({str(error).splitlines()[0]})") from None
-    if lacking := [column for column in columns if column not in table]:
-        raise UserError(f"{path} has no column {lacking[0]}; it has: {', '.join(map(str, table.columns))}")
-    if table.empty:
-        raise UserError(f"{path} has no trials")
-    return table

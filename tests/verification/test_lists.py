@@ -10,7 +10,8 @@ import pytest
 from sourcetracing.errors import UserError
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.verification import lists
-from sourcetracing.verification.lists import draw_trials, models_path, read_trials, write_trials
+from sourcetracing.verification.formats import models_path, read_trials, write_trials
+from sourcetracing.verification.lists import draw_trials
 
 
 def settings(*words: str):
@@ -62,6 +63,12 @@ def test_no_model_holds_its_test_or_says_the_same_and_a_model_is_of_one_voice(ta
     free = draw_trials(table, settings(f"verification.enrol_utterances={size}", "verification.same_transcript=any"), "eval")
     said = looked_up(free, table)
     assert (said["enrol_transcript"] == said["test_transcript"]).any()
+
+
+def test_no_two_models_are_of_the_same_utterances(table):
+    free = settings("verification.enrol_utterances=3", "verification.same_transcript=any", "verification.trials_per_condition=100000")
+    models = draw_trials(table, free, "eval").models
+    assert len({frozenset(members) for members in models.values()}) == len(models) > 16  # of groups of four
 
 
 def test_they_hang_on_the_seed_and_not_on_the_order_of_rows(table):
