@@ -19,17 +19,18 @@ import pandas as pd
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
-from sourcetracing.runtime.files import digest_of_json, read_csv, write_csv
+from sourcetracing.runtime.files import digest_of_json, write_csv
 from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
-from sourcetracing.verification.trials import COLUMNS, NOT_KNOWN, OTHER, SAME, TrialList
+from sourcetracing.verification.audit import faults
+from sourcetracing.verification.formats import read_trial_list
+from sourcetracing.verification.trials import COLUMNS, OTHER, SAME, TrialList
 
 JUDGED = ("dev", "eval")
 ALL_PAIRS = 4_000_000  # up to so many ordered pairs all are looked at; of more so many are drawn, half of them of one source
 _SHARED = [[f"same {what}", f"different {what}s", f"{what} not known"] for what in ("speaker", "language")]
 CONDITIONS = [", ".join(words) for words in product(("seen", "unseen"), *_SHARED)]
-LABELS = {"1": SAME, "0": OTHER, "": NOT_KNOWN}
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def trial_lists(settings: Settings) -> Lists:
     trials = {split: draw_trials(part, settings, split) for split, part in parts.items() if split == "dev" or not given}
     notes = ()
     if given:
-        trials["eval"] = read_trials(Path(given), set(parts["eval"]["utt_id"]))
-        notes = (f"eval: the trials of {given}; those of dev, for calibration, are drawn",)
+        trials["eval"] = read_trial_list(Path(given), set(parts["eval"]["utt_id"]))
+        notes = (f"eval: the trials of {given}; those of dev, for calibration, are drawn", *faults(trials["eval"], parts["eval"]))
     layout = Layout.of(settings)
     with held(layout.trials("").with_name(".lock"), f"another process is writing {layout.trials('').parent}", wait=True):
         for split in JUDGED:
@@ -169,52 +170,3 @@ def _write_where_new(table: pd.DataFrame, path: Path) -> None:
 def models_path(path: Path) -> Path:
     """Where the models of a list stand."""
     return path.with_name(f"{path.stem}_models.csv")
-
-
-def read_trials(path: Path, known: set[str]) -> TrialList:
-    """A list of one's own: columns enrol and test, perhaps label (1, 0, empty) and condition. known: the utterances there are.
-
-    Raises `UserError` for what is no such list, a pair that stands twice, an utterance that is not known or is compared with itself, and
-    labels of one kind only.
-    """
-    table = _read(path, ("enrol", "test"))
-    table = table.assign(**{column: "" for column in ("label", "condition") if column not in table})[list(COLUMNS)]
-    if (wrong := ~table["label"].isin(LABELS)).any():
-        raise UserError(f"{path}: label {table['label'][wrong].iloc[0]!r} is neither 1 (one source), 0 (two) nor empty")
-    table["label"] = table["label"].map(LABELS)
-    if (twice := table.duplicated(["enrol", "test"])).any():
-        raise UserError(f"{path}: the trial {table['enrol'][twice].iloc[0]}, {table['test'][twice].iloc[0]} stands twice")
-    if not {SAME, OTHER} <= set(table["label"]):
-        raise UserError(f"{path} needs trials of one source (label 1) and of two (0) for figures")
-    models = _read_models(path)
-    models |= {name: (name,) for name in table["enrol"].unique() if name not in models}
-    trials = TrialList({name: models[name] for name in table["enrol"].unique()}, table)
-    if unknown := [utt_id for utt_id in trials.utt_ids if utt_id not in known]:
-        raise UserError(
-            f"{path}: {unknown[0]} is no utterance of eval ({len(unknown)} such); {models_path(path).name} names those of models"
-        )
-    for enrol, test in zip(table["enrol"], table["test"], strict=True):
-        if test in trials.models[enrol]:
-            raise UserError(f"{path}: {test} is compared with {'itself' if test == enrol else f'{enrol}, which it is part of'}")
-    return trials
-
-
-def _read_models(path: Path) -> dict[str, tuple[str, ...]]:
-    if not models_path(path).is_file():
-        return {}
-    table = _read(models_path(path), ("enrol", "utt_id"))
-    return {str(name): tuple(dict.fromkeys(part)) for name, part in table.groupby("enrol", sort=False)["utt_id"]}
-
-
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = read_csv(path)
-    except FileNotFoundError:
-        raise UserError(f"verification.trials={path} is missing") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no table ({str(error).splitlines()[0]})") from None
-    if lacking := [column for column in columns if column not in table]:
-        raise UserError(f"{path} has no column {lacking[0]}; it has: {', '.join(map(str, table.columns))}")
-    if table.empty:
-        raise UserError(f"{path} has no trials")
-    return table
