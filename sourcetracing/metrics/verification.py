@@ -3,7 +3,7 @@
 A trial is a target (one source) or not; higher score = more likely a target. Shapes: T trials, S weightings; a figure is (S,) for weights
 (S, T). EER and the curve are those of `sourcetracing.metrics.ranking`, with targets as the positive class. A weighting that leaves one kind
 only gives nan.
-Sources: Bruemmer and du Preez 2006 (Cllr), NIST SRE plans (detection cost), Vergeer et al. 2016 (bounds).
+Sources: Bruemmer and du Preez 2006 (Cllr), NIST SRE plans (detection cost).
 """
 
 from __future__ import annotations
@@ -54,14 +54,6 @@ def min_cllr(scores: np.ndarray, is_target: np.ndarray, weights: np.ndarray) -> 
         share = isotonic_regression(targets[there] / both[there], sample_weight=both[there], y_min=0, y_max=1)
         found[number] = -(_times_log2(targets[there], share) + _times_log2(others[there], 1 - share)) / 2
     return found
-
-
-def llr_bounds(targets: int, nontargets: int) -> tuple[float, float]:
-    """Between which LLRs so many calibration trials can support: -log(targets), log(nontargets).
-
-    One trial in N is the least share of errors that N trials can show. The simple form of Vergeer's empirical bounds.
-    """
-    return -float(np.log(targets)), float(np.log(nontargets))
 
 
 def _dcf(misses: np.ndarray, false_alarms: np.ndarray, prior: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sourcetracing.errors import UserError
-from sourcetracing.metrics.verification import llr_bounds
+from sourcetracing.metrics.empirical_bounds import empirical_bounds
 from sourcetracing.verification.trials import OTHER, SAME
 
 MAX_ITERATIONS, TOLERANCE = 1000, 1e-10
@@ -50,7 +50,7 @@ def fit_llrs(scores: np.ndarray, labels: np.ndarray) -> LlrLine:
         raise UserError(f"dev has {targets} trials of one source and {others} of two: both kinds are needed to calibrate on")
     kept = is_target | is_other
     slope, offset = _line(scores[kept], is_target[kept])
-    low, high = llr_bounds(targets, others)
+    low, high = empirical_bounds(slope * scores[kept] + offset, is_target[kept])
     return LlrLine(slope, offset, low, high, targets, others)
 
 

@@ -107,7 +107,10 @@ def _with_intervals(
     chosen: np.ndarray,
     priors: Sequence[float],
 ) -> dict[str, dict[str, float]]:
-    """scoring -> figure, figure_low, figure_high."""
+    """scoring -> figure, figure_low, figure_high; nan where there is one kind of trials only, or none."""
+    if is_target.all() or not is_target.any():
+        names = figures_of(np.arange(2.0), np.arange(2.0), np.array([False, True]), priors, np.ones((1, 2)))
+        return {name: {f"{figure}{end}": np.nan for figure in names for end in ("", "_low", "_high")} for name in scored}
     values = {name: figures_of(*pair, is_target, priors, np.ones((1, len(chosen)))) for name, pair in scored.items()}
     samples: dict[str, dict[str, list[np.ndarray]]] = {name: {figure: [] for figure in found} for name, found in values.items()}
     for _, weights in draws.weights(chosen):

@@ -1,223 +1,235 @@
-"""Lists of trials as files: our CSV, which is written, and those of VoxCeleb (RiemannSD-Net's, too), Kaldi and STOPA, which are read.
+"""Lists of trials as others write them: our CSV, VoxCeleb's and RiemannSD-Net's, Kaldi's, STOPA's; which one is seen from the content.
 
-Ours: columns enrol, test, perhaps label (1 one source, 0 two, empty not known) and condition. enrol is an utterance, several joined by +,
-or a model whose utterances stand in <name>_models.csv beside it (enrol, utt_id). Others, a line each, cells apart by spaces or tabs:
-VoxCeleb `1 a b`; Kaldi `a b target`; STOPA a header with AbstractModel, FileName, ATK and IsTargetATK, and beside the list another one of
-each model's utterances, of its name. Which form it is, its first line says. A folder is all its lists, each a condition of its name.
+| recognised by | a row | models of several utterances |
+|---|---|---|
+| a heading with enrol and test, commas | `enrol,test[,label][,condition]` | `a+b+c`, or a name of the file of models (CSV `enrol,utt_id`) |
+| three words, the first 0 or 1 | `1 a b` (VoxCeleb; the four lists of RiemannSD-Net, arXiv:2603.21875) | none |
+| three words, the last target or nontarget | `a b target` (Kaldi, WeSpeaker) | none |
+| a heading with AbstractModel | `AbstractModel FileName … IsTargetATK` (STOPA, arXiv:2505.19644) | fingerprint lists, called after models |
+
+Files may be named with folders and suffixes, or without. A trial of an unknown file is an error: left out, it would change the figures.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from io import StringIO
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from sourcetracing.audio.formats import AUDIO_SUFFIXES
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import read_csv, write_csv
 from sourcetracing.runtime.lists import read_list
 from sourcetracing.verification.trials import COLUMNS, NOT_KNOWN, OTHER, SAME, TrialList
 
-LABELS = {"1": SAME, "0": OTHER, "": NOT_KNOWN}
-KALDI = {"target": "1", "nontarget": "0"}
-STOPA = {"True": "1", "False": "0"}
-STOPA_NEEDS = ("AbstractModel", "FileName", "ATK", "IsTargetATK")
-LIST_SUFFIXES = (".csv", ".txt", ".tsv", ".lst", "")
-TOGETHER = "+"  # joins the utterances of a model
-_SUFFIX = re.compile(rf"({'|'.join(map(re.escape, AUDIO_SUFFIXES))})$", re.IGNORECASE)
+LABELS = {"1": SAME, "0": OTHER, "": NOT_KNOWN, "target": SAME, "nontarget": OTHER, "True": SAME, "False": OTHER}
+Models = Mapping[str, tuple[str, ...]]
 
 
-# --- written
-
-
-def write_trials(trials: TrialList, path: Path) -> None:
-    """The list, and its models beside it where one has several utterances."""
-    _write_where_new(trials.table[list(COLUMNS)], path)
-    several = [(name, utt_id) for name, members in trials.models.items() if members != (name,) for utt_id in members]
-    if several:
-        _write_where_new(pd.DataFrame(several, columns=["enrol", "utt_id"]), models_path(path))
-    else:
-        models_path(path).unlink(missing_ok=True)
-
-
-def _write_where_new(table: pd.DataFrame, path: Path) -> None:
-    if not path.is_file() or path.read_bytes() != table.to_csv(index=False, lineterminator="\n").encode():
-        write_csv(table, path, lineterminator="\n")
-
-
-def models_path(path: Path) -> Path:
-    """Where the models of a list stand."""
-    return path.with_name(f"{path.stem}_models.csv")
-
-
-# --- read
-
-
-class _Names:
-    """Finds utterances by what lists call them: their utt_id, or a path that ends like it or like which it ends, with a suffix or not."""
+class UtteranceNames:
+    """Finds the utterance that a list means by a path, a file name or a stem. known: the utt_ids there are."""
 
     def __init__(self, known: Collection[str]):
-        self.known = frozenset(known)
-        self.by_stem: dict[str, list[str]] = defaultdict(list)
-        for utt_id in sorted(self.known):
-            self.by_stem[utt_id.rpartition("/")[2]].append(utt_id)
+        self.known = set(known)
+        self.by_tail: dict[str, set[str]] = defaultdict(set)
+        for utt_id in known:
+            parts = _bare(utt_id).split("/")
+            for start in range(len(parts)):
+                self.by_tail["/".join(parts[start:])].add(utt_id)
 
-    def find(self, name: str, where: Path) -> str:
-        """Raises `UserError` where there is none, or more than one."""
+    def find(self, name: str) -> str:
+        """The utt_id. Raises `UserError` where none or several are meant."""
         if name in self.known:
             return name
-        bare = _SUFFIX.sub("", name.replace("\\", "/").removeprefix("./").strip("/"))
-        if bare in self.known:
-            return bare
-        alike = [
-            utt_id for utt_id in self.by_stem[bare.rpartition("/")[2]] if f"/{utt_id}".endswith(f"/{bare}") or bare.endswith(f"/{utt_id}")
-        ]
-        if len(alike) > 1:
-            raise UserError(f"{where}: {name} may be {alike[0]} or {alike[1]}; write more of its path")
-        if not alike:
-            raise UserError(f"{where}: {name} is no utterance of eval; in a list of ours {models_path(where).name} names those of models")
-        return alike[0]
+        parts = _bare(name).split("/")
+        hits = self.by_tail.get("/".join(parts), set())
+        for start in range(1, len(parts)):  # the list has more folders than we: the utt_id has to be all of the rest
+            tail = "/".join(parts[start:])
+            hits = hits or {utt_id for utt_id in self.by_tail.get(tail, ()) if _bare(utt_id) == tail}
+        if len(hits) != 1:
+            what = f"could be {' or '.join(sorted(hits)[:2])}" if hits else "is no utterance that is known here"
+            raise UserError(f"{name!r} {what}")
+        return next(iter(hits))
 
 
-def read_trials(path: Path, known: Collection[str]) -> TrialList:
-    """A list of one's own, or a folder of such. known: the utterances there are.
+def read_trial_list(path: Path, known: Collection[str], models: Path | None = None) -> TrialList:
+    """A list of any of the formats above, over the utterances `known`.
 
-    Raises `UserError` for what is no such list or is cut off, a trial that stands twice, an utterance that is not known, stands in a model
-    twice or is compared with itself, and labels of one kind only.
+    models: the file of models of a CSV (without it <list>_models.csv beside it, where there is one), or STOPA's fingerprint list, or the
+    folder of them. Raises `UserError`, in one line, for a missing file, another encoding than UTF-8, an unknown format, a row that is cut,
+    an unknown utterance, another label than 0 and 1, a trial that stands twice, a test utterance of its own model, no trials, and labels
+    of one kind only.
     """
-    names, models, rows = _Names(known), {}, []
-    for file in _files_of(path):
-        table, named = _read_list_of_trials(file)
-        if path.is_dir():
-            table["condition"] = table["condition"].where(table["condition"] != "", file.stem)
-        if (wrong := ~table["label"].isin(LABELS)).any():
-            raise UserError(f"{file}: label {table['label'][wrong].iloc[0]!r} is neither 1 (one source), 0 (two) nor empty")
-        if (empty := (table["enrol"] == "") | (table["test"] == "")).any():
-            raise UserError(f"{file}: trial {empty.to_numpy().argmax() + 1} has no enrol or no test. Is the file cut off?")
-        found = {name: _members(name, named, names, file) for name in table["enrol"].unique()}
-        own = {name: members[0] if name not in named and len(members) == 1 else name for name, members in found.items()}
-        for name, members in found.items():
-            if models.setdefault(own[name], members) != members:
-                raise UserError(f"{file}: the model {name} is another one in another list of {path}")
-        tests = {name: names.find(name, file) for name in table["test"].unique()}
-        rows.append(table.assign(enrol=table["enrol"].map(own), test=table["test"].map(tests), label=table["label"].map(LABELS)))
-    trials = TrialList(models, pd.concat(rows, ignore_index=True))
-    _check(trials, path)
+    path = Path(path)
+    lines = _lines(path)
+    rows, kind = _rows(lines, path)
+    names = UtteranceNames(known)
+    given = _given_models(path, kind, models, names)
+    found: dict[str, tuple[str, ...]] = {}
+    enrol, test = [], []
+    for number, row in zip(rows.index, rows.itertuples(index=False), strict=True):
+        try:
+            name, members = _model(row.enrol, given, names, kind)
+            test.append(names.find(row.test))
+        except UserError as error:
+            raise UserError(f"{path}, row {number}: {error}") from None
+        found[name] = members
+        enrol.append(name)
+    table = pd.DataFrame({"enrol": enrol, "test": test, "label": _labels(rows, path), "condition": rows["condition"].tolist()})
+    trials = TrialList(found, table[list(COLUMNS)])
+    _check(trials, rows.index, path)
     return trials
 
 
-def _files_of(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix.lower() in LIST_SUFFIXES and file.name[0] != "."]
-    files = [file for file in files if not file.name.endswith("_models.csv")]
-    files = [file for file in files if file.stem.endswith("_trials")] or files  # STOPA's lists of utterances stand among those of trials
-    if not files:
-        raise UserError(f"verification.trials={path} is a folder without lists of trials")
-    return files
+def _bare(name: str) -> str:
+    """Without ./ before it and an audio suffix behind it, folders divided by /."""
+    name = name.strip().replace("\\", "/").removeprefix("./")
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in AUDIO_SUFFIXES else name
 
 
-def _read_list_of_trials(path: Path) -> tuple[pd.DataFrame, Mapping[str, Sequence[str]]]:
-    """Columns of COLUMNS as text; names of utterances of the models that the list names by more than themselves."""
+def _lines(path: Path) -> list[str]:
     try:
-        text = read_list(path)
-    except FileNotFoundError:
-        raise UserError(f"verification.trials={path} is missing") from None
+        lines = read_list(path).lines
     except OSError as error:
-        raise UserError(f"verification.trials={path} cannot be read ({error.strerror})") from None
-    cells = next((line.split() for line in text.lines if line.strip()), [])
-    if "AbstractModel" in cells:
-        return _of_stopa(path, _apart(path, text.lines))
-    if len(cells) == 3 and cells[0] in ("0", "1"):
-        lines = pd.DataFrame(_apart(path, text.lines), columns=["label", "enrol", "test"], dtype=str)
-        return _whole(lines), {}
-    if len(cells) == 3 and cells[2] in KALDI:
-        lines = pd.DataFrame(_apart(path, text.lines), columns=["enrol", "test", "label"], dtype=str)
-        return _whole(lines.assign(label=lines["label"].replace(KALDI))), {}
-    return _whole(_of_csv(path, text.lines, text.separator, ("enrol", "test"))), _models_beside(path)
+        raise UserError(f"{path}: {error.strerror}. Name a list of trials") from None
+    if not any(line.strip() for line in lines):
+        raise UserError(f"{path} is empty. Name a list of trials")
+    return lines
 
 
-def _apart(path: Path, lines: Sequence[str]) -> list[list[str]]:
-    """The cells of the lines that are not empty, as many in each as in the first."""
-    rows = [(number, line.split("\t") if "\t" in line else line.split()) for number, line in enumerate(lines, 1) if line.strip()]
-    for number, cells in rows:
-        if len(cells) != len(rows[0][1]):
-            raise UserError(f"{path}: line {number} has {len(cells)} cells, the first one {len(rows[0][1])}. Is the file cut off?")
-    return [cells for _, cells in rows]
+def _rows(lines: list[str], path: Path) -> tuple[pd.DataFrame, str]:
+    """(enrol, test, label, condition as text, indexed by line number; the format: csv, words or stopa)."""
+    first = next(line for line in lines if line.strip())
+    words = first.split()
+    headings = {cell.strip().strip('"') for cell in first.split(",")}
+    if {"enrol", "test"} <= headings:
+        return _csv_rows(lines, path), "csv"
+    if "AbstractModel" in words:
+        return _stopa_rows(lines, path), "stopa"
+    if len(words) == 3 and words[0] in ("0", "1"):
+        return _word_rows(lines, path, ("label", "enrol", "test")), "words"
+    if len(words) == 3 and words[2] in ("target", "nontarget"):
+        return _word_rows(lines, path, ("enrol", "test", "label")), "words"
+    raise UserError(
+        f"{path}: no list of trials; known are CSV with enrol,test[,label][,condition], rows such as `1 a.wav b.wav` or "
+        "`a.wav b.wav target`, and STOPA's with AbstractModel"
+    )
 
 
-def _whole(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(**{column: "" for column in ("label", "condition") if column not in table})[list(COLUMNS)]
+def _csv_rows(lines: list[str], path: Path) -> pd.DataFrame:
+    table = _cells(lines, path)
+    table = table[[column for column in COLUMNS if column in table]]
+    return table.assign(**{column: "" for column in ("label", "condition") if column not in table})
 
 
-def _of_stopa(path: Path, rows: list[list[str]]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """Audio of trials lies in <attack>/eval, that of models in <attack>/dev."""
-    table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
-    if lacking := [column for column in STOPA_NEEDS if column not in table]:
-        raise UserError(f"{path} has no column {lacking[0]}; it has: {', '.join(table.columns)}")
-    if table.empty:
-        raise UserError(f"{path} has no trials")
-    models = {}
-    for name in table["AbstractModel"].unique():
-        beside = next((file for suffix in ("", ".txt") if (file := path.with_name(name + suffix)).is_file()), None)
-        if beside is None:
-            raise UserError(f"{path}: the list of utterances of {name} is missing beside it ({name} or {name}.txt)")
-        members = _apart(beside, read_list(beside).lines)[1:]  # below a header; cells 1 and 3 are file and attack
-        if not members or len(members[0]) < 4:
-            raise UserError(f"{beside} names no utterances: it needs a header, then lines with the file in cell 2 and its attack in cell 4")
-        models[name] = [f"{cells[3]}/dev/{cells[1]}" for cells in members]
-    label = table["IsTargetATK"].replace(STOPA)
-    size = table["AbstractModel"].str.partition("-")[2]  # AA01-co-100: co-100
-    test = table["ATK"] + "/eval/" + table["FileName"]
-    return pd.DataFrame({"enrol": table["AbstractModel"], "test": test, "label": label, "condition": size}), models
+def _cells(lines: list[str], path: Path) -> pd.DataFrame:
+    """The cells of a CSV as text, indexed by line number."""
+    rows = {number: [cell.strip() for cell in next(csv.reader([line]))] for number, line in enumerate(lines, 1) if line.strip()}
+    (first, heading), *body = rows.items()
+    if twice := [cell for cell in heading if heading.count(cell) > 1]:
+        raise UserError(f"{path}: the heading has {twice[0]!r} twice")
+    for number, row in body:
+        if len(row) != len(heading):
+            hint = "Is the file complete? Names with commas stand in quotes"
+            raise UserError(f"{path}, row {number}: {len(row)} cells, but the heading in row {first} has {len(heading)}. {hint}")
+    return pd.DataFrame([row for _, row in body], index=[number for number, _ in body], columns=heading, dtype="str")
 
 
-def _of_csv(path: Path, lines: Sequence[str], separator: str, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = read_csv(StringIO("\n".join(lines)), sep=separator or ",")
-    except ValueError as error:
-        raise UserError(f"{path} is no table ({str(error).splitlines()[0]})") from None
-    if lacking := [column for column in columns if column not in table]:
-        raise UserError(f"{path} has no column {lacking[0]}; it has: {', '.join(map(str, table.columns))}")
-    if table.empty:
-        raise UserError(f"{path} has no trials")
-    return table
+def _word_rows(lines: list[str], path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    rows = {number: line.split() for number, line in enumerate(lines, 1) if line.strip()}
+    for number, row in rows.items():
+        if len(row) != len(columns):
+            hint = "Is the file complete? Names with blanks need the CSV form"
+            raise UserError(f"{path}, row {number}: {len(row)} words, but row {next(iter(rows))} has {len(columns)}. {hint}")
+    return pd.DataFrame(rows.values(), index=list(rows), columns=list(columns), dtype="str").assign(condition="")
 
 
-def _models_beside(path: Path) -> dict[str, list[str]]:
-    beside = models_path(path)
-    if not beside.is_file():
+def _stopa_rows(lines: list[str], path: Path) -> pd.DataFrame:
+    first = next(number for number, line in enumerate(lines) if line.strip())
+    columns = tuple(lines[first].split())
+    if lacking := [column for column in ("FileName", "IsTargetATK") if column not in columns]:
+        raise UserError(f"{path}: a list of STOPA without a column {lacking[0]}; it has: {', '.join(columns)}")
+    body = _word_rows(["" if number == first else line for number, line in enumerate(lines)], path, columns)
+    return body.rename(columns={"AbstractModel": "enrol", "FileName": "test", "IsTargetATK": "label"})[list(COLUMNS)]
+
+
+def _given_models(path: Path, kind: str, models: Path | None, names: UtteranceNames) -> Models:
+    if kind == "words":
         return {}
-    text = read_list(beside)
-    table = _of_csv(beside, text.lines, text.separator, ("enrol", "utt_id"))
-    return {str(name): list(part) for name, part in table.groupby("enrol", sort=False)["utt_id"]}
+    if kind == "csv":
+        beside = Path(models) if models else path.with_name(f"{path.stem}_models.csv")
+        return _csv_models(beside, names) if models or beside.is_file() else {}
+    if models is None:
+        raise UserError(f"{path}: STOPA's trials need its fingerprint lists; name their file or folder")
+    files = sorted(Path(models).glob("*.txt")) if Path(models).is_dir() else [Path(models)]
+    lists = [file for file in files if not file.stem.endswith("_trials")]
+    return {file.stem: _fingerprint(file, names) for file in lists}
 
 
-def _members(name: str, named: Mapping[str, Sequence[str]], names: _Names, path: Path) -> tuple[str, ...]:
-    """The utterances of what a trial enrols; one whose own name has a + is itself."""
-    if name in named:
-        parts = named[name]
-    elif TOGETHER in name and name not in names.known:
-        parts = name.split(TOGETHER)
-    else:
-        parts = [name]
-    members = tuple(names.find(part, path) for part in parts)
+def _csv_models(path: Path, names: UtteranceNames) -> Models:
+    table = _cells(_lines(path), path)
+    if not {"enrol", "utt_id"} <= set(table.columns):
+        raise UserError(f"{path}: no list of models; it needs the columns enrol,utt_id")
+    return {str(name): _members(part.tolist(), names, path) for name, part in table.groupby("enrol", sort=False)["utt_id"]}
+
+
+def _fingerprint(path: Path, names: UtteranceNames) -> tuple[str, ...]:
+    """The files of a fingerprint list: blanks, a heading, the file name under FileName or in the second column."""
+    rows = [line.split() for line in _lines(path) if line.strip()]
+    column = rows[0].index("FileName") if "FileName" in rows[0] else 1
+    if any(len(row) <= column for row in rows) or len(rows) < 2:
+        raise UserError(f"{path}: no fingerprint list of STOPA, or one that is cut: each row needs {column + 1} words below a heading")
+    return _members([row[column] for row in rows[1:]], names, path)
+
+
+def _members(listed: list[str], names: UtteranceNames, where: object) -> tuple[str, ...]:
+    try:
+        members = tuple(names.find(name) for name in listed)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     if len(set(members)) < len(members):
-        raise UserError(f"{path}: an utterance stands twice in the model {name}")
+        twice = next(member for member in members if members.count(member) > 1)
+        raise UserError(f"{where}: {twice} stands twice in one model")
     return members
 
 
-def _check(trials: TrialList, path: Path) -> None:
-    table, models = trials.table, trials.models
-    same_set = {name: tuple(sorted(members)) for name, members in models.items()}
-    if (twice := table.assign(enrol=table["enrol"].map(same_set)).duplicated(["enrol", "test"])).any():
-        raise UserError(f"{path}: the trial {table['enrol'][twice].iloc[0]}, {table['test'][twice].iloc[0]} stands twice")
-    if not {SAME, OTHER} <= set(table["label"]):
-        raise UserError(f"{path} needs trials of one source (label 1) and of two (0) for figures")
-    for enrol, test in zip(table["enrol"], table["test"], strict=True):
-        if test in models[enrol]:
-            raise UserError(f"{path}: {test} is compared with {'itself' if test == enrol else f'{enrol}, which it is part of'}")
+def _model(text: str, given: Models, names: UtteranceNames, kind: str) -> tuple[str, tuple[str, ...]]:
+    """(name, members): a model that is given, else an utterance, else utterances joined by +."""
+    if text in given:
+        return text, given[text]
+    if kind == "stopa":
+        raise UserError(f"there is no fingerprint list {text}; there are {', '.join(sorted(given)[:5]) or 'none'}")
+    try:
+        utt_id = names.find(text)
+    except UserError:
+        if kind != "csv" or "+" not in text:
+            raise
+        return text, _members(re.split(r"\s*\+\s*", text), names, f"enrol {text!r}")
+    return utt_id, (utt_id,)
+
+
+def _labels(rows: pd.DataFrame, path: Path) -> np.ndarray:
+    if (wrong := ~rows["label"].isin(list(LABELS))).any():
+        raise UserError(f"{path}, row {wrong.idxmax()}: label {rows['label'][wrong.idxmax()]!r} is neither 1 (one source) nor 0 (two)")
+    return rows["label"].map(LABELS).to_numpy(dtype=np.int64)
+
+
+def _check(trials: TrialList, numbers: pd.Index, path: Path) -> None:
+    table = trials.table
+    if table.empty:
+        raise UserError(f"{path} has no trials")
+    if (twice := table.duplicated(["enrol", "test"]).to_numpy()).any():
+        row = int(twice.argmax())
+        raise UserError(f"{path}, row {numbers[row]}: the trial {table['enrol'][row]}, {table['test'][row]} stands twice")
+    for number, enrol, test in zip(numbers, table["enrol"], table["test"], strict=True):
+        if test in trials.models[enrol]:
+            whom = "itself" if trials.models[enrol] == (test,) else f"{enrol}, which it is part of"
+            raise UserError(f"{path}, row {number}: {test} is compared with {whom}")
+    known = set(trials.labels.tolist()) - {NOT_KNOWN}
+    if len(known) == 1:
+        raise UserError(f"{path}: all labels are {known.pop()}; figures need trials of one source (1) and of two (0)")

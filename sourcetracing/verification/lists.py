@@ -2,7 +2,8 @@
 
 A trial belongs to a condition: are both sources seen in training, do both sides share a speaker (where speakers are known), a language?
 Pairs of a seen and an unseen source are none: they have no same-source counterpart. In each condition there are as many trials of one
-source as of two. How they are written: `sourcetracing.verification.formats`.
+source as of two. CSV columns: enrol, test, label, condition; models of several utterances stand beside it, in <name>_models.csv: enrol,
+utt_id.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import pandas as pd
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.table import load_protocol
-from sourcetracing.runtime.files import digest_of_json
+from sourcetracing.runtime.files import digest_of_json, write_csv
 from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
-from sourcetracing.verification.formats import read_trials, write_trials
-from sourcetracing.verification.trials import OTHER, SAME, TrialList
+from sourcetracing.verification.audit import faults
+from sourcetracing.verification.formats import read_trial_list
+from sourcetracing.verification.trials import COLUMNS, OTHER, SAME, TrialList
 
 JUDGED = ("dev", "eval")
 ALL_PAIRS = 4_000_000  # up to so many ordered pairs all are looked at; of more so many are drawn, half of them of one source
@@ -52,8 +54,8 @@ def trial_lists(settings: Settings) -> Lists:
     trials = {split: draw_trials(part, settings, split) for split, part in parts.items() if split == "dev" or not given}
     notes = ()
     if given:
-        trials["eval"] = read_trials(Path(given), set(parts["eval"]["utt_id"]))
-        notes = (f"eval: the trials of {given}; those of dev, for calibration, are drawn",)
+        trials["eval"] = read_trial_list(Path(given), set(parts["eval"]["utt_id"]))
+        notes = (f"eval: the trials of {given}; those of dev, for calibration, are drawn", *faults(trials["eval"], parts["eval"]))
     layout = Layout.of(settings)
     with held(layout.trials("").with_name(".lock"), f"another process is writing {layout.trials('').parent}", wait=True):
         for split in JUDGED:
@@ -148,3 +150,26 @@ def _balanced(is_same: np.ndarray, condition: np.ndarray, settings: Settings, sp
         generator = rng(settings.seed, "trials", split, name)
         chosen += [np.sort(generator.permutation(kind)[:size]) for kind in kinds]
     return np.concatenate(chosen)
+
+
+# --- given, and written
+
+
+def write_trials(trials: TrialList, path: Path) -> None:
+    """The list, and its models beside it where one has several utterances."""
+    _write_where_new(trials.table[list(COLUMNS)], path)
+    several = [(name, utt_id) for name, members in trials.models.items() if members != (name,) for utt_id in members]
+    if several:
+        _write_where_new(pd.DataFrame(several, columns=["enrol", "utt_id"]), models_path(path))
+    else:
+        models_path(path).unlink(missing_ok=True)
+
+
+def _write_where_new(table: pd.DataFrame, path: Path) -> None:
+    if not path.is_file() or path.read_bytes() != table.to_csv(index=False, lineterminator="\n").encode():
+        write_csv(table, path, lineterminator="\n")
+
+
+def models_path(path: Path) -> Path:
+    """Where the models of a list stand."""
+    return path.with_name(f"{path.stem}_models.csv")

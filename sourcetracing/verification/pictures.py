@@ -22,7 +22,11 @@ MOST_LINES = 12  # more cannot be told apart
 
 
 def draw_det(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, path: Path) -> Path:
-    """Writes a picture. lines: name -> (scores of same-source trials, scores of the others). Beyond MOST_LINES only the first ones."""
+    """Writes a picture. lines: name -> (scores of same-source trials, scores of the others). Beyond MOST_LINES only the first ones.
+
+    Lines with one kind of trials only are left out.
+    """
+    lines = {name: kinds for name, kinds in lines.items() if all(map(len, kinds))}
     with picture_style():
         return save_png(_det(dict(list(lines.items())[:MOST_LINES]), _titled(title, len(lines))), path)
 

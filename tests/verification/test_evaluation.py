@@ -92,6 +92,14 @@ def test_conditions_unlabelled_trials_and_a_condition_of_one_kind():
     assert found.loc[2, ["eer", "cllr", "min_cllr", "min_dcf_0.5", "act_dcf_0.5"]].isna().all()
 
 
+def test_a_list_without_any_label_has_no_figures():
+    trials, source_of, scores = made_up(2, 3)
+    table = trials.table.assign(label=-1)
+    found = evaluate(TrialList(trials.models, table), source_of, {"s": scores}, {"s": scores}, priors=[0.5], num_samples=9, seed=1)
+    assert found[["condition", "targets", "nontargets"]].to_numpy().tolist() == [["all", 0, 0]]
+    assert found[["eer", "act_dcf_0.5", "cllr_high"]].isna().all(axis=None)
+
+
 def test_useless_and_perfect_scores():
     is_target, ones = np.repeat([True, False], 50), np.ones((1, 100))
     useless = figures_of(np.zeros(100), np.zeros(100), is_target, PRIORS, ones)

@@ -1,134 +1,107 @@
-"""Lists of trials as others write them: read as what they say, or refused with a line."""
+"""Lists of trials in the forms of others: what is read from each, and what is refused in one line."""
 
 from __future__ import annotations
 
-import pandas as pd
+from pathlib import Path
+
 import pytest
 
 from sourcetracing.errors import UserError
-from sourcetracing.verification.formats import read_trials
+from sourcetracing.verification.formats import UtteranceNames, read_trial_list
 
-KNOWN = {"en/a/u1", "en/a/u2", "en/b/u1", "en/b/u3", "de/a/ü 4", "en/b/with+plus"}
+KNOWN = ["en/x/a", "en/x/b", "de/x/c", "name with blank", "ümlaut", "007"]
 
 
-def read(tmp_path, text: str | bytes, name: str = "own.txt"):
-    path = tmp_path / name
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_trials(path, KNOWN)
+def write(folder: Path, text: str | bytes, name: str = "trials.txt") -> Path:
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder / name
 
 
 def rows(trials) -> list[tuple]:
-    return [(trials.models[row.enrol], row.test, row.label) for row in trials.table.itertuples()]
+    return list(trials.table.itertuples(index=False, name=None))
 
 
-EXPECTED = [(("en/a/u1",), "en/a/u2", 1), (("en/a/u1",), "en/b/u3", 0)]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "1 en/a/u1 en/a/u2\n0 en/a/u1 en/b/u3\n",
-        "1 fake/en/a/u1.wav fake/en/a/u2.wav\r\n0 fake/en/a/u1.wav fake/en/b/u3.WAV",
-        "\n1 ./en/a/u1.flac u2.wav\n\n0 a/u1.wav u3\n\n",
-        "1\ten/a/u1\tu2\n0\ten/a/u1\tu3\n",
-        "en/a/u1 en/a/u2 target\nen/a/u1 u3 nontarget\n",
-        "enrol,test,label\na/u1,en/a/u2.wav,1\na/u1,u3,0\n",
-        "sep=;\nenrol;test;label\na/u1;en/a/u2.wav;1\na/u1;u3;0\n",
-        "enrol,test,label\na/u1,u2,1\na/u1,u3,0\n".encode("utf-16"),
-        b"\xef\xbb\xbflabel,test,enrol\n1,u2,a/u1\n0,u3,a/u1\n",
-    ],
-)
-def test_the_same_trials_in_all_forms(tmp_path, text):
-    assert rows(read(tmp_path, text)) == EXPECTED
-
-
-def test_sets_names_with_a_plus_and_with_spaces(tmp_path):
-    text = "enrol,test,label,condition\na/u1+en/a/u2.wav,ü 4,1,hard one\nen/b/with+plus,u3,1,\nü 4,en/b/with+plus,0,\n"
-    trials = read(tmp_path, text, "own.csv")
+def test_our_csv_with_sets_labels_and_conditions(tmp_path):
+    text = "enrol,test,label,condition\nen/x/a+en/x/b,de/x/c,0,cross\nen/x/a,name with blank,1,\nümlaut,007,,\n"
+    trials = read_trial_list(write(tmp_path, text), KNOWN)
+    assert trials.models == {"en/x/a+en/x/b": ("en/x/a", "en/x/b"), "en/x/a": ("en/x/a",), "ümlaut": ("ümlaut",)}
     assert rows(trials) == [
-        (("en/a/u1", "en/a/u2"), "de/a/ü 4", 1),
-        (("en/b/with+plus",), "en/b/u3", 1),
-        (("de/a/ü 4",), "en/b/with+plus", 0),
+        ("en/x/a+en/x/b", "de/x/c", 0, "cross"),
+        ("en/x/a", "name with blank", 1, ""),
+        ("ümlaut", "007", -1, ""),
     ]
-    assert trials.table["condition"].tolist() == ["hard one", "", ""]
 
 
-def test_a_folder_is_its_lists_each_a_condition(tmp_path):
-    (tmp_path / "seen_seen_same_speaker.txt").write_text("1 a/u1 u2\n0 a/u1 u3\n")
-    (tmp_path / "seen_seen_diff_speaker.txt").write_text("1 b/u1 u3\n0 u2 u3\n")
-    trials = read_trials(tmp_path, KNOWN)
-    counts = trials.table.groupby(["condition", "label"]).size().to_dict()
-    assert counts == {(name, label): 1 for name in ("seen_seen_diff_speaker", "seen_seen_same_speaker") for label in (0, 1)}
-    (tmp_path / "again.txt").write_text("0 u3 u2\n1 a/u1 u2\n")
-    with pytest.raises(UserError, match="en/a/u1, en/a/u2 stands twice"):
-        read_trials(tmp_path, KNOWN)
+def test_our_csv_without_labels_and_with_a_file_of_models(tmp_path):
+    write(tmp_path, "enrol,utt_id\nM,en/x/a\nM,en/x/b\n", "trials_models.csv")
+    trials = read_trial_list(write(tmp_path, "enrol,test\nM,007\n", "trials.csv"), KNOWN)
+    assert trials.models == {"M": ("en/x/a", "en/x/b")}
+    assert rows(trials) == [("M", "007", -1, "")]
 
 
-STOPA = {f"AA0{attack}/{part}/f{number}" for attack in (1, 2) for part in ("dev", "eval") for number in (1, 2)}
-HEADER = "AbstractModel FileName Speaker Content ATK IsTargetATK IsTargetAcousticModel IsTargetVocoderModel\n"
+def test_voxceleb_and_riemannsd_lists_name_files_with_folders_and_suffixes(tmp_path):
+    text = "1 fake/en/x/a.wav ./en/x/b.wav\r\n0 b.flac c\r\n"
+    assert rows(read_trial_list(write(tmp_path, text), KNOWN)) == [("en/x/a", "en/x/b", 1, ""), ("en/x/b", "de/x/c", 0, "")]
 
 
-def stopa(folder):
-    (folder / "AA01-co-10_trials.txt").write_text(
-        f"{HEADER}AA01-co-10 f1 p1 c1 AA01 True True True\nAA01-co-10 f1 p1 c1 AA02 False False True\n"
-    )
-    (folder / "AA01-co-10").write_text("Model FileName Speaker ATK\nAA01-co-10 f1 p9 AA01\nAA01-co-10 f2 p9 AA01\n")
-    return folder / "AA01-co-10_trials.txt"
+def test_kaldi_lists(tmp_path):
+    text = "a b target\na c nontarget\n"
+    assert rows(read_trial_list(write(tmp_path, text), KNOWN)) == [("en/x/a", "en/x/b", 1, ""), ("en/x/a", "de/x/c", 0, "")]
 
 
-def test_lists_of_stopa(tmp_path):
-    path = stopa(tmp_path)
-    for place in (path, tmp_path):
-        trials = read_trials(place, {f"stopa/{utt_id}" for utt_id in STOPA})
-        members = ("stopa/AA01/dev/f1", "stopa/AA01/dev/f2")
-        assert rows(trials) == [(members, "stopa/AA01/eval/f1", 1), (members, "stopa/AA02/eval/f1", 0)]
-        assert set(trials.table["condition"]) == {"co-10"}
-    (tmp_path / "AA01-co-10").write_text("Model FileName\n")
-    with pytest.raises(UserError, match="AA01-co-10 names no utterances"):
-        read_trials(path, STOPA)
-    (tmp_path / "AA01-co-10").unlink()
-    with pytest.raises(UserError, match="the list of utterances of AA01-co-10 is missing"):
-        read_trials(path, STOPA)
-    path.write_text(HEADER.replace(" IsTargetATK", "") + "AA01-co-10 f1 p1 c1 AA01 True True\n")
-    with pytest.raises(UserError, match="has no column IsTargetATK"):
-        read_trials(path, STOPA)
+def test_stopa_trials_with_fingerprints(tmp_path):
+    head = "AbstractModel FileName Speaker Text ATK IsTargetATK IsTargetAcousticModel IsTargetVocoderModel\n"
+    body = "AA01-co-10 c s t AA01 True True True\nAA01-co-10 007 s t AA02 False True True\n"
+    path = write(tmp_path, head + body, "AA01-co-10_trials.txt")
+    fingerprint = write(tmp_path, "Speaker FileName Text ATK\ns a t AA01\ns b t AA01\n", "AA01-co-10.txt")
+    for models in (fingerprint, tmp_path):
+        trials = read_trial_list(path, KNOWN, models)
+        assert trials.models == {"AA01-co-10": ("en/x/a", "en/x/b")}
+        assert rows(trials) == [("AA01-co-10", "de/x/c", 1, ""), ("AA01-co-10", "007", 0, "")]
+    with pytest.raises(UserError, match="need its fingerprint lists"):
+        read_trial_list(path, KNOWN)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "complaint"),
     [
-        ("1 a/u1 u2\n0 a/u1\n", "line 2 has 2 cells, the first one 3. Is the file cut off"),
-        ("1 a/u1 u2\n2 a/u1 u3\n", "label '2' is neither 1"),
-        ("a/u1 u2 target\na/u1 u3 spoof\n", "label 'spoof' is neither 1"),
-        ("1 a/u1 u2\n0 a/u1 u9\n", "u9 is no utterance of eval"),
-        ("1 u1 u2\n0 u1 u3\n", "u1 may be en/a/u1 or en/b/u1; write more of its path"),
-        ("1 a/u1 u2\n0 a/u1 u3\n1 en/a/u1.wav u2\n", "en/a/u1, en/a/u2 stands twice"),
-        ("1 a/u1 u2\n0 a/u1 a/u1.wav\n", "en/a/u1 is compared with itself"),
-        ("1 a/u1 u2\n", "needs trials of one source"),
-        ("enrol,test,label\na/u1+u2,u3,0\na/u1+u2,u2,1\n", r"en/a/u2 is compared with a/u1\+u2, which it is part of"),
-        ("enrol,test,label\na/u1+u2,u3,0\nu2+a/u1,u3,0\n", "stands twice"),
-        ("enrol,test,label\na/u1+u1+u2,u3,0\n", "u1 may be"),
-        ("enrol,test,label\na/u1+a/u1,u3,0\n", "an utterance stands twice in the model"),
-        ("enrol,test,label\na/u1,u2,1\na/u1\n", "trial 2 has no enrol or no test. Is the file cut off"),
-        ("\n\n", "is no table"),
-        (b"1 a/u1 \xff\xfe\xfa\n", "is no UTF-8 text"),
-        ("file|speaker|system\na|b|c\n", "has no column enrol"),
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ("enrol,test,label\n", "has no trials"),
+        ("enrol,test,test\na,b,c\n", "the heading has 'test' twice"),
+        ("hello\n", "no list of trials"),
+        ("1 a nobody\n", "row 1: 'nobody' is no utterance"),
+        ("1 a b\n0 a c\n1 a b\n", "row 3: the trial en/x/a, en/x/b stands twice"),
+        ("1 a b\n0 a c\n1 a x/b.wav\n", "row 3: the trial en/x/a, en/x/b stands twice"),
+        ("1 a a\n0 a c\n", "row 1: en/x/a is compared with itself"),
+        ("enrol,test,label\na+b,b,1\na,c,0\n", "row 2: en/x/b is compared with a.b, which it is part of"),
+        ("enrol,test,label\na+a,b,1\na,c,0\n", "row 2: enrol 'a.a': en/x/a stands twice in one model"),
+        ("1 a b\n2 a c\n", "row 2: label '2' is neither"),
+        ("enrol,test,label\na,b,yes\n", "row 2: label 'yes' is neither"),
+        ("1 a b\n0 a\n", "row 2: 2 words, but row 1 has 3. Is the file complete"),
+        ("enrol,test,label\na,b,1\na,c\n", "row 3: 2 cells, but the heading in row 1 has 3"),
+        ("1 a b\n1 a c\n", "all labels are 1"),
+        ("1 ümlaut b\n".encode("latin-1"), "is no UTF-8 text"),
+        ("AbstractModel FileName ATK\nm a t\n", "without a column IsTargetATK"),
     ],
 )
-def test_wrong_lists_get_a_line(tmp_path, text, message):
-    with pytest.raises(UserError, match=message) as refused:
-        read(tmp_path, text)
-    assert "\n" not in str(refused.value)
+def test_what_is_refused(tmp_path, text, complaint):
+    with pytest.raises(UserError, match=complaint) as caught:
+        read_trial_list(write(tmp_path, text), KNOWN)
+    assert "\n" not in str(caught.value)
 
 
-def test_folders_without_lists_get_a_line(tmp_path):
-    with pytest.raises(UserError, match="is a folder without lists of trials"):
-        read_trials(tmp_path, KNOWN)
+def test_a_list_that_is_missing_is_refused(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        read_trial_list(tmp_path / "none.txt", KNOWN)
 
 
-def test_a_list_of_many_trials_keeps_their_order(tmp_path):
-    known = {f"s{number % 7}/u{number}" for number in range(200)}
-    pairs = [(f"s{a % 7}/u{a}", f"s{b % 7}/u{b}", int(a % 7 == b % 7)) for a in range(0, 200, 3) for b in range(0, 200, 5) if a != b]
-    table = pd.DataFrame(pairs, columns=["enrol", "test", "label"])
-    table[["label", "enrol", "test"]].to_csv(tmp_path / "many.txt", sep=" ", header=False, index=False)
-    pd.testing.assert_frame_equal(read_trials(tmp_path / "many.txt", known).table[list(table)], table, check_dtype=False)
+def test_a_name_that_could_be_two_utterances_is_refused_and_other_folders_are_no_match():
+    names = UtteranceNames(["en/x/a", "de/x/a", "b.1"])
+    assert names.find("data/fake/en/x/a.wav") == "en/x/a"
+    assert names.find("b.1") == "b.1"
+    assert names.find("b.1.wav") == "b.1"
+    with pytest.raises(UserError, match="could be de/x/a or en/x/a"):
+        names.find("a.wav")
+    with pytest.raises(UserError, match="no utterance"):
+        names.find("fr/x/a.wav")

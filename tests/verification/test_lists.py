@@ -10,8 +10,9 @@ import pytest
 from sourcetracing.errors import UserError
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.verification import lists
-from sourcetracing.verification.formats import models_path, read_trials, write_trials
-from sourcetracing.verification.lists import draw_trials
+from sourcetracing.verification.audit import faults
+from sourcetracing.verification.formats import read_trial_list
+from sourcetracing.verification.lists import draw_trials, models_path, write_trials
 
 
 def settings(*words: str):
@@ -48,6 +49,7 @@ def test_conditions_say_what_both_sides_share_and_are_balanced(table, size):
     counts = found.groupby(["condition", "label"]).size().unstack()
     assert len(counts) == 8 and (counts[0] == counts[1]).all() and counts.max().max() == 20
     assert not trials.table.duplicated(["enrol", "test"]).any()
+    assert size > 1 or faults(trials, table) == []
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -108,43 +110,6 @@ def test_what_is_written_is_read_again(table, size, tmp_path):
     before = path.stat().st_mtime_ns
     write_trials(trials, path)
     assert path.stat().st_mtime_ns == before
-    again = read_trials(path, set(table["utt_id"]))
+    again = read_trial_list(path, set(table["utt_id"]))
     pd.testing.assert_frame_equal(again.table, trials.table, check_dtype=False)
     assert again.models == {name: trials.models[name] for name in again.models} and len(again.models) == len(trials.models)
-
-
-def test_a_list_without_conditions_and_with_labels_that_nobody_knows(tmp_path):
-    (tmp_path / "own.csv").write_text("test,enrol,label\nu2,u1,1\nu3,u1,0\nu4,NA,\n")
-    trials = read_trials(tmp_path / "own.csv", {"u1", "u2", "u3", "u4", "NA"})
-    assert trials.labels.tolist() == [1, 0, -1]
-    assert trials.models == {"u1": ("u1",), "NA": ("NA",)}
-    assert set(trials.table["condition"]) == {""}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("enrol,label\nu1,1\n", "has no column test"),
-        ("enrol,test,label\n", "has no trials"),
-        ("", "is no table"),
-        ("enrol,test,label\nu1,u2,yes\nu1,u3,0\n", "'yes' is neither 1"),
-        ("enrol,test,label\nu1,u2,1\nu1,u2,1\nu1,u3,0\n", "u1, u2 stands twice"),
-        ("enrol,test,label\nu1,u2,1\nu1,u3,1\n", "label 1"),
-        ("enrol,test,label\nu1,u2,1\nu1,u9,0\n", "u9 is no utterance of eval"),
-        ("enrol,test,label\nu1,u1,1\nu1,u2,0\n", "u1 is compared with itself"),
-    ],
-)
-def test_wrong_lists_get_a_line(text, message, tmp_path):
-    (tmp_path / "own.csv").write_text(text)
-    with pytest.raises(UserError, match=message) as refused:
-        read_trials(tmp_path / "own.csv", {"u1", "u2", "u3"})
-    assert "\n" not in str(refused.value)
-
-
-def test_a_model_that_holds_its_test_and_a_missing_file_get_a_line(tmp_path):
-    (tmp_path / "own.csv").write_text("enrol,test,label\nm,u1,1\nm,u3,0\n")
-    (tmp_path / "own_models.csv").write_text("enrol,utt_id\nm,u1\nm,u2\n")
-    with pytest.raises(UserError, match="u1 is compared with m, which it is part of"):
-        read_trials(tmp_path / "own.csv", {"u1", "u2", "u3"})
-    with pytest.raises(UserError, match="nowhere.csv is missing"):
-        read_trials(tmp_path / "nowhere.csv", set())
