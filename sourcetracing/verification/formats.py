@@ -2,12 +2,12 @@
 
 | recognised by | a row | models of several utterances |
 |---|---|---|
-| a heading with enrol and test, commas | `enrol,test[,label][,condition]` | `a+b+c`, or a name of the file of models (CSV `enrol,utt_id`) |
+| a heading with enrol and test | `enrol,test[,label][,condition]` | `a+b+c`, or a name of the file of models (CSV `enrol,utt_id`) |
 | three words, the first 0 or 1 | `1 a b` (VoxCeleb; the four lists of RiemannSD-Net, arXiv:2603.21875) | none |
 | three words, the last target or nontarget | `a b target` (Kaldi, WeSpeaker) | none |
 | a heading with AbstractModel | `AbstractModel FileName … IsTargetATK` (STOPA, arXiv:2505.19644) | fingerprint lists, called after models |
 
-Files may be named with folders and suffixes, or without. A trial of an unknown file is an error: left out, it would change the figures.
+Headings and their rows are divided by commas, semicolons or tabs. Files may be named with folders and suffixes, or without. A trial of an unknown file is an error: left out, it would change the figures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,8 @@ class UtteranceNames:
             for start in range(len(parts)):
                 self.by_tail["/".join(parts[start:])].add(utt_id)
 
-    def find(self, name: str) -> str:
-        """The utt_id. Raises `UserError` where none or several are meant."""
+    def find(self, name: str, folder: str = "") -> str:
+        """The utt_id; of several in different folders the one in `folder`. Raises `UserError` where none or several are meant."""
         if name in self.known:
             return name
         parts = _bare(name).split("/")
@@ -50,6 +51,8 @@ class UtteranceNames:
         for start in range(1, len(parts)):  # the list has more folders than we: the utt_id has to be all of the rest
             tail = "/".join(parts[start:])
             hits = hits or {utt_id for utt_id in self.by_tail.get(tail, ()) if _bare(utt_id) == tail}
+        if folder and len(hits) > 1:
+            hits = hits & self.by_tail.get(f"{folder}/{'/'.join(parts)}", set()) or hits
         if len(hits) != 1:
             what = f"could be {' or '.join(sorted(hits)[:2])}" if hits else "is no utterance that is known here"
             raise UserError(f"{name!r} {what}")
@@ -60,9 +63,9 @@ def read_trial_list(path: Path, known: Collection[str], models: Path | None = No
     """A list of any of the formats above, over the utterances `known`.
 
     models: the file of models of a CSV (without it <list>_models.csv beside it, where there is one), or STOPA's fingerprint list, or the
-    folder of them. Raises `UserError`, in one line, for a missing file, another encoding than UTF-8, an unknown format, a row that is cut,
-    an unknown utterance, another label than 0 and 1, a trial that stands twice, a test utterance of its own model, no trials, and labels
-    of one kind only.
+    folder of them (without it the list's own). Raises `UserError`, in one line, for a missing file, another encoding than UTF-8, an
+    unknown format, a row that is cut, an unknown utterance, another label than 0 and 1, a trial that stands twice, a test utterance of
+    its own model, no trials, and labels of one kind only.
     """
     path = Path(path)
     lines = _lines(path)
@@ -74,7 +77,7 @@ def read_trial_list(path: Path, known: Collection[str], models: Path | None = No
     for number, row in zip(rows.index, rows.itertuples(index=False), strict=True):
         try:
             name, members = _model(row.enrol, given, names, kind)
-            test.append(names.find(row.test))
+            test.append(names.find(row.test, row.folder))
         except UserError as error:
             raise UserError(f"{path}, row {number}: {error}") from None
         found[name] = members
@@ -103,10 +106,10 @@ def _lines(path: Path) -> list[str]:
 
 
 def _rows(lines: list[str], path: Path) -> tuple[pd.DataFrame, str]:
-    """(enrol, test, label, condition as text, indexed by line number; the format: csv, words or stopa)."""
+    """(enrol, test, label, condition, folder of test as text, indexed by line number; the format: csv, words or stopa)."""
     first = next(line for line in lines if line.strip())
-    words = first.split()
-    headings = {cell.strip().strip('"') for cell in first.split(",")}
+    words = _words(first)
+    headings = {cell.strip().strip('"') for cell in first.split(_divider(first))}
     if {"enrol", "test"} <= headings:
         return _csv_rows(lines, path), "csv"
     if "AbstractModel" in words:
@@ -121,15 +124,29 @@ def _rows(lines: list[str], path: Path) -> tuple[pd.DataFrame, str]:
     )
 
 
+def _words(line: str) -> list[str]:
+    """Divided by tabs where there are any, else by blanks."""
+    return [word.strip() for word in line.split("\t")] if "\t" in line else line.split()
+
+
+def _divider(heading: str) -> str:
+    return next((sign for sign in ",;\t" if sign in heading), ",")
+
+
 def _csv_rows(lines: list[str], path: Path) -> pd.DataFrame:
     table = _cells(lines, path)
     table = table[[column for column in COLUMNS if column in table]]
-    return table.assign(**{column: "" for column in ("label", "condition") if column not in table})
+    return table.assign(**{column: "" for column in ("label", "condition", "folder") if column not in table})
 
 
 def _cells(lines: list[str], path: Path) -> pd.DataFrame:
     """The cells of a CSV as text, indexed by line number."""
-    rows = {number: [cell.strip() for cell in next(csv.reader([line]))] for number, line in enumerate(lines, 1) if line.strip()}
+    divider = _divider(next(line for line in lines if line.strip()))
+    rows = {
+        number: [cell.strip() for cell in next(csv.reader([line], delimiter=divider))]
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    }
     (first, heading), *body = rows.items()
     if twice := [cell for cell in heading if heading.count(cell) > 1]:
         raise UserError(f"{path}: the heading has {twice[0]!r} twice")
@@ -141,12 +158,12 @@ def _cells(lines: list[str], path: Path) -> pd.DataFrame:
 
 
 def _word_rows(lines: list[str], path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    rows = {number: line.split() for number, line in enumerate(lines, 1) if line.strip()}
+    rows = {number: _words(line) for number, line in enumerate(lines, 1) if line.strip()}
     for number, row in rows.items():
         if len(row) != len(columns):
-            hint = "Is the file complete? Names with blanks need the CSV form"
+            hint = "Is the file complete? Names with blanks need tabs, or the CSV form"
             raise UserError(f"{path}, row {number}: {len(row)} words, but row {next(iter(rows))} has {len(columns)}. {hint}")
-    return pd.DataFrame(rows.values(), index=list(rows), columns=list(columns), dtype="str").assign(condition="")
+    return pd.DataFrame(rows.values(), index=list(rows), columns=list(columns), dtype="str").assign(condition="", folder="")
 
 
 def _stopa_rows(lines: list[str], path: Path) -> pd.DataFrame:
@@ -155,7 +172,8 @@ def _stopa_rows(lines: list[str], path: Path) -> pd.DataFrame:
     if lacking := [column for column in ("FileName", "IsTargetATK") if column not in columns]:
         raise UserError(f"{path}: a list of STOPA without a column {lacking[0]}; it has: {', '.join(columns)}")
     body = _word_rows(["" if number == first else line for number, line in enumerate(lines)], path, columns)
-    return body.rename(columns={"AbstractModel": "enrol", "FileName": "test", "IsTargetATK": "label"})[list(COLUMNS)]
+    body["folder"] = body["ATK"] + "/eval" if "ATK" in body else ""  # attacks say the same sentences: their files may be called alike
+    return body.rename(columns={"AbstractModel": "enrol", "FileName": "test", "IsTargetATK": "label"})[[*COLUMNS, "folder"]]
 
 
 def _given_models(path: Path, kind: str, models: Path | None, names: UtteranceNames) -> Models:
@@ -164,11 +182,12 @@ def _given_models(path: Path, kind: str, models: Path | None, names: UtteranceNa
     if kind == "csv":
         beside = Path(models) if models else path.with_name(f"{path.stem}_models.csv")
         return _csv_models(beside, names) if models or beside.is_file() else {}
-    if models is None:
-        raise UserError(f"{path}: STOPA's trials need its fingerprint lists; name their file or folder")
-    files = sorted(Path(models).glob("*.txt")) if Path(models).is_dir() else [Path(models)]
-    lists = [file for file in files if not file.stem.endswith("_trials")]
-    return {file.stem: _fingerprint(file, names) for file in lists}
+    place = Path(models) if models else path.parent
+    if not place.is_dir():
+        return {place.stem: _fingerprint(place, names)}
+    wanted = sorted({line.split()[0] for line in _lines(path)[1:] if line.strip()})
+    beside = {name: place / f"{name}.txt" if (place / f"{name}.txt").is_file() else place / name for name in wanted}
+    return {name: _fingerprint(file, names) for name, file in beside.items() if file.is_file()}
 
 
 def _csv_models(path: Path, names: UtteranceNames) -> Models:
@@ -184,12 +203,13 @@ def _fingerprint(path: Path, names: UtteranceNames) -> tuple[str, ...]:
     column = rows[0].index("FileName") if "FileName" in rows[0] else 1
     if any(len(row) <= column for row in rows) or len(rows) < 2:
         raise UserError(f"{path}: no fingerprint list of STOPA, or one that is cut: each row needs {column + 1} words below a heading")
-    return _members([row[column] for row in rows[1:]], names, path)
+    attack = rows[0].index("ATK") if "ATK" in rows[0] else 3
+    return _members([row[column] for row in rows[1:]], names, path, [f"{row[attack]}/dev" if len(row) > attack else "" for row in rows[1:]])
 
 
-def _members(listed: list[str], names: UtteranceNames, where: object) -> tuple[str, ...]:
+def _members(listed: list[str], names: UtteranceNames, where: object, folders: Sequence[str] = ()) -> tuple[str, ...]:
     try:
-        members = tuple(names.find(name) for name in listed)
+        members = tuple(names.find(*named) for named in zip_longest(listed, folders, fillvalue=""))
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     if len(set(members)) < len(members):
@@ -223,7 +243,8 @@ def _check(trials: TrialList, numbers: pd.Index, path: Path) -> None:
     table = trials.table
     if table.empty:
         raise UserError(f"{path} has no trials")
-    if (twice := table.duplicated(["enrol", "test"]).to_numpy()).any():
+    members = {name: tuple(sorted(members)) for name, members in trials.models.items()}  # one model, whatever its name
+    if (twice := table.assign(enrol=table["enrol"].map(members)).duplicated(["enrol", "test"]).to_numpy()).any():
         row = int(twice.argmax())
         raise UserError(f"{path}, row {numbers[row]}: the trial {table['enrol'][row]}, {table['test'][row]} stands twice")
     for number, enrol, test in zip(numbers, table["enrol"], table["test"], strict=True):

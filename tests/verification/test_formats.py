@@ -58,8 +58,22 @@ def test_stopa_trials_with_fingerprints(tmp_path):
         trials = read_trial_list(path, KNOWN, models)
         assert trials.models == {"AA01-co-10": ("en/x/a", "en/x/b")}
         assert rows(trials) == [("AA01-co-10", "de/x/c", 1, ""), ("AA01-co-10", "007", 0, "")]
-    with pytest.raises(UserError, match="need its fingerprint lists"):
+    assert read_trial_list(path, KNOWN).models == trials.models  # beside it
+    fingerprint.rename(tmp_path / "AA01-co-10")  # as its authors have it
+    assert read_trial_list(path, KNOWN).models == trials.models
+    (tmp_path / "AA01-co-10").unlink()
+    with pytest.raises(UserError, match="there is no fingerprint list AA01-co-10"):
         read_trial_list(path, KNOWN)
+
+
+def test_files_of_stopa_that_are_called_alike_are_told_apart_by_attack_and_part(tmp_path):
+    known = {f"stopa/AA0{attack}/{part}/{name}" for attack in (1, 2) for part in ("dev", "eval") for name in ("p1", "p2")}
+    head = "AbstractModel FileName Speaker Text ATK IsTargetATK\n"
+    path = write(tmp_path, head + "AA01-nc-1 p1 s t AA01 True\nAA01-nc-1 p1 s t AA02 False\n", "AA01-nc-1_trials.txt")
+    write(tmp_path, "Speaker FileName Text ATK\nx p1 t AA01\n", "AA01-nc-1.txt")
+    trials = read_trial_list(path, known)
+    assert trials.models == {"AA01-nc-1": ("stopa/AA01/dev/p1",)}
+    assert trials.table["test"].tolist() == ["stopa/AA01/eval/p1", "stopa/AA02/eval/p1"]
 
 
 @pytest.mark.parametrize(
@@ -105,3 +119,26 @@ def test_a_name_that_could_be_two_utterances_is_refused_and_other_folders_are_no
         names.find("a.wav")
     with pytest.raises(UserError, match="no utterance"):
         names.find("fr/x/a.wav")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1\ta b/u 1\tu2\n0\ta b/u 1\tu3\n",
+        "a b/u 1\tu2\ttarget\na b/u 1\tu3\tnontarget\n",
+        "sep=;\nenrol;test;label\na b/u 1.wav;x/u2.flac;1\na b/u 1;u3;0\n",
+        "\nlabel\ttest\tenrol\n\n1\tx/u2\tu 1\n0\tx/u3\tu 1\n",
+        "enrol,test,label\r\nu 1,u2,1\r\nu 1,u3,0".encode("utf-16"),
+    ],
+)
+def test_tabs_semicolons_and_what_spreadsheets_write(tmp_path, text):
+    path = tmp_path / "own.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    found = read_trial_list(path, {"a b/u 1", "x/u2", "x/u3"})
+    assert rows(found) == [("a b/u 1", "x/u2", 1, ""), ("a b/u 1", "x/u3", 0, "")]
+
+
+def test_a_set_in_another_order_is_the_same_model(tmp_path):
+    path = write(tmp_path, "enrol,test,label\nu1+u2,u3,0\nu1,u2,1\nu2+u1,u3,0\n")
+    with pytest.raises(UserError, match=r"row 4: the trial u2\+u1, u3 stands twice"):
+        read_trial_list(path, {"u1", "u2", "u3"})
