@@ -42,7 +42,8 @@ def faults(trials: TrialList, utterances: pd.DataFrame) -> list[str]:
     tested = source.reindex(trials.table["test"]).to_numpy()
     is_same = pd.Series(of_models.to_numpy() == tested)
     known = trials.table["label"].isin([SAME, OTHER]).reset_index(drop=True) & of_models.notna() & pd.notna(tested)
-    mixed = [name for name, own in trials.models.items() if source.reindex(list(own)).nunique() > 1]
+    source_of = source.to_dict()
+    mixed = [name for name, own in trials.models.items() if len({source_of.get(utt_id) for utt_id in own} - {None}) > 1]
     found: Mapping[str, pd.Series] = {
         "test an utterance of their own model": members["row"][members["member"] == members["test"]],
         "hold one file on both sides": _shared(members, facts, "digest"),
@@ -58,7 +59,8 @@ def faults(trials: TrialList, utterances: pd.DataFrame) -> list[str]:
 
 def _of_models(trials: TrialList, source: pd.Series) -> pd.Series:
     """The source of each trial's model, that of its first utterance; nan where nobody knows."""
-    first = {name: source.get(own[0]) for name, own in trials.models.items()}
+    source_of = source.to_dict()
+    first = {name: source_of.get(own[0]) for name, own in trials.models.items()}
     return trials.table["enrol"].map(first).reset_index(drop=True)
 
 
