@@ -7,7 +7,8 @@
 | three words, the last target or nontarget | `a b target` (Kaldi, WeSpeaker) | none |
 | a heading with AbstractModel | `AbstractModel FileName … IsTargetATK` (STOPA, arXiv:2505.19644) | fingerprint lists, called after models |
 
-Headings and their rows are divided by commas, semicolons or tabs. Files may be named with folders and suffixes, or without. A trial of an unknown file is an error: left out, it would change the figures.
+Headings and their rows are divided by commas, semicolons or tabs. Files may be named with folders and suffixes, or without. A
+trial of an unknown file is an error: left out, it would change the figures.
 """
 
 from __future__ import annotations
