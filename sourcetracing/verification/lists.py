@@ -23,7 +23,7 @@ from sourcetracing.runtime.files import digest_of_json, write_csv
 from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
-from sourcetracing.verification.audit import faults
+from sourcetracing.verification.audit import faults, trial_counts
 from sourcetracing.verification.formats import read_trial_list
 from sourcetracing.verification.trials import COLUMNS, OTHER, SAME, TrialList
 
@@ -60,6 +60,7 @@ def trial_lists(settings: Settings) -> Lists:
     with held(layout.trials("").with_name(".lock"), f"another process is writing {layout.trials('').parent}", wait=True):
         for split in JUDGED:
             write_trials(trials[split], layout.trials(split))
+            _write_where_new(trial_counts(trials[split], parts[split]), counts_path(layout.trials(split)))
     facts = [[trials[split].models, trials[split].table.astype(str).to_numpy().tolist()] for split in JUDGED]
     return Lists(trials, dict(zip(table["utt_id"], table["source"], strict=True)), digest_of_json(facts), notes)
 
@@ -173,3 +174,8 @@ def _write_where_new(table: pd.DataFrame, path: Path) -> None:
 def models_path(path: Path) -> Path:
     """Where the models of a list stand."""
     return path.with_name(f"{path.stem}_models.csv")
+
+
+def counts_path(path: Path) -> Path:
+    """Where the numbers of a list's trials stand, by condition."""
+    return path.with_name(f"{path.stem}_counts.csv")

@@ -45,6 +45,8 @@ def test_the_whole_street(config, words, tmp_path):
     assert set(table["system"]) == {"lfcc_ecapa_tdnn", "stats_logreg"}
     assert "stats_logreg (floor)" in text and "no row of speakers" in text
     assert table.loc[table["condition"] == "all", "eer"].between(0, 1).all()
+    counts = pd.read_csv(layout.trials("eval").with_name("eval_counts.csv")).set_index("condition")["trials"]
+    assert counts.to_dict() == pd.read_csv(layout.trials("eval"))["condition"].value_counts().to_dict()
     before = {path: path.stat().st_mtime_ns for path in layout.verification.rglob("*") if path.is_file()}
     verify_runs(load_runs(config))
     assert before == {path: path.stat().st_mtime_ns for path in layout.verification.rglob("*") if path.is_file()}
