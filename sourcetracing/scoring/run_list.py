@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -13,11 +14,13 @@ from sourcetracing.errors import UserError
 from sourcetracing.features.resolved import resolved
 from sourcetracing.runtime.files import read_csv
 from sourcetracing.scoring.scores import is_scored
+from sourcetracing.settings.checking import check_piece
 from sourcetracing.settings.names import printable
 from sourcetracing.settings.reading import ConfigSources, load_settings, read_yaml
 from sourcetracing.settings.recorded import in_words, value_of
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import SPLITS
+from sourcetracing.training.checkpoints import require_whole
 from sourcetracing.training.other_runs import run_folders, what_differs
 from sourcetracing.training.rounds import num_rounds
 from sourcetracing.training.run_folder import RunFolder
@@ -65,21 +68,19 @@ def _listed(path: Path, config: ConfigSources, wanted: Wanted, found: set[Path])
     files, system = RunFolder(path), path.parent.name
     if not path.is_dir():
         return _broken(system, path, "is no run folder")
+    train_set = seed = ""
     try:
-        recorded = read_yaml(files.config)
-        train = recorded["train"]
-        train_set, seed = set_name(train["languages"] or recorded["corpus"]["languages"]), int(train["seed"])
+        train_set, seed, epochs = _recorded(files)
         run = _run_of(files, system, train_set, seed)
-        epochs = int(train["epochs"]) if run is None else num_rounds(run.settings)
-    except UserError as error:
-        return _broken(system, path, str(error).replace(f"{files.config}", "config.yaml"))
-    except (KeyError, TypeError, ValueError):
-        return _broken(system, path, "config.yaml lacks settings of a run")
-    try:
+        epochs = epochs if run is None else num_rounds(run.settings)
         state, dev = _state(files)
         epochs_done = files.num_epochs_done()
-    except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
-        return _broken(system, path, f"its history.csv or model.json is damaged ({_first_words(error)})", train_set, str(seed))
+    except UserError as error:
+        return _broken(system, path, str(error).replace(f"{path}/", ""), train_set, str(seed))
+    except OSError as error:
+        return _broken(system, path, f"cannot be read ({error.strerror})", train_set, str(seed))
+    except ValueError:  # of bytes that are no text
+        return _broken(system, path, "history.csv is damaged", train_set, str(seed))
     differs = "" if path in found else _differences(files, config, wanted, (system, train_set, seed))
     scored = " ".join(split for split in SPLITS if run is not None and _is_scored(run, split))
     return ListedRun(system, train_set, str(seed), state, epochs_done, epochs, dev, scored, differs, "", str(path))
@@ -89,18 +90,39 @@ def _broken(system: str, path: Path, problem: str, train_set: str = "", seed: st
     return ListedRun(system, train_set, seed, "", 0, 0, float("nan"), "", "", problem, str(path))
 
 
-def _first_words(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:60]
+def _recorded(files: RunFolder) -> tuple[str, int, int]:
+    """Training set, seed and epochs of config.yaml, other settings unseen: there may be some that there are no more. Raises `UserError`."""
+    recorded = read_yaml(files.config)
+    try:
+        train = {name: recorded["train"][name] for name in ("languages", "seed", "epochs")}
+        languages = recorded["corpus"]["languages"]
+    except (KeyError, TypeError):
+        raise UserError("config.yaml lacks settings of a run") from None
+    check_piece({"train": train, "corpus": {"languages": languages}}, Settings, "config.yaml")
+    return set_name(train["languages"] or languages), train["seed"], train["epochs"]
 
 
 def _state(files: RunFolder) -> tuple[str, float]:
-    """(how far it is, dev macro-F1). Raises what damaged files raise."""
-    if files.is_finished:
-        return FINISHED, float(files.read_outcome().get("dev_macro_f1", float("nan")))
+    """(how far it is, dev macro-F1). Raises `UserError` for damaged files."""
     best = float("nan")
-    if files.history.is_file() and len(history := read_csv(files.history, texts=())):
-        best = float(history["dev_macro_f1"].max())
+    if files.is_finished:
+        require_whole(files.weights)
+        try:
+            return FINISHED, _share(files.read_outcome().get("dev_macro_f1", best))
+        except (ValueError, AttributeError, TypeError):
+            raise UserError("model.json is damaged") from None
+    try:
+        if files.history.is_file() and len(history := read_csv(files.history, texts=())):
+            best = _share(history["dev_macro_f1"].max())
+    except (ValueError, KeyError, TypeError):
+        raise UserError("history.csv is damaged") from None
     return BEING_TRAINED if files.is_being_trained else STOPPED, best
+
+
+def _share(number: float) -> float:
+    if math.isinf(number):
+        raise ValueError(number)
+    return float(number)
 
 
 def _run_of(files: RunFolder, system: str, train_set: str, seed: int) -> TrainingRun | None:
@@ -114,7 +136,7 @@ def _run_of(files: RunFolder, system: str, train_set: str, seed: int) -> Trainin
 def _is_scored(run: TrainingRun, split: str) -> bool:
     try:
         return run.files.scores(split).is_file() and is_scored(run, split)
-    except (ValueError, OSError, KeyError):  # a file that was cut off: not to be used
+    except (ValueError, OSError, KeyError, AttributeError, TypeError):  # a file that was cut off: not to be used
         return False
 
 
@@ -155,7 +177,8 @@ def text_of(runs: Sequence[ListedRun]) -> str:
 
 
 def _cells(run: ListedRun) -> list[str]:
-    epochs = f"{run.state}, epoch {run.epochs_done} of {run.epochs}" if run.state != FINISHED else f"{run.state}, {run.epochs_done} epochs"
+    done = f"{run.epochs_done} epoch{'' if run.epochs_done == 1 else 's'}"
+    epochs = f"{run.state}, {done}" if run.state == FINISHED else f"{run.state}, epoch {run.epochs_done} of {run.epochs}"
     dev = "-" if run.dev_macro_f1 != run.dev_macro_f1 else f"{100 * run.dev_macro_f1:.1f}"
     name = run.train_set if len(run.train_set) <= _MOST_TRAIN_SET else f"{run.train_set[: _MOST_TRAIN_SET - 3]}..."
     return [run.system[:30], name, run.seed, epochs, dev, run.scored or "-"]

@@ -166,7 +166,11 @@ def read_yaml(path: Path) -> dict:
     except yaml.MarkedYAMLError as error:
         place = error.problem_mark or error.context_mark
         raise UserError(f"{path}, line {place.line + 1 if place else '?'}: not valid YAML: {error.problem}") from None
-    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: cannot be read as settings: it is no UTF-8 text") from None
+    except RecursionError:
+        raise UserError(f"{path}: cannot be read as settings: it is nested too deeply") from None
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as settings: {(str(error) or type(error).__name__).splitlines()[0]}") from None
     if not content:  # OmegaConf reads nothing as {}, which would mean the demo
         raise UserError(f"{path} is empty: lines such as `name: my_experiment` are expected")

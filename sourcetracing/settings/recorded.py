@@ -121,7 +121,7 @@ def sound_recipe(audio: Audio) -> dict[str, Any]:
 
 
 def _word(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _values(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,24 @@ def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], metadata: dict
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors (on the CPU) and the metadata of a checkpoint. Raises `UserError` when it is missing or damaged."""
+    with _opened(path) as file:
+        metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (safe_open is no dict)
+
+
+def require_whole(path: Path) -> None:
+    """Raises the `UserError` of `load_checkpoint` for one that is missing or cut off: by its header, so in no time at any size."""
+    with _opened(path):
+        pass
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise UserError(f"{path} is missing. Run: python scripts/05_train_matrix.py CONFIG.yaml")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (safe_open is no dict)
+            yield file
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}). Delete it and run the training again; it goes on from what is left.") from None
 

@@ -12,6 +12,7 @@ import torch
 from sourcetracing.scoring import run_list
 from sourcetracing.scoring.run_list import WIDTH, ListedRun, list_runs, table_of, text_of
 from sourcetracing.settings.reading import read_config
+from sourcetracing.training.checkpoints import save_checkpoint
 from sourcetracing.training.other_runs import others_line
 from sourcetracing.training.run_folder import HISTORY_COLUMNS
 from sourcetracing.training.runs import TrainingRun, run_of
@@ -32,9 +33,15 @@ def made(words: list[str], *more: str, epochs_done: int = 3, finished: bool = Tr
         [dict.fromkeys(HISTORY_COLUMNS, 0.1) | {"epoch": n + 1, "dev_macro_f1": 0.5 + n / 10} for n in range(epochs_done)]
     )
     if finished:
-        run.files.weights.write_bytes(b"")
+        save_checkpoint(run.files.weights, {"weight": torch.zeros(100)}, {})
         run.files.finish({"best_epoch": epochs_done, "dev_macro_f1": 0.75})
     return run
+
+
+def replaced(path: Path, text: str, other: str) -> None:
+    before = path.read_text()
+    assert text in before
+    path.write_text(before.replace(text, other))
 
 
 def listed(words: list[str]) -> dict[str, ListedRun]:
@@ -85,10 +92,22 @@ def test_a_run_being_trained(words):
         (lambda files: files.config.unlink(), "config.yaml does not exist"),
         (lambda files: files.config.write_text("name: x\n"), "config.yaml lacks settings of a run"),
         (lambda files: files.config.write_bytes(b"\xff\xfe\x00"), "config.yaml"),
+        (lambda files: replaced(files.config, "seed: 688", "seed: .inf"), "config.yaml: train.seed=inf: a whole number is expected"),
+        (lambda files: replaced(files.config, "epochs: 3", "epochs: .inf"), "config.yaml: train.epochs=inf: a whole number is expected"),
+        (lambda files: replaced(files.config, "epochs: 3", "epochs: .nan"), "config.yaml: train.epochs=nan: a whole number is expected"),
+        (lambda files: replaced(files.config, "languages: [en]", "languages: en"), "train.languages='en': a list of words is expected"),
+        (lambda files: files.config.write_text("[" * 3000), "config.yaml"),
+        (lambda files: files.weights.write_bytes(b""), "model.safetensors is damaged"),
+        (lambda files: files.weights.write_bytes(files.weights.read_bytes()[:-1]), "model.safetensors is damaged"),
         (lambda files: files.outcome.write_text('{"dev_mac'), "model.json is damaged"),
+        (lambda files: files.outcome.write_text('{"dev_macro_f1": Infinity}'), "model.json is damaged"),
+        (lambda files: files.outcome.write_text('{"dev_macro_f1": null}'), "model.json is damaged"),
         (lambda files: files.outcome.write_text("[]"), "model.json is damaged"),
-        (lambda files: (files.outcome.unlink(), files.history.write_bytes(b"\xff\0")), "history.csv or model.json is damaged"),
-        (lambda files: (files.outcome.unlink(), files.history.write_text("a,b\n1,2\n")), "history.csv or model.json is damaged"),
+        (lambda files: files.outcome.write_bytes(b"\xff"), "model.json is damaged"),
+        (lambda files: files.history.write_bytes(b"\xff\0"), "history.csv is damaged"),
+        (lambda files: (files.outcome.unlink(), files.history.write_bytes(b"\xff\0")), "history.csv is damaged"),
+        (lambda files: (files.outcome.unlink(), files.history.write_text("a,b\n1,2\n")), "history.csv is damaged"),
+        (lambda files: (files.outcome.unlink(), files.history.write_text("dev_macro_f1\nhalf\n")), "history.csv is damaged"),
     ],
 )
 def test_damaged_runs_are_a_line_each(words, damage, problem):
@@ -96,7 +115,8 @@ def test_damaged_runs_are_a_line_each(words, damage, problem):
     damage(run.files)
     found = listed(words)
     assert problem in found[run.folder.name].problem
-    assert "\n" not in found[run.folder.name].problem
+    for python in ("\n", "Error:", "codec", "object", "convert", "recursion", "Unable"):
+        assert python not in found[run.folder.name].problem
     assert found[whole.folder.name].problem == ""
     assert list(found)[-1] == run.folder.name
     assert text_of(list(found.values()))
@@ -120,6 +140,11 @@ def test_scores_that_are_no_parquet_are_not_counted(words):
     run.files.scores("eval").parent.mkdir()
     run.files.scores("eval").write_bytes(b"PAR1")
     assert listed(words)[run.folder.name].scored == ""
+
+
+def test_one_epoch_is_no_plural(words):
+    made(words, "train.epochs=1", epochs_done=1)
+    assert "finished, 1 epoch " in text_of(list_runs(read_config(words)))
 
 
 def test_text_fits_a_terminal_and_the_table_has_every_run(words):
