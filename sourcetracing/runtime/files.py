@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ def atomic_path(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
     partial = partial_path(path)
     try:
         yield partial
+        _let_others_read(partial)
         if sync:
             with open(partial, "rb+") as file:
                 os.fsync(file.fileno())
@@ -58,6 +60,15 @@ def atomic_path(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         raise named from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _let_others_read(partial: Path) -> None:
+    """Gives a file that a library wrote for its owner alone, as safetensors does, the rights that the umask gives every new file."""
+    if stat.S_IMODE(partial.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR:
+        usual = partial.with_suffix(".rights")
+        usual.touch()  # to ask for the umask is to change it, for all threads
+        partial.chmod(stat.S_IMODE(usual.stat().st_mode))
+        usual.unlink()
 
 
 @contextmanager
