@@ -204,5 +204,6 @@ def test_mistakes_get_one_line(tmp_path, text, message):
 
 
 def test_an_experiments_unknown_system_gets_the_nearest_name(mine):
-    with pytest.raises(UserError, match="system 'my_ecap' has no file .*did you mean 'my_ecapa'"):
-        settings_of_runs(read_config([mine, "experiment.systems=[my_ecap]"]))
+    for setting in ("experiment.systems", "experiment.floor"):
+        with pytest.raises(UserError, match=f"^{setting}: system 'my_ecap' has no file .*did you mean 'my_ecapa'"):
+            settings_of_runs(read_config([mine, f"{setting}=[my_ecap]"]))
