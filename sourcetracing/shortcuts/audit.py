@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -25,7 +26,7 @@ from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.recorded import cures_of
 from sourcetracing.settings.schema import Settings
-from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
+from sourcetracing.shortcuts.baselines import ALL, HEARD, PREFIX, audit_plan, shortcut_runs
 from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import GROUPS
 from sourcetracing.shortcuts.cures import bands_of, before_lines, before_markdown, cure_lines, heard_with
@@ -38,7 +39,6 @@ from sourcetracing.tables.text import interval_text, markdown, mean_text
 from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.runs import TrainingRun, load_runs
 
-ALL, HEARD = f"{PREFIX}all", f"{PREFIX}heard"
 KINDS = (MONO, CROSS)
 
 
@@ -228,11 +228,13 @@ MEANS_TEXTS = ("system", "kind", "variant", "best_trained", "num_classes")  # co
 def means_table(audit: Audit) -> pd.DataFrame:
     """Rows of `Tables.means` with columns chance and best_trained (the name and the figure of the same kind and variant).
 
-    best_minus_this, _low, _high: the paired difference from that system and its 95 % interval.
+    best_minus_this, _low, _high: the paired difference from that system and its 95 % interval. as_it_is: macro-F1 of the same cues without
+    cures; nan where none is on.
     """
     means, best = audit.tables.means.copy(), audit.best_trained
     means["best_trained"] = best or ""
     rows = [None if best is None else mean_of(audit.tables, best, row.kind, row.variant) for row in means.itertuples()]
+    means["as_it_is"] = [_before_cures(audit, row) for row in means.itertuples()]
     means["best_trained_macro_f1"] = [float("nan") if row is None else row.macro_f1 for row in rows]
     found = [
         None if best in (None, row.system) else difference(audit.tables, best, row.system, row.kind, row.variant)
@@ -241,6 +243,11 @@ def means_table(audit: Audit) -> pd.DataFrame:
     for column, name in (("best_minus_this", "difference"), ("best_minus_this_low", "low"), ("best_minus_this_high", "high")):
         means[column] = [float("nan") if one is None else getattr(one, name) for one in found]
     return means
+
+
+def _before_cures(audit: Audit, row: Any) -> float:
+    found = None if audit.before is None else mean_of(audit.before, row.system, row.kind, row.variant)
+    return float("nan") if found is None else float(found.macro_f1)
 
 
 def _write(audit: Audit, layout: Layout) -> None:
