@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from sourcetracing.drawing.text import percent, points
+from sourcetracing.drawing.text import SAME, percent, points
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.metrics.classification import is_more
@@ -189,7 +189,9 @@ def comparison(tables: Tables, best_trained: str, kind: str) -> str:
     if found is None:
         return f"The best trained system on dev, {best_trained}, has no {kind} score to compare."
     seeds = tables.cells.loc[tables.cells["system"] == best_trained, "seed"].nunique()
-    scope = "of this one training seed" if seeds == 1 else f"over {seeds} training seeds"
+    row = mean_of(tables, best_trained, kind)
+    is_same = row is not None and row.sd < SAME
+    scope = "with any training seed" if is_same else "of this one training seed" if seeds == 1 else f"over {seeds} training seeds"
     sides = f"{best_trained} {kind} {percent(found.first)} ({scope}), all cues {percent(found.second)}"
     if math.isnan(found.low):
         return f"Best trained system on dev: {sides}; nothing was resampled, so {points(found.difference)} points may be chance."
@@ -234,7 +236,6 @@ def means_table(audit: Audit) -> pd.DataFrame:
     means, best = audit.tables.means.copy(), audit.best_trained
     means["best_trained"] = best or ""
     rows = [None if best is None else mean_of(audit.tables, best, row.kind, row.variant) for row in means.itertuples()]
-    means["as_it_is"] = [_before_cures(audit, row) for row in means.itertuples()]
     means["best_trained_macro_f1"] = [float("nan") if row is None else row.macro_f1 for row in rows]
     found = [
         None if best in (None, row.system) else difference(audit.tables, best, row.system, row.kind, row.variant)
@@ -242,6 +243,7 @@ def means_table(audit: Audit) -> pd.DataFrame:
     ]
     for column, name in (("best_minus_this", "difference"), ("best_minus_this_low", "low"), ("best_minus_this_high", "high")):
         means[column] = [float("nan") if one is None else getattr(one, name) for one in found]
+    means["as_it_is"] = [_before_cures(audit, row) for row in means.itertuples()]
     return means
 
 
