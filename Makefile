@@ -24,7 +24,7 @@ IF_NEEDED ?= --if-needed
 # The order of the open-set experiments; metric learning has a trainer of its own.
 OPENSET_STAGES := 01_download_resources 02_build_protocols 04_preprocess_dataset 05_train_matrix 06_get_classification_metrics
 OPENSET_REPORTS := 07_ood_detector 08_generate_embeddings 09_visualize_embeddings 13_make_tables
-AWKWARD_STAGES := $(subst 11_,07_ood_detector 08_generate_embeddings 09_visualize_embeddings 11_,$(STAGES))
+AWKWARD_STAGES := $(subst 11_,07_ood_detector 08_generate_embeddings 09_visualize_embeddings 10_verify_sources 11_,$(STAGES))
 GE2E_SYSTEM ?= demo_ge2e
 DETECTION_STAGES := 00_build_manifest 01_extract_layers 02_layer_sweep 03_augmented_baseline 04_dataset_mixing 05_pruning 06_augment_pruned \
                     07_report

@@ -20,7 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN = ("01_download_resources", "02_build_protocols", "03_label_speakers", "04_preprocess_dataset", "05_train_matrix")
-JUDGING = ("06_get_classification_metrics", "07_ood_detector", "08_generate_embeddings", "09_visualize_embeddings", "11_audit_shortcuts")
+JUDGING = ("06_get_classification_metrics", "07_ood_detector", "08_generate_embeddings", "09_visualize_embeddings", "10_verify_sources")
+JUDGING += ("11_audit_shortcuts",)
 DETECTION = ("00_build_manifest", "01_extract_layers", "02_layer_sweep", "03_augmented_baseline", "04_dataset_mixing", "05_pruning")
 DETECTION_ENDS = ("06_augment_pruned", "07_report")
 NEEDED = ("01_download_resources", "02_build_protocols", "04_preprocess_dataset", "05_train_matrix")  # by what comes later

@@ -32,6 +32,7 @@ ORDER = [
     "tables",
     "openset",
     "embeddings",
+    "verification",
     "shortcuts",
     "report",
     "tracing",

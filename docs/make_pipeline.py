@@ -21,7 +21,7 @@ STREET = (
 SIDES = (
     ("03 speakers", "pseudo-speakers,", "for Table 6", 1),
     ("trace, export", "one audio file", "at a time", 3),
-    ("07, 08, 09", "unknown sources,", "embeddings", 4),
+    ("07, 08, 09, 10", "unknown sources,", "embeddings, pairs", 4),
     ("11 shortcuts", "how far trivial", "cues alone get", 5),
 )
 ABOUT = "Each script reads what the one before it wrote, and goes on where it was stopped."

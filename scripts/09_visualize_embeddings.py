@@ -36,7 +36,7 @@ def main(config: ConfigSources, chosen: dict[str, str]) -> None:
         print(f"table: {Layout.of(config.resolve()).embedding_table}")
     if lack:
         print(in_users_words(lack))
-    say_next("python scripts/11_audit_shortcuts.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
+    say_next("python scripts/10_verify_sources.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

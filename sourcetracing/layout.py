@@ -159,6 +159,19 @@ class OpensetLayout(FolderLayout):
         return self.root / f"scores_{split}.parquet"
 
 
+class VerificationLayout(FolderLayout):
+    """What `sourcetracing.verification` makes of one run, or of the baseline that knows voices alone."""
+
+    record = At("verification.json")
+    figures = At("figures.csv")
+    lock = At(".lock")
+    det = At("det.png")
+
+    def scores(self, split: str) -> Path:
+        """Parquet: enrol, test, label, condition, then two columns for each scoring: its score and its log-likelihood ratio."""
+        return self.root / f"scores_{split}.parquet"
+
+
 class TablesLayout(FolderLayout):
     """Tables and their pictures, which are named after what they show."""
 
@@ -205,6 +218,8 @@ class Layout(FolderLayout):
     features = At("features")
     runs = At("runs")
     openset = At("openset")
+    verification = At("verification")
+    unknown_speaker_embeddings = At("verification/speakers/embeddings.npy")
 
     speakers = At("speakers")
     speakers_lock = At("speakers/.lock")
@@ -226,6 +241,9 @@ class Layout(FolderLayout):
     openset_table = At("tables/openset.csv")
     openset_text = At("tables/openset.md")
     openset_by_language = At("tables/openset_by_language.csv")
+    verification_table = At("tables/verification.csv")
+    verification_text = At("tables/verification.md")
+    verification_det = At("tables/verification_det.png")
     shortcut_table = OfTables("tables/shortcuts.csv", "shortcuts.csv")
     shortcut_means = OfTables("tables/shortcuts_means.csv", "shortcuts_means.csv")
     shortcut_text = OfTables("tables/shortcuts.md", "shortcuts.md")
@@ -279,6 +297,14 @@ class Layout(FolderLayout):
     def openset_of(self, system: str, run_name: str) -> OpensetLayout:
         """The detectors of unknown sources that are fitted on a run."""
         return OpensetLayout(self.openset / system / run_name)
+
+    def verification_of(self, system: str, run_name: str) -> VerificationLayout:
+        """How a run tells same-source pairs from others."""
+        return VerificationLayout(self.verification / system / run_name)
+
+    def trials(self, split: str) -> Path:
+        """The list of trials of a split, as CSV; its models stand beside it."""
+        return self.protocol_folder / "verification_trials" / f"{split}.csv"
 
     def speaker_embeddings(self, embedder: str) -> Path:
         """The array; whose its rows are says the .csv of the same name."""

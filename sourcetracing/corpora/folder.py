@@ -19,6 +19,7 @@ from sourcetracing.audio.formats import AUDIO_SUFFIXES, is_audio_name
 from sourcetracing.corpora.corpus import UTTERANCE_COLUMNS, Corpus, is_present, utterances_of_settings
 from sourcetracing.corpora.list_columns import SPLIT_WORDS
 from sourcetracing.corpora.mlaad import model_dir_of
+from sourcetracing.corpora.open_quotes import refuse_open_quotes
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.lists import ListText, read_list
@@ -217,6 +218,7 @@ def _first_row(text: ListText, path: Path, separator: str) -> list[str]:
 def _read_cells(text: ListText, path: Path, columns: list[str], separator: str) -> pd.DataFrame:
     """All cells as text, indexed by row as a spreadsheet counts them (the header is row 1); blank rows left out."""
     names = [column or f"unnamed {place}" for place, column in enumerate(columns)]
+    refuse_open_quotes(text, separator, path)
     source = io.StringIO("\n".join(text.lines[text.num_skipped :]))
     try:
         cells = read_csv(source, sep=separator, header=0, names=names, skip_blank_lines=False)
@@ -228,17 +230,7 @@ def _read_cells(text: ListText, path: Path, columns: list[str], separator: str) 
     cells = cells[(cells != "").any(axis=1)]
     if cells.empty:
         raise UserError(f"{path} lists no utterances")
-    _refuse_swallowed_rows(cells, path, separator)
     return cells
-
-
-def _refuse_swallowed_rows(cells: pd.DataFrame, path: Path, separator: str) -> None:
-    """A quotation mark at the start of an unquoted transcript makes one cell of all rows up to the next mark."""
-    if separator in (",", ";"):  # these do occur in text; tabs and bars together with a line break do not
-        return
-    for name in cells:
-        swallowed = cells[name].str.contains("\n", regex=False) & cells[name].str.contains(separator, regex=False)
-        _refuse(swallowed, path, lambda row, name=name: f"the {name} starts with a quotation mark that does not end with the cell")
 
 
 def _refuse(mask: pd.Series, path: Path, reason) -> None:

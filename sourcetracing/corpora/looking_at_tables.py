@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from sourcetracing.audio.formats import is_audio_name
 from sourcetracing.corpora.corpus import is_present
 from sourcetracing.corpora.folder import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, SEPARATORS
 from sourcetracing.corpora.found_files import COLUMNS, UNKNOWN_LANGUAGE, FoundFiles, refuse_one_source, with_usable_names
 from sourcetracing.corpora.list_columns import SPLIT_WORDS
 from sourcetracing.corpora.list_files import HEADER_WORDS
+from sourcetracing.corpora.open_quotes import refuse_open_quotes
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.lists import read_list
 from sourcetracing.settings.names import trimmed
@@ -83,6 +85,12 @@ def _read(place: Path) -> tuple[list[str], pd.DataFrame]:
         raise UserError(f"{place} cannot be read as a table: {error}") from None
     headers = [[_heading(cell) for cell in table[0]] if table else [] for table in tables]
     best = max(range(len(tables)), key=lambda number: len(known.intersection(headers[number])))
+    if tables[best] and (files := [trimmed(cell) for cell in tables[best][0] if is_audio_name(trimmed(cell))]):
+        raise UserError(
+            f"{place} has no header: its first row is that of a file, {files[0]}. Put a line with the names of its columns "
+            "above it, such as path,language,source"
+        )
+    refuse_open_quotes(text, separators[best], place)
     header, body = headers[best], tables[best][1:]
     if not body:
         raise UserError(f"{place} lists no files. Expected: a table with a header: path, language, source")

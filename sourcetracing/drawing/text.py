@@ -7,6 +7,8 @@ import math
 import numpy as np
 
 ABSENT = "–"
+SAME = 1e-9  # a standard deviation below it is rounding: what is fitted draws nothing, so its seeds are one result
+WITHOUT_SPREAD = "without ±: the same with every seed, as what is fitted is"
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -20,8 +22,8 @@ def points(value: float, digits: int = 1) -> str:
 
 
 def spread_text(sd: float) -> str:
-    """` ± 1.2` for a standard deviation (fraction); nothing for nan."""
-    return "" if math.isnan(sd) else f" ± {percent(sd)}"
+    """` ± 1.2` for a standard deviation (fraction) over seeds; nothing for nan, nor where all seeds gave the same."""
+    return "" if math.isnan(sd) or sd < SAME else f" ± {percent(sd)}"
 
 
 def readable(name: object) -> str:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from sourcetracing.drawing.charts import Point, confusion_squares, confusion_table, curves
 from sourcetracing.drawing.page import settings_section, write_page
 from sourcetracing.drawing.templates import macros
-from sourcetracing.drawing.text import percent, readable, spread_text
+from sourcetracing.drawing.text import SAME, WITHOUT_SPREAD, percent, readable, spread_text
 from sourcetracing.metrics import classification as metrics
 from sourcetracing.protocols.leakage import overall_table, worst_cells
 from sourcetracing.report.table_tabs import floor_part, heat_figure, published_part, table_tab
@@ -100,7 +100,8 @@ def _floor_phrase(axes: Axes) -> str:
 
 def _seeds_phrase(tables: Tables) -> str:
     if (number := len(tables.axes.seeds)) > 1:
-        return f"Means over {number} training seeds."
+        same = f" ({WITHOUT_SPREAD})" if (tables.means["sd"] < SAME).any() else ""
+        return f"Means over {number} training seeds{same}."
     return "One seed: another training run, or another processor, may move a cell by many points."
 
 

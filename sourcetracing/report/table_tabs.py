@@ -137,12 +137,33 @@ def speakers_tab(groups: pd.DataFrame | None, facts: dict | None, picture: bytes
 
 
 def shortcuts_tab(means: pd.DataFrame | None) -> Markup:
-    """How far trivial cues alone get (script 11); means: columns system, kind, variant, macro_f1, chance, ci_low, ci_high."""
+    """How far trivial cues alone get (script 11); means: columns system, kind, variant, macro_f1, as_it_is, chance, ci_low, ci_high."""
     if means is None or "chance" not in means:  # script 11 of an earlier version wrote them without
         return Markup()
     pooled = means[(means["variant"] == POOLED) & means["kind"].isin([MONO, CROSS])]
     rows = [(readable(system), "", [_point(row) for row in own.itertuples()]) for system, own in pooled.groupby("system", sort=False)]
-    return MORE.shortcuts(rows)
+    return MORE.shortcuts(rows, _before_and_after(pooled))
+
+
+def _before_and_after(pooled: pd.DataFrame) -> pd.DataFrame:
+    """Cues without and with the cures, in %; no rows where none is on."""
+    cured = pooled[pooled["as_it_is"].notna()] if "as_it_is" in pooled else pooled[:0]
+    rows = [
+        [
+            readable(row.system),
+            row.kind,
+            percent(row.as_it_is),
+            percent(row.macro_f1),
+            _percents(row.ci_low, row.ci_high),
+            percent(row.chance),
+        ]
+        for row in cured.itertuples()
+    ]
+    return pd.DataFrame(rows, columns=["cues", "kind", "as it is", "cured", "95 % CI", "chance"])
+
+
+def _percents(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"{percent(low)} to {percent(high)}"
 
 
 def _point(row) -> Point:

@@ -207,7 +207,8 @@ def _print_help(doc: str, uses: Sequence[str], flags: Mapping[str, str], words: 
     origin = " ".join(words) if words else "the defaults; name a CONFIG.yaml before --help to see its values"
     print(re.sub(r"\n{3,}", "\n\n", doc.strip()))
     shown = "".join(f" [{flag}]" for flag in flags)
-    print(f"\nusage: {_command([])} {things} [key=value ...]{shown}   (later wins)")
+    print(f"\nusage: {_command([])} {things}{' [key=value ...]' if uses else ''}{shown}{'   (later wins)' if uses else ''}")
     for flag, meaning in flags.items():
         print(f"  {flag:<12} {meaning}")
-    print(f"\nsettings of this script ({origin}):\n{describe(settings, uses)}")
+    if uses:
+        print(f"\nsettings of this script ({origin}):\n{describe(settings, uses)}")

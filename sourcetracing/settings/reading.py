@@ -24,7 +24,7 @@ from sourcetracing.settings.names import require_distinct, require_folder_name, 
 from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.sizes import check_sizes
-from sourcetracing.settings.systems import BASE, lineage, own_settings, require_sound
+from sourcetracing.settings.systems import BASE, lineage, own_settings, refuse_shared, require_sound
 from sourcetracing.settings.training import check_perturbations
 
 PARTS = ("frontend", "backend")
@@ -43,15 +43,15 @@ class ConfigSources:
         A system of the user's own has the file of what it stands on, and behind each file's part for that its own (`systems.lineage`).
         `changes` maps dotted names to values, e.g. {"train.languages": ["en"]}. Raises `UserError`.
         """
-        system = system or self._system_name()
+        is_meant, system = bool(system) or self._means_its_system(), system or self._system_name()
         chain = lineage(system, self.systems)
         pieces = [_read_system(chain[0])]
         for _, piece in [*self.files, *self.overrides]:
-            pieces += [piece, *(own_settings(piece, name) for name in chain)]
+            pieces += [piece, *(own_settings(piece, name) for name in chain if is_meant)]
         pieces += [_nested(key, value) for key, value in {**(changes or {}), "system": system}.items()]
         pieces = [spelled_out(piece, Settings) for piece in pieces]
         settings = _built(Settings, _interpolated(reduce(_merged, pieces, to_dict(Settings()))))
-        if self.says("train.seed", system) and not self.says("experiment.seeds", system):
+        if self.says("train.seed") and not self.says("experiment.seeds"):
             settings.experiment.seeds = [settings.train.seed]  # or scripts 05 to 13 would not know that run
         check_values(settings)
         _check_together(settings)
@@ -68,16 +68,19 @@ class ConfigSources:
         """Whether `system=` stands on the command line, so that the experiment's list of systems is not meant."""
         return any("system" in piece for _, piece in self.overrides)
 
-    def says(self, key: str, system: str = "") -> bool:
+    def says(self, key: str) -> bool:
         """Whether the words give a value to a setting, such as train.seed: not defaults, not the file of a system."""
-        pieces = [piece for _, piece in [*self.files, *self.overrides]]
-        pieces += [own_settings(piece, name) for name in lineage(system or self._system_name(), self.systems) for piece in pieces]
-        return any(_holds(piece, key.split(".")) for piece in pieces)
+        return any(_holds(piece, key.split(".")) for _, piece in [*self.files, *self.overrides])
 
     def own_parts(self, system: str) -> dict[str, str]:
         """Front-end and back-end of a system by its file and its own lines (`systems.<system>`), whatever the words say for all systems."""
         own = dict(zip(PARTS, system_parts(system, self.systems), strict=True))
         return own | {part: value for part, value in self.systems.get(system, {}).items() if part in PARTS}
+
+    def _means_its_system(self) -> bool:
+        """Whether `_system_name` is in use at all: else what is said of it alone shall change nothing."""
+        named = [piece["experiment"]["systems"] for _, piece in [*self.files, *self.overrides] if _holds(piece, ["experiment", "systems"])]
+        return self.says("system") or not named or self._system_name() in named[-1]
 
     def _system_name(self) -> str:
         named = [piece["system"] for _, piece in [*self.files, *self.overrides] if "system" in piece]
@@ -141,6 +144,7 @@ def _check_file(piece: dict, where: str) -> None:
     for name, special in piece.get("systems", {}).items():
         special = own_settings(piece, name) if isinstance(special, dict) else special
         check_piece(special, Settings, f"{where}: systems.{name}")
+        refuse_shared(special, f"{where}: systems.{name}.")
 
 
 def load_settings(words: Sequence[str]) -> Settings:
@@ -225,6 +229,7 @@ def _read_system(name: str) -> dict:
     path = config_files("systems")[name]
     piece = read_yaml(path)
     check_piece(piece, Settings, f"configs/systems/{path.name}")
+    refuse_shared(piece, f"configs/systems/{path.name}: ")
     return piece
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import reduce
 from typing import Any
@@ -18,8 +18,8 @@ from sourcetracing.settings.frontends import FRONTENDS, Audio
 from sourcetracing.settings.schema import Settings
 
 _CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources")
-_AUDIO_RULES = ("audio.min_seconds", "audio.silence_peak_dbfs", "audio.on_bad_audio", "audio.on_truncated", "audio.channel")
-_AUDIO_RULES += ("audio.trim_silence_db",)  # a file may be too short without the silence at its ends
+AUDIO_RULES = ("audio.min_seconds", "audio.silence_peak_dbfs", "audio.on_bad_audio", "audio.on_truncated", "audio.channel")
+AUDIO_RULES += ("audio.trim_silence_db",)  # a file may be too short without the silence at its ends
 _CLUSTERS = ("speakers.embedder", "speakers.k", "speakers.k_max", "speakers.k_restarts", "speakers.restarts")
 _GROUPING = ("speakers.thresholds", "speakers.test_set")
 _SHAPING = ("audio.normalize", "audio.target_dbfs", "audio.band_limit_hz")  # they change what is heard of an utterance, not which there are
@@ -46,7 +46,7 @@ def label_recipe(settings: Settings) -> dict[str, Any]:
 
 def _utterances(settings: Settings) -> tuple[str, ...]:
     """Settings that say which utterances there are, besides the files, whose digests stand in utterances.csv; which are too bad."""
-    return (*_CORPUS, *shapes_of(settings.corpus.reader), *_AUDIO_RULES)
+    return (*_CORPUS, *shapes_of(settings.corpus.reader), *AUDIO_RULES)
 
 
 def grouping_recipe(settings: Settings) -> dict[str, Any]:
@@ -61,7 +61,20 @@ def table_recipe(settings: Settings) -> dict[str, Any]:
     """
     names = [f"{group}.{field.name}" for group in _TABLE_GROUPS for field in fields(getattr(settings, group))]
     names = [*_ONE_SYSTEM, *_ARITHMETIC, *(name for name in names if name not in _NOT_IN_TABLES)]
-    return {**protocol_recipe(settings), **label_recipe(settings), **grouping_recipe(settings), **_values(settings, tuple(names))}
+    recipe = {**protocol_recipe(settings), **label_recipe(settings), **grouping_recipe(settings), **_values(settings, tuple(names))}
+    return {**recipe, "systems": _in_use(recipe)}
+
+
+def _in_use(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe of tables says below `systems`, but for systems that the experiment does not name, nor any that it names stands on."""
+    systems, found = recipe.get("systems", {}), []
+    waiting = [*recipe.get("experiment.systems", systems), *recipe.get("experiment.floor", [])]
+    while waiting:
+        name = waiting.pop()
+        if name in systems and name not in found:
+            found.append(name)
+            waiting.append(systems[name].get("base"))
+    return {name: own for name, own in systems.items() if name in found}
 
 
 def name_of_table_recipe(recipe: Mapping[str, Any]) -> str:
@@ -79,7 +92,27 @@ def name_of_recipe(recipe: Mapping[str, Any]) -> str:
 def differences(made: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
     """Names of settings in which two recipes differ; one that an older recipe does not have yet counts as its default."""
     defaults = Settings()
-    return [name for name, value in said.items() if made.get(name, value_of(defaults, name)) != value]
+    made = {**made, "systems": _in_use(made)} if "systems" in made else made  # older records have those that are not in use, too
+    return [name for name, value in said.items() if (made[name] if name in made else value_of(defaults, name)) != value]
+
+
+def with_lines_of_systems(made: Mapping[str, Any], said: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two recipes of tables, with each line of `systems` that differs in its place, such as systems.mine.train.epochs."""
+    lines = [dict(_lines(_in_use(recipe), "systems")) for recipe in (made, said)]
+    names = [name for name in dict.fromkeys(name for each in lines for name in each) if lines[0].get(name) != lines[1].get(name)]
+    first, second = (
+        {**recipe, **{name: own.get(name, "not said") for name in names}} for recipe, own in zip((made, said), lines, strict=True)
+    )
+    first.pop("systems", None), second.pop("systems", None)
+    return first, second
+
+
+def _lines(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(tree, dict) or not tree:
+        yield name, tree
+        return
+    for key, value in tree.items():
+        yield from _lines(value, f"{name}.{key}")
 
 
 def lacks_settings(made: Mapping[str, Any] | None, said: Mapping[str, Any]) -> bool:
@@ -106,6 +139,9 @@ def audio_rules(audio: Audio) -> dict[str, Any]:
 def channel_recipe(audio: Audio) -> dict[str, str]:
     """What the recipe of noises and cut recordings takes besides its own: which channel they are of, unless it is the mean."""
     return {} if audio.channel == Audio().channel else {"channel": audio.channel}
+
+
+CURES = ("trim_silence_db", "band_limit_hz", "normalize", "target_dbfs")  # settings of audio
 
 
 def cures_of(audio: Audio) -> dict[str, Any]:

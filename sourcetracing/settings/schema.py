@@ -22,6 +22,7 @@ from sourcetracing.settings.paths import Compute, Executor, Paths
 from sourcetracing.settings.speakers import Speakers
 from sourcetracing.settings.tracing import Trace
 from sourcetracing.settings.training import Evaluation, Experiment, Train
+from sourcetracing.settings.verification import Verification
 
 
 @dataclass
@@ -52,6 +53,7 @@ class _Groups:
     speakers: Speakers = field(default_factory=Speakers)
     openset: Openset = field(default_factory=Openset)
     embedding_pictures: EmbeddingPictures = field(default_factory=EmbeddingPictures)
+    verification: Verification = field(default_factory=Verification)
     trace: Trace = field(default_factory=Trace)
     detection: Detection = field(default_factory=Detection)
     layer_features: LayerFeatures = field(default_factory=LayerFeatures)

@@ -10,10 +10,11 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
-from sourcetracing.drawing.text import percent, points
+from sourcetracing.drawing.text import SAME, percent, points
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.metrics.classification import is_more
@@ -25,7 +26,7 @@ from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.reading import ConfigSources, to_yaml
 from sourcetracing.settings.recorded import cures_of
 from sourcetracing.settings.schema import Settings
-from sourcetracing.shortcuts.baselines import PREFIX, audit_plan, shortcut_runs
+from sourcetracing.shortcuts.baselines import ALL, HEARD, PREFIX, audit_plan, shortcut_runs
 from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cues import GROUPS
 from sourcetracing.shortcuts.cures import bands_of, before_lines, before_markdown, cure_lines, heard_with
@@ -38,7 +39,6 @@ from sourcetracing.tables.text import interval_text, markdown, mean_text
 from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.runs import TrainingRun, load_runs
 
-ALL, HEARD = f"{PREFIX}all", f"{PREFIX}heard"
 KINDS = (MONO, CROSS)
 
 
@@ -189,7 +189,9 @@ def comparison(tables: Tables, best_trained: str, kind: str) -> str:
     if found is None:
         return f"The best trained system on dev, {best_trained}, has no {kind} score to compare."
     seeds = tables.cells.loc[tables.cells["system"] == best_trained, "seed"].nunique()
-    scope = "of this one training seed" if seeds == 1 else f"over {seeds} training seeds"
+    row = mean_of(tables, best_trained, kind)
+    is_same = row is not None and row.sd < SAME
+    scope = "with any training seed" if is_same else "of this one training seed" if seeds == 1 else f"over {seeds} training seeds"
     sides = f"{best_trained} {kind} {percent(found.first)} ({scope}), all cues {percent(found.second)}"
     if math.isnan(found.low):
         return f"Best trained system on dev: {sides}; nothing was resampled, so {points(found.difference)} points may be chance."
@@ -228,7 +230,8 @@ MEANS_TEXTS = ("system", "kind", "variant", "best_trained", "num_classes")  # co
 def means_table(audit: Audit) -> pd.DataFrame:
     """Rows of `Tables.means` with columns chance and best_trained (the name and the figure of the same kind and variant).
 
-    best_minus_this, _low, _high: the paired difference from that system and its 95 % interval.
+    best_minus_this, _low, _high: the paired difference from that system and its 95 % interval. as_it_is: macro-F1 of the same cues without
+    cures; nan where none is on.
     """
     means, best = audit.tables.means.copy(), audit.best_trained
     means["best_trained"] = best or ""
@@ -240,7 +243,13 @@ def means_table(audit: Audit) -> pd.DataFrame:
     ]
     for column, name in (("best_minus_this", "difference"), ("best_minus_this_low", "low"), ("best_minus_this_high", "high")):
         means[column] = [float("nan") if one is None else getattr(one, name) for one in found]
+    means["as_it_is"] = [_before_cures(audit, row) for row in means.itertuples()]
     return means
+
+
+def _before_cures(audit: Audit, row: Any) -> float:
+    found = None if audit.before is None else mean_of(audit.before, row.system, row.kind, row.variant)
+    return float("nan") if found is None else float(found.macro_f1)
 
 
 def _write(audit: Audit, layout: Layout) -> None:

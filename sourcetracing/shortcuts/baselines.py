@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 BASELINES_FORMAT = 1  # raise it when scores change for the same cues
 PREFIX = "cues_"
+ALL, HEARD = f"{PREFIX}all", f"{PREFIX}heard"
 SYSTEMS = {**{f"{PREFIX}{group}": names for group, names in GROUPS.items()}, f"{PREFIX}heard": HEARD_CUES, f"{PREFIX}all": ALL_CUES}
 NEUTRAL = 1.0  # the default of scikit-learn, for training languages without dev rows
 INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0)  # C of scikit-learn, the strongest penalty first

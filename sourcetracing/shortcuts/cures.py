@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from sourcetracing.metrics.classification import is_more
 from sourcetracing.protocols.audio_facts import suggested_limit
 from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.recorded import cures_of
-from sourcetracing.shortcuts.baselines import PREFIX
+from sourcetracing.shortcuts.baselines import ALL, PREFIX
 from sourcetracing.shortcuts.cues import GROUPS
 from sourcetracing.tables.making import Tables, mean_of
 
@@ -35,6 +36,16 @@ class Figure:
     low: float
     high: float
     chance: float
+
+    @property
+    def beside_chance(self) -> str:
+        """What it and its interval say about chance, in words."""
+        if math.isnan(self.low):
+            return f"nothing was resampled, chance is {percent(self.chance)}"
+        way = (
+            "still above chance" if self.is_clear else "which may be chance" if is_more(self.high, self.chance) else "no better than chance"
+        )
+        return f"{way} (95 % CI {percent(self.low)} to {percent(self.high)}, chance {percent(self.chance)})"
 
     @property
     def is_clear(self) -> bool:
@@ -65,19 +76,27 @@ def cure_lines(tables: Tables, before: Tables | None, kind: str, audio: Audio, b
 
     before: without cures; None where none is on. bands_hz: `bands_of`.
     """
-    lines = []
+    lines = _of_all_cues(tables, before, kind)
     for group in GROUPS:
         now, was = figure_of(tables, f"{PREFIX}{group}", kind), None if before is None else figure_of(before, f"{PREFIX}{group}", kind)
         name = CURES.get(group)
         if now is None:
             continue
         if name in cures_of(audio) and was is not None:
-            left = f"still above chance{LEFT.get(group, '')}" if now.is_clear else "within chance"
+            left = f"{now.beside_chance}{LEFT.get(group, '')}" if now.is_clear else now.beside_chance
             setting = f"audio.{name}={_value(audio, name)}"
-            lines.append(f"{group}: {percent(was.value)} without {setting}, {percent(now.value)} with it, {left} ({percent(now.chance)}).")
+            lines.append(f"{group}: {percent(was.value)} without {setting}, {percent(now.value)} with it, {left}.")
         elif now.is_clear:
             lines.append(f"{group} {percent(now.value)}, above chance ({percent(now.chance)}). Cure: {_cure(group, bands_hz)}.")
     return lines
+
+
+def _of_all_cues(tables: Tables, before: Tables | None, kind: str) -> list[str]:
+    """A sentence on all cues together, which a cure of some leaves to the others; [] where none is on."""
+    now, was = (None if one is None else figure_of(one, ALL, kind) for one in (tables, before))
+    if now is None or was is None:
+        return []
+    return [f"All cues {kind}: {percent(was.value)} without the cures, {percent(now.value)} with them, {now.beside_chance}."]
 
 
 def _value(audio: Audio, name: str) -> str:

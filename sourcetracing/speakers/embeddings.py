@@ -32,15 +32,15 @@ COLUMNS = ["utt_id", "digest", "embedder"]
 SMALLEST_BLOCK, MOST_BLOCKS = 64, 50  # each block rewrites the array: few blocks for a large corpus
 
 
-def embed_utterances(settings: Settings, utterances: pd.DataFrame) -> np.ndarray:
-    """Embeddings (len(utterances), D) float32 of length one; makes those that are not on disk.
+def embed_utterances(settings: Settings, utterances: pd.DataFrame, path: Path | None = None) -> np.ndarray:
+    """Embeddings (len(utterances), D) float32 of length one; makes those that are not on disk, and forgets what is there of others.
 
-    utterances: columns utt_id, path (relative to paths.corpus), digest. Raises `UserError`, `BadAudio` among them; then and on Ctrl-C what
-    was made is kept. The caller holds the lock of the folder.
+    utterances: columns utt_id, path (relative to paths.corpus), digest. path: another place than the embedder's (above).
+    Raises `UserError`, `BadAudio` among them; then and on Ctrl-C what was made is kept. The caller holds the lock of the folder.
     """
-    layout, key = Layout.of(settings), embedder_key(settings)
-    wanted = utterances[["utt_id", "path", "digest"]].assign(embedder=key)
-    kept = _Kept(layout.speaker_embeddings(settings.speakers.embedder), wanted)
+    path = path or Layout.of(settings).speaker_embeddings(settings.speakers.embedder)
+    wanted = utterances[["utt_id", "path", "digest"]].assign(embedder=embedder_key(settings))
+    kept = _Kept(path, wanted)
     missing = wanted[~wanted["utt_id"].isin(kept.index["utt_id"])]
     if len(missing):
         _make(settings, missing, kept)

@@ -10,7 +10,7 @@ from sourcetracing.settings.schema import Settings
 from sourcetracing.starting.measuring import Speed
 from sourcetracing.starting.plans import ENCODER, NETWORK, FirstPlan
 
-_DEV_SHARE = 1.2  # of an epoch's time: dev is evaluated after each
+_FORWARD = 1 / 3  # of a step's time: a look at dev computes rows without their gradients
 _FIT_S = 2.0  # of a system without gradients; of a run's start
 _STORED_BYTES = 2  # float16
 _RUN_BYTES = 2_000_000
@@ -36,7 +36,9 @@ def estimate(plan: FirstPlan, speed: Speed) -> Estimate:
     num_utterances = int(plan.counts.to_numpy().sum())
     num_rows, num_runs = num_utterances * len(plan.variants), plan.num_sets * len(plan.seeds)
     at_once = min(resolve_workers(0), num_runs * len(plan.systems))
-    network_s = num_runs * plan.schedule.steps * speed.step_s * _DEV_SHARE if NETWORK in plan.systems else 0.0
+    schedule = plan.schedule
+    dev_steps = schedule.looks * len(plan.seeds) * plan.num_dev_rows / schedule.batch_size * _FORWARD
+    network_s = (num_runs * schedule.steps + dev_steps) * speed.step_s if NETWORK in plan.systems else 0.0
     training_s = (network_s + num_runs * len(plan.systems) * _FIT_S) / at_once
     lfcc, samples = Settings().lfcc, round(plan.crop_seconds * Settings().audio.sample_rate)
     row_bytes = lfcc.n_lfcc * (1 + (samples - lfcc.n_fft) // lfcc.hop_length) * _STORED_BYTES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from sourcetracing.training.networks import build_model
 MOST_CHECKED = 400  # files that are decoded; more than that are a sample, evenly spread over languages and sources
 _NUM_TIMED = 10  # files
 _STEPS_TIMED = 3
+_REASONS_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -59,22 +61,33 @@ def listen(found: FoundFiles) -> Heard:
         results = pool.map(lambda path: check_file(found.root / path, rules), paths)
         checked = list(bar(results, total=len(paths), desc="listen", unit="file"))
     reasons = [one.reason for one in checked]
+    why = _reasons_in_words([reason for reason in reasons if reason])
     good = [one for one in checked if not one.reason]
     if not good:
-        raise UserError(f"{found.root}: none of {len(checked)} files can be used, such as {paths.iloc[0]}: {reasons[0]}")
+        raise UserError(f"{found.root}: none of {len(checked)} files can be used ({why}), such as {paths.iloc[0]}")
     is_all = len(paths) == len(rows)
     bad = paths[[bool(reason) for reason in reasons]]
     if len(bad) and is_all:
         mask = found.rows["path"].isin(bad)
-        first = next(reason for reason in reasons if reason)
-        found.drop(
-            mask, f"which cannot be used ({first}); script 02 lists them in bad_audio.csv", needs_table=False
-        )  # audio.on_bad_audio=skip leaves them out
+        # audio.on_bad_audio=skip leaves them out
+        found.drop(mask, f"which cannot be used ({why}); script 02 lists them in bad_audio.csv", needs_table=False)
     elif len(bad):
         found.notes.append(
-            f"{len(bad)} of {len(paths)} files that were decoded cannot be used, such as {bad.iloc[0]}; script 02 leaves them out"
+            f"{len(bad)} of {len(paths)} files that were decoded cannot be used ({why}), such as {bad.iloc[0]}; script 02 leaves them out"
         )
     return Heard(np.array([one.duration_s for one in good]), np.array([one.sample_rate for one in good]), is_all)
+
+
+def _reasons_in_words(reasons: Sequence[str]) -> str:
+    """`3 x is empty (0 bytes); 2 x is silent`: the most frequent kinds, of which one differs in numbers at most."""
+    kinds: dict[str, list[str]] = {}
+    for reason in reasons:
+        kinds.setdefault(re.sub(r"\d+(\.\d+)?", "0", reason), []).append(reason)
+    if len(kinds) == 1:
+        return reasons[0]
+    ranked = sorted(kinds.values(), key=len, reverse=True)
+    rest = sum(map(len, ranked[_REASONS_NAMED:]))
+    return "; ".join([*(f"{len(kind)} x {kind[0]}" for kind in ranked[:_REASONS_NAMED]), *([f"{rest} x others"] if rest else [])])
 
 
 def time_this_machine(paths: Sequence[Path], settings: Settings, num_rows: int) -> Speed:

@@ -22,7 +22,9 @@ SYSTEMS = {TINY: (FLOOR, FITTED, NETWORK), SMALL: (FLOOR, FITTED, NETWORK), LARG
 _WIDTHS = ((0, 16, 8), (200, 32, 8), (1000, 48, 8), (5000, 64, 16), (20_000, 96, 32), (60_000, 192, 64))
 _STEPS = {TINY: 400, SMALL: 1200, LARGE: 3000}
 _MOST_STEPS = 3000
-_EPOCHS = (6, 150)  # fewest and most
+_PASSES = (6, 150)  # fewest and most, over the training rows
+_LOOKS = {TINY: 20, SMALL: 20, LARGE: 6}  # at dev
+_WARMUP = 20  # of so many steps one
 _MOST_LANGUAGES = 8  # that are trained on one by one
 _LEAST_TO_TRAIN = 8  # utterances of a language that is trained on alone
 _SHORTEST_S, _LONGEST_S = 1.0, 4.0  # of a crop
@@ -31,14 +33,18 @@ _SEEDS = (688, 689, 690)
 
 @dataclass(frozen=True)
 class Schedule:
-    """Of the network. steps: of the optimizer, in a run on a training set of median size. rows_per_epoch: 0 = all."""
+    """Of the network, in settings of `train` but for its width. looks: at dev, each after steps_per_dev steps."""
 
     channels: int
     batch_size: int
-    epochs: int
-    rows_per_epoch: int
-    lr_interval: int
     steps: int
+    steps_per_dev: int
+    warmup_steps: int
+
+    @property
+    def looks(self) -> int:
+        """The last one may come after fewer steps."""
+        return -(-self.steps // self.steps_per_dev)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,12 @@ class FirstPlan:
     def num_sets(self) -> int:
         """Training sets."""
         return len(self.train_sets or self.languages)
+
+    @property
+    def num_dev_rows(self) -> int:
+        """Of all training sets together, for each seed and system."""
+        by_language = self.counts["dev"].unstack("language", fill_value=0).reindex(self.sources, fill_value=0).sum()
+        return len(self.variants) * sum(int(by_language[name]) for one in self.train_sets or self.languages for name in one.split("+"))
 
 
 def make_first_plan(chosen: ChosenSplit, median_s: float, variants: list[str]) -> FirstPlan:
@@ -142,12 +154,9 @@ def schedule_of(size: str, num_rows: int) -> Schedule:
     """num_rows: feature rows of the median training set."""
     _, channels, batch_size = max(width for width in _WIDTHS if num_rows >= width[0])
     per_epoch = max(1, math.ceil(num_rows / batch_size))
-    epochs = min(max(math.ceil(_STEPS[size] / per_epoch), _EPOCHS[0]), _EPOCHS[1])
-    rows_per_epoch = 0
-    if epochs * per_epoch > _MOST_STEPS:
-        per_epoch = _MOST_STEPS // epochs
-        rows_per_epoch = per_epoch * batch_size
-    return Schedule(channels, batch_size, epochs, rows_per_epoch, max(1, epochs // 6), epochs * per_epoch)
+    passes = min(max(math.ceil(_STEPS[size] / per_epoch), _PASSES[0]), _PASSES[1])
+    steps = min(passes * per_epoch, _MOST_STEPS)
+    return Schedule(channels, batch_size, steps, math.ceil(steps / _LOOKS[size]), steps // _WARMUP)
 
 
 def settings_of(plan: FirstPlan) -> Settings:

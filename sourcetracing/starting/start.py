@@ -9,23 +9,28 @@ from pathlib import Path
 
 import pandas as pd
 
+from sourcetracing.audio.formats import is_audio_name
 from sourcetracing.corpora.corpus import corpus_of
 from sourcetracing.corpora.found_files import FoundFiles, refuse_one_source
 from sourcetracing.corpora.looking import look_at_folder
 from sourcetracing.corpora.looking_at_tables import look_at_table
 from sourcetracing.errors import UserError
+from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import write_csv, write_text
 from sourcetracing.runtime.words import in_users_words
 from sourcetracing.settings.frontends import VARIANTS
 from sourcetracing.settings.names import printable, require_folder_name
 from sourcetracing.settings.places import IS_CHECKOUT, config_files
+from sourcetracing.settings.reading import read_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.starting.estimates import estimate
 from sourcetracing.starting.measuring import listen, time_this_machine
 from sourcetracing.starting.noises import find_noises
 from sourcetracing.starting.plans import FirstPlan, make_first_plan, settings_of
 from sourcetracing.starting.splits import choose_split
-from sourcetracing.starting.writing import Place, holes, languages_in_words, table_of, yaml_of
+from sourcetracing.starting.writing import Place, holes, languages_in_words, small_cells, table_of, yaml_of
+from sourcetracing.training.other_runs import run_folders
+from sourcetracing.training.run_folder import RunFolder
 
 _MOST_COLUMNS = 8  # sources that a terminal shows side by side
 _SAMPLES_TIMED = 11
@@ -37,6 +42,8 @@ def start(place: Path, out: Path | None = None, name: str = "") -> str:
     out: default NAME.yaml in the working folder. name: of the experiment; default: the folder's or the table's. Raises `UserError`: nothing
     there, no two sources, a file that would be overwritten.
     """
+    if name in _shipped():
+        raise UserError(f"--name {name}: an experiment of this project has that name, and its folder. Choose another, such as my_{name}")
     name = name or name_for(place)
     require_folder_name("--name", name)
     out = Path(f"{name}.yaml") if out is None else out
@@ -45,9 +52,13 @@ def start(place: Path, out: Path | None = None, name: str = "") -> str:
     _refuse_existing(out)
     if "${" in str(place):
         raise UserError(f"{place}: a path in settings cannot hold ${{. Rename that folder")
+    if place.is_file() and is_audio_name(place.name):
+        folder = place.parent if place.parent != Path() else Path.cwd()
+        raise UserError(f"{place} is one audio file. Give the folder of all of them, such as {folder}, or a CSV that lists them")
     if not place.exists():
         raise UserError(f"{place} does not exist. Give a folder of audio, or a CSV with columns path, language, source")
     found = look_at_folder(place) if place.is_dir() else look_at_table(place)
+    _refuse_other_corpus(name, found.root)
     heard = listen(found)
     refuse_one_source(found, place)
     utterances = _with_ids(found.rows)
@@ -69,8 +80,27 @@ def name_for(place: Path) -> str:
     """An experiment's name after a folder or table; that of a shipped one gets my_ before it."""
     stem = place.resolve().name if place.is_dir() else place.stem
     name = re.sub(r"[^\w-]+", "_", stem).strip("_-")[:40] or "mine"
-    shipped = {"noise_bank", *(path.stem for path in config_files("").values())}
-    return f"my_{name}" if name in shipped else name
+    return f"my_{name}" if name in _shipped() else name
+
+
+def _shipped() -> set[str]:
+    return {"noise_bank", *(path.stem for path in config_files("").values())}
+
+
+def _refuse_other_corpus(name: str, root: Path) -> None:
+    """Raises `UserError` where exp/<name> holds runs on another corpus, by their own record."""
+    settings = Settings()
+    settings.name = name
+    here = os.path.realpath(root)
+    for folder in run_folders(settings):
+        try:
+            there = read_yaml(RunFolder(folder).config)["paths"]["corpus"]
+        except (UserError, KeyError, TypeError):
+            continue
+        if isinstance(there, str) and os.path.commonpath([here, other := os.path.realpath(there)]) not in (here, other):
+            raise UserError(
+                f"{Layout.of(settings).root} holds an experiment on another corpus, {there}. Give this one another name with --name"
+            )
 
 
 def _refuse_existing(path: Path) -> None:
@@ -121,6 +151,7 @@ def _summary(
     if len(plan.sources) <= _MOST_COLUMNS:
         lines += ["", plan.counts.sum(axis=1).unstack("source", fill_value=0).to_string(), ""]
     lines += [f"missing: {hole}" for hole in holes(plan)[:_MOST_COLUMNS]]
+    lines += [f"warning: {few}"] if (few := small_cells(plan)) else []
     lines += [f"size: {plan.size} ({plan.size_reason})", f"splits: {'; '.join(plan.split_reasons)}", f"training sets: {plan.set_reason}"]
     lines += [f"systems: {', '.join(plan.systems)}, {len(plan.seeds)} seeds", f"estimate for this machine: {guess}"]
     lines += [f"wrote {table}"] * (table is not None and table != found.table)

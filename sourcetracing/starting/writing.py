@@ -19,6 +19,7 @@ from sourcetracing.starting.plans import ENCODER, LARGE, NETWORK, FirstPlan
 _WIDTH = 120
 _RARE = 1 / 3  # of the median source's utterances: a source with fewer
 _MOST_NAMED = 8
+_HOPELESS, _ENOUGH = 8, 20  # utterances of a source in a language
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,19 @@ def holes(plan: FirstPlan) -> list[str]:
     there = set(plan.counts.index)
     missing = {name: [language for language in plan.languages if (language, name) not in there] for name in plan.sources}
     return [f"no {name} in {_some(languages)}" for name, languages in missing.items() if languages]
+
+
+def small_cells(plan: FirstPlan) -> str:
+    """A warning where cells are hopelessly small; "" where none is."""
+    sizes = plan.counts.sum(axis=1)
+    if not (few := (sizes < _HOPELESS)).any():
+        return ""
+    language, source = sizes.idxmin()
+    return (
+        f"{int(few.sum())} of {len(sizes)} pairs of language and source have fewer than {_HOPELESS} utterances (least: {sizes.min()} "
+        f"of {source} in {language}): too few to learn from or to test on, so their figures are mostly chance. "
+        f"{_ENOUGH} of each or more say something"
+    )
 
 
 def candidates(plan: FirstPlan) -> dict[str, str]:
@@ -80,6 +94,7 @@ def _head(plan: FirstPlan, found: FoundFiles, place: Place, guess: Estimate) -> 
         f"{first} (read from {found.layout}). Written once by start_corpus.py; it is yours to change.",
         f"Size: {plan.size} ({plan.size_reason}).",
         *(f"Note: {note}." for note in found.notes),
+        *([f"Warning: {few}."] if (few := small_cells(plan)) else []),
         *(f"Missing: {hole}." for hole in holes(plan)[:_MOST_NAMED]),
         f"Estimate, from a short measurement on this machine: {guess.text}.",
     ]
@@ -155,14 +170,13 @@ def _systems(plan: FirstPlan) -> list[str]:
     if NETWORK not in plan.systems:
         return []
     schedule = plan.schedule
-    rows = f", rows_per_epoch: {schedule.rows_per_epoch}" if schedule.rows_per_epoch else ""
-    sizes = f"epochs: {schedule.epochs}, batch_size: {schedule.batch_size}{rows}"
-    rates = f"lr: 2.0e-3, lr_decay: 0.6, lr_interval: {schedule.lr_interval}, weight_decay: 1.0e-2, mixup: none"
+    steps = f"steps: {schedule.steps}, steps_per_dev: {schedule.steps_per_dev}, warmup_steps: {schedule.warmup_steps}"
+    rates = f"schedule: cosine, batch_size: {schedule.batch_size}, lr: 2.0e-3, weight_decay: 1.0e-2, mixup: none"
     return [
         "systems:",
-        f"  {NETWORK}: # as narrow as the corpus is small; about {schedule.steps} optimizer steps",
+        f"  {NETWORK}: # as narrow as the corpus is small; optimizer steps, and of these so many before each look at dev",
         f"    ecapa_tdnn: {{channels: {schedule.channels}}}",
-        f"    train: {{{sizes}, {rates}}}",
+        f"    train: {{{steps}, {rates}}}",
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sourcetracing.layout import Layout, recipe_in
 from sourcetracing.runtime.files import write_json
 from sourcetracing.runtime.locks import held
-from sourcetracing.settings.recorded import differences, in_words, table_recipe
+from sourcetracing.settings.recorded import differences, in_words, table_recipe, with_lines_of_systems
 from sourcetracing.settings.schema import Settings
 
 NUM_NAMED = 3  # settings
@@ -28,6 +28,7 @@ def tables_of_others(settings: Settings) -> str:
     made = recipe_in(record) if record.is_file() else None
     if made is None:
         return f"{first} was made before its settings were noted, and stays; the tables of these settings lie in {own}"
+    made, said = with_lines_of_systems(made, said)
     names = differences(made, said)
     more = f" and {len(names) - NUM_NAMED} more settings" if len(names) > NUM_NAMED else ""
     was, now = (in_words(recipe, names[:NUM_NAMED]) for recipe in (made, said))

@@ -6,7 +6,7 @@ import math
 import textwrap
 from pathlib import Path
 
-from sourcetracing.drawing.text import ABSENT, percent, spread_text
+from sourcetracing.drawing.text import ABSENT, SAME, WITHOUT_SPREAD, percent, spread_text
 from sourcetracing.layout import TablesLayout
 from sourcetracing.runtime.files import write_text
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
@@ -167,7 +167,8 @@ def _variant_phrase(tables: Tables, variant: str) -> str:
 
 def _footnote(tables: Tables) -> str:
     seeds = len(tables.axes.seeds)
-    spread = f" Mean ± sample sd over {seeds} seeds." if seeds > 1 else ""
+    same = f"; {WITHOUT_SPREAD}" if (tables.means["sd"] < SAME).any() else ""
+    spread = f" Mean ± sample sd over {seeds} seeds{same}." if seeds > 1 else ""
     seed_phrase = "" if seeds > 1 else " One seed: another training run, or another processor, may move a cell by many points."
     classes = f"Macro-F1 over the {classes_text(tables.cells)} classes with test items"
     return f"{classes}; chance level {chance_text(tables.cells, 1)}.{spread}{seed_phrase}"

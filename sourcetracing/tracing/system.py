@@ -22,6 +22,7 @@ from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.runtime.words import remember_words
 from sourcetracing.scoring.scores import is_scored, score_run
 from sourcetracing.settings.reading import read_config
+from sourcetracing.settings.recorded import CURES, value_of
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.checkpoints import load_trained
 from sourcetracing.training.networks import build_model
@@ -72,6 +73,7 @@ def run_in_folder(run_folder: str | Path, changes: Sequence[str] = ()) -> Traini
     if not config.is_file():
         raise UserError(f"--run {folder} {_what_is_wrong(folder)}")
     settings = read_config([str(config), *changes]).resolve()
+    _check_sound(folder, settings, read_config([str(config)]).resolve())
     remember_words([str(config), f"system={settings.system}", *changes])  # commands that messages name are about this run
     encoder = RunLayout(folder).encoder
     if settings.ssl.model == encoder.name and encoder.is_dir():
@@ -90,6 +92,14 @@ def _what_is_wrong(folder: Path) -> str:
         return "is no run folder: there is no config.yaml in it. Train one: python scripts/05_train_matrix.py CONFIG.yaml"
     more = f" and {len(runs) - NUM_NAMED} more" if len(runs) > NUM_NAMED else ""
     return f"is no run folder, but holds some; name one of them: {', '.join(map(str, runs[:NUM_NAMED]))}{more}"
+
+
+def _check_sound(folder: Path, settings: Settings, trained: Settings) -> None:
+    """What a system hears must be what it was trained on: its cures, sampling rate and crop; its channel may be another."""
+    names = [f"audio.{name}" for name in (*CURES, "sample_rate", "crop_seconds")]
+    if changed := [name for name in names if value_of(settings, name) != value_of(trained, name)]:
+        now, was = (f"{changed[0]}={value_of(one, changed[0])}" for one in (settings, trained))
+        raise UserError(f"{now}: {folder} was trained with {was}, and hears nothing else. Leave it out, or train a system with it")
 
 
 def _check_classes(folder: Path, settings: Settings) -> None:

@@ -13,6 +13,7 @@ from sourcetracing.protocols.table import select
 from sourcetracing.runtime.compute import pick_device
 from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.paths import Compute
 from sourcetracing.settings.training import shown_system
@@ -102,9 +103,10 @@ def describe_plan(plan: Sequence[SystemPlan], runs: Sequence[TrainingRun]) -> st
     rounds = f"{word_for_rounds([run.settings for run in runs])}s left"
     lines = [f"{'system':<{width}}  runs  done  to do  {rounds:>11}  time left"]
     at_once = runs_at_once(runs[0].settings.compute)
+    fitted = {run.system for run in runs if BACKENDS[run.settings.backend].fitted}
     for line in plan:
         to_do = line.num_runs - line.num_done
-        time = _time_left(line, min(at_once, to_do)) if line.epochs_left else "-"
+        time = _time_left(line, min(at_once, to_do), line.system in fitted) if line.epochs_left else "-"
         lines.append(f"{names[line.system]:<{width}}  {line.num_runs:5}  {line.num_done:4}  {to_do:5}  {line.epochs_left:11}  {time}")
     return "\n".join(lines)
 
@@ -114,8 +116,8 @@ def runs_at_once(compute: Compute) -> int:
     return resolve_workers(compute.workers) if pick_device(compute.device).type == "cpu" else compute.runs_per_gpu
 
 
-def _time_left(line: SystemPlan, at_once: int) -> str:
+def _time_left(line: SystemPlan, at_once: int, is_fitted: bool) -> str:
     if line.seconds != line.seconds:
-        return f"known after {MEASURED_STEPS} steps"
+        return "known after its first run, without steps" if is_fitted else f"known after {MEASURED_STEPS} steps"
     how = f" besides dev, measured over {line.measured_steps} steps" if line.measured_steps else ""
     return f"{duration_in_words(line.seconds / at_once)}{how}"

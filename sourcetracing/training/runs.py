@@ -21,7 +21,8 @@ from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned, stored_fr
 from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.schema import Settings
-from sourcetracing.settings.training import PERTURBATIONS, Train, all_systems
+from sourcetracing.settings.systems import lineage
+from sourcetracing.settings.training import PERTURBATIONS, Experiment, Train, all_systems
 from sourcetracing.training.rounds import steps_per_round
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
@@ -165,6 +166,7 @@ def settings_of_runs(config: ConfigSources) -> list[Settings]:
     A run that several tables use is there once.
     """
     base = config.resolve()
+    _require_systems(config, base.experiment)
     train_sets = dict.fromkeys(train_set for plan in plans_of(base) for train_set in plan.train_sets)
     floor = {system: _of_floor(config, system) for system in base.experiment.floor}
     runs = [
@@ -179,6 +181,16 @@ def settings_of_runs(config: ConfigSources) -> list[Settings]:
     if len(set(labels.values())) < len(labels):
         raise UserError(f"experiment.systems: {', '.join(labels)} are the same system with these settings; name one of them")
     return runs
+
+
+def _require_systems(config: ConfigSources, experiment: Experiment) -> None:
+    """Raises `UserError`, naming the setting, for a system that there is not."""
+    for setting, names in (("experiment.systems", experiment.systems), ("experiment.floor", experiment.floor)):
+        for name in names:
+            try:
+                lineage(name, config.systems)
+            except UserError as error:
+                raise UserError(f"{setting}: {error}") from None
 
 
 def _of_floor(config: ConfigSources, system: str) -> dict[str, str]:

@@ -212,10 +212,14 @@ def test_extra_columns_are_ignored_in_one_line(tree, capsys):
         ("path,language,source,split\nen/a/1.wav,en,a,train\nde/a/1.wav,de,a,\n", "row 3: no split, but row 2 has 'train'"),
         (HEADER + "en/a/1.wav,en,a,b\n", "row 2: more cells"),
         (HEADER + "en/a/1.wav,en,a\nen/b/1.wav,en,a,b\n", "cannot be read as a table: .*line 3"),
-        (HEADER + 'en/a/1.wav,en,"a\n', "cannot be read as a table"),
+        (HEADER + 'en/a/1.wav,en,"a\n', "line 2: a cell starts with a quotation mark that does not end with the cell. Close"),
         (
             'path\tlanguage\tsource\ttranscript\nen/a/1.wav\ten\ta\t"Yes\nde/a/1.wav\tde\ta\tNo"\n',
-            "row 2: the transcript starts with a quotation",
+            "line 2: a cell starts with a quotation mark that does not end with the cell, and so 1 more lines are lost",
+        ),
+        (
+            'path,language,source,transcript\nen/a/1.wav,en,a,"Yes\nen/b/1.wav,en,b,Well\nde/a/1.wav,de,a,No"\n',
+            "line 2: a cell .* 2 more lines are lost",
         ),
     ],
 )

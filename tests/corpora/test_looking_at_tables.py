@@ -75,9 +75,18 @@ def test_rows_with_gaps_are_filled_or_left_out_with_a_note_each(corpus):
         ("path,language\nx/1.wav,en\n", r"has no column source .*its first row is: path, language"),
         ("path,source\nq/1.wav,a\nq/2.wav,b\n", "none of the 2 files that it lists is there"),
         ("path,source\nx/1.wav,a\nx/2.wav,a\n", "one source only, 'a'"),
+        ("x/1.wav,en,a\nx/2.wav,en,b\n", "has no header: its first row is that of a file, x/1.wav. Put a line"),
+        ('path,source,text\nx/1.wav,a,Yes\nx/2.wav,b,"No\ny/1.wav,b,Well\n', "line 3: a cell .* does not end with the cell, and so 1 more"),
+        ('path,source,text\nx/1.wav,a,"Yes\nx/2.wav,b,No\ny/1.wav,b,Well"\n', "line 2: a cell .*, and so 2 more lines are lost in it"),
+        ('path,source\nx/1.wav,a\nx/2.wav,"b\n', "line 3: a cell starts with a quotation mark"),
     ],
 )
 def test_what_cannot_be_an_experiment_is_refused_in_one_line(corpus, text, complaint):
     with pytest.raises(UserError, match=complaint) as caught:
         look_at_table(table(corpus, text))
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_of_several_lines_is_one_cell(corpus):
+    found = look_at_table(table(corpus, 'path,source,text\nx/1.wav,a,"Yes,\nindeed, ""sir"""\nx/2.wav,b,No\n'))
+    assert found.rows["path"].tolist() == ["x/1.wav", "x/2.wav"]

@@ -48,7 +48,7 @@ def test_every_script_names_it(config, monkeypatch, changes, named):
     [run] = load_runs(words)
     [made] = (folder for folder in run.folder.parent.iterdir() if folder != run.folder)
     line = rf"1 of 1 runs are not trained \(first: .*\); with {named} there is {made}\. Run: .*05_train"
-    for script, chosen in [*SCRIPTS.items(), ("13_make_tables", ())]:
+    for script, chosen in [*SCRIPTS.items(), ("10_verify_sources", ()), ("13_make_tables", ())]:
         with pytest.raises(UserError, match=line):
             main_of(script, monkeypatch)(words, *chosen)
 

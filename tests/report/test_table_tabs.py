@@ -105,3 +105,17 @@ def test_a_click_sorts_a_table(page, tmp_path):
     numbers = [float(word) for word in shown if word != "–"]
     assert order == "ascending" and len(numbers) > 5 and numbers == sorted(numbers)
     assert shown[len(numbers) :] == ["–"] * (len(shown) - len(numbers))
+
+
+def test_shortcuts_stand_beside_themselves_without_cures():
+    row = {"kind": "mono", "variant": "pooled", "ci_low": 0.41, "ci_high": 0.53, "chance": 0.25}
+    rows = [
+        {"system": "cues_all", "macro_f1": 0.473, "as_it_is": 0.916, **row},
+        {"system": "best", "macro_f1": 0.951, "as_it_is": None, **row},
+    ]
+    shown = str(shortcuts_tab(pd.DataFrame(rows)))
+    assert "Before and after the cures" in shown
+    cells = re.findall(r"<t[dh][^>]*>([^<]+)</t[dh]>", shown.partition("Before and after the cures")[2])
+    assert cells[6:] == ["cues all", "mono", "91.6", "47.3", "41.0 to 53.0", "25.0"]
+    assert "Before and after" not in str(shortcuts_tab(pd.DataFrame(rows).assign(as_it_is=float("nan"))))
+    assert "Before and after" not in str(shortcuts_tab(pd.DataFrame(rows).drop(columns="as_it_is")))

@@ -53,6 +53,7 @@ READERS = {
     "sourcetracing/corpora/looking_at_tables.py": ["csv.reader"],
     "sourcetracing/corpora/list_files.py": ["csv.reader"],
     "sourcetracing/detection/data/corpora/rows.py": ["csv.reader"],
+    "sourcetracing/verification/formats.py": ["csv.reader"],
     "benchmarks/small_corpora.py": ["pd.read_csv"],  # the text that it is about to write
     "benchmarks/protocols.py": ["csv.DictReader", "pd.read_csv"],  # what the library is measured against
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from sourcetracing.errors import UserError
 from sourcetracing.settings.as_published import overlays_of
 from sourcetracing.settings.reading import load_settings, read_config, system_parts, to_dict, to_yaml
+from sourcetracing.settings.recorded import differences, in_words, name_of_table_recipe, table_recipe, with_lines_of_systems
 from sourcetracing.settings.systems import lineage
 from sourcetracing.training.runs import settings_of_one_run, settings_of_runs, system_label
 from tests.support.places import ROOT
@@ -85,10 +87,72 @@ def test_an_experiment_has_a_run_of_each(mine):
     assert settings_of_one_run(read_config([mine, "system=my_narrow", "train.languages=[en]"])).ecapa_tdnn.channels == 24
 
 
-def test_what_it_says_of_the_seed_counts(tmp_path):
-    path = write(tmp_path / "a.yaml", "systems: {lfcc_ecapa_tdnn: {train: {seed: 5}}, mine: {base: lfcc_ecapa_tdnn}}\n")
-    assert read_config([path]).says("train.seed", "mine") and not read_config([path]).says("train.seed", "lfcc_resnet18")
-    assert load_settings([path, "system=mine"]).experiment.seeds == [5]
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("name=x", "share its folder"),
+        ("paths.exp=x", "share its folders"),
+        ("paths.corpus=x", "share its folders"),
+        ("system=x", "base: NAME names what it stands on"),
+        ("experiment.floor=[]", "a system is a part of it"),
+        ("train.languages=[en]", "experiment.train_sets says"),
+        ("train.seed=5", "experiment.seeds says"),
+        ("seed=5", "it is no part of a system"),
+        ("corpus.sources=[a]", "it is no part of a system"),
+        ("split.train=0.5", "it is no part of a system"),
+        ("speakers.k=3", "it is no part of a system"),
+        ("audio.on_bad_audio=skip", "it decides which utterances there are"),
+        ("audio.trim_silence_db=40", "it decides which utterances there are"),
+        ("evaluation.bootstrap_samples=5", "tables treat all systems alike"),
+        ("compute.workers=1", "systems are trained side by side"),
+    ],
+)
+def test_what_is_no_single_systems_is_refused_with_its_reason(tmp_path, monkeypatch, word, reason):
+    key, _, value = word.partition("=")
+    lines = "".join(f"{'  ' * depth}{part}:\n" for depth, part in enumerate(key.split(".")))[:-1] + f" {value}\n"
+    path = write(tmp_path / "a.yaml", "systems:\n  lfcc_resnet18:\n" + textwrap.indent(lines, "    "))
+    (tmp_path / "configs" / "systems").mkdir(parents=True)
+    write(tmp_path / "configs" / "systems" / "house.yaml", f"backend: resnet18\n{lines}")
+    monkeypatch.chdir(tmp_path)
+    for words, where in (
+        ([path], "systems.lfcc_resnet18."),
+        ([f"systems.lfcc_resnet18.{word}"], "systems.lfcc_resnet18."),
+        (["system=house"], "configs/systems/house.yaml: "),
+    ):
+        with pytest.raises(UserError) as caught:
+            load_settings(words)
+        assert f"{where}{key}: not a setting of a single system, for " in str(caught.value)
+        assert reason in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_systems_that_are_not_in_use_move_no_tables(tmp_path):
+    """Nor do the lines of the system that is there by default, where the experiment names others."""
+    text = "experiment: {systems: [mine], floor: [stats_logreg]}\nsystems: {mine: {base: lfcc_resnet18}"
+    names = {}
+    for key, more in {
+        "as it is": "",
+        "idle": ", other: {base: lfcc_aasist, train: {epochs: 3}}",
+        "idle default": ", lfcc_ecapa_tdnn: {train: {epochs: 3}}",
+        "floor": ", stats_logreg: {statistics: {c: 3}}",
+        "base": ", lfcc_resnet18: {train: {epochs: 3}}",
+    }.items():
+        settings = load_settings([write(tmp_path / "a.yaml", f"{text}{more}}}\n")])
+        names[key] = name_of_table_recipe(table_recipe(settings))
+        before = {**table_recipe(settings), "systems": settings.systems}  # as it was noted before
+        assert differences(before, table_recipe(settings)) == []
+    assert names["idle"] == names["idle default"] == names["as it is"]
+    assert len({names["as it is"], names["floor"], names["base"]}) == 3
+
+
+def test_what_differs_in_systems_is_said_line_by_line(tmp_path):
+    text = "experiment: {systems: [mine]}\nsystems: {mine: {base: lfcc_resnet18, train: {"
+    made, said = (
+        table_recipe(load_settings([write(tmp_path / "a.yaml", f"{text}{rest}")])) for rest in ("lr: 0.5}}}\n", "lr: 0.25, epochs: 3}}}\n")
+    )
+    made, said = with_lines_of_systems(made, said)
+    names = differences(made, said)
+    assert in_words(made, names) == "systems.mine.train.lr=0.5, systems.mine.train.epochs=not said"
+    assert in_words(said, names) == "systems.mine.train.lr=0.25, systems.mine.train.epochs=3"
 
 
 @pytest.mark.parametrize(
@@ -140,5 +204,6 @@ def test_mistakes_get_one_line(tmp_path, text, message):
 
 
 def test_an_experiments_unknown_system_gets_the_nearest_name(mine):
-    with pytest.raises(UserError, match="system 'my_ecap' has no file .*did you mean 'my_ecapa'"):
-        settings_of_runs(read_config([mine, "experiment.systems=[my_ecap]"]))
+    for setting in ("experiment.systems", "experiment.floor"):
+        with pytest.raises(UserError, match=f"^{setting}: system 'my_ecap' has no file .*did you mean 'my_ecapa'"):
+            settings_of_runs(read_config([mine, f"{setting}=[my_ecap]"]))

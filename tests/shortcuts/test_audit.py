@@ -368,12 +368,13 @@ def test_the_verdict_compares_with_the_best_system(tmp_path, wrong, conclusion):
     assert conclusion in sentence
     assert "of this one training seed" in sentence
     means = means_table(Audit(tables, "good", []))
-    assert list(means.columns[-5:]) == [
+    assert list(means.columns[-6:]) == [
         "best_trained",
         "best_trained_macro_f1",
         "best_minus_this",
         "best_minus_this_low",
         "best_minus_this_high",
+        "as_it_is",
     ]
     assert set(MEAN_COLUMNS) | {"chance"} <= set(means.columns)
     expected = mean_of(tables, "good", "cross", "noise").macro_f1

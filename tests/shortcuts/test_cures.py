@@ -16,7 +16,7 @@ from sourcetracing.layout import Layout
 from sourcetracing.protocols.building import build_protocols
 from sourcetracing.settings.reading import read_config
 from sourcetracing.shortcuts import cue_table as cue_table_module
-from sourcetracing.shortcuts.audit import Audit, audit_shortcuts, summary
+from sourcetracing.shortcuts.audit import Audit, audit_shortcuts, means_table, summary
 from sourcetracing.shortcuts.baselines import shortcut_runs
 from sourcetracing.shortcuts.cue_table import cue_table
 from sourcetracing.shortcuts.cures import _cure, bands_of, figure_of
@@ -109,7 +109,16 @@ def test_a_planted_shortcut_is_found_cured_and_gone(planted):
         found.value, abs=0.1
     )  # resplit with the trimming
     sentence = next(line for line in planted.cured.verdict if line.startswith(f"{group}: "))
-    assert f"without {cure}" in sentence and "within chance" in sentence
+    assert f"without {cure}" in sentence
+    assert f"95 % CI {100 * left.low:.1f} to {100 * left.high:.1f}, chance {100 * left.chance:.1f})" in sentence
+    assert "which may be chance (" in sentence or "no better than chance (" in sentence
+    now, was = (figure_of(tables, "cues_all", "mono") for tables in (planted.cured.tables, planted.cured.before))
+    sentence = next(line for line in planted.cured.verdict if line.startswith("All cues mono: "))
+    assert f"{100 * was.value:.1f} without the cures, {100 * now.value:.1f} with them" in sentence
+    assert ("still above chance" in sentence) == (now.low > now.chance)
+    means = means_table(planted.cured).set_index(["system", "kind", "variant"])["as_it_is"]
+    assert means["cues_all", "mono", "pooled"] == was.value
+    assert means_table(planted.before)["as_it_is"].isna().all()
     assert planted.cured.verdict[0].startswith("All figures but those of the audio as it is are of what systems hear, with audio.")
     assert "mono as it is  mono cured" in summary(planted.cured)
     layout = Layout.of(read_config([*planted.words, *planted.cure]).resolve())

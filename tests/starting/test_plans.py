@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from sourcetracing.errors import UserError
-from sourcetracing.starting.estimates import duration, size
+from sourcetracing.runtime.parallel import resolve_workers
+from sourcetracing.starting.estimates import duration, estimate, size
+from sourcetracing.starting.measuring import Speed
 from sourcetracing.starting.plans import (
     LARGE,
     SMALL,
@@ -114,8 +116,8 @@ def test_training_and_test_sets():
 @pytest.mark.parametrize("kind", [TINY, SMALL])
 def test_the_number_of_steps_is_sensible(rows, kind):
     schedule = schedule_of(kind, rows)
-    per_epoch = -(-(schedule.rows_per_epoch or rows) // schedule.batch_size)
-    assert schedule.steps == schedule.epochs * per_epoch
+    assert schedule.looks == len(range(0, schedule.steps, schedule.steps_per_dev)) in range(5, 21)
+    assert 0 < schedule.warmup_steps <= schedule.steps / 10
     assert (300 if rows > 20 else 100) <= schedule.steps <= 3000
     assert schedule.channels % 8 == 0
 
@@ -129,6 +131,15 @@ def test_a_class_in_one_language_only_is_a_class():
     plan = make_first_plan(choose_split(utterances(cells), 688), 3.0, ["original"])
     assert plan.sources == ["a", "b", "c"]
     assert plan.train_sets == []
+
+
+def test_the_estimate_counts_the_steps_and_the_looks_at_dev():
+    plan = make_first_plan(choose_split(utterances(grid("ed", "abc", 40)), 688), 3.0, ["original"])
+    assert plan.counts["dev"].sum() == plan.num_dev_rows == 2 * 3 * 8
+    schedule, num_runs = plan.schedule, 2 * 3
+    network_s = num_runs * schedule.steps + 3 * schedule.looks * (48 / schedule.batch_size) / 3
+    slow, slower = (estimate(plan, Speed(row_s=0.0, step_s=step_s)).training_s for step_s in (1.0, 2.0))
+    assert slower - slow == pytest.approx(network_s / min(resolve_workers(0), num_runs * len(plan.systems)))
 
 
 def test_estimates_have_one_digit():

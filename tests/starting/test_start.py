@@ -49,6 +49,9 @@ def test_a_tree_of_the_readers_layout(tmp_path):
     assert settings.augment.variants == ["original"]
     assert settings.experiment.seeds == [688, 689, 690]
     assert settings.experiment.systems[0] == "stats_logreg"
+    train = read_config([str(out)]).resolve(system="lfcc_ecapa_tdnn").train
+    assert (train.schedule, train.steps >= 300, train.warmup_steps > 0) == ("cosine", True, True)
+    assert 0 < train.steps_per_dev < train.steps
     assert shown.splitlines()[-1].endswith("01_download_resources.py mine.yaml")
     assert len(corpus_of(settings).prepare()) == 60
     counts = build_protocols(settings).counts.set_index("language")
@@ -125,13 +128,41 @@ def test_files_that_cannot_be_used_are_left_out_and_said(tmp_path):
     root = write_tree(tmp_path / "mine", {"en/a": 8, "en/b": 8})
     (root / "en/a/0.wav").write_bytes(b"RIFF")
     write_wav(root / "en/b/0.wav", 0.5, 1, level=0.0)
-    assert "left out 2 files, which cannot be used" in start(root)
+    shown = start(root)
+    assert "left out 2 files, which cannot be used (1 x " in shown and "; 1 x " in shown
     settings = settings_in(Path("mine.yaml"), tmp_path)
     assert build_protocols(settings).num_left_out == 2
     for path in root.rglob("*.wav"):
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="none of 16 files can be used"):
+    with pytest.raises(UserError, match=r"none of 16 files can be used \(is empty \(0 bytes\)\), such as"):
         start(root, Path("none.yaml"))
+
+
+def test_hopelessly_small_cells_are_said(tmp_path):
+    root = write_tree(tmp_path / "mine", {"en/a": 12, "en/b": 12, "de/a": 12, "de/b": 4})
+    warning = "1 of 4 pairs of language and source have fewer than 8 utterances (least: 4 of b in de)"
+    assert f"warning: {warning}" in start(root)
+    assert f"# Warning: {warning}"[:80] in Path("mine.yaml").read_text()
+    assert "warning" not in start(write_tree(tmp_path / "enough", {"en/a": 12, "en/b": 12}))
+
+
+def test_one_audio_file_is_no_corpus(tmp_path):
+    write_tree(tmp_path / "mine", {"a": 1})
+    with pytest.raises(UserError, match=r"0.wav is one audio file. Give the folder of all of them"):
+        start(tmp_path / "mine" / "a" / "0.wav")
+
+
+def test_an_experiment_of_another_corpus_is_not_added_to(tmp_path):
+    root, other = (write_tree(tmp_path / name, {"en/a": 8, "en/b": 8}) for name in ("mine", "other"))
+    with pytest.raises(UserError, match="--name demo: an experiment of this project has that name"):
+        start(root, Path("x.yaml"), "demo")
+    run = Path("exp/trial/runs/stats_logreg/en-seed1-0")
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(f"paths: {{corpus: {other}}}\n")
+    with pytest.raises(UserError, match=r"exp/trial holds an experiment on another corpus, .*other. Give this one another name"):
+        start(root, Path("x.yaml"), "trial")
+    assert not Path("x.yaml").exists()
+    start(other, Path("x.yaml"), "trial")
 
 
 def test_a_source_and_a_language_that_are_nearly_missing(tmp_path):

@@ -9,7 +9,8 @@ from tests.support.fork_server import ForkServer
 
 LEVELS = {"quiet": 0.02, "loud": 0.2, "foreign": 0.6}
 SCRIPTS = ("02_build_protocols", "03_label_speakers", "04_preprocess_dataset", "05_train_matrix", "06_get_classification_metrics")
-SCRIPTS += ("07_ood_detector", "08_generate_embeddings", "09_visualize_embeddings", "11_audit_shortcuts", "13_make_tables")
+SCRIPTS += ("07_ood_detector", "08_generate_embeddings", "09_visualize_embeddings", "10_verify_sources", "11_audit_shortcuts")
+SCRIPTS += ("13_make_tables",)
 
 
 def street_words(root: Path) -> list[str]:

@@ -100,6 +100,20 @@ def test_several_seeds_give_mean_and_spread(tmp_path):
     assert (row.macro_f1, row.sd) == pytest.approx((np.mean(by_seed), np.std(by_seed, ddof=1)))
 
 
+def test_what_is_the_same_with_every_seed_has_no_spread_and_a_line_says_so(tmp_path):
+    """A fitted system draws nothing: `± 0.0` looked like a measurement of three trainings."""
+    settings = fake_settings(systems=["lfcc_one", "stats_logreg"], seeds=[1, 2, 3])
+    runs = fake_runs(settings, tmp_path)
+    first = {run.train_set: run.scores for run in runs if run.system == "stats_logreg" and run.seed == 1}
+    fitted = [replace(run, scores=first[run.train_set]) if run.system == "stats_logreg" else run for run in runs]
+    tables = make_tables(fitted, settings)
+    assert "±" not in table_text.mean_text(tables, "stats_logreg", MONO) + table_text.cell_text(tables, "stats_logreg", "en", "de")
+    assert "±" in table_text.mean_text(tables, "lfcc_one", MONO)
+    assert "± 0.0" not in table_text.markdown(tables) + table_text.terminal(tables)
+    assert "over 3 seeds; without ±: the same with every seed" in table_text.markdown(tables)
+    assert "without ±" not in table_text.markdown(make_tables(runs, settings))
+
+
 def test_an_interval_over_seeds_stays_within_what_macro_f1_can_be(tmp_path):
     """Two perfect seeds and one at chance: the report said 86.1 (20.8 to 108.6)."""
     settings = fake_settings(languages=["en"], systems=["a"], seeds=[1, 2, 3], variants=["original"])

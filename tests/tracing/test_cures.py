@@ -14,6 +14,7 @@ from scipy.special import log_softmax
 from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.audio.conditioning import shaped
 from sourcetracing.audio.reading import load_utterance
+from sourcetracing.errors import UserError
 from sourcetracing.features.augment import Augmenter
 from sourcetracing.features.blocks import heard_variants
 from sourcetracing.metrics.calibration import Calibration, Reliability
@@ -111,6 +112,26 @@ def test_too_little_between_silences_is_one_line(tmp_path):
     tracer = Tracer.load(random_run(tmp_path / "run", *CURES["silence"]), [])
     with pytest.raises(BadAudio, match="too short without the silence at its ends"):
         tracer(written(tmp_path / "a.wav", sound(0.03)))
+
+
+@pytest.mark.parametrize(
+    ("trained", "word", "was"),
+    [
+        ([], "audio.trim_silence_db=40", "audio.trim_silence_db=0.0"),
+        ([], "audio.normalize=rms", "audio.normalize=none"),
+        (CURES["level"], "audio.target_dbfs=-3", "audio.target_dbfs=-23.0"),
+        (CURES["all"], "audio.band_limit_hz=0", "audio.band_limit_hz=3000.0"),
+        ([], "audio.sample_rate=8000", "audio.sample_rate=16000"),
+        ([], "audio.crop_seconds=0.3", "audio.crop_seconds=0.4"),
+    ],
+)
+def test_a_sound_that_it_was_not_trained_on_is_refused(tmp_path, trained, word, was):
+    folder = random_run(tmp_path / "run", *trained)
+    with pytest.raises(UserError) as caught:
+        Tracer.load(folder, [word])
+    assert str(caught.value).startswith(word.partition("=")[0])
+    assert f"{folder} was trained with {was}, and hears nothing else" in str(caught.value) and "\n" not in str(caught.value)
+    Tracer.load(folder, ["audio.on_bad_audio=skip", "audio.channel=left"])
 
 
 def test_answers_say_which_cures_were_on(tmp_path):

@@ -47,6 +47,12 @@ def test_it_counts_cells_epochs_and_time_by_the_rates_measured(store, tmp_path):
     assert describe_plan([after], runs).splitlines()[1].endswith("-")
 
 
+def test_what_is_fitted_has_no_steps_to_be_measured(store, tmp_path):
+    runs = [run_of(small_settings(tmp_path, "train.languages=[en]", "system=stats_logreg", "backend=statistics"), "some-store")]
+    text = describe_plan(make_plan(runs, utterances_of(store)), runs)
+    assert "known after its first run, without steps" in text and "10 steps" not in text
+
+
 def test_cells_are_chosen_by_name(tmp_path):
     runs = cells_of(tmp_path)
     assert [name_of(run) for run in runs] == ["lfcc_ecapa_tdnn/en/688", "lfcc_ecapa_tdnn/de/688", "lfcc_ecapa_tdnn/en+de/688"]

@@ -1,6 +1,6 @@
 """start_corpus.py on corpora of every shape that the project can make: the YAML runs to the end without an edit, and beats chance.
 
-The longer ones with one seed and fewer epochs than the YAML says.
+The longer ones with one seed and fewer steps than the YAML says.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def test_the_demos_folder_as_a_foreign_one(demo, tmp_path):
     shown = run("start_corpus", demo, "--out", "mine.yaml", "--name", "mine", folder=tmp_path)
     assert "next: python" in shown
     assert "reverb" in (tmp_path / "mine.yaml").read_text()
-    means = run_to_the_end(Path("mine.yaml"), tmp_path, "experiment.seeds=[1]", "train.epochs=10")
+    means = run_to_the_end(Path("mine.yaml"), tmp_path, "experiment.seeds=[1]", "train.steps=200")
     assert best_above_chance(means, "mono") > 0.3
     assert best_above_chance(means, "cross") > 0.1
 
@@ -70,7 +70,7 @@ def test_the_awkward_corpus(tmp_path):
     words = [f"paths.corpus={root}", f"folder.table={root}/table.csv", f"paths.musan={root}/musan", f"paths.rirs={root}/RIRS_NOISES"]
     run("01_download_resources", ROOT / "configs" / "awkward.yaml", *words, folder=tmp_path)
     run("start_corpus", "data/table.csv", "--out", "awkward_too.yaml", "--name", "awkward_too", folder=tmp_path)
-    means = run_to_the_end(Path("awkward_too.yaml"), tmp_path, "experiment.seeds=[1]", "train.epochs=3")
+    means = run_to_the_end(Path("awkward_too.yaml"), tmp_path, "experiment.seeds=[1]", "train.steps=60")
     assert best_above_chance(means, "mono") > 0.05
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from sourcetracing.audio.formats import is_audio_name
+from sourcetracing.corpora.open_quotes import refuse_open_quotes
 from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.lists import ListText, read_list
@@ -61,6 +62,7 @@ def _read(path: Path) -> ListText:
 def read_table(path: Path, required: Sequence[str], separator: str = ",") -> pd.DataFrame:
     """A table with a header, as text. Raises `UserError` naming the column that is missing, or there twice."""
     text = _read(path)
+    refuse_open_quotes(text, text.separator or separator, path)
     try:
         header, *rows = csv.reader(text.lines[text.num_skipped :], delimiter=text.separator or separator)
     except (csv.Error, ValueError) as error:

@@ -1,0 +1,1 @@
+"""Script 10: are these two from one source?"""

@@ -1,0 +1,118 @@
+"""Tables of verification figures over all runs: CSV for programs, Markdown and terminal text for people."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from sourcetracing.layout import Layout
+from sourcetracing.runtime.files import write_frame, write_text
+from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import shown_system
+from sourcetracing.verification.evaluation import ALL, act_dcf_name, min_dcf_name
+from sourcetracing.verification.representations import OF_SPEAKERS
+
+KEYS = ["system", "train_set", "seed", "scoring", "score_norm", "split", "condition"]
+TEXTS = [*(key for key in KEYS if key != "seed"), "run", "compat", "protocol", "trials"]  # columns that are text
+LEGEND = (
+    "Is the source of two sides the same? EER in %, chance is 50. minDCF: the least cost of misses and false alarms at a share of "
+    "same-source trials (the number behind it) over that of a system that always gives the cheaper answer, so 1 = no use; actDCF: the "
+    "same at the threshold that the log-likelihood ratios (LLR) themselves name. Cllr in bits: 0 = perfect LLRs, 1 = no better than "
+    "saying nothing, more = misleading; minCllr: after the best calibration that these trials allow, so the rest is miscalibration. "
+    "Lower is better throughout. LLRs are fitted on dev trials. In brackets: 95 % interval over sources and utterances."
+)
+FLOOR_NOTE = "A system of the floor has to be beaten (experiment.floor)."
+SPEAKER_NOTE = (
+    "The rows of `speakers` compare voices alone, by the embeddings of script 03: a system that is not far better than them has "
+    "learnt speakers."
+)
+
+
+def columns_of(priors: Sequence[float]) -> dict[str, str]:
+    """Heading -> figure, of the tables for people."""
+    costs = {}
+    for prior in priors:
+        costs |= {f"minDCF {prior:g}": min_dcf_name(prior), f"actDCF {prior:g}": act_dcf_name(prior)}
+    return {"EER": "eer", **costs, "Cllr": "cllr", "minCllr": "min_cllr"}
+
+
+def write_tables(parts: Sequence[pd.DataFrame], settings: Settings, notes: Sequence[str]) -> str:
+    """Writes tables/verification.{csv,md} from the figures of all runs; returns the text for a terminal. notes: on what is missing."""
+    layout = Layout.of(settings)
+    table = pd.concat(parts, ignore_index=True)
+    table = table[[*KEYS, *(column for column in table.columns if column not in KEYS)]].astype({"seed": "Int64"})
+    write_frame(table, layout.verification_table)
+    write_text(layout.verification_text, markdown(table, settings, notes))
+    shown = "\n".join([terminal(table, settings), *notes])
+    return f"{shown}\n\ntables: {layout.verification_table}, {layout.verification_text.name}\npictures: {layout.verification_det}"
+
+
+def headline(table: pd.DataFrame, condition: str = ALL, split: str = "eval") -> pd.DataFrame:
+    """The rows of a condition, in the order of runs and scorings."""
+    return table[(table["split"] == split) & (table["condition"] == condition)]
+
+
+def terminal(table: pd.DataFrame, settings: Settings) -> str:
+    """Over all trials of eval: how many, then a line for each run and scoring."""
+    columns, floor = columns_of(settings.verification.priors), settings.experiment.floor
+    rows = headline(table)
+    lines = [textwrap.fill(LEGEND.split(" LLRs are fitted")[0], 140), "", counts_line(rows)]
+    names = [_shown(row, floor) for _, row in rows.iterrows()]
+    width = max(len(name) for name in names)
+    lines.append(f"  {'':<{width}}" + "".join(f"{heading:>13}" for heading in columns))
+    for name, (_, row) in zip(names, rows.iterrows(), strict=True):
+        lines.append(f"  {name:<{width}}" + "".join(f"{_number(row, figure):>13}" for figure in columns.values()))
+    return "\n".join(lines)
+
+
+def counts_line(rows: pd.DataFrame) -> str:
+    """How many trials the figures of some rows rest on."""
+    first = rows.iloc[0]
+    return f"{first['split']}: {int(first['targets'])} trials of one source, {int(first['nontargets'])} of two; lists: {first['trials']}"
+
+
+def _shown(row: pd.Series, floor: Sequence[str]) -> str:
+    norm = "" if row["score_norm"] == "none" else f", {row['score_norm']}"
+    what = "voices alone" if row["system"] == OF_SPEAKERS else f"{row['train_set']}, seed {row['seed']}"
+    return f"{shown_system(row['system'], floor)}, {what}: {row['scoring']}{norm}{_as_published(row)}"
+
+
+def _as_published(row: pd.Series) -> str:
+    return f" (as published: {row['compat']})" if isinstance(row["compat"], str) and row["compat"] else ""
+
+
+def _number(row: pd.Series, figure: str, suffix: str = "") -> str:
+    value = row[f"{figure}{suffix}"]
+    if np.isnan(value):
+        return "-"
+    return f"{100 * value:.1f}" if figure == "eer" else f"{value:.3f}"
+
+
+def _with_interval(row: pd.Series, figure: str) -> str:
+    if np.isnan(row[f"{figure}_low"]):
+        return _number(row, figure)
+    return f"{_number(row, figure)} ({_number(row, figure, '_low')}–{_number(row, figure, '_high')})"
+
+
+def markdown(table: pd.DataFrame, settings: Settings, notes: Sequence[str]) -> str:
+    """A table for all eval trials, then one for each condition."""
+    columns = columns_of(settings.verification.priors)
+    eval_rows = table[table["split"] == "eval"]
+    said = [FLOOR_NOTE if settings.experiment.floor else "", SPEAKER_NOTE if (table["system"] == OF_SPEAKERS).any() else "", *notes]
+    lines = [f"# One source or two: {settings.name}", "", LEGEND, *(line for note in said if note for line in ("", note))]
+    for condition in dict.fromkeys(eval_rows["condition"]):
+        rows = headline(table, condition)
+        lines += ["", f"## {'All trials' if condition == ALL else condition}", "", counts_line(rows), ""]
+        lines += [_row(["system", *columns]), _row(["---", *["---:"] * len(columns)])]
+        lines += [
+            _row([_shown(row, settings.experiment.floor), *(_with_interval(row, figure) for figure in columns.values())])
+            for _, row in rows.iterrows()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
