@@ -3,8 +3,8 @@
 Reads   exp/<name>/runs/ (trained runs; train, dev and eval are scored where they are not) and features/; utterances.csv, protocol.csv;
         speakers/ of script 03, where it ran: the baseline that knows voices alone; with verification.trials=FILE that list in place of
         the one that is generated over eval
-Writes  exp/<name>/verification_trials/ (dev.csv, eval.csv), exp/<name>/verification/<system>/<run>/ (scores_dev.parquet,
-        scores_eval.parquet: score and log-likelihood ratio of each trial; figures.csv, det.png, verification.json) and
+Writes  exp/<name>/verification_trials/ (dev.csv, eval.csv, their models and counts), exp/<name>/verification/<system>/<run>/
+        (scores_dev.parquet, scores_eval.parquet: score and log-likelihood ratio of each trial; figures.csv, det.png, verification.json) and
         exp/<name>/tables/verification.{csv,md}, verification_det.png
 Costs   two runs and the voices, 3,100 trials on each split, 200 resamples: 13 s of one core; 16,000 trials with the 1,000 resamples of
         the defaults: about a minute a run; what belongs to the scores on disk is kept

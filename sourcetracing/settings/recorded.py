@@ -141,7 +141,7 @@ def channel_recipe(audio: Audio) -> dict[str, str]:
     return {} if audio.channel == Audio().channel else {"channel": audio.channel}
 
 
-CURES = ("trim_silence_db", "band_limit_hz", "normalize", "target_dbfs")  # settings of audio
+CURE_SETTINGS = ("trim_silence_db", "band_limit_hz", "normalize", "target_dbfs")  # of audio
 
 
 def cures_of(audio: Audio) -> dict[str, Any]:

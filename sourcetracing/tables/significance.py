@@ -45,8 +45,8 @@ LEVEL = 0.05
 class Contrast:
     """Macro-F1 of two sides and the 95 % interval of their difference (first minus second), all fractions; p of no difference.
 
-    seeds: of the side that has fewer. networks: how many trained ones both sides have. num_classes: over how many classes. reason: why the
-    sides cannot be compared, else "".
+    seeds: of the side that has fewer; 1 where all seeds of both gave the same, as fitted systems do. networks: how many trained ones both
+    sides have. num_classes: over how many classes. reason: why the sides cannot be compared, else "".
     """
 
     first: float
@@ -100,6 +100,7 @@ def contrast(
         sides = [[key for key in keys if key[1:] in shared] for keys in sides]
     if not all(sides):
         return None
+    sides = _without_equal_seeds(tables, sides)
     lists = [[tables.confusions[key] for key in keys] for keys in sides]
     seeds, common = min(len({key[4] for key in keys}) for keys in sides), None
     networks = len({(key[0], key[1], key[4]) for keys in sides for key in keys})
@@ -117,6 +118,18 @@ def contrast(
     low, high = percentile_interval(samples_1 - samples_2, value_1 - value_2)
     p = two_sided_p(value_1 - value_2, samples_1 - samples_2, seeds)
     return Contrast(value_1, value_2, low, high, p, seeds, networks, num_classes)
+
+
+def _without_equal_seeds(tables: Tables, sides: list[list[tuple]]) -> list[list[tuple]]:
+    """One seed of each cell where no side differs from seed to seed: what is fitted is one result, however many seeds it was run with."""
+    firsts = [{key[:4]: key for key in reversed(keys)} for keys in sides]
+    for keys, first in zip(sides, firsts, strict=True):
+        for key in keys:
+            one = first[key[:4]]
+            is_same = np.array_equal(tables.resampled[key], tables.resampled[one], equal_nan=True)
+            if not (is_same and np.array_equal(tables.confusions[key], tables.confusions[one])):
+                return sides
+    return [list(first.values()) for first in firsts]
 
 
 def _refused(seeds: int, networks: int, num_classes: str, reason: str) -> Contrast:

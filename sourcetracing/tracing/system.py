@@ -22,7 +22,7 @@ from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.runtime.words import remember_words
 from sourcetracing.scoring.scores import is_scored, score_run
 from sourcetracing.settings.reading import read_config
-from sourcetracing.settings.recorded import CURES, value_of
+from sourcetracing.settings.recorded import CURE_SETTINGS, value_of
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.checkpoints import load_trained
 from sourcetracing.training.networks import build_model
@@ -96,7 +96,7 @@ def _what_is_wrong(folder: Path) -> str:
 
 def _check_sound(folder: Path, settings: Settings, trained: Settings) -> None:
     """What a system hears must be what it was trained on: its cures, sampling rate and crop; its channel may be another."""
-    names = [f"audio.{name}" for name in (*CURES, "sample_rate", "crop_seconds")]
+    names = [f"audio.{name}" for name in (*CURE_SETTINGS, "sample_rate", "crop_seconds")]
     if changed := [name for name in names if value_of(settings, name) != value_of(trained, name)]:
         now, was = (f"{changed[0]}={value_of(one, changed[0])}" for one in (settings, trained))
         raise UserError(f"{now}: {folder} was trained with {was}, and hears nothing else. Leave it out, or train a system with it")

@@ -199,6 +199,24 @@ def test_without_resamples_nothing_is_tested(tmp_path):
     assert claims.loc[claims["macro_f1"].notna(), "reason"].str.contains("nothing was resampled").all()
 
 
+def test_seeds_that_change_nothing_are_one(tmp_path):
+    """Three equal runs of two fitted systems say what one of each says; of a fitted system and a network three seeds are compared."""
+    settings = fake_settings(languages=["en", "de"], systems=["a", "b", "c"], seeds=[1, 2, 3], variants=["original"])
+    runs = []
+    for system, accuracy, is_fitted in (("a", 0.8, True), ("b", 0.74, True), ("c", 0.7, False)):
+        for seed in (1, 2, 3):
+            scores = fake_scores(settings, "x", "en", seed, per_class=40)
+            luck = rng("luck", system, 0 if is_fitted else seed).random(len(scores))
+            scores["prediction"] = np.where(luck < accuracy, scores["label"], (scores["label"] + 1) % 4)
+            runs.append(ScoredRun(system, "en", seed, tmp_path, scores))
+    cells = [("en", "en"), ("en", "de")]
+    three = contrast(make_tables(runs, settings), ("a", cells), ("b", cells))
+    one = contrast(make_tables([run for run in runs if run.seed == 1], settings), ("a", cells), ("b", cells))
+    assert (three.seeds, three.networks) == (one.seeds, one.networks) == (1, 2)
+    assert [three.difference, three.low, three.high, three.p] == pytest.approx([one.difference, one.low, one.high, one.p])
+    assert contrast(make_tables(runs, settings), ("a", cells), ("c", cells)).seeds == 3
+
+
 def test_networks_are_counted_over_systems_training_sets_and_seeds(tmp_path):
     tables = tables_with(tmp_path, {"a": 0.9, "b": 0.7}, seeds=(1, 2))
     found = contrast(tables, ("a", cells_of_kind(tables, "mono")), ("b", cells_of_kind(tables, "mono")))
