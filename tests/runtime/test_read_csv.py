@@ -52,6 +52,7 @@ READERS = {
     "sourcetracing/corpora/folder.py": ["csv.reader"],
     "sourcetracing/corpora/looking_at_tables.py": ["csv.reader"],
     "sourcetracing/corpora/list_files.py": ["csv.reader"],
+    "sourcetracing/corpora/open_quotes.py": ["csv.reader"],
     "sourcetracing/detection/data/corpora/rows.py": ["csv.reader"],
     "sourcetracing/verification/formats.py": ["csv.reader"],
     "benchmarks/small_corpora.py": ["pd.read_csv"],  # the text that it is about to write
