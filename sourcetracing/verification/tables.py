@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.layout import Layout
+from sourcetracing.published.verification import THE_SAME, published_verification
 from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import shown_system
@@ -29,6 +30,10 @@ SPEAKER_NOTE = (
     "The rows of `speakers` compare voices alone, by the embeddings of script 03: a system that is not far better than them has "
     "learnt speakers."
 )
+PUBLISHED_LEGEND = (
+    "Other people's figures, as printed, in the words of their works. Only a row that says `the same list` is of the trials of this table, "
+    "and even there the last column says what else differs."
+)
 
 
 def columns_of(priors: Sequence[float]) -> dict[str, str]:
@@ -46,6 +51,9 @@ def write_tables(parts: Sequence[pd.DataFrame], settings: Settings, notes: Seque
     table = table[[*KEYS, *(column for column in table.columns if column not in KEYS)]].astype({"seed": "Int64"})
     write_frame(table, layout.verification_table)
     write_text(layout.verification_text, markdown(table, settings, notes))
+    beside = published_beside(table, settings)
+    same = "of the same list" if (beside["trials"] == THE_SAME).any() else "of other trials"
+    notes = [*notes, f"published figures {same} stand in {layout.verification_text.name}"] if len(beside) else notes
     shown = "\n".join([terminal(table, settings), *notes])
     return f"{shown}\n\ntables: {layout.verification_table}, {layout.verification_text.name}\npictures: {layout.verification_det}"
 
@@ -111,7 +119,23 @@ def markdown(table: pd.DataFrame, settings: Settings, notes: Sequence[str]) -> s
             _row([_shown(row, settings.experiment.floor), *(_with_interval(row, figure) for figure in columns.values())])
             for _, row in rows.iterrows()
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_published_part(table, settings)]) + "\n"
+
+
+def published_beside(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Published figures that stand beside the table; empty without any."""
+    rows = headline(table)
+    counted = int(rows["targets"].iloc[0] + rows["nontargets"].iloc[0]) if len(rows) else 0
+    return published_verification(settings.corpus.reader, settings.verification.trials, counted)
+
+
+def _published_part(table: pd.DataFrame, settings: Settings) -> list[str]:
+    found = published_beside(table, settings)
+    if found.empty:
+        return []
+    found = found.assign(percent=[f"{value:g}" for value in found["percent"]])
+    rows = [_row(row) for row in found.astype(str).to_numpy().tolist()]
+    return ["", "## Published", "", PUBLISHED_LEGEND, "", _row(list(found.columns)), _row(["---"] * found.shape[1]), *rows]
 
 
 def _row(cells: Sequence[str]) -> str:
