@@ -68,7 +68,7 @@ def terminal(table: pd.DataFrame, settings: Settings) -> str:
     columns, floor = columns_of(settings.verification.priors), settings.experiment.floor
     rows = headline(table)
     lines = [textwrap.fill(LEGEND.split(" LLRs are fitted")[0], 140), "", counts_line(rows)]
-    names = [_shown(row, floor) for _, row in rows.iterrows()]
+    names = [name_of(row, floor) for _, row in rows.iterrows()]
     width = max(len(name) for name in names)
     lines.append(f"  {'':<{width}}" + "".join(f"{heading:>13}" for heading in columns))
     for name, (_, row) in zip(names, rows.iterrows(), strict=True):
@@ -82,7 +82,8 @@ def counts_line(rows: pd.DataFrame) -> str:
     return f"{first['split']}: {int(first['targets'])} trials of one source, {int(first['nontargets'])} of two; lists: {first['trials']}"
 
 
-def _shown(row: pd.Series, floor: Sequence[str]) -> str:
+def name_of(row: pd.Series, floor: Sequence[str]) -> str:
+    """What a row is of, for people."""
     norm = "" if row["score_norm"] == "none" else f", {row['score_norm']}"
     what = "voices alone" if row["system"] == OF_SPEAKERS else f"{row['train_set']}, seed {row['seed']}"
     return f"{shown_system(row['system'], floor)}, {what}: {row['scoring']}{norm}{_as_published(row)}"
@@ -99,7 +100,8 @@ def _number(row: pd.Series, figure: str, suffix: str = "") -> str:
     return f"{100 * value:.1f}" if figure == "eer" else f"{value:.3f}"
 
 
-def _with_interval(row: pd.Series, figure: str) -> str:
+def with_interval(row: pd.Series, figure: str) -> str:
+    """A figure of a row, its interval in brackets where it has one."""
     if np.isnan(row[f"{figure}_low"]):
         return _number(row, figure)
     return f"{_number(row, figure)} ({_number(row, figure, '_low')}–{_number(row, figure, '_high')})"
@@ -116,7 +118,7 @@ def markdown(table: pd.DataFrame, settings: Settings, notes: Sequence[str]) -> s
         lines += ["", f"## {'All trials' if condition == ALL else condition}", "", counts_line(rows), ""]
         lines += [_row(["system", *columns]), _row(["---", *["---:"] * len(columns)])]
         lines += [
-            _row([_shown(row, settings.experiment.floor), *(_with_interval(row, figure) for figure in columns.values())])
+            _row([name_of(row, settings.experiment.floor), *(with_interval(row, figure) for figure in columns.values())])
             for _, row in rows.iterrows()
         ]
     return "\n".join([*lines, *_published_part(table, settings)]) + "\n"
