@@ -147,20 +147,20 @@ def curve(pool: Pool, verifier: Verifier, settings: Settings) -> tuple[list[dict
         notes.append(
             "dev has not three sources that training never saw, so LLRs and thresholds come from all of dev's, most of which it saw"
         )
-    for count in sorted(set(settings.enrolment.counts)):
+    for count in sorted(settings.enrolment.counts):
         names = those_with(pool, count)
         if not names:
             notes.append(f"K = {count} is left out: no unseen source has {count} files and one to test, {max(sizes.values())} at most")
             continue
+        row = _row(pool, verifier, count, settings)
+        if row is None:
+            notes.append(f"K = {count} is left out: all other files of eval say what enrolled ones say")
+            continue
+        rows.append(row)
         if left := sorted(set(sizes) - set(names)):
             notes.append(
                 f"K = {count}: without {', '.join(left)}, which cannot spare {count} of {', '.join(str(sizes[n]) for n in left)} files"
             )
-        row = _row(pool, verifier, count, settings)
-        if row is None:
-            notes.append(f"K = {count} is left out: all other files of eval say what enrolled ones say")
-        else:
-            rows.append(row)
     if rows and (few := rows[0]["dev_sources"]) < FEW_SOURCES:
         notes.append(
             f"thresholds rest on {few} sources of dev: with so few, false alarms of other sources may be several times as many as set"
