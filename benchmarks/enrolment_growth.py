@@ -5,7 +5,7 @@ are enrolled or tested; 100 others are enrolled from K files each, and files of 
 one that is given a source. `rising` is the threshold of sourcetracing/enrolment/acceptance.py for as many sources as are enrolled;
 `fixed` the one for a single source. `worst`: of one world in twenty, false alarms are higher still.
 
-Run     python benchmarks/enrolment_growth.py [worlds=100] [files=5]      (K; four minutes)
+Run     python benchmarks/enrolment_growth.py [worlds=40] [files=5]      (files: K; a minute)
 Prints  the table of docs/verification.md
 """
 
@@ -71,7 +71,7 @@ def main() -> None:
     """The table of docs/verification.md."""
     from _rounds import options_or_exit  # beside this file; the tests import it as a part of the folder
 
-    options = options_or_exit(__file__, sys.argv[1:], {"worlds": 100, "files": 5})
+    options = options_or_exit(__file__, sys.argv[1:], {"worlds": 40, "files": 5})
     print(f"False alarms in %, set to {100 * LEVEL:g}; {options['worlds']} worlds, {options['files']} files enrol a source\n")
     print("| sources of dev | enrolled | rising | worst | fixed | regime |\n|---:|---:|---:|---:|---:|---|")
     for dev_sources in (5, 10, 30, 120):
