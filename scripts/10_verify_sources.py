@@ -8,7 +8,7 @@ Writes  exp/<name>/verification_trials/ (dev.csv, eval.csv, their models and cou
         exp/<name>/tables/verification.{csv,md}, verification_det.png; where there are sources that training never saw, in the same folders
         enrolment.csv and enrolment.json of each run, and tables/enrolment.{csv,md,png}: how well they work, enrolled from K files
 Costs   two runs and the voices, 3,100 trials on each split, 200 resamples: some seconds; 16,000 trials with the 1,000 resamples of the
-        defaults: a quarter of a minute a run and split, on all cores; the curve of enrolment: ten seconds a run; what belongs to the
+        defaults: a quarter of a minute a run and split, on all cores; the curve of enrolment: half a minute a run; what belongs to the
         scores on disk is kept
 Run     python scripts/10_verify_sources.py configs/demo_openset.yaml
         python scripts/10_verify_sources.py configs/demo_openset.yaml verification.trials=my_trials.csv verification.score_norm=as_norm

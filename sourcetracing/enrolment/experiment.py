@@ -31,6 +31,7 @@ from sourcetracing.settings.verification import SCORINGS
 from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.runs import TrainingRun
 from sourcetracing.verification.representations import Embedded, on_all_splits, why_no_speakers
+from sourcetracing.verification.scoring import SPACES
 from sourcetracing.verification.subjects import LEFT_OUT_FOR_SPEAKERS, Subject, subject_of_run, subject_of_speakers
 from sourcetracing.verification.verifier import Verifier
 
@@ -112,24 +113,27 @@ def enrol(subject: Subject, settings: Settings) -> None:
             return
         embedded = subject.load()
         try:
-            verifier = verifier_of(subject, embedded, settings)
+            verifiers = verifiers_of(subject, embedded, settings)
         except UserError as error:
             rows, notes = [], [f"no curve of enrolment: {error}"]
         else:
-            rows, notes = curve(_pool(embedded["eval"], settings), verifier, settings)
+            rows, notes = curve(_pool(embedded["eval"], settings), verifiers, settings)
         with written_together(files.enrolment_record):
             write_frame(pd.DataFrame(rows, columns=list(COLUMNS)), files.enrolment)
             write_json(files.enrolment_record, {"recipe": recipe_of(subject, settings), "notes": notes})
 
 
-def verifier_of(subject: Subject, embedded: Mapping[str, Embedded], settings: Settings) -> Verifier:
-    """Compares by what single cases are compared by (`trace.compare_by`). Raises `UserError` where dev cannot calibrate anything."""
+def verifiers_of(subject: Subject, embedded: Mapping[str, Embedded], settings: Settings) -> list[Verifier]:
+    """What files may be compared by (`trace.compare_by`): one space, or all that the subject has. Raises `UserError` where dev cannot
+    calibrate anything.
+    """
     names = [settings.trace.compare_by]
-    if names == [BEST_ON_DEV] and subject.without:
-        names = [name for name in SCORINGS if name not in subject.without]
+    if names == [BEST_ON_DEV]:
+        names = [name for name in SCORINGS if name not in subject.without and SPACES[name](embedded["train"]) is not None]
     how = {"num_trials": settings.verification.trials_per_condition, "seed": settings.seed}
     made = [Verifier.fitted(embedded["train"], embedded["dev"], settings.corpus.sources, compare_by=name, **how) for name in names]
-    return min(made, key=lambda verifier: verifier.cllr(1, 1))
+    made[0].line(1, 1)
+    return made
 
 
 def _pool(files: Embedded, settings: Settings) -> Pool:
@@ -138,12 +142,15 @@ def _pool(files: Embedded, settings: Settings) -> Pool:
     return Pool.of(files, texts.reindex(files.utt_ids, fill_value="").to_numpy(), settings.corpus.sources)
 
 
-def curve(pool: Pool, verifier: Verifier, settings: Settings) -> tuple[list[dict], list[str]]:
-    """A row for each K that a source can fill, and what a reader has to know."""
+def curve(pool: Pool, verifiers: Sequence[Verifier], settings: Settings) -> tuple[list[dict], list[str]]:
+    """A row for each K that a source can fill, and what a reader has to know.
+
+    Of several verifiers each K takes that of the lowest Cllr on dev's sets of K files: what is best for one file is not so for ten.
+    """
     sizes, rows, notes = pool.unseen_counts(), [], []
     if not sizes:
         return [], ["no curve of enrolment: eval has no file of a source that training never saw"]
-    if not verifier.are_unseen:
+    if not verifiers[0].are_unseen:
         notes.append(
             "dev has not three sources that training never saw, so LLRs and thresholds come from all of dev's, most of which it saw"
         )
@@ -152,7 +159,7 @@ def curve(pool: Pool, verifier: Verifier, settings: Settings) -> tuple[list[dict
         if not names:
             notes.append(f"K = {count} is left out: no unseen source has {count} files and one to test, {max(sizes.values())} at most")
             continue
-        row = _row(pool, verifier, count, settings)
+        row = _row(pool, min(verifiers, key=lambda verifier: verifier.cllr(count, 1)), count, settings)
         if row is None:
             notes.append(f"K = {count} is left out: all other files of eval say what enrolled ones say")
             continue

@@ -47,7 +47,7 @@ def _line(panel: Axes, rows: pd.DataFrame, name: str, factor: float, place: floa
     value, low, high = (factor * rows[f"{name}{end}"].to_numpy() for end in ("", "_low", "_high"))
     is_beaten = rows["system"].iloc[0] in (*settings.experiment.floor, OF_SPEAKERS)
     style = {"color": colours.CATEGORIES[number % len(colours.CATEGORIES)], "marker": MARKS[number % len(MARKS)], "ms": 4, "lw": 1.5}
-    label = label_of(rows["name"].iloc[0].partition(": ")[0])
+    label = label_of(rows["name"].iloc[0])
     spread = [value - low, high - value]
     panel.errorbar(
         rows["count"] * APART**place, value, spread, label=label, ls="--" if is_beaten else "-", elinewidth=0.7, capsize=2, **style

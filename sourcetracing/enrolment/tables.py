@@ -56,11 +56,16 @@ def write_enrolment(parts: Sequence[pd.DataFrame], settings: Settings, notes: Se
     table = table[[*KEYS, *(column for column in table.columns if column not in KEYS)]].astype({"seed": "Int64"})
     write_frame(table, layout.enrolment_table)
     shown = table.assign(score_norm="none")  # nothing is normalised
-    shown = shown.assign(name=[name_of(row, settings.experiment.floor) for _, row in shown.iterrows()])
+    shown = shown.assign(name=[_run(row, settings) for _, row in shown.iterrows()])
     write_text(layout.enrolment_text, _markdown(shown, settings, notes))
     draw_curve(shown, settings, layout.enrolment_picture)
     text = "\n".join([_terminal(shown, settings), *notes])
     return f"{text}\n\ntables: {layout.enrolment_table}, {layout.enrolment_text.name}\npicture: {layout.enrolment_picture}"
+
+
+def _run(row: pd.Series, settings: Settings) -> str:
+    """What a row is of, without the space, which may differ from K to K."""
+    return name_of(row, settings.experiment.floor).replace(f": {row['scoring']}", "", 1)
 
 
 def _set_line(settings: Settings) -> str:
@@ -108,8 +113,11 @@ def _markdown(table: pd.DataFrame, settings: Settings, notes: Sequence[str]) -> 
             f"{_counts_line(rows)}; {tests}; {_set_line(settings)}; chance: {100 * first['chance']:.1f} %",
             "",
         ]
-        lines += [_row(["system", *HEADINGS.values(), "threshold"]), _row(["---", *["---:"] * len(HEADINGS), "---"])]
-        lines += [_row([row["name"], *(_with_interval(row, figure) for figure in HEADINGS), _threshold(row)]) for _, row in rows.iterrows()]
+        lines += [_row(["system", *HEADINGS.values(), "space", "threshold"]), _row(["---", *["---:"] * len(HEADINGS), "---", "---"])]
+        lines += [
+            _row([row["name"], *(_with_interval(row, figure) for figure in HEADINGS), row["scoring"], _threshold(row)])
+            for _, row in rows.iterrows()
+        ]
     return "\n".join(lines) + "\n"
 
 

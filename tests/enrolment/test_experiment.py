@@ -18,7 +18,9 @@ from sourcetracing.enrolment.tables import write_enrolment
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.scoring.scores import read_embeddings
+from sourcetracing.settings.verification import SCORINGS
 from sourcetracing.verification import representations
+from sourcetracing.verification.subjects import LEFT_OUT_FOR_SPEAKERS
 from sourcetracing.verification.verifier import Verifier
 from tests.enrolment.test_protocol import files
 from tests.support.small_store import small_settings
@@ -82,7 +84,7 @@ def test_a_dev_that_calibrates_nothing_is_a_note(run, monkeypatch):
     def refuse(*things):
         raise UserError("dev needs two sources")
 
-    monkeypatch.setattr(experiment, "verifier_of", refuse)
+    monkeypatch.setattr(experiment, "verifiers_of", refuse)
     settings = replace(run.settings, enrolment=replace(run.settings.enrolment, draws=5))
     text = enrol_in_runs([replace(run, settings=settings)])
     assert text == "no curve of enrolment: dev needs two sources"
@@ -106,7 +108,7 @@ def many(tmp_path, *words: str):
 
 def test_accuracy_is_that_of_the_nearest_mean(tmp_path):
     settings, verifier, pool = many(tmp_path, "enrolment.counts=[3]")
-    (row,), notes = curve(pool, verifier, settings)
+    (row,), notes = curve(pool, [verifier], settings)
     found = []
     for number in range(4):
         draw = draw_files(pool, 3, number, tests_per_source=100, seed=settings.seed)
@@ -123,9 +125,32 @@ def test_accuracy_is_that_of_the_nearest_mean(tmp_path):
     assert list(row) == list(COLUMNS)
 
 
+def test_each_k_takes_the_space_of_the_lowest_cllr_on_dev(tmp_path):
+    settings, _, pool = many(tmp_path, "enrolment.counts=[1,4]")
+    train, dev = files({"a": 10, "b": 10, "f": 10}, seed=1), files(dict.fromkeys("pqrscd", 10), seed=2)
+    how = {"num_trials": 60, "seed": settings.seed}
+    spaces = [Verifier.fitted(train, dev, settings.corpus.sources, compare_by=name, **how) for name in SCORINGS]
+    rows, _ = curve(pool, spaces, settings)
+    for row in rows:
+        assert row["scoring"] == min(spaces, key=lambda verifier: verifier.cllr(row["count"], 1)).scoring
+        assert row == curve(pool, [space for space in spaces if space.scoring == row["scoring"]], settings)[0][row["count"] > 1]
+
+
+def test_spaces_are_those_of_the_setting_and_voices_have_no_discriminants(run):
+    subject = experiment.subject_of_run(experiment.on_all_splits(run))
+    embedded = subject.load()
+    assert [one.scoring for one in experiment.verifiers_of(subject, embedded, run.settings)] == ["cosine", "whitened_cosine"]  # two sources
+    three = {**embedded, "train": embedded["eval"]}
+    assert [one.scoring for one in experiment.verifiers_of(subject, three, run.settings)] == list(SCORINGS)
+    voices = replace(subject, without=LEFT_OUT_FOR_SPEAKERS)
+    assert [one.scoring for one in experiment.verifiers_of(voices, three, run.settings)] == ["cosine", "whitened_cosine"]
+    set_one = replace(run.settings, trace=replace(run.settings.trace, compare_by="whitened_cosine"))
+    assert [one.scoring for one in experiment.verifiers_of(subject, three, set_one)] == ["whitened_cosine"]
+
+
 def test_sources_drop_out_as_k_grows(tmp_path):
     settings, verifier, pool = many(tmp_path, "enrolment.counts=[20,8,2,5]")
-    rows, notes = curve(pool, verifier, settings)
+    rows, notes = curve(pool, [verifier], settings)
     assert [(row["count"], row["sources"]) for row in rows] == [(2, 3), (5, 3), (8, 2)]
     assert "K = 8: without e, g, which cannot spare 8 of 6, 1 files" in notes
     assert any(note.startswith("K = 20 is left out") for note in notes)
@@ -135,25 +160,25 @@ def test_sources_drop_out_as_k_grows(tmp_path):
 def test_where_all_say_the_same_a_note_says_so(tmp_path):
     settings, verifier, pool = many(tmp_path, "enrolment.counts=[1]")
     same = Pool(pool.files, np.full(len(pool.texts), "one text", dtype=object), pool.seen)
-    assert curve(same, verifier, settings) == ([], ["K = 1 is left out: all other files of eval say what enrolled ones say"])
+    assert curve(same, [verifier], settings) == ([], ["K = 1 is left out: all other files of eval say what enrolled ones say"])
 
 
 def test_eval_without_unseen_files_is_a_note(tmp_path):
     settings, verifier, pool = many(tmp_path)
     known = Pool(pool.files, pool.texts, tuple("abcdeg"))
-    assert curve(known, verifier, settings) == ([], ["no curve of enrolment: eval has no file of a source that training never saw"])
+    assert curve(known, [verifier], settings) == ([], ["no curve of enrolment: eval has no file of a source that training never saw"])
 
 
 def test_tables_and_picture_of_several_runs(tmp_path):
     settings, verifier, pool = many(tmp_path, "enrolment.counts=[1,4]", "experiment.floor=[stats_logreg]")
-    rows, notes = curve(pool, verifier, settings)
+    rows, notes = curve(pool, [verifier], settings)
     keys = [{"system": name, "train_set": "en", "seed": 1, "run": name, "compat": "", "protocol": "0"} for name in ("x", "stats_logreg")]
     keys.append({"system": "speakers", "train_set": "", "seed": None, "run": "r", "compat": "", "protocol": "0"})
     text = write_enrolment([pd.DataFrame(rows).assign(**own) for own in keys], settings, notes)
     layout = Layout.of(settings)
     table, page = pd.read_csv(layout.enrolment_table), layout.enrolment_text.read_text()
     assert table["system"].tolist() == ["x", "x", "stats_logreg", "stats_logreg", "speakers", "speakers"]
-    assert "stats_logreg (floor), en, seed 1: cosine" in page and "speakers, voices alone: cosine" in page
+    assert "stats_logreg (floor), en, seed 1" in page and "speakers, voices alone" in page
     assert page.count("## K = ") == 2 and f"{100 * rows[0]['accuracy']:.1f} (" in page
     assert "K = 4" in text and "2 of them are in dev" in text and "set to 5 %" in text
     assert layout.enrolment_picture.stat().st_size > 10_000
