@@ -32,7 +32,7 @@ def draw_curve(table: pd.DataFrame, settings: Settings, path: Path) -> Path:
     for panel, (name, (heading, factor, chance)) in zip(panels, PANELS.items(), strict=True):
         for number, run in enumerate(names[:MOST_LINES]):
             _line(panel, table[table["name"] == run], name, factor, number - min(len(names), MOST_LINES) / 2, number, settings)
-        chances = table.drop_duplicates("count").sort_values("count")
+        chances = table[table[name].notna()].drop_duplicates("count").sort_values("count")
         level = 100 * chances["chance"] if chance is None else np.full(len(chances), chance)
         panel.plot(chances["count"], level, color=colours.CHANCE, lw=1.2, ls=":", label="chance" if chance is None else None)
         _axes(panel, sorted(set(table["count"])), heading, 105 if factor == 100 else None)

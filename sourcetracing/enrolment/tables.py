@@ -75,7 +75,7 @@ def _set_line(settings: Settings) -> str:
 def _terminal(table: pd.DataFrame, settings: Settings) -> str:
     """A block for each figure: a line for each run, a column for each K."""
     names, counts = list(dict.fromkeys(table["name"])), sorted(set(table["count"]))
-    width = max(map(len, names))
+    width = max(map(len, names)) + 2
     lines = [textwrap.fill(LEGEND, 140), "", f"{_counts_line(table)}; {_set_line(settings)}"]
     for figure in ON_SCREEN:
         lines.append(f"  {HEADINGS[figure]:<{width}}" + "".join(f"{f'K = {int(count)}':>9}" for count in counts))
