@@ -89,18 +89,26 @@ class Library:
         return library
 
     @classmethod
-    def create(cls, folder: str | Path, system: System) -> Library:
-        """A new library, or the one of this system that is there. Raises `UserError` for another system's and a folder of other things."""
+    def planned(cls, folder: str | Path, system: System) -> Library:
+        """The library that `create` would give; nothing is written. Raises `UserError` as it does."""
         folder = Path(folder)
+        if (folder / HEAD).is_file():
+            return cls.open(folder, system)
         if folder.exists() and not folder.is_dir():
             raise UserError(f"--library {folder} is a file; name a folder")
-        with _held(folder):
-            if (folder / HEAD).is_file():
-                return cls.open(folder, system)
-            if strangers := [path.name for path in sorted(folder.iterdir()) if not path.name.startswith(".")]:
-                raise UserError(f"--library {folder} holds other things ({', '.join(strangers[:3])}); name a new or empty folder")
-            write_json(folder / HEAD, {"format": FORMAT, "embeddings": WHAT, "date": _now(), "system": asdict(system)})
+        there = [path.name for path in sorted(folder.iterdir()) if not path.name.startswith(".")] if folder.is_dir() else []
+        if there:
+            raise UserError(f"--library {folder} holds other things ({', '.join(there[:3])}); name a new or empty folder")
         return cls(folder, system)
+
+    @classmethod
+    def create(cls, folder: str | Path, system: System) -> Library:
+        """A new library, or the one of this system that is there. Raises `UserError` for another system's and a folder of other things."""
+        library = cls.planned(folder, system)
+        with library.held():
+            if not (library.folder / HEAD).is_file():
+                write_json(library.folder / HEAD, {"format": FORMAT, "embeddings": WHAT, "date": _now(), "system": asdict(system)})
+        return cls.open(folder, system)
 
     def require(self, system: System | None) -> None:
         """Raises `UserError` where the library is another system's."""

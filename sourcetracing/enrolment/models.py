@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sourcetracing.enrolment.library import RECORD, SEARCH, SOURCES, Library
-from sourcetracing.enrolment.search import SourceSearch
+from sourcetracing.enrolment.search import LEAST_CODED, SourceSearch
 from sourcetracing.runtime.files import (
     atomic_path,
     digest_of_bytes,
@@ -102,7 +102,7 @@ def _entries(library: Library) -> list[tuple[str, str, int]]:
 
 
 def _searched(entries: list[tuple[str, str, int]], models: np.ndarray, digest: str) -> Models:
-    return Models(entries, SourceSearch.of(models) if len(models) else None, digest)
+    return Models(entries, SourceSearch.of(models, LEAST_CODED) if len(models) else None, digest)
 
 
 def _made(library: Library, space: Space, entries: list[tuple[str, str, int]], known: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:

@@ -17,3 +17,6 @@ class Enrolment:
         at_least=1e-6,
         at_most=0.5,
     )
+    min_seconds: float = setting(
+        0.5, "shorter files are not enrolled: repeated to fill a window, they say little of a source", at_least=0, at_most=3600
+    )
