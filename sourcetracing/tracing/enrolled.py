@@ -83,10 +83,12 @@ class EnrolledSources:
         by_dev_size: dict[int, np.ndarray] = {}
         found = {}
         for size in self.models.sizes:
-            dev_size = self.verifier.dev_trials(size, 1).sizes[0]
-            if dev_size not in by_dev_size:
-                by_dev_size[dev_size] = nontarget_scores(self.verifier, dev_size)
-            scores = by_dev_size[dev_size] if self.verifier.line(size, 1).says_something else np.empty(0)
+            scores = np.empty(0)
+            if self.verifier.line(size, 1).says_something:
+                dev_size = self.verifier.dev_trials(size, 1).sizes[0]
+                if dev_size not in by_dev_size:
+                    by_dev_size[dev_size] = nontarget_scores(self.verifier, dev_size)
+                scores = by_dev_size[dev_size]
             found[size] = acceptance_threshold(scores, len(self.models.entries), self.false_alarms)
         return found
 
