@@ -41,7 +41,7 @@ class Acceptance:
         among = f"{self.num_sources} enrolled source{'s' if self.num_sources > 1 else ''}"
         if not np.isfinite(self.threshold):
             return f"no enrolled source is named: {behind} cannot set a bar for {among}"
-        held = f"above {self.threshold:.4g} at most {self.false_alarms:.2g} of files of none of {among} get one, by {behind}"
+        held = f"above {self.threshold:.4f} at most {self.false_alarms:.2g} of files of none of {among} get one, by {behind}"
         return held if self.is_as_asked else f"{held}; too few for the {self.asked:g} that enrolment.false_alarms asks for"
 
 

@@ -56,8 +56,8 @@ class EnrolledAnswer:
         if self.nearest is None:
             return ""
         side = "above" if self.threshold is not None and self.score > self.threshold else "not above"
-        bar = f"{side} the threshold {self.threshold:.4g}" if self.threshold is not None else "no threshold"
-        figures = f"(score {self.score:.4g}, {bar}; LLR {self.llr:.3g}, log10 {self.log10_lr:.3g}; files: {self.files})"
+        bar = f"{side} the threshold {self.threshold:.4f}" if self.threshold is not None else "no threshold"
+        figures = f"(score {self.score:.4f}, {bar}; LLR {self.llr:.3g}, log10 {self.log10_lr:.3g}; files: {self.files})"
         verdict = "ENROLLED source" if self.decision == ENROLLED else "no enrolled source; nearest"
         return f"  {verdict}  {printable(self.nearest)}  {figures}"
 

@@ -254,5 +254,5 @@ def test_the_script(run, audio, tmp_path, capsys, monkeypatch):
     assert "2 sources imported: hiss, hum" in done("--import", archive)
     assert "0 sources imported; there already: hiss, hum" in done("--import", archive)
     assert script("trace_audio.py", monkeypatch, audio / "hum/1.wav", "--run", run.folder, "--library", folder, *FAST) == 0
-    assert re.search(r"source;? .*(hum|hiss)  \(score 0\.\d+, ", capsys.readouterr().out)
+    assert re.search(r"source;? .*(hum|hiss)  \(score \d\.\d{4}, ", capsys.readouterr().out)
     assert script("enroll_source.py", monkeypatch, "--help") == 0
