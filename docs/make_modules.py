@@ -33,6 +33,7 @@ ORDER = [
     "openset",
     "embeddings",
     "verification",
+    "enrolment",
     "shortcuts",
     "report",
     "tracing",

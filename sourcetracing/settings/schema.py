@@ -14,6 +14,7 @@ from sourcetracing.settings.corpora import Corpus, Demo, Download, Folder, MclMl
 from sourcetracing.settings.declaring import LARGEST_SEED, setting
 from sourcetracing.settings.detection import Codec, Detection, LayerFeatures, Logreg, Mixing, Pruning, Rawboost, Selection
 from sourcetracing.settings.embeddings import EmbeddingPictures
+from sourcetracing.settings.enrolment import Enrolment
 from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Store
 from sourcetracing.settings.metric_learning import MetricLearning
 from sourcetracing.settings.openset import Openset
@@ -54,6 +55,7 @@ class _Groups:
     openset: Openset = field(default_factory=Openset)
     embedding_pictures: EmbeddingPictures = field(default_factory=EmbeddingPictures)
     verification: Verification = field(default_factory=Verification)
+    enrolment: Enrolment = field(default_factory=Enrolment)
     trace: Trace = field(default_factory=Trace)
     detection: Detection = field(default_factory=Detection)
     layer_features: LayerFeatures = field(default_factory=LayerFeatures)

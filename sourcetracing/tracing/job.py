@@ -16,9 +16,10 @@ from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.names import fitting_name, printable
+from sourcetracing.tracing.enrolled import EnrolledSources
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.output import Failure, entry_of, header_of, text_of, write_results_csv, write_results_json
-from sourcetracing.tracing.phrases import about, limits
+from sourcetracing.tracing.phrases import about
 from sourcetracing.tracing.timelines import draw_timeline
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
@@ -35,24 +36,28 @@ class Outputs:
     timeline: Path | None = None
 
 
-def trace_files(words: Sequence[str], run_folder: str, changes: list[str], outputs: Outputs) -> None:
+def trace_files(words: Sequence[str], run_folder: str, changes: list[str], outputs: Outputs, library: Path | None = None) -> None:
     """Traces what the words name and prints each answer. Raises `UserError` at the end when some files could not be traced.
 
     Answers that the JSON file holds for the same files, system and settings are kept; it is written every 20 s and when anything ends the
-    run, so it can be killed.
+    run, so it can be killed. library: of enrolled sources, among which each file is looked for as well.
     """
     files, num_left_out = list_files(words)
     tracer = Tracer.load(run_folder, changes)
+    enrolled = EnrolledSources.load(library, tracer) if library else None
     with _only_writer(outputs.json):
-        _trace_files(files, num_left_out, tracer, outputs)
+        _trace_files(files, num_left_out, tracer, outputs, enrolled)
 
 
-def _trace_files(files: Sequence[Path], num_left_out: int, tracer: Tracer, outputs: Outputs) -> None:
+def _trace_files(files: Sequence[Path], num_left_out: int, tracer: Tracer, outputs: Outputs, enrolled: EnrolledSources | None) -> None:
     print(about(tracer.system), flush=True)
     if num_left_out:
         print(f"{num_left_out} files in these folders were left out: their names are not those of audio")
     header = header_of(tracer)
-    answers = Answers(outputs, tracer, header, files)
+    if enrolled:
+        header["library"] = enrolled.header()
+        header["when_not_to_believe"] += enrolled.limits()
+    answers = Answers(outputs, tracer, header, files, enrolled)
     try:
         with bar(total=len(files), desc="trace", unit="file", disable=len(files) == 1) as progress:
             for path in files:
@@ -61,7 +66,7 @@ def _trace_files(files: Sequence[Path], num_left_out: int, tracer: Tracer, outpu
     finally:
         answers.save()
     print("When not to believe this:")
-    print("\n".join(f"  - {line}" for line in limits(tracer.system, tracer.calibration, tracer.rule)))
+    print("\n".join(f"  - {line}" for line in header["when_not_to_believe"]))
     if failed := [entry for entry in answers.entries if entry["status"] == "failed"]:
         named = ", ".join(entry["path"] for entry in failed[:NUM_NAMED]) + (" ..." if len(failed) > NUM_NAMED else "")
         raise UserError(f"{len(failed)} of {len(files)} files could not be traced (their lines above say why): {named}")
@@ -70,8 +75,10 @@ def _trace_files(files: Sequence[Path], num_left_out: int, tracer: Tracer, outpu
 class Answers:
     """The entries of the JSON, in the order of `files`; those of an earlier run that still hold are taken over."""
 
-    def __init__(self, outputs: Outputs, tracer: Tracer, header: dict[str, Any], files: Sequence[Path]):
-        self.outputs, self.tracer, self.header, self.files = outputs, tracer, header, files
+    def __init__(
+        self, outputs: Outputs, tracer: Tracer, header: dict[str, Any], files: Sequence[Path], enrolled: EnrolledSources | None = None
+    ):
+        self.outputs, self.tracer, self.header, self.files, self.enrolled = outputs, tracer, header, files, enrolled
         self.entries: list[dict[str, Any]] = []
         self.names: dict[str, str] = {}
         self.known = _read_known(outputs.json, header)
@@ -86,8 +93,12 @@ class Answers:
             self.entries.append(known)
             return f"{printable(str(path))}: traced before, kept ({self.outputs.json})"
         result = self._trace(path)
-        self.entries.append({**entry_of(result, self.tracer), "facts": facts})
-        text = text_of(result, self.tracer)
+        entry, text = entry_of(result, self.tracer), text_of(result, self.tracer)
+        if self.enrolled and isinstance(result, FileTrace):
+            answer = self.enrolled(result)
+            entry |= answer.entry()
+            text += f"\n{line}" if (line := answer.text()) else ""
+        self.entries.append({**entry, "facts": facts})
         if timeline and isinstance(result, FileTrace):
             text += self._draw(result, timeline)
         if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
@@ -128,7 +139,7 @@ class Answers:
             later = [self.known[path] for path in map(str, self.files[len(self.entries) :]) if path in self.known]
             write_results_json(self.outputs.json, self.header, [*self.entries, *later])
         if self.outputs.csv:
-            write_results_csv(self.outputs.csv, self.tracer, self.entries)
+            write_results_csv(self.outputs.csv, self.tracer, self.entries, with_enrolled=self.enrolled is not None)
         self.saved_at = time.monotonic()
 
 
