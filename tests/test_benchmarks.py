@@ -296,7 +296,7 @@ def test_a_list_of_parts_with_a_name_that_is_none_is_refused(module_of, words):
 
 def test_every_file_that_times_something_is_run(module_of):
     """The others: of parts, campaigns, what judges figures or tests, computes from rates, extrapolates for three minutes, needs 3 GB."""
-    campaigns = {"mutation", "kill_campaign", "disk_full_campaign", "bootstrap_coverage"}
+    campaigns = {"mutation", "kill_campaign", "disk_full_campaign", "bootstrap_coverage", "enrolment_growth"}
     others = {"all", "gpu", "gpu_limits", "scaling_table", "real_scale", "small_corpora", "enrolment_search"} | campaigns
     helpers = {path.stem for path in BENCHMARKS if path.stem.startswith("_")} | {"straightforward_networks"}
     assert {path.stem for path in BENCHMARKS} == set(module_of("all").PARTS) | others | helpers
@@ -321,7 +321,9 @@ def test_one_that_failed_starts_in_another_folder(module_of, tmp_path):
     assert table.count("`python benchmarks/rawboost.py`") == 3 and table.count("×**") == 3
 
 
-@pytest.mark.parametrize("name", ["gpu_limits", "nsd", "all", "gpu", "scaling_table", "mutation", "bootstrap_coverage", "small_corpora"])
+@pytest.mark.parametrize(
+    "name", ["gpu_limits", "nsd", "all", "gpu", "scaling_table", "mutation", "bootstrap_coverage", "small_corpora", "enrolment_growth"]
+)
 def test_each_tells_of_itself(name):
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,1 +1,1 @@
-"""The library of enrolled sources: sources that a trained run is shown a few files of, without training."""
+"""Sources enrolled from a few files: the library, its search, its decisions, and how well that works."""

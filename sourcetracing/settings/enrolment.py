@@ -1,19 +1,24 @@
-"""Settings of the library of enrolled sources."""
+"""Settings of enrolment: new sources known from a few files each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sourcetracing.settings.declaring import setting
+from sourcetracing.settings.declaring import SOME, setting
 
 
 @dataclass
 class Enrolment:
-    """Sources that a trained run is shown a few files of (enroll_source.py), when trace_audio.py looks for them."""
+    """Sources never trained on, enrolled from a few files each (script 10, enroll_source.py, trace_audio.py --library)."""
 
+    counts: list[int] = setting(
+        [1, 2, 5, 10, 20], "K, how many files of a source enrol it, of each point of the curve", at_least=1, items=SOME
+    )
+    draws: int = setting(20, "how often enrolment files are drawn for each K", at_least=1, at_most=10_000)
+    tests_per_source: int = setting(100, "files of a source that are judged in each draw, at most", at_least=1, at_most=100_000)
     false_alarms: float = setting(
         0.01,
-        "share of files of none of the enrolled sources that are given one: over the whole library, so the bar rises with their number",
+        "share of files of no enrolled source that are given one, whatever the number of enrolled sources",
         at_least=1e-6,
         at_most=0.5,
     )

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sourcetracing.enrolment.decision import ENROLLED, KNOWN, Acceptance, acceptance_threshold, decide, nontarget_scores
+from sourcetracing.enrolment.acceptance import Acceptance, acceptance_threshold, dev_scores
+from sourcetracing.enrolment.decision import ENROLLED, KNOWN, decide
 from sourcetracing.enrolment.library import Library, System
 from sourcetracing.enrolment.models import Models, models_in
 from sourcetracing.settings.names import printable
@@ -87,7 +88,7 @@ class EnrolledSources:
             if self.verifier.line(size, 1).says_something:
                 dev_size = self.verifier.dev_trials(size, 1).sizes[0]
                 if dev_size not in by_dev_size:
-                    by_dev_size[dev_size] = nontarget_scores(self.verifier, dev_size)
+                    by_dev_size[dev_size] = dev_scores(self.verifier, dev_size)
                 scores = by_dev_size[dev_size]
             found[size] = acceptance_threshold(scores, len(self.models.entries), self.false_alarms)
         return found
@@ -101,7 +102,7 @@ class EnrolledSources:
             return EnrolledAnswer(decision, best if decision == KNOWN else "")
         bar, llr = self.bars[nearest.size], float(self.verifier.line(nearest.size, 1).llrs(np.array([nearest.score]))[0])
         # A bar from few scores may be low: what speaks against one source is none.
-        decision = decide(found.is_unknown, nearest.score > bar.threshold and llr > 0)
+        decision = decide(found.is_unknown, bool(bar.accepts(nearest.score)) and llr > 0)
         source = {ENROLLED: nearest.name, KNOWN: best}.get(decision, "")
         threshold = bar.threshold if np.isfinite(bar.threshold) else None
         return EnrolledAnswer(decision, source, nearest.name, nearest.size, nearest.score, threshold, llr)
@@ -111,8 +112,9 @@ class EnrolledSources:
         bars = {
             str(size): {
                 "threshold": bar.threshold if np.isfinite(bar.threshold) else None,
-                "false_alarms": bar.false_alarms,
-                "dev_scores": bar.num_scores,
+                "rests_on": bar.regime,
+                "dev_files": bar.files,
+                "dev_scores": bar.scores,
             }
             for size, bar in self.bars.items()
         }
@@ -135,7 +137,7 @@ class EnrolledSources:
 
     def _about(self, size: int) -> str:
         if self.verifier.line(size, 1).says_something:
-            return str(self.bars[size])
+            return self.bars[size].sentence
         return f"none is named, for on dev {self.verifier.scoring} is no higher for files of one source than of two"
 
 
