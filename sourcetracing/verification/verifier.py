@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -150,7 +151,7 @@ class Verifier:
                 break
             first, second = (names[number] for number in random.choice(len(names), 2, replace=False))
             enrol = self._set(random, rows[first], enrol_size)
-            left = np.setdiff1d(rows[first], enrol) if label == SAME else rows[second]
+            left = rows[first][~np.isin(rows[first], enrol)] if label == SAME else rows[second]
             test = self._set(random, left, test_size)
             key = (enrol.tobytes(), test.tobytes())
             if enrol_size == test_size and key[::-1] in found:
@@ -160,11 +161,16 @@ class Verifier:
 
     def _set(self, random: np.random.Generator, rows: np.ndarray, size: int) -> np.ndarray:
         """Sorted rows, of one language that has so many, else of all."""
-        languages = self.dev.languages[rows] if self.dev.languages is not None else np.zeros(len(rows))
-        names, counts = np.unique(languages, return_counts=True)
-        if len(fitting := names[counts >= size]):
+        languages = self._languages[rows]
+        if len(fitting := np.flatnonzero(np.bincount(languages) >= size)):
             rows = rows[languages == fitting[random.integers(len(fitting))]]
-        return np.sort(random.choice(rows, size, replace=False))
+        return np.sort(random.choice(rows, size, replace=False, shuffle=False))
+
+    @cached_property
+    def _languages(self) -> np.ndarray:
+        """(N,) numbers of dev's languages."""
+        dev = self.dev
+        return np.unique(dev.languages, return_inverse=True)[1] if dev.languages is not None else np.zeros(len(dev.utt_ids), int)
 
 
 def _where(embedded: Embedded, chosen: np.ndarray) -> Embedded:
