@@ -26,6 +26,12 @@ SYSTEMS = {
     "frozen": ["system=xlsr_frozen_aasist", "backend=ecapa_tdnn", "ssl.layer=1"],
     "delta_tdnn": ["system=delta_tdnn_long_term"],
 }
+# With too few features, or rows, to be good at what `coloured` asks; that the file gives the same is all that counts.
+TRAINING_FREE = {
+    "plain_neighbours": ["system=lfcc_ecapa_tdnn", "backend=plain_neighbours", "plain_neighbours.coefficients=[1,30]"],
+    "residual_correlation": ["system=residual_fingerprint", "fingerprints.score=correlation", "residual.hop_length=16"],
+    "residual_mahalanobis": ["system=residual_fingerprint", "residual.hop_length=16", "residual.n_fft=16"],
+}
 
 
 def varied(num_samples: int) -> np.ndarray:
@@ -70,16 +76,16 @@ def coloured(num_samples: int) -> tuple[np.ndarray, np.ndarray]:
     return (noise * 10 ** generator.uniform(-2, -1, (60, 1)) + rows).astype(np.float32), labels
 
 
-@pytest.mark.parametrize("name", [pytest.param("stats_logreg", marks=pytest.mark.slow), "long_term", "knn_stats"])
+@pytest.mark.parametrize("name", [pytest.param("stats_logreg", marks=pytest.mark.slow), "long_term", "knn_stats", *TRAINING_FREE])
 def test_fitted_systems_come_out_as_they_are(tmp_path, name):
-    folder = random_run(tmp_path / "run", f"system={name}")
+    folder = random_run(tmp_path / "run", *TRAINING_FREE.get(name, [f"system={name}"]))
     system = TracingSystem(run_in_folder(folder), CPU)
     waveforms, labels = coloured(system.window_samples)
     features = system.front_end(torch.from_numpy(waveforms))
     system.model.fit(system.model.statistics(features).numpy(), labels)
     save_checkpoint(folder / "model.safetensors", learned_tensors(system.model), {})
     fitted = TracingSystem(run_in_folder(folder), CPU)
-    assert (fitted(waveforms)[1].argmax(axis=1) == labels).mean() > 0.9
+    assert name in TRAINING_FREE or (fitted(waveforms)[1].argmax(axis=1) == labels).mean() > 0.9
     assert export_onnx(fitted, CALIBRATION, tmp_path / "a.onnx") < 1e-3
     same(fitted, tmp_path / "a.onnx")
 
