@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from sourcetracing.models.frontends.lfcc import PowerSpectrogram
 
-FLOOR = 1e-10  # added to powers before the logarithm, as published
+ONE_OVER_FLOOR = 1e10  # 1e-10 is added to powers before the logarithm, as published
 
 
 class ResidualFrontEnd(nn.Module):
@@ -55,5 +55,5 @@ class ResidualFrontEnd(nn.Module):
         return level.transpose(1, 2)
 
     def _level(self, x: Tensor) -> Tensor:
-        """(B, 1, samples) -> (B, 1, bins), dB."""
-        return 10 * (self.power(x) + FLOOR).log10().mean(dim=-1)
+        """(B, 1, samples) -> (B, 1, bins), dB. (p + 1e-10 is (1e10 p + 1) / 1e10: the ONNX exporter takes 1e-10 for 0 and leaves it out.)"""
+        return 10 * (self.power(x) * ONE_OVER_FLOOR + 1).log10().mean(dim=-1) - 100
