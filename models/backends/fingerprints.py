@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sourcetracing.models.backends.long_term_statistics import LongTermStatistics, full_precision, standardization
+from sourcetracing.models.backends.long_term_statistics import LongTermStatistics, full_precision
 from sourcetracing.models.backends.statistics import ABSENT_MARGIN
 
 CORRELATION_LOGIT = 100.0  # the logit of a correlation of 1: they differ in the third digit, more than a temperature makes up for
-RANK_TOLERANCE = 1e-10  # of a source's largest variance: directions that vary less are the rounding of float32, and left out
+RANK_TOLERANCE = 1e-7  # of a source's largest variance: directions that vary less are left out; of spectra they are rounding (0.01 dB)
 
 
 class FingerprintBackEnd(nn.Module):
-    """Features (B, D, T) -> (embedding (B, D): their mean over time, standardized; logits (B, C): how well each fingerprint fits).
+    """Features (B, D, T) -> (embedding (B, D): their mean over time, less that of all training rows; logits (B, C): how well each fingerprint fits).
 
     score: "mahalanobis", minus the distance of the row from the fingerprint by the pseudo-inverse of the covariance of that source's
     training rows; or "correlation" of row and fingerprint over the D features, times 100. A class without training rows always has the
@@ -33,7 +33,6 @@ class FingerprintBackEnd(nn.Module):
         self.statistics = LongTermStatistics(num_features, ("mean",), (0, -1))
         self.embedding_dim = num_features
         self.register_buffer("mean", torch.zeros(num_features))
-        self.register_buffer("deviation", torch.ones(num_features))
         self.register_buffer("fingerprints", torch.randn(num_classes, num_features))
         self.register_buffer("is_present", torch.ones(num_classes, dtype=torch.bool))
         if score == "mahalanobis":
@@ -45,14 +44,13 @@ class FingerprintBackEnd(nn.Module):
     def classify(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Statistics (B, D) as they are -> (embedding, logits)."""
         with full_precision(statistics):
-            embedding = (statistics - self.mean) / self.deviation
             if self.score == "correlation":
                 logits = CORRELATION_LOGIT * _without_mean(statistics) @ _without_mean(self.fingerprints).T
             else:
                 apart = (statistics.unsqueeze(1) - self.fingerprints).transpose(0, 1)  # (C, B, D)
                 logits = -torch.bmm(apart, self.whitening).square().sum(dim=-1).sqrt().T
             lowest = logits.masked_fill(~self.is_present, torch.inf).amin(dim=1, keepdim=True)
-            return embedding, torch.where(self.is_present, logits, lowest - ABSENT_MARGIN)
+            return statistics - self.mean, torch.where(self.is_present, logits, lowest - ABSENT_MARGIN)
 
     @torch.no_grad()
     def fit(self, statistics: np.ndarray, labels: np.ndarray) -> None:
@@ -67,8 +65,7 @@ class FingerprintBackEnd(nn.Module):
                 f"fingerprints.score=mahalanobis: a covariance of {rows.shape[1]} features needs at least {least} training rows of each "
                 f"source, and one has {counts.min()}; take fingerprints.score=correlation"
             )
-        for buffer, fitted in zip((self.mean, self.deviation), standardization(rows), strict=True):
-            buffer.copy_(torch.from_numpy(fitted).float())
+        self.mean.copy_(torch.from_numpy(rows.mean(axis=0)).float())
         self.fingerprints.zero_()
         for number in present:
             of_source = rows[labels == number]

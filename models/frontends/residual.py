@@ -51,9 +51,12 @@ class ResidualFrontEnd(nn.Module):
         x = waveform_BN.unsqueeze(1)
         low = functional.conv1d(x, self.taps)
         x = x[..., self.edge : x.shape[-1] - self.edge]
-        level = self._level(x - low) if self.spectrum == "residual" else self._level(x) - self._level(low)
-        return level.transpose(1, 2)
+        if self.spectrum == "residual":
+            ratio = self._above_floor(x - low) / ONE_OVER_FLOOR
+        else:  # a ratio and not a difference of logarithms: where the filter changes little, that would leave the rounding of both
+            ratio = self._above_floor(x) / self._above_floor(low)
+        return 10 * ratio.log10().mean(dim=-1).transpose(1, 2)
 
-    def _level(self, x: Tensor) -> Tensor:
-        """(B, 1, samples) -> (B, 1, bins), dB. (p + 1e-10 is (1e10 p + 1) / 1e10: the ONNX exporter takes 1e-10 for 0 and leaves it out.)"""
-        return 10 * (self.power(x) * ONE_OVER_FLOOR + 1).log10().mean(dim=-1) - 100
+    def _above_floor(self, x: Tensor) -> Tensor:
+        """(B, 1, samples) -> (B, 1, bins, frames): (p + 1e-10) / 1e-10. The ONNX exporter takes 1e-10 for 0 and would leave it out."""
+        return self.power(x) * ONE_OVER_FLOOR + 1
