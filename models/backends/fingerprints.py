@@ -18,11 +18,11 @@ RANK_TOLERANCE = 1e-7  # of a source's largest variance: directions that vary le
 
 
 class FingerprintBackEnd(nn.Module):
-    """Features (B, D, T) -> (embedding (B, D): their mean over time, less that of all training rows; logits (B, C): how well each fingerprint fits).
+    """Features (B, D, T) -> (embedding (B, D), logits (B, C): how well each fingerprint fits).
 
-    score: "mahalanobis", minus the distance of the row from the fingerprint by the pseudo-inverse of the covariance of that source's
-    training rows; or "correlation" of row and fingerprint over the D features, times 100. A class without training rows always has the
-    lowest logit. Until it is fitted the fingerprints are random.
+    The embedding is the row's mean over time, less that of all training rows. score: "mahalanobis", minus the distance of the row from the
+    fingerprint by the pseudo-inverse of the covariance of that source's training rows; or "correlation" of row and fingerprint over the D
+    features, times 100. A class without training rows always has the lowest logit. Until it is fitted the fingerprints are random.
     """
 
     def __init__(self, num_features: int, num_classes: int, *, score: str = "mahalanobis"):
