@@ -29,9 +29,9 @@ DETECTORS: Registry[DetectorEntry] = Registry(
         "logit_margin": DetectorEntry(f"{_MODULE}:LogitMargin"),
         "mahalanobis": DetectorEntry(f"{_MODULE}:Mahalanobis"),
         "nearest_neighbours": DetectorEntry(f"{_MODULE}:NearestNeighbours", takes=(("neighbours", "neighbours"),)),
-        "plain_neighbours": DetectorEntry(f"{_MODULE}:PlainNeighbours", takes=(("neighbours", "plain_neighbours"),)),
         "vim": DetectorEntry(f"{_MODULE}:Vim", takes=(("dimensions", "vim_dimensions"),)),
         "softmax_energy": DetectorEntry(f"{_MODULE}:SoftmaxEnergy"),
+        "plain_neighbours": DetectorEntry(f"{_MODULE}:PlainNeighbours", takes=(("neighbours", "plain_neighbours"),)),
     },
 )
 

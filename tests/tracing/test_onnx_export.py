@@ -29,8 +29,8 @@ SYSTEMS = {
 # With too few features, or rows, to be good at what `coloured` asks; that the file gives the same is all that counts.
 TRAINING_FREE = {
     "plain_neighbours": ["system=lfcc_ecapa_tdnn", "backend=plain_neighbours", "plain_neighbours.coefficients=[1,30]"],
-    "residual_correlation": ["system=residual_fingerprint", "fingerprints.score=correlation", "residual.hop_length=16"],
-    "residual_mahalanobis": ["system=residual_fingerprint", "residual.hop_length=16"],
+    "residual_correlation": ["system=residual_fingerprint", "fingerprints.score=correlation"],
+    "residual_mahalanobis": ["system=residual_fingerprint"],
 }
 
 
