@@ -276,16 +276,28 @@ def test_in_a_campaign_and_alone_it_is_the_same_run(root, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_rows_of_an_ssl_layer_are_fitted_and_exported(root, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "per_feature"), [("w2v2_base_stats_logreg", 2), ("knn_w2v2_base", 1)])
+def test_rows_of_an_ssl_layer_are_fitted_and_exported(root, tmp_path, monkeypatch, name, per_feature):
     monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
     # float32: an encoder that has learned nothing says much the same of every row, and rounding to float16 would be half of what varies.
     words_of_ssl = [f"ssl.model={root}/xls-r", "ssl.layer=1", "store.dtype=float32"]
-    run = prepared(root, tmp_path, "system=w2v2_base_stats_logreg", *words_of_ssl)
+    run = prepared(root, tmp_path, f"system={name}", *words_of_ssl)
     train_in_turn([run])
     score_run(run, open_store(run.settings), CPU)
     system = TracingSystem(run, CPU)
-    assert system.model.embedding_dim == 2 * open_store(run.settings).shape[1]
+    assert system.model.embedding_dim == per_feature * open_store(run.settings).shape[1]
     assert export_onnx(system, Calibration("", 1.0, ["en"], 15, {}, {}), tmp_path / "a.onnx") < 1e-3
+
+
+@pytest.mark.slow
+def test_residual_fingerprints_from_audio_to_scores(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
+    run = prepared(root, tmp_path, "system=residual_fingerprint", "fingerprints.score=correlation")
+    train_in_turn([run])
+    score_run(run, open_store(run.settings), CPU)
+    assert open_store(run.settings).shape[1:] == (65, 1)
+    assert run.files.read_outcome()["selected_by"] == "fitted"
+    assert np.isfinite(read_scores(run, "eval").filter(like="logit_").to_numpy()).all()
 
 
 @pytest.mark.slow
