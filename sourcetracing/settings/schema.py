@@ -15,6 +15,7 @@ from sourcetracing.settings.declaring import LARGEST_SEED, setting
 from sourcetracing.settings.detection import Codec, Detection, LayerFeatures, Logreg, Mixing, Pruning, Rawboost, Selection
 from sourcetracing.settings.embeddings import EmbeddingPictures
 from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Store
+from sourcetracing.settings.grouping import Grouping
 from sourcetracing.settings.metric_learning import MetricLearning
 from sourcetracing.settings.openset import Openset
 from sourcetracing.settings.parts import load_outside_parts
@@ -55,6 +56,7 @@ class _Groups:
     embedding_pictures: EmbeddingPictures = field(default_factory=EmbeddingPictures)
     verification: Verification = field(default_factory=Verification)
     trace: Trace = field(default_factory=Trace)
+    grouping: Grouping = field(default_factory=Grouping)
     detection: Detection = field(default_factory=Detection)
     layer_features: LayerFeatures = field(default_factory=LayerFeatures)
     rawboost: Rawboost = field(default_factory=Rawboost)
