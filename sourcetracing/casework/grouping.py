@@ -37,8 +37,8 @@ def group_files(llrs: np.ndarray, settings: Grouping) -> np.ndarray:
     """A grouping of files by their LLRs (N, N), N >= 2.
 
     agglomerative: average linkage; groups are joined while the mean LLR of their pairs is at least `threshold_of` the prior.
-    hdbscan: its tree cut at the same LLR. Files are of one group that are joined by a chain of files, each at least that near to its next and
-    to `least_files` - 1 others; no mean has a say.
+    hdbscan: its tree cut at the same LLR. Files are of one group that are joined by a chain of files, each at least that near to its next
+    and to `least_files` - 1 others; no mean has a say.
     """
     found = (_agglomerative if settings.method == "agglomerative" else _by_density)(llrs, settings)
     return _largest_first(found)
@@ -93,8 +93,8 @@ def each_alone(labels: np.ndarray) -> np.ndarray:
 class Draws:
     """What comes out when dev's sources, and the files, are drawn anew.
 
-    numbers (D,): of groups of all files; labels (D, N): of a share of them, NOT_DRAWN for the others, each file without a group with a label
-    of its own. num_silent: draws of dev whose LLRs cannot
+    numbers (D,): of groups of all files; labels (D, N): of a share of them, NOT_DRAWN for the others, each file without a group with a
+    label of its own. num_silent: draws of dev whose LLRs cannot
     decide anything; they are in neither.
     """
 
@@ -165,7 +165,7 @@ def members_of(labels: np.ndarray) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Of each file (N,): mean LLR to the others of its group (nan without any), the nearest other group (-1: none), its mean LLR to that."""
+    """Of each file (N,): mean LLR to the others of its group (nan without any), the nearest other group (-1: none), mean LLR to that."""
 
     within: np.ndarray
     nearest: np.ndarray

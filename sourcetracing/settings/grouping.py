@@ -15,7 +15,7 @@ class Grouping:
 
     method: str = setting(
         "agglomerative",
-        "agglomerative: average linkage, cut where LLRs say one source; hdbscan: by density, cut there too; files in no dense place have no group",
+        "agglomerative: average linkage, cut where LLRs say one source; hdbscan: by density, cut there too, where files may have no group",
         choices=METHODS,
     )
     prior: float = setting(

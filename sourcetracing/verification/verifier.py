@@ -27,7 +27,7 @@ MOST_DRAWS = 20  # for each trial that is wanted: small corpora run out of new o
 
 @dataclass(frozen=True)
 class DevTrials:
-    """Trials over sets of dev: scores (T,), labels (T,) SAME or OTHER, the sizes that the sets have, (enrol, test), sources (T, 2) of both."""
+    """Trials over sets of dev: scores (T,), labels (T,) SAME or OTHER, sizes of the sets (enrol, test), and their sources (T, 2)."""
 
     scores: np.ndarray
     labels: np.ndarray
