@@ -85,7 +85,7 @@ class Answers:
         if known and known["facts"] == facts and (timeline is None or timeline.is_file()):
             self.entries.append(known)
             return f"{printable(str(path))}: traced before, kept ({self.outputs.json})"
-        result = self._trace(path)
+        result = trace_or_say_why(self.tracer, path)
         self.entries.append({**entry_of(result, self.tracer), "facts": facts})
         text = text_of(result, self.tracer)
         if timeline and isinstance(result, FileTrace):
@@ -93,17 +93,6 @@ class Answers:
         if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
             self.save()
         return text
-
-    def _trace(self, path: Path) -> FileTrace | Failure:
-        """Whatever goes wrong with one file is that file's failure: the answers for the others are not lost by it."""
-        try:
-            return self.tracer(path)
-        except Truncated as error:
-            return Failure(str(path), f"{error.reason}; {KEEP_HINT}")
-        except BadAudio as error:
-            return Failure(str(path), error.reason)
-        except Exception as error:
-            return Failure(str(path), f"{type(error).__name__}: {error}")
 
     def _draw(self, result: FileTrace, timeline: Path) -> str:
         """Draws a timeline; returns what to print of one that cannot be drawn. The answer counts all the same."""
@@ -130,6 +119,18 @@ class Answers:
         if self.outputs.csv:
             write_results_csv(self.outputs.csv, self.tracer, self.entries)
         self.saved_at = time.monotonic()
+
+
+def trace_or_say_why(tracer: Tracer, path: Path) -> FileTrace | Failure:
+    """Whatever goes wrong with one file is that file's failure: the answers for the others are not lost by it."""
+    try:
+        return tracer(path)
+    except Truncated as error:
+        return Failure(str(path), f"{error.reason}; {KEEP_HINT}")
+    except BadAudio as error:
+        return Failure(str(path), error.reason)
+    except Exception as error:
+        return Failure(str(path), f"{type(error).__name__}: {error}")
 
 
 def _only_writer(path: Path | None) -> AbstractContextManager[None]:
