@@ -24,7 +24,7 @@ from sourcetracing.tracing.job import trace_or_say_why
 from sourcetracing.tracing.output import Failure
 from sourcetracing.tracing.phrases import about
 from sourcetracing.tracing.system import score_splits
-from sourcetracing.tracing.tracer import Tracer
+from sourcetracing.tracing.tracer import DISAGREE, Tracer
 from sourcetracing.verification.verifier import Verifier
 
 NUM_NAMED = 3  # files that a line names
@@ -135,7 +135,8 @@ def _heard(digest: str, paths: tuple[Path, ...], tracer: Tracer, verifier: Verif
     if not np.isfinite(direction).all() or not direction.any():
         return Failure(str(paths[0]), "its embedding has no direction that could be compared")
     spectrum = long_term_spectrum(paths[0], tracer.audio) if with_spectrum else None
-    return GroupedFile(paths, digest, direction, tuple(traced.notes), spectrum)
+    notes = tuple(note for note in traced.notes if not note.startswith(DISAGREE))  # on known sources, of which no file need be
+    return GroupedFile(paths, digest, direction, notes, spectrum)
 
 
 def grouped(

@@ -22,6 +22,10 @@ from sourcetracing.verification.verifier import Verifier
 
 NUM_NAMED = 3  # members of a group that a line names
 NUM_SHOWN = 20  # groups that the terminal shows
+OF_KNOWN = (
+    "LLRs are those of sources that training never saw. Sources that it did see may fall apart into many groups, and the range does not hold "
+    "that: trace_audio.py names them better."
+)
 FEW_SOURCES = 6  # of dev: drawing fewer anew says little of what others would do
 
 
@@ -147,7 +151,9 @@ class GroupingResult:
             found.append(
                 f"Dev has {self.verifier.num_sources} sources to draw from: too few to say how others would do. The range is too narrow."
             )
-        if not self.verifier.are_unseen:
+        if self.verifier.are_unseen:
+            found.append(OF_KNOWN)
+        else:
             found.append(
                 "Training heard sources that LLRs are calibrated on: of sources that it never heard they are surer than they should be."
             )
@@ -197,7 +203,7 @@ def number_text(value: float) -> str:
 
 def signed(value: float) -> str:
     """An LLR, or - where there is none."""
-    return ABSENT if math.isnan(value) else f"{value:+.1f}"
+    return ABSENT if math.isnan(value) else f"{value:+.2f}"
 
 
 def _count(number: int, what: str) -> str:
