@@ -23,7 +23,7 @@ from sourcetracing.verification.verifier import Verifier
 NUM_NAMED = 3  # members of a group that a line names
 NUM_SHOWN = 20  # groups that the terminal shows
 OF_KNOWN = (
-    "LLRs are those of sources that training never saw. Sources that it did see may fall apart into many groups, and the range does not hold "
+    "LLRs are those of sources that training never saw. Sources that it did see may fall apart into many groups, and the range misses "
     "that: trace_audio.py names them better."
 )
 FEW_SOURCES = 6  # of dev: drawing fewer anew says little of what others would do
@@ -120,10 +120,13 @@ class GroupingResult:
 
     def truth_line(self) -> str:
         """How groups and sources agree."""
-        known = self._with_source
         figures = ", ".join(f"{name} {value:.2f}" for name, value in self.agreement.items())
-        sources = _count(len({self.sources[row] for row in known}), "source")
-        return f"against the truth of {_count(len(known), 'file')} ({sources}): {figures}"
+        return f"against the truth of {self.truth_size()}: {figures}"
+
+    def truth_size(self) -> str:
+        """Of how many files the source is known, and how many sources these have."""
+        known = self._with_source
+        return f"{_count(len(known), 'file')} of {_count(len({self.sources[row] for row in known}), 'source')}"
 
     def basis(self) -> str:
         """What the LLRs rest on."""

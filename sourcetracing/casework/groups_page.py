@@ -27,7 +27,7 @@ from sourcetracing.training.run_folder import git_commit
 NUM_SAMPLES, MOST_CARDS, MOST_ROWS = 4, 150, 2000  # samples of a group that can be played at once; groups and files that the page shows
 MOST_PIXELS = 1000  # of the picture of pairs: of more files, neighbours share one
 LEFT, RIGHT, TOP, BOTTOM = 28, 312, 6, 100  # of the panel of spectra, in units of its SVG
-DIFFERENCE_TOP, DIFFERENCE_BOTTOM = 112, 162  # of the panel of differences below it
+DIFFERENCE_TOP, DIFFERENCE_BOTTOM = 114, 163  # of the panel of differences below it
 LEAST_DB = 20.0  # that the axis of spectra spans
 LEAST_LABELLED = 0.03  # of the files: groups whose number the picture of pairs has room for
 
@@ -110,7 +110,7 @@ def write_groups_page(path: Path, result: GroupingResult) -> None:
         tabs={
             "Groups": [tab.groups(printable(result.run), page.common, cards, axes, loose, shown["groups"] - len(cards))],
             "Pairs": [tab.pairs(_picture_of_pairs(result), _table_of_groups(result, nearest), _table_of_draws(result))],
-            "Truth": [tab.truth(_table_of_truth(result), result.truth_line())] if result.agreement else [],
+            "Truth": [tab.truth(_table_of_truth(result), result.truth_size())] if result.agreement else [],
             "Files": [tab.files(_shown(table.head(MOST_ROWS), page), max(0, shown["files"] - MOST_ROWS))],
         },
         made_by="Made by scripts/group_audio.py.",
