@@ -2,7 +2,8 @@
 
 Reads   audio files, folders (all the way down) and patterns, in any format that soundfile or ffmpeg reads; a run folder
 Writes  what --csv and --html name; calibration.json and calibration.png in the run folder, and scores that are missing there
-Costs   TO BE MEASURED
+Costs   demo: about 10 s to load, then 10 to 35 files of 5 s per second on 2 cores, half of that with --html; groups of 300 files take 2 s,
+        of 5,000 about 5 min and 0.5 GB (100 draws of 2.5 s; hdbscan 11 min and 0.9 GB)
 Run     python scripts/group_audio.py folder/ 'more/*.flac' --run exp/demo/runs/lfcc_ecapa_tdnn/<run> --html groups.html
 """
 

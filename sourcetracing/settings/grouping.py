@@ -30,5 +30,8 @@ class Grouping:
     )
     share: float = setting(0.8, "share of the files, drawn for each of them, that confidence is read from", at_least=0.5, at_most=1.0)
     most_files: int = setting(
-        5000, "files that are compared at most; memory grows with the square: 0.5 GB for 5,000", at_least=2, at_most=100_000
+        5000,
+        "files that are compared at most; memory grows with the square: 0.5 GB for 5,000, hdbscan twice that",
+        at_least=2,
+        at_most=100_000,
     )
