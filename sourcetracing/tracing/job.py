@@ -92,7 +92,7 @@ class Answers:
         if known and known["facts"] == facts and (timeline is None or timeline.is_file()):
             self.entries.append(known)
             return f"{printable(str(path))}: traced before, kept ({self.outputs.json})"
-        result = self._trace(path)
+        result = trace_or_say_why(self.tracer, path)
         entry, text = entry_of(result, self.tracer), text_of(result, self.tracer)
         if self.enrolled and isinstance(result, FileTrace):
             answer = self.enrolled(result)
@@ -104,17 +104,6 @@ class Answers:
         if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
             self.save()
         return text
-
-    def _trace(self, path: Path) -> FileTrace | Failure:
-        """Whatever goes wrong with one file is that file's failure: the answers for the others are not lost by it."""
-        try:
-            return self.tracer(path)
-        except Truncated as error:
-            return Failure(str(path), f"{error.reason}; {KEEP_HINT}")
-        except BadAudio as error:
-            return Failure(str(path), error.reason)
-        except Exception as error:
-            return Failure(str(path), f"{type(error).__name__}: {error}")
 
     def _draw(self, result: FileTrace, timeline: Path) -> str:
         """Draws a timeline; returns what to print of one that cannot be drawn. The answer counts all the same."""
@@ -141,6 +130,18 @@ class Answers:
         if self.outputs.csv:
             write_results_csv(self.outputs.csv, self.tracer, self.entries, with_enrolled=self.enrolled is not None)
         self.saved_at = time.monotonic()
+
+
+def trace_or_say_why(tracer: Tracer, path: Path) -> FileTrace | Failure:
+    """Whatever goes wrong with one file is that file's failure: the answers for the others are not lost by it."""
+    try:
+        return tracer(path)
+    except Truncated as error:
+        return Failure(str(path), f"{error.reason}; {KEEP_HINT}")
+    except BadAudio as error:
+        return Failure(str(path), error.reason)
+    except Exception as error:
+        return Failure(str(path), f"{type(error).__name__}: {error}")
 
 
 def _only_writer(path: Path | None) -> AbstractContextManager[None]:

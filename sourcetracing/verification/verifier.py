@@ -28,11 +28,12 @@ MOST_DRAWS = 20  # for each trial that is wanted: small corpora run out of new o
 
 @dataclass(frozen=True)
 class DevTrials:
-    """Trials over sets of dev: scores (T,), labels (T,) SAME or OTHER, and the sizes that the sets have, (enrol, test)."""
+    """Trials over sets of dev: scores (T,), labels (T,) SAME or OTHER, sizes of the sets (enrol, test), and their sources (T, 2)."""
 
     scores: np.ndarray
     labels: np.ndarray
     sizes: tuple[int, int]
+    sources: np.ndarray
 
     @property
     def nontargets(self) -> np.ndarray:
@@ -139,7 +140,8 @@ class Verifier:
             labels += [label] * len(drawn)
         models = models_of(units, [rows for pair in members for rows in pair]).astype(np.float64)
         scores = np.einsum("td,td->t", models[::2], models[1::2])
-        return DevTrials(scores, np.array(labels), (enrol_size, test_size))
+        sources = np.array([[self.dev.sources[rows[0]] for rows in pair] for pair in members])
+        return DevTrials(scores, np.array(labels), (enrol_size, test_size), sources)
 
     def _pairs(self, label: int, enrol_size: int, test_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
         random, found = rng(self.seed, "verifier", label, enrol_size, test_size), {}

@@ -129,4 +129,8 @@ def test_help_names_every_group_that_a_script_reads_and_scripts_name_what_comes_
     unnamed, shown = run("scripts/enroll_source.py", "new", str(audio), *of_library, "enrolment.min_seconds=0.1")
     assert unnamed <= set(RUN) and f"next: python scripts/trace_audio.py FILE.wav --run {trained.folder} --library" in shown
     assert run("scripts/trace_audio.py", str(audio), *of_library)[0] <= set(RUN)
+    unnamed, shown = run(
+        "scripts/group_audio.py", str(audio.parent), "--run", str(trained.folder), "grouping.draws=20", "trace.compare_by=cosine"
+    )
+    assert unnamed <= set(RUN) and f"next: python scripts/trace_audio.py FILE.wav --run {trained.folder}" in shown
     run("scripts/export_model.py", str(trained.folder), "--folder", str(tmp_path / "system"))  # looks for paths in every group
