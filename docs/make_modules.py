@@ -36,6 +36,7 @@ ORDER = [
     "shortcuts",
     "report",
     "tracing",
+    "casework",
     "starting",
     "detection",
 ]
