@@ -34,7 +34,7 @@ from sourcetracing.verification.verifier import Verifier
 FORMAT = 1  # raise it when the JSON changes
 LEAST_SECONDS = 0.5  # of a file: less is not a word, repeated to fill a window
 POOR_CLLR = 0.5  # bits: LLRs lose more than half of what perfect ones would say
-PROPOSITIONS = Propositions("one source made A and B", "two different sources made them")
+PROPOSITIONS = Propositions("one source made A and B", "two different sources made A and B")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def compare(verifier: Verifier, sides: Sequence[Side], embeddings: Sequence[np.n
         sources=sorted(set(verifier.dev.sources.tolist())),
         are_unseen=verifier.are_unseen,
         cllr=verifier.cllr(*sizes),
-        says_something=line.says_something,
+        says_something=bool(line.says_something),
     )
     evidence = Evidence.within(line.slope * score + line.offset, line.low, line.high, number)
     return Comparison(sides[0], sides[1], score, evidence, basis)
@@ -185,7 +185,7 @@ def doubts_about(comparison: Comparison, tracer: Tracer) -> list[str]:
         "Speaker, language, text, loudness and recording channel were not controlled: what A and B share of these may raise the score, "
         "what they differ in may lower it. Compare files that are alike in all but the question.",
         f"The alternative is a source like those of dev ({', '.join(basis.sources)}), not any generator there is.",
-        f"It heard {language_names(train_languages(tracer.system.run))} and {conditions(settings)} in training; "
+        f"In training it heard {language_names(train_languages(tracer.system.run))}: {conditions(settings)}; "
         "other languages, codecs, telephone and mixed speech were not tested by this number.",
         "It does not tell fake from genuine speech: two recordings of people are compared all the same.",
     ]

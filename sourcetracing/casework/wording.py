@@ -20,6 +20,7 @@ SCALE = (
     (1_000_000, "extremely strong"),
 )
 NO_SUPPORT = "no support"
+LN_10 = math.log(10)
 _SLACK = 1e-9  # of log10: 10 ** log10(100) is 100 but for rounding
 
 
@@ -55,7 +56,7 @@ class Evidence:
     @property
     def log10(self) -> float:
         """The logarithm with base 10."""
-        return self.llr / math.log(10)
+        return self.llr / LN_10
 
 
 def strength_of(log10_ratio: float) -> str:
@@ -84,11 +85,11 @@ def support_sentence(evidence: Evidence, propositions: Propositions) -> str:
 
 def bound_sentence(evidence: Evidence) -> str:
     """Between which ratios the calibration data let an answer lie, and whether this one was cut there."""
-    low, high = evidence.low / math.log(10), evidence.high / math.log(10)
+    low, high = evidence.low / LN_10, evidence.high / LN_10
     cut = " This one lies at its bound: the score asks for more, the data do not support it." if evidence.is_cut else ""
     return (
         f"Bounds: log10 LR from {low:.2f} to {high:+.2f}, what {evidence.number} calibration utterances support "
-        f"(never beyond ±log10 {evidence.number} = ±{math.log10(max(evidence.number, 1)):.2f}).{cut}"
+        f"(never beyond ±log10({evidence.number}) = ±{math.log10(max(evidence.number, 1)):.2f}).{cut}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,24 +35,27 @@ class Outputs:
     timeline: Path | None = None
 
 
-def trace_files(words: Sequence[str], run_folder: str, changes: list[str], outputs: Outputs) -> None:
+Report = Callable[[Tracer, Sequence[FileTrace | Failure]], None]
+
+
+def trace_files(words: Sequence[str], run_folder: str, changes: list[str], outputs: Outputs, report: Report | None = None) -> None:
     """Traces what the words name and prints each answer. Raises `UserError` at the end when some files could not be traced.
 
     Answers that the JSON file holds for the same files, system and settings are kept; it is written every 20 s and when anything ends the
-    run, so it can be killed.
+    run, so it can be killed. report: gets all results at the end; every file is traced anew then.
     """
     files, num_left_out = list_files(words)
     tracer = Tracer.load(run_folder, changes)
     with _only_writer(outputs.json):
-        _trace_files(files, num_left_out, tracer, outputs)
+        _trace_files(files, num_left_out, tracer, outputs, report)
 
 
-def _trace_files(files: Sequence[Path], num_left_out: int, tracer: Tracer, outputs: Outputs) -> None:
+def _trace_files(files: Sequence[Path], num_left_out: int, tracer: Tracer, outputs: Outputs, report: Report | None) -> None:
     print(about(tracer.system), flush=True)
     if num_left_out:
         print(f"{num_left_out} files in these folders were left out: their names are not those of audio")
     header = header_of(tracer)
-    answers = Answers(outputs, tracer, header, files)
+    answers = Answers(outputs, tracer, header, files, keeps_results=report is not None)
     try:
         with bar(total=len(files), desc="trace", unit="file", disable=len(files) == 1) as progress:
             for path in files:
@@ -62,30 +65,38 @@ def _trace_files(files: Sequence[Path], num_left_out: int, tracer: Tracer, outpu
         answers.save()
     print("When not to believe this:")
     print("\n".join(f"  - {line}" for line in limits(tracer.system, tracer.calibration, tracer.rule)))
+    if report is not None:
+        report(tracer, answers.results)
     if failed := [entry for entry in answers.entries if entry["status"] == "failed"]:
         named = ", ".join(entry["path"] for entry in failed[:NUM_NAMED]) + (" ..." if len(failed) > NUM_NAMED else "")
         raise UserError(f"{len(failed)} of {len(files)} files could not be traced (their lines above say why): {named}")
 
 
 class Answers:
-    """The entries of the JSON, in the order of `files`; those of an earlier run that still hold are taken over."""
+    """The entries of the JSON, in the order of `files`; those of an earlier run that still hold are taken over.
 
-    def __init__(self, outputs: Outputs, tracer: Tracer, header: dict[str, Any], files: Sequence[Path]):
+    keeps_results: every file is traced anew, and `results` has what was found.
+    """
+
+    def __init__(self, outputs: Outputs, tracer: Tracer, header: dict[str, Any], files: Sequence[Path], *, keeps_results: bool = False):
         self.outputs, self.tracer, self.header, self.files = outputs, tracer, header, files
         self.entries: list[dict[str, Any]] = []
         self.names: dict[str, str] = {}
         self.known = _read_known(outputs.json, header)
+        self.keeps_results, self.results = keeps_results, list[FileTrace | Failure]()
         self.saved_at = time.monotonic()
 
     def add(self, path: Path) -> str:
         """Traces a file, or finds it traced; returns what to print of it."""
         facts = _facts(path)
         timeline = self._timeline(path)
-        known = self.known.get(str(path))
+        known = None if self.keeps_results else self.known.get(str(path))
         if known and known["facts"] == facts and (timeline is None or timeline.is_file()):
             self.entries.append(known)
             return f"{printable(str(path))}: traced before, kept ({self.outputs.json})"
         result = self._trace(path)
+        if self.keeps_results:
+            self.results.append(result)
         self.entries.append({**entry_of(result, self.tracer), "facts": facts})
         text = text_of(result, self.tracer)
         if timeline and isinstance(result, FileTrace):
