@@ -22,6 +22,7 @@ from sourcetracing.casework.case_tables import (
     sources_table,
 )
 from sourcetracing.casework.closed_set import ClosedSet
+from sourcetracing.casework.corpus_files import corpus_digests, corpus_note
 from sourcetracing.casework.neighbours import Neighbourhood
 from sourcetracing.casework.reliability import calibration_sentence, clean_eval, shares
 from sourcetracing.casework.wording import (
@@ -134,19 +135,21 @@ def write_case(
 
 @dataclass(frozen=True)
 class Case:
-    """What all files of a case share. closed, neighbours: or why there are none, in words."""
+    """What all files of a case share. closed, neighbours: or why there are none, in words. digests: of the corpus' utterances."""
 
     tracer: Tracer
     language: str | None
     closed: ClosedSet | str
     neighbours: Neighbourhood | str
     eval_scores: pd.DataFrame | None
+    digests: Mapping[str, str]
 
     @classmethod
     def of(cls, tracer: Tracer, language: str | None) -> Case:
         run = tracer.system.run
         closed = _or_why(lambda: ClosedSet.of(run, tracer.calibration))
-        return cls(tracer, language, closed, _or_why(lambda: Neighbourhood.of(tracer)), clean_eval(run))
+        neighbours = _or_why(lambda: Neighbourhood.of(tracer))
+        return cls(tracer, language, closed, neighbours, clean_eval(run), corpus_digests(run.settings))
 
     def section(self, number: int, result: FileTrace | Failure, enrolled: Sequence[Enrolled]) -> Section:
         """One file."""
@@ -183,6 +186,8 @@ class Case:
         sentences = [self._decision_sentence(result), *self._evidence_sentences(source, evidence)]
         if result.is_unknown and evidence:
             sentences.insert(1, "What follows holds only if the source is one of the known ones after all.")
+        if note := corpus_note(result.path, self.digests):
+            sentences.insert(0, f"This file is {note}.")
         return Answer(
             source, probability, evidence, signed(evidence) if evidence else ABSENT, DECISIONS[result.is_unknown], sentences, table
         )

@@ -71,7 +71,7 @@ def facts_table(path: str, facts: AudioFacts | None) -> pd.DataFrame:
         ("duration", f"{facts.duration_s:.3f} s"),
         ("peak", _unit(facts.peak_dbfs, "dBFS")),
         ("root mean square", _unit(sound.rms_dbfs, "dBFS")),
-        ("clipping", f"{facts.clipped:.4%} of the samples at full scale"),
+        ("clipping", f"{facts.clipped:.4%} of the samples at full scale" if facts.clipped else "no sample at full scale"),
         ("bandwidth", f"{_unit(sound.bandwidth_hz, 'Hz', 0)} (70 dB below the strongest frequency)"),
         ("silence", f"{lead} at the start, {trail} at the end, {_unit(facts.silence_s, 's', 2)} in all"),
     ]

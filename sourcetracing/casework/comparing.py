@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.casework.audio_facts import sha256_of
+from sourcetracing.casework.corpus_files import corpus_digests, corpus_note
 from sourcetracing.casework.wording import (
     SCALE_SOURCE,
     Evidence,
@@ -97,8 +98,9 @@ def compare_audio(words: Sequence[str], run_folder: str, changes: list[str], out
     verifier.line(1, 1)  # a dev that cannot calibrate is told before any file is heard
     with bar(total=sum(map(len, files)), desc="compare", unit="file", disable=sum(map(len, files)) == 2) as progress:
         traces = [[_heard(tracer, path, progress) for path in side] for side in files]
+    known = corpus_digests(run.settings)
     sides = [
-        Side(word, [trace.path for trace in side], own, sum(trace.duration_s for trace in side), _notes(side))
+        Side(word, [trace.path for trace in side], own, sum(trace.duration_s for trace in side), _notes(side, known))
         for word, side, own in zip(words, traces, digests, strict=True)
     ]
     comparison = compare(verifier, sides, [np.stack([trace.embedding for trace in side]) for side in traces])
@@ -222,11 +224,12 @@ def _heard(tracer: Tracer, path: Path, progress: Any) -> FileTrace:
     return trace
 
 
-def _notes(traces: Sequence[FileTrace]) -> list[str]:
+def _notes(traces: Sequence[FileTrace], digests: Mapping[str, str]) -> list[str]:
     """Each note once, with the files that it is about; that windows name several sources is no matter of a comparison."""
     found: dict[str, list[str]] = {}
     for trace in traces:
-        for note in trace.notes:
+        of_corpus = corpus_note(trace.path, digests)
+        for note in [*([of_corpus] if of_corpus else []), *trace.notes]:
             if not note.startswith("windows disagree"):
                 found.setdefault(note, []).append(printable(Path(trace.path).name))
     return [f"{names[0] if len(names) == 1 else f'{len(names)} files'}: {note}" for note, names in found.items()]
