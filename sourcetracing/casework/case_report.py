@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from sourcetracing.audio.bad_audio import BadAudio
-from sourcetracing.casework.audio_facts import audio_facts
+from sourcetracing.casework.audio_facts import audio_facts, sha256_of
 from sourcetracing.casework.case_tables import (
     Enrolled,
     enrolled_table,
@@ -20,6 +20,7 @@ from sourcetracing.casework.case_tables import (
     shares_table,
     signed,
     sources_table,
+    undecoded_table,
 )
 from sourcetracing.casework.closed_set import ClosedSet
 from sourcetracing.casework.corpus_files import corpus_digests, corpus_note
@@ -35,7 +36,6 @@ from sourcetracing.casework.wording import (
     scale_rows,
     support_sentence,
 )
-from sourcetracing.drawing.page import settings_section
 from sourcetracing.drawing.templates import render
 from sourcetracing.drawing.text import ABSENT
 from sourcetracing.errors import UserError
@@ -105,11 +105,6 @@ def write_case(
     case = Case.of(tracer, language)
     sections = [case.section(number, result, (enrolled or {}).get(result.path, ())) for number, result in enumerate(results, 1)]
     system = tracer.system
-    made_with = {
-        "run folder": str(system.run.folder),
-        "weights (BLAKE2b)": system.weights,
-        "temperature": f"{tracer.calibration.temperature:.6g}",
-    }
     page = render(
         __file__,
         "case.html",
@@ -128,7 +123,8 @@ def write_case(
         method=case.method(),
         no_neighbours=case.neighbours if isinstance(case.neighbours, str) else "",
         limits=limits(system, tracer.calibration, tracer.rule),
-        reproduction=settings_section(to_yaml(system.settings), {**made_with, **environment(system.device)}),
+        made_with=_made_with(tracer),
+        settings=to_yaml(system.settings),
     )
     write_text(out, page)
 
@@ -154,11 +150,7 @@ class Case:
     def section(self, number: int, result: FileTrace | Failure, enrolled: Sequence[Enrolled]) -> Section:
         """One file."""
         anchor, name = f"file{number}", printable(Path(result.path).name)
-        try:
-            facts = audio_facts(result.path, replace(self.tracer.audio, on_truncated="keep"))
-        except BadAudio:
-            facts = None
-        table = facts_table(result.path, facts)
+        table = self._facts(result.path)
         if isinstance(result, Failure):
             return Section(anchor, name, result.reason, table)
         answer = self.answer(result)
@@ -174,6 +166,17 @@ class Case:
             reliability=self._reliability(answer.source),
             cautions=self._cautions(result),
         )
+
+    def _facts(self, path: str) -> pd.DataFrame:
+        """Of a file that cannot be decoded its digest; of a missing one its path."""
+        try:
+            return facts_table(audio_facts(path, replace(self.tracer.audio, on_truncated="keep")))
+        except BadAudio:
+            pass
+        try:
+            return undecoded_table(path, sha256_of(path))
+        except BadAudio:
+            return undecoded_table(path, "cannot be read")
 
     def answer(self, result: FileTrace) -> Answer:
         """Of a traced file."""
@@ -203,7 +206,7 @@ class Case:
             "much more probable what was observed is under the one than under the other. It is not the probability of a proposition, which "
             "hangs on everything else that is known of the case.",
             "It is computed from the calibrated probabilities of the file's windows, averaged: the odds of the source against all others, "
-            f"divided by the odds before, 1 to {num_classes - 1}, as if all were as probable. A source that is not among these "
+            f"divided by the odds before, 1 to {num_classes - 1}, as if all were equally probable. A source that is not among these "
             f"{num_classes} is in neither proposition.",
             f"Bounds: {self.closed.utterances} dev utterances support no log10 LR beyond ±{most:.2f}, and the errors made on dev none "
             f"beyond {low:.2f} and {high:+.2f} (empirical lower and upper bounds, Vergeer et al. 2016). What the system asks for beyond is "
@@ -256,6 +259,22 @@ def _or_why(make: Callable):
         return make()
     except UserError as error:
         return str(error)
+
+
+def _made_with(tracer: Tracer) -> pd.DataFrame:
+    """What it takes to get the same answers from the same files."""
+    system, rule, here = tracer.system, tracer.rule, environment(tracer.system.device)
+    rows = [
+        ("commit", here["git_commit"]),
+        ("run folder", printable(str(system.run.folder))),
+        ("digest of the weights (BLAKE2b)", system.weights),
+        ("temperature", f"{tracer.calibration.temperature:.6g}"),
+        *([("threshold", f"{rule.name} {rule.threshold:.6g}: {rule.origin}")] if rule else []),
+        ("device", f"{here['device']} ({here['device_name']})"),
+        ("Python", here["python"]),
+        *((package, str(version)) for package, version in here["packages"].items()),
+    ]
+    return pd.DataFrame(rows, columns=["what", "value"])
 
 
 def _notes_of(results: Sequence[FileTrace | Failure], case: Case) -> list[str]:

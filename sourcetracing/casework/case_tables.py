@@ -55,14 +55,12 @@ def _support(evidence: Evidence) -> str:
     return f"{strength_of(evidence.log10)}{' against' if evidence.llr < 0 else ''}"
 
 
-def facts_table(path: str, facts: AudioFacts | None) -> pd.DataFrame:
-    """What a file is; of one that cannot be read its path alone."""
-    if facts is None:
-        return pd.DataFrame([("path", printable(path))], columns=["what", "value"])
+def facts_table(facts: AudioFacts) -> pd.DataFrame:
+    """What a file is."""
     sound = facts.sound
     lead, trail = (_unit(seconds, "s", 2) for seconds in (sound.leading_silence_s, sound.trailing_silence_s))
     rows = [
-        ("path", printable(path)),
+        ("path", printable(facts.path)),
         ("bytes", f"{facts.num_bytes:,}"),
         ("SHA-256", facts.sha256),
         ("format", f"{facts.coding}, {'lossy' if facts.is_lossy else 'lossless'}"),
@@ -76,6 +74,11 @@ def facts_table(path: str, facts: AudioFacts | None) -> pd.DataFrame:
         ("silence", f"{lead} at the start, {trail} at the end, {_unit(facts.silence_s, 's', 2)} in all"),
     ]
     return pd.DataFrame(rows, columns=["what", "value"])
+
+
+def undecoded_table(path: str, sha256: str) -> pd.DataFrame:
+    """What is known of a file that cannot be decoded."""
+    return pd.DataFrame([("path", printable(path)), ("SHA-256", sha256)], columns=["what", "value"])
 
 
 def _unit(value: float, unit: str, digits: int = 1) -> str:
