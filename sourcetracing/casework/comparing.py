@@ -163,8 +163,9 @@ def rests_on(comparison: Comparison) -> list[str]:
     seen = (
         "training saw none of them" if basis.are_unseen else "training saw some of them, so dev is easier than a generator it never heard"
     )
+    space = "of the embeddings as they are" if basis.scoring == "cosine" else f"{basis.scoring}, in a space learnt on train"
     lines = [
-        f"The score is the cosine of two models ({basis.scoring}, learnt on train); a model is the mean direction of a side's files.",
+        f"The score is the cosine of two models ({space}); a model is the mean direction of a side's files.",
         f"The LLR is a line of the score, fitted on {basis.targets} dev comparisons within one source and {basis.nontargets} between two, "
         f"of {basis.utterances} utterances of {_count(len(basis.sources), 'source')} ({', '.join(basis.sources)}): {seen}.",
         f"Cllr of that line on these comparisons: {basis.cllr:.2f} bits (0 is perfect, 1 says nothing).",

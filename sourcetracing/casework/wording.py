@@ -49,9 +49,9 @@ class Evidence:
     def within(cls, llr: float, low: float, high: float, number: int) -> Evidence:
         """Cuts an LLR, which may be infinite, at its bounds; neither of these may exceed the logarithm of the number."""
         most = math.log(max(number, 1))
-        low, high = max(low, -most), min(high, most)
-        kept = min(max(llr, low), high)
-        return cls(kept, low, high, kept != llr, number)
+        low, high = float(max(low, -most)), float(min(high, most))
+        kept = float(min(max(llr, low), high))
+        return cls(kept, low, high, kept != float(llr), number)
 
     @property
     def log10(self) -> float:
