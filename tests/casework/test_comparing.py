@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +21,21 @@ from sourcetracing.scoring.scores import read_embeddings, read_scores
 from sourcetracing.tracing.tracer import Tracer
 from sourcetracing.training.runs import TrainingRun
 from sourcetracing.verification.calibrating import LlrLine
-from sourcetracing.verification.representations import on_all_splits
+from sourcetracing.verification.representations import Embedded, on_all_splits
 from sourcetracing.verification.trials import SAME
 from sourcetracing.verification.verifier import Verifier
 from tests.support.audio_files import RATE, write_wav
 from tests.support.places import ROOT
 from tests.support.traced_runs import trained_run
 
+FEW = "verification.trials_per_condition=40"  # dev runs out of new ones before
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
-    return trained_run(tmp_path_factory.mktemp("trained"))
+    run = trained_run(tmp_path_factory.mktemp("trained"))
+    run.settings.verification.trials_per_condition = 40
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +72,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def test_score_and_llr_by_hand(run, files, tmp_path, capsys):
-    found, _ = compared(tmp_path, capsys, files / "a", files / "b", "--run", run.folder, "trace.compare_by=whitened_cosine")
+    found, _ = compared(tmp_path, capsys, files / "a", files / "b", "--run", run.folder, FEW, "trace.compare_by=whitened_cosine")
     tracer = Tracer.load(run.folder, ["trace.detector=none"])
     sides = [np.stack([tracer(path).embedding for path in sorted((files / name).iterdir())]) for name in "ab"]
     # The space: mean and covariance of clean training rows, by scikit-learn and a Cholesky factor instead of eigenvectors.
@@ -76,8 +82,9 @@ def test_score_and_llr_by_hand(run, files, tmp_path, capsys):
     models = [unit(unit((side - fitted.location_) @ whitening.T).mean(axis=0)) for side in sides]
     assert found["score"] == pytest.approx(float(models[0] @ models[1]), abs=1e-4)
     # The line: logistic loss with even priors and Platt's doubt, by scipy, on the verifier's dev trials of these sizes.
-    run.settings.trace.compare_by = "whitened_cosine"
-    verifier = Verifier.of(run)
+    own = deepcopy(run)
+    own.settings.trace.compare_by = "whitened_cosine"
+    verifier = Verifier.of(own)
     trials = verifier.dev_trials(5, 3)
     same, doubt = trials.labels == SAME, 1 / (min((trials.labels == SAME).sum(), (trials.labels != SAME).sum()) + 2)
 
@@ -97,7 +104,7 @@ def test_score_and_llr_by_hand(run, files, tmp_path, capsys):
 
 
 def test_the_terminal_says_what_the_json_holds(run, files, tmp_path, capsys):
-    found, shown = compared(tmp_path, capsys, files / "a" / "0.wav", files / "b" / "0.wav", "--run", run.folder)
+    found, shown = compared(tmp_path, capsys, files / "a" / "0.wav", files / "b" / "0.wav", "--run", run.folder, FEW)
     assert f"log10 LR {found['log10_lr']:+.2f}" in shown and f"score {found['score']:.3f}" in shown
     for line in [*found["sentences"], *found["rests_on"]["in_words"], *found["when_not_to_believe"], "ENFSI"]:
         assert line in shown
@@ -106,8 +113,8 @@ def test_the_terminal_says_what_the_json_holds(run, files, tmp_path, capsys):
 
 
 def test_order_of_the_sides_changes_nothing_that_matters(run, files, tmp_path, capsys):
-    one, _ = compared(tmp_path, capsys, files / "a" / "0.wav", files / "b" / "0.wav", "--run", run.folder)
-    other, _ = compared(tmp_path, capsys, files / "b" / "0.wav", files / "a" / "0.wav", "--run", run.folder)
+    one, _ = compared(tmp_path, capsys, files / "a" / "0.wav", files / "b" / "0.wav", "--run", run.folder, FEW)
+    other, _ = compared(tmp_path, capsys, files / "b" / "0.wav", files / "a" / "0.wav", "--run", run.folder, FEW)
     assert one["llr"] == pytest.approx(other["llr"])
 
 
@@ -115,7 +122,7 @@ def test_what_may_mislead_is_named(run, files, tmp_path, capsys):
     samples, _ = soundfile.read(files / "a" / "1.wav")
     soundfile.write(tmp_path / "coded.ogg", samples, RATE, format="OGG", subtype="VORBIS")
     corpus = next((Path(run.settings.paths.corpus)).rglob("9.wav"))
-    found, _ = compared(tmp_path, capsys, tmp_path / "coded.ogg", corpus, "--run", run.folder)
+    found, _ = compared(tmp_path, capsys, tmp_path / "coded.ogg", corpus, "--run", run.folder, FEW)
     said = "\n".join(found["when_not_to_believe"])
     assert "A: coded.ogg: lossy codec" in said
     assert "B: 9.wav: byte by byte the utterance en/source1/9" in said
@@ -145,7 +152,7 @@ def refused(capsys, *words: str | Path) -> str:
 
 
 def test_wrong_inputs_get_one_line(run, files, tmp_path, capsys):
-    good, tail = files / "a" / "0.wav", ("--run", run.folder)
+    good, tail = files / "a" / "0.wav", ("--run", run.folder, FEW)
     (tmp_path / "empty").mkdir()
     assert "no audio in this folder" in refused(capsys, tmp_path / "empty", good, *tail)
     assert "no file fits this pattern" in refused(capsys, good, str(tmp_path / "*.wav"), *tail)
@@ -163,7 +170,7 @@ def test_wrong_inputs_get_one_line(run, files, tmp_path, capsys):
 
 
 def test_a_file_is_not_compared_with_itself(run, files, tmp_path, capsys):
-    good, tail = files / "a" / "0.wav", ("--run", run.folder)
+    good, tail = files / "a" / "0.wav", ("--run", run.folder, FEW)
     assert "named twice, are the same bytes and are on both sides" in refused(capsys, good, good, *tail)
     shutil.copyfile(good, tmp_path / "copy.wav")
     assert "copy.wav are the same bytes and are on both sides" in refused(capsys, files / "a", tmp_path / "copy.wav", *tail)
@@ -172,9 +179,11 @@ def test_a_file_is_not_compared_with_itself(run, files, tmp_path, capsys):
     assert "are both in A" in refused(capsys, tmp_path / "twice", files / "b", *tail)
 
 
-def test_a_dev_that_cannot_calibrate_is_told_before_files_are_heard(run, files, tmp_path, capsys):
-    """One source with one clean utterance left in dev."""
-    copy = tmp_path / "run"
-    shutil.copytree(run.folder, copy)
-    words = ["--run", copy, "evaluation.variants=[noise]"]
-    assert "script 10 compares clean utterances" in refused(capsys, files / "a" / "0.wav", files / "b" / "0.wav", *words)
+def test_a_dev_that_cannot_calibrate_gets_one_line(run, files, capsys, monkeypatch):
+    words = (files / "a" / "0.wav", files / "b" / "0.wav", "--run", run.folder, FEW)
+    assert "script 10 compares clean utterances" in refused(capsys, *words, "evaluation.variants=[noise]")
+    verifier = Verifier.of(run)
+    one = verifier.dev.sources == verifier.dev.sources[0]
+    of_one_source = Embedded(verifier.dev.utt_ids[one], verifier.dev.sources[one], verifier.dev.embeddings[one])
+    monkeypatch.setattr(Verifier, "of", lambda _: replace(verifier, dev=of_one_source, _fitted={}))
+    assert "dev needs two sources" in refused(capsys, *words)
