@@ -1,7 +1,7 @@
 """Trace audio files: which source made them, how sure that is, or whether the source is unknown.
 
 Reads   audio files, folders (all the way down) and patterns, in any format that soundfile or ffmpeg reads; a run folder; a library
-Writes  what --json, --csv and --timeline name; calibration.json and calibration.png in the run folder, and scores that are missing there
+Writes  what --json, --csv, --timeline and --report name; in the run folder calibration.json and .png, and scores that are missing there
 Costs   demo: about 10 s to load, then an hour of sound per minute on 2 cores; memory does not grow with a file's length
 Run     python scripts/trace_audio.py file.wav folder/ 'more/*.flac' --run exp/demo/runs/lfcc_ecapa_tdnn/<run>
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import _project_root  # noqa: F401
 
+from sourcetracing.casework.case_report import case_writer
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.cli import run_tool
 from sourcetracing.runtime.words import say_next
@@ -21,6 +22,8 @@ FLAGS = {
     "--json FILE": "all answers, window by window; answers that are in it already are kept",
     "--csv FILE": "one row per file",
     "--timeline FOLDER": "a picture per file: probabilities and unknown score over time",
+    "--report FILE.html": "a page for a case: digests, answers with likelihood ratios, reliability, limits; traces every file anew",
+    "--language CODE": "what the files are spoken in, for --report",
 }
 USES = ["trace", "openset", "verification", "enrolment", "compute"]
 
@@ -31,7 +34,8 @@ def main(words: list[str], chosen: dict[str, str], changes: list[str]) -> None:
         raise UserError("which system? Add --run exp/<name>/runs/<system>/<run> (script 05 trains them)")
     outputs = {name: Path(chosen[f"--{name}"]) for name in ("json", "csv", "timeline") if f"--{name}" in chosen}
     library = Path(chosen["--library"]) if "--library" in chosen else None
-    trace_files(words, chosen["--run"], changes, Outputs(**outputs), library)
+    report = case_writer(chosen["--report"], chosen.get("--language")) if "--report" in chosen else None
+    trace_files(words, chosen["--run"], changes, Outputs(**outputs), library, report)
     say_next(f"python scripts/export_model.py {chosen['--run']} --folder FOLDER   (to share the system)")
 
 
