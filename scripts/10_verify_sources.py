@@ -1,19 +1,23 @@
-"""10 - Are these two from one source? Trials over dev and eval, scores of every trained run, log-likelihood ratios, EER, minDCF, Cllr.
+"""10 - Are these two from one source? Trials over dev and eval, log-likelihood ratios, EER, minDCF, Cllr; sources enrolled from K files.
 
 Reads   exp/<name>/runs/ (trained runs; train, dev and eval are scored where they are not) and features/; utterances.csv, protocol.csv;
         speakers/ of script 03, where it ran: the baseline that knows voices alone; with verification.trials=FILE that list in place of
         the one that is generated over eval
 Writes  exp/<name>/verification_trials/ (dev.csv, eval.csv, their models and counts), exp/<name>/verification/<system>/<run>/
         (scores_dev.parquet, scores_eval.parquet: score and log-likelihood ratio of each trial; figures.csv, det.png, verification.json) and
-        exp/<name>/tables/verification.{csv,md}, verification_det.png
+        exp/<name>/tables/verification.{csv,md}, verification_det.png; where there are sources that training never saw, in the same folders
+        enrolment.csv and enrolment.json of each run, and tables/enrolment.{csv,md,png}: how well they work, enrolled from K files
 Costs   two runs and the voices, 3,100 trials on each split, 200 resamples: some seconds; 16,000 trials with the 1,000 resamples of the
-        defaults: a quarter of a minute a run and split, on all cores; what belongs to the scores on disk is kept
+        defaults: a quarter of a minute a run and split, on all cores; the curve of enrolment: ten seconds a run; what belongs to the
+        scores on disk is kept
 Run     python scripts/10_verify_sources.py configs/demo_openset.yaml
         python scripts/10_verify_sources.py configs/demo_openset.yaml verification.trials=my_trials.csv verification.score_norm=as_norm
+        python scripts/10_verify_sources.py configs/demo_verification.yaml enrolment.counts=[1,3,10] enrolment.false_alarms=0.05
 """
 
 import _project_root  # noqa: F401
 
+from sourcetracing.enrolment.experiment import enrol_in_runs
 from sourcetracing.runtime.cli import run_script
 from sourcetracing.runtime.words import in_users_words, say_next
 from sourcetracing.settings.groups import EXPERIMENT
@@ -27,8 +31,9 @@ def main(config: ConfigSources) -> None:
     runs = load_runs(config)
     print(f"10 one source or two: {', '.join(runs[0].settings.verification.scoring)}", flush=True)
     print(in_users_words(verify_runs(runs)))
+    print(in_users_words(enrol_in_runs(runs)))
     say_next("python scripts/11_audit_shortcuts.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=[*EXPERIMENT, "verification"])
+    run_script(main, doc=__doc__, uses=[*EXPERIMENT, "verification", "enrolment", "trace"])

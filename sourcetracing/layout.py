@@ -166,6 +166,8 @@ class VerificationLayout(FolderLayout):
     figures = At("figures.csv")
     lock = At(".lock")
     det = At("det.png")
+    enrolment = At("enrolment.csv")
+    enrolment_record = At("enrolment.json")
 
     def scores(self, split: str) -> Path:
         """Parquet: enrol, test, label, condition, then two columns for each scoring: its score and its log-likelihood ratio."""
@@ -244,6 +246,9 @@ class Layout(FolderLayout):
     verification_table = At("tables/verification.csv")
     verification_text = At("tables/verification.md")
     verification_det = At("tables/verification_det.png")
+    enrolment_table = At("tables/enrolment.csv")
+    enrolment_text = At("tables/enrolment.md")
+    enrolment_picture = At("tables/enrolment.png")
     shortcut_table = OfTables("tables/shortcuts.csv", "shortcuts.csv")
     shortcut_means = OfTables("tables/shortcuts_means.csv", "shortcuts_means.csv")
     shortcut_text = OfTables("tables/shortcuts.md", "shortcuts.md")

@@ -158,8 +158,10 @@ def dev_scores(verifier: Verifier, enrol_size: int) -> np.ndarray:
             continue
         column = np.full(len(tests), np.nan)
         others = np.flatnonzero(dev.sources[tests] != source)
-        for block in np.array_split(others, max(1, len(others) * size * units.shape[1] // BLOCK_ELEMENTS)):
-            chosen = np.stack([random.choice(rows, size, replace=False) for _ in block]) if len(block) else np.empty((0, size), int)
+        width = max(size * units.shape[1], len(rows))
+        for block in np.array_split(others, max(1, len(others) * width // BLOCK_ELEMENTS)):
+            order = np.argpartition(random.random((len(block), len(rows))), size - 1, axis=1)
+            chosen = rows[order[:, :size]]
             models = units[chosen].mean(axis=1, dtype=np.float64)
             lengths = np.maximum(np.linalg.norm(models, axis=1), np.finfo(np.float64).tiny)
             column[block] = np.einsum("td,td->t", models, units[tests[block]].astype(np.float64)) / lengths
