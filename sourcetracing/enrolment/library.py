@@ -138,11 +138,14 @@ class Library:
             raise UserError(f"{name!r} is no source of {self.folder}: {', '.join(self.names()) or 'it is empty'}")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            files = tuple(EnrolledFile(**one) for one in content["files"])
-            if not files or any(not isinstance(one.digest, str) or not isinstance(one.path, str) for one in files):
+            files = tuple(
+                EnrolledFile(str(one["path"]), str(one["digest"]), float(one["duration_s"]), int(one["windows"]))
+                for one in content["files"]
+            )
+            if not files:
                 raise ValueError("no files")
             return Source(name, str(content["notes"]), str(content["date"]), files, str(content["rows"]))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise self._damaged(path, name) from None
 
     def rows(self, source: Source) -> np.ndarray:
@@ -154,9 +157,10 @@ class Library:
                 raise ValueError("another shape")
         except (OSError, ValueError, EOFError):
             raise self._damaged(path, source.name) from None
-        if _digest(rows[:num_files]) != source.rows:
+        rows = rows[:num_files]
+        if _digest(rows) != source.rows or not _says_something(rows).all():
             raise self._damaged(path, source.name)
-        return rows[:num_files]
+        return rows
 
     def add(self, name: str, files: Sequence[EnrolledFile], rows: np.ndarray, notes: str | None = None) -> Source:
         """Enrols a source from files with embeddings (K, E), or gives one that is there more files; returns it.
@@ -166,9 +170,9 @@ class Library:
         rows = np.ascontiguousarray(rows, np.float32)
         if rows.shape != (len(files), self.system.width):
             raise UserError(f"{name}: embeddings of shape {rows.shape}, where {len(files)} files of width {self.system.width} are enrolled")
-        for file, row in zip(files, rows, strict=True):
-            if not np.isfinite(row).all() or not row.any():
-                raise UserError(f"{printable(file.path)}: its embedding has NaN or infinite numbers, or nothing but zeros")
+        if not (useful := _says_something(rows)).all():
+            path = printable(files[int(useful.argmin())].path)
+            raise UserError(f"{path}: its embedding has NaN or infinite numbers, or nothing but zeros")
         with self.held():
             self.require_new(name, [(file.path, file.digest) for file in files])
             before = self.source(name) if self.has(name) else None
@@ -268,6 +272,11 @@ def _read_head(path: Path) -> System:
     if form != FORMAT:
         raise UserError(f"{path} has format {form!r}, and this version reads {FORMAT}. Use the version that wrote it")
     return found
+
+
+def _says_something(rows: np.ndarray) -> np.ndarray:
+    """(K,) whether embeddings (K, E) have a direction."""
+    return np.isfinite(rows).all(axis=1) & rows.any(axis=1)
 
 
 def _digest(rows: np.ndarray) -> str:

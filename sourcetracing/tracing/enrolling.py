@@ -26,6 +26,8 @@ def enrol(name: str, words: Sequence[str], run_folder: str, changes: list[str], 
     """Enrols a source from what the words name, or gives it more files; says so. All files or none: raises `UserError`, `BadAudio` too."""
     if not words:
         raise UserError(f"{name}: no files. A source is enrolled from one file or more: NAME FILE|FOLDER|'PATTERN' ...")
+    if Path(name).is_file():
+        raise UserError(f"NAME={name} is a file; the name of the source comes first: NAME {name} ...")
     paths, num_left_out = list_files(words)
     digests = [_digest(path) for path in paths]
     tracer = Tracer.load(run_folder, [*changes, "trace.detector=none"])  # known or unknown is not the question

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from sourcetracing.enrolment.exchange import export_sources, import_sources
 from sourcetracing.enrolment.library import Library
 from sourcetracing.errors import UserError
+from sourcetracing.runtime.files import digest_of_bytes
 from tests.support.enrolled import OTHER_SYSTEM, content_of, enrol, library_of
 
 
@@ -85,6 +87,11 @@ def rewritten(archive: Path, target: Path, changes: dict[str, bytes | None]) -> 
 
 
 def test_archives_that_are_none_or_a_trap(tmp_path, archive):
+    nan = io.BytesIO()
+    np.save(nan, np.full((2, 4), np.nan, np.float32))
+    told = json.loads(zipfile.ZipFile(archive).read("sources/bark/source.json"))
+    told["rows"] = digest_of_bytes(np.full((2, 4), np.nan, np.float32).tobytes())
+    poison = {"sources/bark/embeddings.npy": nan.getvalue(), "sources/bark/source.json": json.dumps(told).encode()}
     (tmp_path / "text.zip").write_text("this is text")
     record = zipfile.ZipFile(archive).read("sources/bark/source.json")
     class_name = {
@@ -99,6 +106,7 @@ def test_archives_that_are_none_or_a_trap(tmp_path, archive):
         "leave the target folder": rewritten(archive, tmp_path / "slip2.zip", {"sources/../../../source.json": record}),
         "there is no library.json in it": rewritten(archive, tmp_path / "headless.zip", {"library.json": None}),
         "embeddings.npy is damaged or missing": rewritten(archive, tmp_path / "half.zip", {"sources/bark/embeddings.npy": None}),
+        "bark/embeddings.npy is damaged": rewritten(archive, tmp_path / "nan.zip", poison),
         "source.json is damaged": rewritten(archive, tmp_path / "record.zip", {"sources/bark/source.json": b"{}"}),
         "'known' is a class that": rewritten(archive, tmp_path / "class.zip", {**gone, **class_name}),
         "in/bark1.wav is in 'bark' and in 'bark 2'": rewritten(archive, tmp_path / "twice.zip", twice),

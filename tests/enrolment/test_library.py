@@ -167,6 +167,11 @@ DAMAGE = {
     "embeddings cut": ("sources/bark/embeddings.npy", shorten, "embeddings.npy is damaged or missing"),
     "embeddings gone": ("sources/bark/embeddings.npy", Path.unlink, "embeddings.npy is damaged or missing"),
     "embeddings changed": ("sources/bark/embeddings.npy", turn_a_number, "embeddings.npy is damaged or missing"),
+    "a length that is none": (
+        "sources/bark/source.json",
+        lambda path: path.write_text(path.read_text().replace("1.5", '"long"')),
+        "source.json is damaged",
+    ),
     "embeddings of objects": (
         "sources/bark/embeddings.npy",
         lambda path: np.save(path, np.array([{}, {}], dtype=object), allow_pickle=True),

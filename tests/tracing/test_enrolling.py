@@ -208,6 +208,7 @@ def test_wrong_inputs_are_one_line_and_change_nothing(run, audio, tmp_path, caps
         "nan.wav: 16000 of its samples are NaN or infinite": ["new", one, audio / "nan.wav"],
         "short.wav: too short to enrol (0.200 s, enrolment.min_seconds=0.5)": ["new", one, audio / "short.wav"],
         "none.wav: is missing": ["new", tmp_path / "none.wav"],
+        "the name of the source comes first": [one, one],
         "'source0' is a class that lfcc_ecapa_tdnn": ["source0", one],
         "--list and --remove: one thing at a time": ["hum", "--list", "--remove"],
         "--remove: which source? Name it": ["--remove"],
