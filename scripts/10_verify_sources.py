@@ -6,8 +6,8 @@ Reads   exp/<name>/runs/ (trained runs; train, dev and eval are scored where the
 Writes  exp/<name>/verification_trials/ (dev.csv, eval.csv, their models and counts), exp/<name>/verification/<system>/<run>/
         (scores_dev.parquet, scores_eval.parquet: score and log-likelihood ratio of each trial; figures.csv, det.png, verification.json) and
         exp/<name>/tables/verification.{csv,md}, verification_det.png
-Costs   two runs and the voices, 3,100 trials on each split, 200 resamples: 13 s of one core; 16,000 trials with the 1,000 resamples of
-        the defaults: about a minute a run; what belongs to the scores on disk is kept
+Costs   two runs and the voices, 3,100 trials on each split, 200 resamples: some seconds; 16,000 trials with the 1,000 resamples of the
+        defaults: a quarter of a minute a run and split, on all cores; what belongs to the scores on disk is kept
 Run     python scripts/10_verify_sources.py configs/demo_openset.yaml
         python scripts/10_verify_sources.py configs/demo_openset.yaml verification.trials=my_trials.csv verification.score_norm=as_norm
 """

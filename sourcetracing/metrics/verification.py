@@ -40,7 +40,7 @@ def cllr(llrs: np.ndarray, is_target: np.ndarray, weights: np.ndarray) -> np.nda
 
 def min_cllr(scores: np.ndarray, is_target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Cllr after the best map of the scores (T,) that never falls (pool adjacent violators; equal scores are one), in bits (S,)."""
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
     _, group = np.unique(scores, return_inverse=True)
     found = np.full(len(weights), np.nan)
@@ -51,7 +51,7 @@ def min_cllr(scores: np.ndarray, is_target: np.ndarray, weights: np.ndarray) -> 
         targets, others = targets / targets.sum(), others / others.sum()
         both = targets + others
         there = both > 0
-        share = isotonic_regression(targets[there] / both[there], sample_weight=both[there], y_min=0, y_max=1)
+        share = isotonic_regression(targets[there] / both[there], weights=both[there]).x.clip(0, 1)  # rounding may leave 0 to 1
         found[number] = -(_times_log2(targets[there], share) + _times_log2(others[there], 1 - share)) / 2
     return found
 

@@ -18,6 +18,7 @@ from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
+from sourcetracing.report.verification_tab import verification_tab
 from sourcetracing.runtime.files import is_whole, read_csv, write_frame
 from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
 from sourcetracing.scoring.scores import is_scored
@@ -41,6 +42,7 @@ from sourcetracing.tables.writing import write_csv
 from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.runs import TrainingRun, load_runs
 from sourcetracing.training.table_plans import plans_of
+from sourcetracing.verification.tables import TEXTS as VERIFICATION_TEXTS
 
 
 def report_experiment(config: ConfigSources) -> str:
@@ -73,6 +75,8 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         layout.speaker_counts,
         layout.openset_table,
         layout.openset_by_language,
+        layout.verification_table,
+        layout.verification_det,
     ]
     found += [layout.shortcut_table, layout.shortcut_means, *sorted(layout.openset.glob("*/*/*"))]
     for run in files:
@@ -123,6 +127,9 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
         **tabs_of_tables(made[1:]),
         "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
         "Open set": openset_tab(*_openset_tables(layout), _openset_pictures(layout), settings.experiment.floor),
+        "Verification": verification_tab(
+            _read(layout.verification_table, VERIFICATION_TEXTS), settings, {run.protocol for run in runs}, _bytes(layout.verification_det)
+        ),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
         "Shortcuts": shortcuts_tab(_shortcut_means(layout, runs)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sourcetracing.settings.declaring import setting
 from sourcetracing.settings.openset import BEST_ON_DEV, DETECTORS
+from sourcetracing.settings.verification import SCORINGS
 
 
 @dataclass
@@ -32,4 +33,9 @@ class Trace:
     )
     calibration_bins: int = setting(
         15, "bins of confidence behind the calibration error and the reliability diagram", at_least=2, at_most=10000
+    )
+    compare_by: str = setting(
+        BEST_ON_DEV,
+        "what files are compared by (compare_audio.py, --library), one of verification.scoring; best_on_dev: that of the lowest Cllr there",
+        choices=(BEST_ON_DEV, *SCORINGS),
     )

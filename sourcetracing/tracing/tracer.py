@@ -44,6 +44,7 @@ class FileTrace:
     unknown_score: float | None  # mean of the windows'
     is_unknown: bool | None
     notes: list[str]
+    embedding: np.ndarray  # (E,) mean of the windows', as long as it comes out: what follows on it may be linear
 
 
 class Tracer:
@@ -72,7 +73,8 @@ class Tracer:
             parts = [self._evaluate(path, group) for group in _groups(loud, self.trace.batch_windows)]
         heard_s = windows.num_samples / rate
         self._refuse_useless(path, source, parts)
-        starts, log_p, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
+        *windowed, sums = zip(*parts, strict=True)
+        starts, log_p, scores = (np.concatenate(part) for part in windowed)
         combined = combine(log_p, self.trace.combine)
         score = float(scores.mean()) if self.rule else None
         return FileTrace(
@@ -86,16 +88,17 @@ class Tracer:
             unknown_score=score,
             is_unknown=bool(is_above(score, self.rule.threshold)) if self.rule else None,
             notes=self._notes(source, heard_s, log_p),
+            embedding=(np.sum(sums, axis=0) / len(starts)).astype(np.float32),
         )
 
-    def _evaluate(self, path: str | Path, group: list[tuple[int, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Starts in samples (W,), log-probabilities (W, C) and unknown scores (W,) of some windows."""
+    def _evaluate(self, path: str | Path, group: list[tuple[int, np.ndarray]]) -> tuple[np.ndarray, ...]:
+        """Of some windows: starts in samples (W,), log-probabilities (W, C), unknown scores (W,), and the sum (E,) of their embeddings."""
         starts, waveforms = zip(*group, strict=True)
         embeddings, logits = self.system(torch.from_numpy(np.stack(waveforms)))
         if not np.isfinite(logits).all():
             raise BadAudio(path, f"its features do not fit {self.system.settings.store.dtype}, which this system was trained with")
         scores = self.rule.score(embeddings, logits) if self.rule else np.zeros(len(logits))
-        return np.array(starts), self.calibration.log_probabilities(logits), scores
+        return np.array(starts), self.calibration.log_probabilities(logits), scores, embeddings.sum(axis=0, dtype=np.float64)
 
     def _refuse_useless(self, path: str | Path, source: Source, parts: list) -> None:
         if problem := source.heard.problem(self.audio):

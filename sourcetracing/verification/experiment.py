@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import atomic_path, digest_of_json, is_whole, read_csv, write_frame, write_json, written_together
 from sourcetracing.runtime.locks import held
+from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.settings.reading import to_dict
@@ -34,6 +36,7 @@ from sourcetracing.verification.subjects import LEFT_OUT_FOR_SPEAKERS, Subject, 
 from sourcetracing.verification.tables import TEXTS, write_tables
 from sourcetracing.verification.trials import OTHER, SAME
 
+WORTH_A_PROCESS = 3_000_000  # weights of trials in all resamples of a list: some seconds, about what it takes to start one
 METHOD_VERSION = 1  # goes up when the same embeddings and trials give other figures
 
 
@@ -53,13 +56,22 @@ def verify_runs(runs: Sequence[TrainingRun]) -> str:
     if not (absent := why_no_speakers(settings) or _no_scoring_of_voices(settings)):
         subjects.append(subject_of_speakers(settings))
     to_do = [subject for subject in subjects if not is_up_to_date(subject, lists, settings)]
-    for subject in bar(to_do, total=len(to_do), desc="trials", unit="system", disable=not to_do):
-        judge(subject, lists, settings)
+    _judge_all(to_do, lists, settings)
     notes = [*lists.notes, *_notes_of(subjects)]
     notes += [f"no row of {OF_SPEAKERS}: {absent}"] if absent else []
     notes += [f"{lack}; they stand in no table"] if lack else []
     draw_det(_lines(subjects, settings), f"{settings.name}, eval: {settings.verification.scoring[0]}", Layout.of(settings).verification_det)
     return write_tables([_figures_of(subject, lists) for subject in subjects], settings, notes)
+
+
+def _judge_all(subjects: Sequence[Subject], lists: Lists, settings: Settings) -> None:
+    """One after the other where that is quick, else in processes."""
+    weighed = max(map(len, lists.trials.values())) * settings.evaluation.bootstrap_samples
+    num_workers = min(resolve_workers(settings.compute.workers), len(subjects)) if weighed >= WORTH_A_PROCESS else 1
+    work = partial(judge, lists=lists, settings=settings)
+    done = map_unordered(work, subjects, num_workers=num_workers) if num_workers > 1 else map(work, subjects)
+    for _ in bar(done, total=len(subjects), desc="trials", unit="system", disable=not subjects):
+        pass
 
 
 def _no_scoring_of_voices(settings: Settings) -> str:

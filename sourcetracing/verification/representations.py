@@ -26,11 +26,12 @@ OF_SPEAKERS = "speakers"  # the name of the baseline that knows voices alone
 
 @dataclass(frozen=True)
 class Embedded:
-    """Utterances of a split, each once: utt_ids (N,), sources (N,), embeddings (N, E) float32."""
+    """Utterances of a split, each once: utt_ids (N,), sources (N,), embeddings (N, E) float32; languages (N,), None where nobody asks."""
 
     utt_ids: np.ndarray
     sources: np.ndarray
     embeddings: np.ndarray
+    languages: np.ndarray | None = None
 
     def rows_of(self, utt_ids: Sequence[str]) -> np.ndarray:
         """Where utterances stand. Raises `UserError` for the first that is not among them."""
@@ -66,7 +67,7 @@ def embedded_by(run: TrainingRun, split: str) -> Embedded:
 def _checked(table: pd.DataFrame, embeddings: np.ndarray, where: str) -> Embedded:
     if not (finite := np.isfinite(embeddings).all(axis=1)).all():
         raise UserError(f"{where}: the embedding of {table['utt_id'].iloc[int((~finite).argmax())]} has NaN or infinite numbers")
-    return Embedded(table["utt_id"].to_numpy(), table["source"].to_numpy(), embeddings)
+    return Embedded(*(table[name].to_numpy() for name in ("utt_id", "source")), embeddings, table["language"].to_numpy())
 
 
 def why_no_speakers(settings: Settings) -> str:

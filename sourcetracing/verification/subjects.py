@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from sourcetracing.layout import Layout, VerificationLayout
 from sourcetracing.protocols.records import protocol_facts
@@ -24,7 +25,8 @@ SHORT = 8  # digits of a digest that a table shows
 class Subject:
     """keys: what a table says of it, columns system, train_set, seed, run, compat, protocol. inputs: what its embeddings hang on (JSON).
 
-    load: its embeddings by split, train among them. name: of a line in a picture. without: scoring -> why it has none of it.
+    load: its embeddings by split, train among them; it can be sent to another process. name: of a line in a picture. without: scoring ->
+    why it has none of it.
     """
 
     keys: dict[str, object]
@@ -43,7 +45,11 @@ def subject_of_run(run: TrainingRun) -> Subject:
     inputs = {split: digest_of_file(run.files.scores(split)) for split in SPLITS}
     inputs["variants"] = [run.settings.train.variants, run.settings.evaluation.variants]
     name = f"{run.system}, {run.train_set}, seed {run.seed}"
-    return Subject(keys, name, inputs, files, lambda: {split: embedded_by(run, split) for split in SPLITS})
+    return Subject(keys, name, inputs, files, partial(_all_splits, run))
+
+
+def _all_splits(run: TrainingRun) -> dict[str, Embedded]:
+    return {split: embedded_by(run, split) for split in SPLITS}
 
 
 def subject_of_speakers(settings: Settings) -> Subject:
@@ -55,4 +61,4 @@ def subject_of_speakers(settings: Settings) -> Subject:
     inputs["corpus"] = [settings.corpus.languages, settings.corpus.sources, settings.corpus.unknown_sources]
     name = f"{OF_SPEAKERS}, {embedder}"
     files = layout.verification_of(OF_SPEAKERS, embedder)
-    return Subject(keys, name, inputs, files, lambda: speaker_baseline(settings), LEFT_OUT_FOR_SPEAKERS)
+    return Subject(keys, name, inputs, files, partial(speaker_baseline, settings), LEFT_OUT_FOR_SPEAKERS)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sourcetracing.layout import Layout
+from sourcetracing.published.verification import THE_SAME, published_verification
 from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import shown_system
@@ -29,6 +31,10 @@ SPEAKER_NOTE = (
     "The rows of `speakers` compare voices alone, by the embeddings of script 03: a system that is not far better than them has "
     "learnt speakers."
 )
+PUBLISHED_LEGEND = (
+    "Other people's figures, as printed, in the words of their works. Only a row that says `the same list` is of the trials of this table, "
+    "and even there the last column says what else differs."
+)
 
 
 def columns_of(priors: Sequence[float]) -> dict[str, str]:
@@ -46,6 +52,9 @@ def write_tables(parts: Sequence[pd.DataFrame], settings: Settings, notes: Seque
     table = table[[*KEYS, *(column for column in table.columns if column not in KEYS)]].astype({"seed": "Int64"})
     write_frame(table, layout.verification_table)
     write_text(layout.verification_text, markdown(table, settings, notes))
+    beside = published_beside(table, settings)
+    same = "of the same list" if (beside["trials"] == THE_SAME).any() else "of other trials"
+    notes = [*notes, f"published figures {same} stand in {layout.verification_text.name}"] if len(beside) else notes
     shown = "\n".join([terminal(table, settings), *notes])
     return f"{shown}\n\ntables: {layout.verification_table}, {layout.verification_text.name}\npictures: {layout.verification_det}"
 
@@ -60,7 +69,7 @@ def terminal(table: pd.DataFrame, settings: Settings) -> str:
     columns, floor = columns_of(settings.verification.priors), settings.experiment.floor
     rows = headline(table)
     lines = [textwrap.fill(LEGEND.split(" LLRs are fitted")[0], 140), "", counts_line(rows)]
-    names = [_shown(row, floor) for _, row in rows.iterrows()]
+    names = [name_of(row, floor) for _, row in rows.iterrows()]
     width = max(len(name) for name in names)
     lines.append(f"  {'':<{width}}" + "".join(f"{heading:>13}" for heading in columns))
     for name, (_, row) in zip(names, rows.iterrows(), strict=True):
@@ -74,7 +83,8 @@ def counts_line(rows: pd.DataFrame) -> str:
     return f"{first['split']}: {int(first['targets'])} trials of one source, {int(first['nontargets'])} of two; lists: {first['trials']}"
 
 
-def _shown(row: pd.Series, floor: Sequence[str]) -> str:
+def name_of(row: pd.Series, floor: Sequence[str]) -> str:
+    """What a row is of, for people."""
     norm = "" if row["score_norm"] == "none" else f", {row['score_norm']}"
     what = "voices alone" if row["system"] == OF_SPEAKERS else f"{row['train_set']}, seed {row['seed']}"
     return f"{shown_system(row['system'], floor)}, {what}: {row['scoring']}{norm}{_as_published(row)}"
@@ -91,7 +101,8 @@ def _number(row: pd.Series, figure: str, suffix: str = "") -> str:
     return f"{100 * value:.1f}" if figure == "eer" else f"{value:.3f}"
 
 
-def _with_interval(row: pd.Series, figure: str) -> str:
+def with_interval(row: pd.Series, figure: str) -> str:
+    """A figure of a row, its interval in brackets where it has one."""
     if np.isnan(row[f"{figure}_low"]):
         return _number(row, figure)
     return f"{_number(row, figure)} ({_number(row, figure, '_low')}–{_number(row, figure, '_high')})"
@@ -108,10 +119,27 @@ def markdown(table: pd.DataFrame, settings: Settings, notes: Sequence[str]) -> s
         lines += ["", f"## {'All trials' if condition == ALL else condition}", "", counts_line(rows), ""]
         lines += [_row(["system", *columns]), _row(["---", *["---:"] * len(columns)])]
         lines += [
-            _row([_shown(row, settings.experiment.floor), *(_with_interval(row, figure) for figure in columns.values())])
+            _row([name_of(row, settings.experiment.floor), *(with_interval(row, figure) for figure in columns.values())])
             for _, row in rows.iterrows()
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_published_part(table, settings)]) + "\n"
+
+
+def published_beside(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Published figures that stand beside the table; empty without any."""
+    rows, given = table[table["split"] == "eval"], settings.verification.trials
+    counted = (rows["targets"] + rows["nontargets"]).groupby(rows["condition"]).first() if given else pd.Series(dtype=int)
+    of_folder = {condition.partition(": ")[0]: int(count) for condition, count in counted.items()}
+    return published_verification(settings.corpus.reader, {**of_folder, **({Path(given).stem: int(counted[ALL])} if given else {})})
+
+
+def _published_part(table: pd.DataFrame, settings: Settings) -> list[str]:
+    found = published_beside(table, settings)
+    if found.empty:
+        return []
+    found = found.assign(percent=[f"{value:g}" for value in found["percent"]])
+    rows = [_row(row) for row in found.astype(str).to_numpy().tolist()]
+    return ["", "## Published", "", PUBLISHED_LEGEND, "", _row(list(found.columns)), _row(["---"] * found.shape[1]), *rows]
 
 
 def _row(cells: Sequence[str]) -> str:

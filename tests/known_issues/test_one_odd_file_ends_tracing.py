@@ -32,7 +32,7 @@ class FakeTracer:
             raise ZeroDivisionError("float division by zero")
         if path.name == "stop.wav":
             raise KeyboardInterrupt
-        return FileTrace(str(path), 1.0, 0, np.zeros(1), np.array([[0.7, 0.3]]), None, np.array([0.7, 0.3]), None, None, [])
+        return FileTrace(str(path), 1.0, 0, np.zeros(1), np.array([[0.7, 0.3]]), None, np.array([0.7, 0.3]), None, None, [], np.zeros(4))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -107,3 +108,20 @@ def test_without_runs_it_says_so():
 def test_lda_alone_on_two_sources_is_refused(run):
     with pytest.raises(UserError, match="train has fewer than three sources; add cosine"):
         verify_runs([changed(run, scoring=["lda_cosine"])])
+
+
+@pytest.mark.slow  # processes start
+def test_processes_make_what_one_makes(run, monkeypatch):
+    other = replace(run, folder=run.folder.with_name(f"{run.folder.name}-again"))
+    shutil.copytree(run.folder, other.folder, dirs_exist_ok=True)
+    both = [changed(each, cohort_size=77) for each in (run, other)]
+    verify_runs(both)
+    alone = {each.folder.name: files_of(each).scores("eval").read_bytes() for each in both}
+    table = Layout.of(run.settings).verification_table.read_bytes()
+    for each in both:
+        shutil.rmtree(files_of(each).root)
+    monkeypatch.setattr(experiment, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(experiment, "resolve_workers", lambda workers: 2)
+    verify_runs(both)
+    assert alone == {each.folder.name: files_of(each).scores("eval").read_bytes() for each in both}
+    assert Layout.of(run.settings).verification_table.read_bytes() == table

@@ -1,0 +1,52 @@
+"""The report's tab on verification: one source or two? No files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+from markupsafe import Markup
+
+from sourcetracing.drawing.templates import macros
+from sourcetracing.settings.schema import Settings
+from sourcetracing.verification.tables import (
+    FLOOR_NOTE,
+    LEGEND,
+    PUBLISHED_LEGEND,
+    SPEAKER_NOTE,
+    columns_of,
+    counts_line,
+    headline,
+    name_of,
+    published_beside,
+    with_interval,
+)
+
+TAB = macros(__file__, "verification.html")
+
+
+def verification_tab(table: pd.DataFrame | None, settings: Settings, protocols: Collection[str], picture: bytes | None) -> Markup:
+    """Figures for each condition of eval, the DET picture and what is published; nothing without a table of these protocols.
+
+    table: tables/verification.csv; protocols: of the runs that the page is about; another one's figures would contradict it.
+    """
+    if table is None or table.empty or not set(table["protocol"]) <= set(protocols):
+        return Markup()
+    columns = columns_of(settings.verification.priors)
+    if not set(columns.values()) <= set(table):  # of other priors
+        return Markup()
+    shown = {condition: _figures(table, condition, columns, settings) for condition in dict.fromkeys(headline_conditions(table))}
+    counts = {condition: counts_line(headline(table, condition)) for condition in shown}
+    notes = [FLOOR_NOTE, SPEAKER_NOTE]
+    return TAB.verification(LEGEND, notes, shown, counts, picture, PUBLISHED_LEGEND, published_beside(table, settings))
+
+
+def headline_conditions(table: pd.DataFrame) -> list[str]:
+    """Those of eval, all trials first."""
+    return list(table.loc[table["split"] == "eval", "condition"])
+
+
+def _figures(table: pd.DataFrame, condition: str, columns: dict[str, str], settings: Settings) -> pd.DataFrame:
+    rows = [row for _, row in headline(table, condition).iterrows()]
+    figures = {heading: [with_interval(row, figure) for row in rows] for heading, figure in columns.items()}
+    return pd.DataFrame({"system": [name_of(row, settings.experiment.floor) for row in rows], **figures})
