@@ -25,7 +25,9 @@ class Verification:
         "whether a test utterance may say what one of its model says. none: no such trial, where transcripts are known; any: it may",
         choices=("none", "any"),
     )
-    trials: str = setting("", "a list of trials over eval utterances, instead of generated ones; dev's are generated, for calibration")
+    trials: str = setting(
+        "", "a list of trials over eval utterances, or a folder of lists, instead of generated ones; dev's are generated, for calibration"
+    )
     scoring: list[str] = setting(
         list(SCORINGS),
         "what is compared: embeddings as they are, centred and whitened on train, or in the discriminants of train's sources",

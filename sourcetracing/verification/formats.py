@@ -29,6 +29,7 @@ from sourcetracing.runtime.lists import read_list
 from sourcetracing.verification.trials import COLUMNS, NOT_KNOWN, OTHER, SAME, TrialList
 
 LABELS = {"1": SAME, "0": OTHER, "": NOT_KNOWN, "target": SAME, "nontarget": OTHER, "True": SAME, "False": OTHER}
+LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 Models = Mapping[str, tuple[str, ...]]
 
 
@@ -87,6 +88,34 @@ def read_trial_list(path: Path, known: Collection[str], models: Path | None = No
     trials = TrialList(found, table[list(COLUMNS)])
     _check(trials, rows.index, path)
     return trials
+
+
+def read_trial_lists(path: Path, known: Collection[str]) -> TrialList:
+    """`read_trial_list` of a file; of a folder all its lists in one, each a condition that is called after it.
+
+    Where some are called <...>_trials, as STOPA's, only these are lists; <...>_models.csv belong to others. Raises `UserError`, too, for a
+    folder without lists, a trial that stands in two of them, and two models of one name.
+    """
+    if not Path(path).is_dir():
+        return read_trial_list(path, known)
+    files = sorted(file for file in Path(path).iterdir() if file.is_file() and file.suffix in LIST_SUFFIXES and file.name[0] != ".")
+    files = [file for file in files if not file.stem.endswith("_models")]
+    files = [file for file in files if file.stem.endswith("_trials")] or files
+    if not files:
+        raise UserError(f"{path}: there is no list of trials in this folder; their names end in {', '.join(LIST_SUFFIXES)}")
+    models: dict[str, tuple[str, ...]] = {}
+    tables, place_of = [], {}
+    for file in files:
+        found = read_trial_list(file, known)
+        if mixed := [name for name, members in found.models.items() if models.get(name, members) != members]:
+            raise UserError(f"{file}: its model {mixed[0]} has other utterances than the one of that name in another list of {path}")
+        for pair in zip(found.table["enrol"], found.table["test"], strict=True):
+            if (other := place_of.setdefault(pair, file)) != file:
+                raise UserError(f"{file}: the trial {', '.join(pair)} stands in {other.name}, too")
+        models |= found.models
+        named = [f"{file.stem}: {own}" if own else file.stem for own in found.table["condition"]]
+        tables.append(found.table.assign(condition=named))
+    return TrialList(models, pd.concat(tables, ignore_index=True))
 
 
 def _bare(name: str) -> str:

@@ -24,7 +24,7 @@ from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
 from sourcetracing.verification.audit import faults, trial_counts
-from sourcetracing.verification.formats import read_trial_list
+from sourcetracing.verification.formats import read_trial_lists
 from sourcetracing.verification.trials import COLUMNS, OTHER, SAME, TrialList
 
 JUDGED = ("dev", "eval")
@@ -54,7 +54,7 @@ def trial_lists(settings: Settings) -> Lists:
     trials = {split: draw_trials(part, settings, split) for split, part in parts.items() if split == "dev" or not given}
     notes = ()
     if given:
-        trials["eval"] = read_trial_list(Path(given), set(parts["eval"]["utt_id"]))
+        trials["eval"] = read_trial_lists(Path(given), set(parts["eval"]["utt_id"]))
         notes = (f"eval: the trials of {given}; those of dev, for calibration, are drawn", *faults(trials["eval"], parts["eval"]))
     layout = Layout.of(settings)
     with held(layout.trials("").with_name(".lock"), f"another process is writing {layout.trials('').parent}", wait=True):

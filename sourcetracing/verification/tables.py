@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -126,9 +127,10 @@ def markdown(table: pd.DataFrame, settings: Settings, notes: Sequence[str]) -> s
 
 def published_beside(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Published figures that stand beside the table; empty without any."""
-    rows = headline(table)
-    counted = int(rows["targets"].iloc[0] + rows["nontargets"].iloc[0]) if len(rows) else 0
-    return published_verification(settings.corpus.reader, settings.verification.trials, counted)
+    rows, given = table[table["split"] == "eval"], settings.verification.trials
+    counted = (rows["targets"] + rows["nontargets"]).groupby(rows["condition"]).first() if given else pd.Series(dtype=int)
+    of_folder = {condition.partition(": ")[0]: int(count) for condition, count in counted.items()}
+    return published_verification(settings.corpus.reader, {**of_folder, **({Path(given).stem: int(counted[ALL])} if given else {})})
 
 
 def _published_part(table: pd.DataFrame, settings: Settings) -> list[str]:

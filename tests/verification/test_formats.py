@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sourcetracing.errors import UserError
-from sourcetracing.verification.formats import UtteranceNames, read_trial_list
+from sourcetracing.verification.formats import UtteranceNames, read_trial_list, read_trial_lists
 
 KNOWN = ["en/x/a", "en/x/b", "de/x/c", "name with blank", "ümlaut", "007"]
 
@@ -142,3 +142,39 @@ def test_a_set_in_another_order_is_the_same_model(tmp_path):
     path = write(tmp_path, "enrol,test,label\nu1+u2,u3,0\nu1,u2,1\nu2+u1,u3,0\n")
     with pytest.raises(UserError, match=r"row 4: the trial u2\+u1, u3 stands twice"):
         read_trial_list(path, {"u1", "u2", "u3"})
+
+
+def test_a_folder_of_lists_is_one_list_whose_conditions_are_the_lists(tmp_path):
+    """The four lists of RiemannSD-Net, and what lies beside them."""
+    (tmp_path / "seen_seen_same_speaker.txt").write_text("1 a/1 a/2\n0 a/1 b/1\n")
+    (tmp_path / "unseen_unseen_diff_speaker.txt").write_text("1 b/1 b/2\n0 a/2 b/2\n")
+    (tmp_path / "README.md").write_text("four lists\n")
+    trials = read_trial_lists(tmp_path, ["a/1", "a/2", "b/1", "b/2"])
+    assert trials.table["condition"].tolist() == ["seen_seen_same_speaker"] * 2 + ["unseen_unseen_diff_speaker"] * 2
+    assert trials.labels.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ({"notes.md": "no list"}, "there is no list of trials in this folder"),
+        (
+            {"one.txt": "1 a/1 a/2\n0 a/1 b/1\n", "two.txt": "1 b/1 b/2\n0 a/1 b/1\n"},
+            r"two\.txt: the trial a/1, b/1 stands in one\.txt, too",
+        ),
+        (
+            {
+                "one.csv": "enrol,test,label\nm,a/2,1\nm,b/1,0\n",
+                "one_models.csv": "enrol,utt_id\nm,a/1\n",
+                "two.csv": "enrol,test,label\nm,a/1,0\nm,b/1,1\n",
+                "two_models.csv": "enrol,utt_id\nm,b/2\n",
+            },
+            "its model m has other utterances",
+        ),
+    ],
+)
+def test_a_folder_of_lists_that_is_refused(tmp_path, files, complaint):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=complaint):
+        read_trial_lists(tmp_path, ["a/1", "a/2", "b/1", "b/2"])
