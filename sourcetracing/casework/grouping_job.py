@@ -101,8 +101,8 @@ def _require_number(distinct: dict[str, tuple[Path, ...]], settings: Grouping) -
     if len(distinct) > settings.most_files:
         gigabytes = BYTES_OF_A_PAIR[settings.method] * len(distinct) ** 2 / 1e9
         raise UserError(
-            f"{len(distinct):,} files are more than grouping.most_files={settings.most_files:,}; all pairs of them take about {gigabytes:.1f} GB of "
-            f"memory. If there is so much, add grouping.most_files={len(distinct)}"
+            f"{len(distinct):,} files are more than grouping.most_files={settings.most_files:,}; all pairs of them take about "
+            f"{gigabytes:.1f} GB of memory. If there is so much, add grouping.most_files={len(distinct)}"
         )
 
 
