@@ -23,7 +23,7 @@ from sourcetracing.verification.scoring import SPACES, Space, models_of
 from sourcetracing.verification.trials import OTHER, SAME
 
 LEAST_UNSEEN = 3  # unseen sources of dev that LLRs are fitted on alone: of two, one pair of sources would be all that is known
-MOST_DRAWS = 20  # for each trial that is wanted: small corpora run out of new ones
+MOST_IN_VAIN = 300  # draws without a new trial, after which a small corpus is taken to have no more
 
 
 @dataclass(frozen=True)
@@ -148,17 +148,17 @@ class Verifier:
         rows = {source: np.flatnonzero(self.dev.sources == source) for source in np.unique(self.dev.sources)}
         enough = enrol_size + test_size if label == SAME else max(enrol_size, test_size)
         names = [source for source, own in rows.items() if len(own) >= enough]
-        for _ in range(MOST_DRAWS * self.num_trials):
-            if len(found) == self.num_trials:
-                break
+        in_vain = 0
+        while len(found) < self.num_trials and in_vain < MOST_IN_VAIN:
             first, second = (names[number] for number in random.choice(len(names), 2, replace=False))
             enrol = self._set(random, rows[first], enrol_size)
             left = rows[first][~np.isin(rows[first], enrol)] if label == SAME else rows[second]
             test = self._set(random, left, test_size)
             key = (enrol.tobytes(), test.tobytes())
-            if enrol_size == test_size and key[::-1] in found:
-                continue
-            found.setdefault(key, (enrol, test))
+            is_new = key not in found and not (enrol_size == test_size and key[::-1] in found)
+            in_vain = 0 if is_new else in_vain + 1
+            if is_new:
+                found[key] = (enrol, test)
         return list(found.values())
 
     def _set(self, random: np.random.Generator, rows: np.ndarray, size: int) -> np.ndarray:
