@@ -125,4 +125,7 @@ def test_help_names_every_group_that_a_script_reads_and_scripts_name_what_comes_
     # The other settings of a trained run are those in its folder, and not for this script to change.
     unnamed, shown = run("scripts/trace_audio.py", str(audio), "--run", str(trained.folder))
     assert unnamed <= set(RUN) and f"next: python scripts/export_model.py {trained.folder}" in shown
+    audios = sorted(map(str, Path(config.resolve().paths.corpus).rglob("*.wav")), key=lambda path: -Path(path).stat().st_size)[:2]
+    unnamed, shown = run("scripts/compare_audio.py", *audios, "--run", str(trained.folder))
+    assert unnamed <= set(RUN) and f"next: python scripts/trace_audio.py FILE.wav --run {trained.folder} --report case.html" in shown
     run("scripts/export_model.py", str(trained.folder), "--folder", str(tmp_path / "system"))  # looks for paths in every group
