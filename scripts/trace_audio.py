@@ -31,7 +31,7 @@ def main(words: list[str], chosen: dict[str, str], changes: list[str]) -> None:
     if "--run" not in chosen:
         raise UserError("which system? Add --run exp/<name>/runs/<system>/<run> (script 05 trains them)")
     outputs = {name: Path(chosen[f"--{name}"]) for name in ("json", "csv", "timeline") if f"--{name}" in chosen}
-    report = case_writer(chosen["--report"], chosen.get("--language")) if "--report" in chosen else None
+    report = case_writer(chosen.get("--report"), chosen.get("--language"))
     trace_files(words, chosen["--run"], changes, Outputs(**outputs), report)
     say_next(f"python scripts/export_model.py {chosen['--run']} --folder FOLDER   (to share the system)")
 
