@@ -34,7 +34,7 @@ def main(words: list[str], chosen: dict[str, str], changes: list[str]) -> None:
         raise UserError("which system? Add --run exp/<name>/runs/<system>/<run> (script 05 trains them)")
     outputs = {name: Path(chosen[f"--{name}"]) for name in ("json", "csv", "timeline") if f"--{name}" in chosen}
     library = Path(chosen["--library"]) if "--library" in chosen else None
-    report = case_writer(chosen["--report"], chosen.get("--language")) if "--report" in chosen else None
+    report = case_writer(chosen.get("--report"), chosen.get("--language"))
     trace_files(words, chosen["--run"], changes, Outputs(**outputs), library, report)
     say_next(f"python scripts/export_model.py {chosen['--run']} --folder FOLDER   (to share the system)")
 

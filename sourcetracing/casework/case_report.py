@@ -81,8 +81,15 @@ class Section:
     cautions: Sequence[str] = ()
 
 
-def case_writer(path: str, language: str | None = None) -> Report:
-    """What writes the page once files are traced. language: what they are spoken in, where that is known. Raises `UserError`."""
+def case_writer(path: str | None, language: str | None = None) -> Report | None:
+    """What writes the page once files are traced; None where none is wanted. language: what they are spoken in, where that is known.
+
+    Raises `UserError`.
+    """
+    if path is None:
+        if language is not None:
+            raise UserError(f"--language {language} is for the page of a case: add --report FILE.html")
+        return None
     out = Path(path)
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--report {path}: name a file that ends in .html")
@@ -113,7 +120,7 @@ def write_case(
         eyebrow="Source tracing · case report",
         headline=f"Which synthesizer made {'this file' if len(results) == 1 else f'these {len(results)} files'}?",
         lead=f"Answers of one system: {about(system)}.",
-        notes=_notes_of(results, case),
+        notes=_notes_of(results),
         tabs={},
         num_panels=0,
         made_by="Made by scripts/trace_audio.py.",
@@ -278,7 +285,7 @@ def _made_with(tracer: Tracer) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["what", "value"])
 
 
-def _notes_of(results: Sequence[FileTrace | Failure], case: Case) -> list[str]:
+def _notes_of(results: Sequence[FileTrace | Failure]) -> list[str]:
     failed = sum(isinstance(result, Failure) for result in results)
     notes = [
         "It does not tell fake from genuine speech, and a generator that it never heard is at best called unknown.",

@@ -243,9 +243,9 @@ def _require_distinct(files: Sequence[Sequence[Path]], digests: Sequence[Sequenc
         for path, digest in zip(paths, own, strict=True):
             if digest in seen:
                 other_label, other = seen[digest]
-                where = f"are both in {label}" if other_label == label else "are on both sides"
-                name = f"{other} and {path}" if other != path else f"{path}, named twice,"
-                raise UserError(f"{name} are the same bytes and {where}: a file is always like itself. Take one of them out")
+                where = f"both in {label}" if other_label == label else "on both sides"
+                what = f"{path} is" if other == path else f"{other} and {path} are the same bytes and"
+                raise UserError(f"{what} {where}: a file is always like itself. Take one of them out")
             seen[digest] = label, path
 
 

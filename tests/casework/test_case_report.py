@@ -211,6 +211,12 @@ def test_a_page_that_cannot_be_one_is_refused_at_once(name, tmp_path):
         case_writer(str(tmp_path / name))
 
 
+def test_a_language_without_a_page_is_refused():
+    assert case_writer(None) is None
+    with pytest.raises(UserError, match=r"add --report FILE\.html"):
+        case_writer(None, "en")
+
+
 @needs_chromium
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [380, 1400])

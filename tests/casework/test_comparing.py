@@ -171,12 +171,12 @@ def test_wrong_inputs_get_one_line(run, files, tmp_path, capsys):
 
 def test_a_file_is_not_compared_with_itself(run, files, tmp_path, capsys):
     good, tail = files / "a" / "0.wav", ("--run", run.folder, FEW)
-    assert "named twice, are the same bytes and are on both sides" in refused(capsys, good, good, *tail)
+    assert f"{good} is on both sides" in refused(capsys, good, good, *tail)
     shutil.copyfile(good, tmp_path / "copy.wav")
-    assert "copy.wav are the same bytes and are on both sides" in refused(capsys, files / "a", tmp_path / "copy.wav", *tail)
+    assert "copy.wav are the same bytes and on both sides" in refused(capsys, files / "a", tmp_path / "copy.wav", *tail)
     shutil.copytree(files / "a", tmp_path / "twice")
     shutil.copyfile(good, tmp_path / "twice" / "again.wav")
-    assert "are both in A" in refused(capsys, tmp_path / "twice", files / "b", *tail)
+    assert "the same bytes and both in A" in refused(capsys, tmp_path / "twice", files / "b", *tail)
 
 
 def test_a_dev_that_cannot_calibrate_gets_one_line(run, files, capsys, monkeypatch):

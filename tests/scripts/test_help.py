@@ -133,4 +133,7 @@ def test_help_names_every_group_that_a_script_reads_and_scripts_name_what_comes_
         "scripts/group_audio.py", str(audio.parent), "--run", str(trained.folder), "grouping.draws=20", "trace.compare_by=cosine"
     )
     assert unnamed <= set(RUN) and f"next: python scripts/trace_audio.py FILE.wav --run {trained.folder}" in shown
+    audios = sorted(map(str, Path(config.resolve().paths.corpus).rglob("*.wav")), key=lambda path: -Path(path).stat().st_size)[:2]
+    unnamed, shown = run("scripts/compare_audio.py", *audios, "--run", str(trained.folder))
+    assert unnamed <= set(RUN) and f"next: python scripts/trace_audio.py FILE.wav --run {trained.folder} --report case.html" in shown
     run("scripts/export_model.py", str(trained.folder), "--folder", str(tmp_path / "system"))  # looks for paths in every group
