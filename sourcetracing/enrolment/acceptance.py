@@ -19,6 +19,7 @@ FEW_SOURCES = 20  # of dev: below, false alarms of simulated worlds came to two 
 LEAST_SCORES = 40  # fewer say nothing of a tail
 LEAST_TAIL, TAIL_SHARE = 20, 0.1  # scores that a tail is fitted on: this share of them, this many at least
 MOST_FILES = 2000  # of dev, tested against its models: more take time and say little more
+REPEATS = 10  # draws of the models of each file, fewer of many files: the largest scores of a few files hang on which models they met
 BLOCK_ELEMENTS = 1 << 22  # numbers at a time: 32 MB
 
 
@@ -66,8 +67,9 @@ class Acceptance:
 def acceptance_threshold(nontarget_scores: np.ndarray, num_sources: int, false_alarms: float) -> Acceptance:
     """The threshold at which `false_alarms` of files of no enrolled source are given one of `num_sources` enrolled sources.
 
-    nontarget_scores: of dev, files against models of other sources: (F, S), a row for each file (`dev_scores`), nan where there is no
-    score; or (T,), scores of single trials. Higher = more alike. Three ways, the first that the data can support:
+    nontarget_scores: of dev, files against models of other sources: (R, F, S), R draws of the models, or (F, S), one (`dev_scores`), nan
+    where there is no score; or (T,), scores of single trials. Higher = more alike. Draws repeat a file and are worth no more than it. Three
+    ways, the first that the data can support:
 
     * MAXIMA, rows with at least num_sources scores: the best of so many of a file's models, averaged over all choices of them, counted over
       files. Nothing is assumed of how the scores of a file hang together. One file more counts as a false alarm, as in conformal
@@ -82,41 +84,47 @@ def acceptance_threshold(nontarget_scores: np.ndarray, num_sources: int, false_a
     (benchmarks/enrolment_growth.py measures it). It never falls with num_sources.
     """
     scores = np.asarray(nontarget_scores, dtype=np.float64)
-    rows = scores[:, None] if scores.ndim == 1 else scores
+    repeats = scores.shape[0] if scores.ndim == 3 else 1
+    rows = scores[:, None] if scores.ndim == 1 else scores.reshape(-1, scores.shape[-1])
     pooled = np.sort(rows[~np.isnan(rows)])
-    threshold, regime = _threshold(rows, pooled, num_sources, false_alarms)
-    files, sources = int((~np.isnan(rows)).any(axis=1).sum()), 0 if scores.ndim == 1 else scores.shape[1]
-    return Acceptance(threshold, regime, num_sources, false_alarms, files, sources, len(pooled))
+    threshold, regime = _threshold(rows, pooled, repeats, num_sources, false_alarms)
+    files, sources = int((~np.isnan(rows)).any(axis=1).sum()) // repeats, 0 if scores.ndim == 1 else scores.shape[-1]
+    return Acceptance(threshold, regime, num_sources, false_alarms, files, sources, len(pooled) // repeats)
 
 
-def _threshold(rows: np.ndarray, pooled: np.ndarray, num_sources: int, false_alarms: float) -> tuple[float, str]:
-    if num_sources == 0 or len(pooled) < LEAST_SCORES:
+def _threshold(rows: np.ndarray, pooled: np.ndarray, repeats: int, num_sources: int, false_alarms: float) -> tuple[float, str]:
+    if num_sources == 0 or len(pooled) < LEAST_SCORES * repeats:
         return np.inf, NONE
     most = int((~np.isnan(rows)).sum(axis=1).max())
-    counted = _of_maxima(rows, min(num_sources, most), false_alarms)
+    counted = _of_maxima(rows, repeats, min(num_sources, most), false_alarms)
     if counted is not None and num_sources <= most:
         return counted, MAXIMA
     least = -np.inf if counted is None else counted  # with fewer sources: it must not fall
     level = -np.expm1(np.log1p(-false_alarms) / num_sources)
-    if (place := int(level * (len(pooled) + 1))) >= 1:
-        return max(least, float(pooled[-place])), TRIALS
-    return max(least, _extrapolated(pooled, level)), TAIL
+    if (allowed := _allowed(level, len(pooled), repeats)) >= 0:
+        return max(least, float(pooled[-1 - int(allowed)])), TRIALS
+    return max(least, _extrapolated(pooled, repeats, level)), TAIL
 
 
-def _of_maxima(rows: np.ndarray, size: int, false_alarms: float) -> float | None:
+def _allowed(level: float, count: int, repeats: int) -> float:
+    """How many of `count` may exceed a threshold so that, with one of them added that does, a share `level` does; below 0: no threshold."""
+    return (level * (count / repeats + 1) - 1) * repeats
+
+
+def _of_maxima(rows: np.ndarray, repeats: int, size: int, false_alarms: float) -> float | None:
     """Counted over the files with at least `size` scores; None where there are too few of them for the level."""
     rows = rows[(~np.isnan(rows)).sum(axis=1) >= size]
-    allowed = false_alarms * (len(rows) + 1) - 1
+    allowed = _allowed(false_alarms, len(rows), repeats)
     if allowed < 0:
         return None
     ordered = np.sort(rows, axis=1)  # nan last
-    counts = (~np.isnan(ordered)).sum(axis=1)
-    weights = np.exp(_log_choose(np.arange(ordered.shape[1]), size - 1)[None, :] - _log_choose(counts, size)[:, None])
     there = ~np.isnan(ordered)
+    # How likely the best of `size` of a row's scores is its j-th lowest one.
+    weights = np.exp(_log_choose(np.arange(ordered.shape[1]), size - 1)[None, :] - _log_choose(there.sum(axis=1), size)[:, None])
     values, weights = ordered[there], weights[there]
     order = np.argsort(-values, kind="stable")
     values, above = values[order], np.cumsum(weights[order])
-    beyond = np.flatnonzero(above > allowed * (1 + 1e-12))
+    beyond = np.flatnonzero(above > allowed + 1e-9 * (1 + allowed))
     return float(values[beyond[0]]) if len(beyond) else float(values[-1])
 
 
@@ -127,11 +135,11 @@ def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
     return np.where(n >= k, found, -np.inf)
 
 
-def _extrapolated(pooled: np.ndarray, level: float) -> float:
+def _extrapolated(pooled: np.ndarray, repeats: int, level: float) -> float:
     """The score (sorted ones are given) that a share `level` exceeds, beyond all of them."""
     from scipy.stats import genpareto  # a second to import
 
-    size = max(LEAST_TAIL, int(TAIL_SHARE * len(pooled)))
+    size = max(LEAST_TAIL * repeats, int(TAIL_SHARE * len(pooled)))
     start, excess = pooled[-size - 1], pooled[-size:] - pooled[-size - 1]
     if not excess.mean() > 0:  # one and the same score
         return float(pooled[-1])
@@ -143,27 +151,31 @@ def _extrapolated(pooled: np.ndarray, level: float) -> float:
 
 
 def dev_scores(verifier: Verifier, enrol_size: int) -> np.ndarray:
-    """Scores (F, S) of clean dev files against models of dev's sources, each of enrol_size files drawn for each test anew.
+    """Scores (R, F, S) of clean dev files against models of dev's sources, each of enrol_size files drawn for each test anew, R times.
 
-    nan against a file's own source. Smaller models, and fewer sources, where dev has no such (`Verifier.dev_trials`). F at most MOST_FILES.
+    nan against a file's own source. Smaller models, and fewer sources, where dev has no such (`Verifier.dev_trials`). F at most MOST_FILES,
+    R at most REPEATS.
     """
     size, dev = verifier.dev_trials(enrol_size, 1).sizes[0], verifier.dev
     random = rng(verifier.seed, "dev scores", size)
     units = verifier.space.unit(dev.embeddings)
-    tests = np.sort(random.permutation(len(units))[:MOST_FILES])
+    files = np.sort(random.permutation(len(units))[:MOST_FILES])
+    repeats = min(REPEATS, max(1, MOST_FILES // len(files)))
+    tests = np.tile(files, repeats)
     members = {source: np.flatnonzero(dev.sources == source) for source in np.unique(dev.sources)}
-    columns = []
-    for source, rows in members.items():
-        if len(rows) < size:
-            continue
-        column = np.full(len(tests), np.nan)
-        others = np.flatnonzero(dev.sources[tests] != source)
-        width = max(size * units.shape[1], len(rows))
-        for block in np.array_split(others, max(1, len(others) * width // BLOCK_ELEMENTS)):
-            order = np.argpartition(random.random((len(block), len(rows))), size - 1, axis=1)
-            chosen = rows[order[:, :size]]
-            models = units[chosen].mean(axis=1, dtype=np.float64)
-            lengths = np.maximum(np.linalg.norm(models, axis=1), np.finfo(np.float64).tiny)
-            column[block] = np.einsum("td,td->t", models, units[tests[block]].astype(np.float64)) / lengths
-        columns.append(column)
-    return np.stack(columns, axis=1)
+    columns = [_against(units, tests, dev.sources[tests] != name, own, size, random) for name, own in members.items() if len(own) >= size]
+    return np.stack(columns, axis=1).reshape(repeats, len(files), -1)
+
+
+def _against(
+    units: np.ndarray, tests: np.ndarray, wanted: np.ndarray, members: np.ndarray, size: int, random: np.random.Generator
+) -> np.ndarray:
+    """Scores (T,) of tests, rows of the directions `units`, each against a model of `size` of the rows `members`; nan where not wanted."""
+    scores, places = np.full(len(tests), np.nan), np.flatnonzero(wanted)
+    width = max(size * units.shape[1], len(members))
+    for block in np.array_split(places, max(1, len(places) * width // BLOCK_ELEMENTS)):
+        order = np.argpartition(random.random((len(block), len(members))), size - 1, axis=1)
+        models = units[members[order[:, :size]]].mean(axis=1, dtype=np.float64)
+        lengths = np.maximum(np.linalg.norm(models, axis=1), np.finfo(np.float64).tiny)
+        scores[block] = np.einsum("td,td->t", models, units[tests[block]].astype(np.float64)) / lengths
+    return scores

@@ -89,8 +89,8 @@ def test_dev_scores_are_cosines_of_means_of_others_files():
     random = np.random.default_rng(4)
     train, dev = growth.files_of(random, "t", 4, 6), growth.files_of(random, "d", 5, 6)
     verifier = Verifier.fitted(train, dev, sorted(set(train.sources)), compare_by="cosine", num_trials=40, seed=1)
-    scores = dev_scores(verifier, 1)
-    assert scores.shape == (30, 5)
+    assert dev_scores(verifier, 1).shape == (10, 30, 5)
+    scores = dev_scores(verifier, 1)[3]
     names = np.unique(dev.sources)
     assert (np.isnan(scores) == (dev.sources[:, None] == names)).all()
     units = dev.embeddings / np.linalg.norm(dev.embeddings, axis=1, keepdims=True)
@@ -99,11 +99,21 @@ def test_dev_scores_are_cosines_of_means_of_others_files():
         for column, name in enumerate(names):
             if name != dev.sources[file]:
                 assert np.abs(cosines[file, dev.sources == name] - scores[file, column]).min() < 1e-6
-    of_all = dev_scores(verifier, 6)  # at most 5: one file has to be left for a test
+    of_all = dev_scores(verifier, 6)[0]  # at most 5: one file has to be left for a test
     means = {name: units[dev.sources == name].sum(axis=0) for name in names}
     leave_one_out = [units[0] @ (means["d1"] - units[row]) / np.linalg.norm(means["d1"] - units[row]) for row in range(6, 12)]
     assert min(abs(of_all[0, 1] - value) for value in leave_one_out) < 1e-6
-    assert (dev_scores(verifier, 3) == dev_scores(verifier, 3))[~np.isnan(scores)].all()
+    assert np.array_equal(dev_scores(verifier, 3), dev_scores(verifier, 3), equal_nan=True)
+    assert len({row.tobytes() for row in dev_scores(verifier, 3)}) == 10
+
+
+def test_repeats_of_files_are_worth_no_more_than_the_files():
+    scores = independent(70, 6)
+    for size in (1, 3, 9, 60):
+        once, thrice = (acceptance_threshold(some, size, 0.03) for some in (scores, np.stack([scores] * 3)))
+        assert (thrice.regime, thrice.files, thrice.sources, thrice.scores) == (once.regime, once.files, once.sources, once.scores)
+        assert thrice.threshold == pytest.approx(once.threshold, rel=0.03 if once.regime == TAIL else 1e-12)
+    assert acceptance_threshold(np.stack([scores[:30]] * 10), 1, 0.03).regime != MAXIMA  # 300 rows, 30 files
 
 
 @pytest.fixture(scope="module")
