@@ -31,7 +31,7 @@ VERIFICATION_STAGES := 01_download_resources 02_build_protocols 03_label_speaker
 FRENCH := data/demo/fake/fr
 AWKWARD_STAGES := $(subst 11_,07_ood_detector 08_generate_embeddings 09_visualize_embeddings 10_verify_sources 11_,$(STAGES))
 GE2E_SYSTEM ?= demo_ge2e
-VERIFICATION_SYSTEM ?= long_term
+VERIFICATION_SYSTEM ?= lfcc_ecapa_tdnn
 DETECTION_STAGES := 00_build_manifest 01_extract_layers 02_layer_sweep 03_augmented_baseline 04_dataset_mixing 05_pruning 06_augment_pruned \
                     07_report
 
@@ -48,19 +48,19 @@ demo-openset: setup
 	@$(BIN)/python scripts/trace_audio.py 'data/demo/fake/fr/griffin_lim/*_0000[1-3].wav' 'data/demo/fake/fr/sinusoidal/*_0000[1-3].wav' \
 	    --run "$$(ls -dt exp/demo_openset/runs/lfcc_ecapa_tdnn/*/ | head -1)" --csv exp/demo_openset/traced.csv --timeline exp/demo_openset/timelines
 
-# Two vocoders that training never saw are enrolled from five files each; the third is never enrolled. The run: statistics and their classifier.
+# Two vocoders that training never saw are enrolled from the first French files; the third is never enrolled. The run: the network.
 demo-verification: setup
 	@$(MAKE) --no-print-directory stages CONFIG=configs/demo_verification.yaml STAGES="$(VERIFICATION_STAGES)" IF_NEEDED=
 	@set -e; out=exp/demo_verification; run="$$(ls -dt $$out/runs/$(VERIFICATION_SYSTEM)/*/ | head -1)"; rm -rf $$out/library; \
 	for source in sinusoidal phase_vocoder; do \
-	    $(BIN)/python scripts/enroll_source.py $$source "$(FRENCH)/$$source/*_0000[1-5].wav" --run "$$run" --library $$out/library; done; \
+	    $(BIN)/python scripts/enroll_source.py $$source "$(FRENCH)/$$source/*_000[01]?.wav" --run "$$run" --library $$out/library; done; \
 	$(BIN)/python scripts/enroll_source.py --list --run "$$run" --library $$out/library; \
-	$(BIN)/python scripts/trace_audio.py "$(FRENCH)/*/*_0000[7-8].wav" --run "$$run" --library $$out/library \
-	    --csv $$out/traced.csv --report $$out/case.html; \
-	$(BIN)/python scripts/compare_audio.py $(FRENCH)/sinusoidal/*_00007.wav $(FRENCH)/sinusoidal/*_00008.wav --run "$$run"; \
-	mkdir -p $$out/sets/a $$out/sets/b; cp $(FRENCH)/sinusoidal/*_0000[1-5].wav $$out/sets/a; cp $(FRENCH)/phase_vocoder/*_0000[1-5].wav $$out/sets/b; \
-	$(BIN)/python scripts/compare_audio.py $$out/sets/a $$out/sets/b --run "$$run"; \
-	$(BIN)/python scripts/group_audio.py "$(FRENCH)/*/*_0000[1-8].wav" --run "$$run" --csv $$out/groups.csv --html $$out/groups.html
+	$(BIN)/python scripts/trace_audio.py "$(FRENCH)/*/*_0002[0-1].wav" --run "$$run" --library $$out/library \
+	    --csv $$out/traced.csv --report $$out/case.html --language fr; \
+	set -- $(FRENCH)/sinusoidal/*_0002?.wav; $(BIN)/python scripts/compare_audio.py $$1 $$2 --run "$$run"; \
+	$(BIN)/python scripts/compare_audio.py "$(FRENCH)/sinusoidal/*_0003?.wav" "$(FRENCH)/phase_vocoder/*_0003?.wav" --run "$$run"; \
+	$(BIN)/python scripts/group_audio.py $(patsubst %,"$(FRENCH)/%/*_0003?.wav",sinusoidal phase_vocoder channel_vocoder) --run "$$run" \
+	    --csv $$out/groups.csv --html $$out/groups.html
 
 awkward: setup
 	@$(MAKE) --no-print-directory stages CONFIG=configs/awkward.yaml STAGES="$(AWKWARD_STAGES)"
