@@ -25,6 +25,7 @@ from sourcetracing.casework.closed_set import ClosedSet
 from sourcetracing.casework.corpus_files import corpus_digests, corpus_note
 from sourcetracing.casework.neighbours import Neighbourhood
 from sourcetracing.casework.reliability import calibration_sentence, clean_eval, shares
+from sourcetracing.casework.short_names import common_folder, short_name
 from sourcetracing.casework.wording import (
     LN_10,
     SCALE_SOURCE,
@@ -37,6 +38,7 @@ from sourcetracing.casework.wording import (
 )
 from sourcetracing.drawing.templates import render
 from sourcetracing.drawing.text import ABSENT
+from sourcetracing.enrolment.decision import ENROLLED
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_text
 from sourcetracing.settings.names import printable
@@ -67,7 +69,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Section:
-    """One file of the page. reason: why it was not traced, "" = it was; then answer and timeline (PNG) are there."""
+    """One file of the page. reason: why it was not traced, "" = it was; then answer and timeline (PNG) are there.
+
+    enrolled_name: the enrolled source that is the file's answer, "" = none is.
+    """
 
     anchor: str
     name: str
@@ -77,6 +82,7 @@ class Section:
     timeline: bytes = b""
     neighbours: pd.DataFrame | None = None
     enrolled: pd.DataFrame | None = None
+    enrolled_name: str = ""
     reliability: pd.DataFrame | None = None
     cautions: Sequence[str] = ()
 
@@ -111,7 +117,10 @@ def write_case(
 ) -> None:
     """Writes the page. enrolled: path -> what a library says of the file."""
     case = Case.of(tracer, language)
-    sections = [case.section(number, result, (enrolled or {}).get(result.path)) for number, result in enumerate(results, 1)]
+    common, answers = common_folder([result.path for result in results]), enrolled or {}
+    sections = [
+        case.section(number, result, short_name(result.path, common), answers.get(result.path)) for number, result in enumerate(results, 1)
+    ]
     system = tracer.system
     page = render(
         __file__,
@@ -155,9 +164,9 @@ class Case:
         neighbours = _or_why(lambda: Neighbourhood.of(tracer))
         return cls(tracer, language, closed, neighbours, clean_eval(run), corpus_digests(run.settings))
 
-    def section(self, number: int, result: FileTrace | Failure, enrolled: EnrolledAnswer | None) -> Section:
-        """One file."""
-        anchor, name = f"file{number}", printable(Path(result.path).name)
+    def section(self, number: int, result: FileTrace | Failure, name: str, enrolled: EnrolledAnswer | None) -> Section:
+        """One file. name: for people."""
+        anchor = f"file{number}"
         table = self._facts(result.path)
         if isinstance(result, Failure):
             return Section(anchor, name, result.reason, table)
@@ -171,6 +180,7 @@ class Case:
             timeline=_timeline(result, self.tracer),
             neighbours=self._neighbours(result),
             enrolled=enrolled_table(enrolled) if enrolled and enrolled.nearest is not None else None,
+            enrolled_name=printable(enrolled.source) if enrolled and enrolled.decision == ENROLLED else "",
             reliability=self._reliability(answer.source),
             cautions=self._cautions(result),
         )

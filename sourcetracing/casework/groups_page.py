@@ -16,6 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from sourcetracing.casework.grouping_result import GroupedFile, GroupingResult, number_text, signed
 from sourcetracing.casework.groups_truth import FIGURES
+from sourcetracing.casework.short_names import common_folder, short_name
 from sourcetracing.casework.spectra import NUM_BINS, mean_spectrum
 from sourcetracing.drawing import colours
 from sourcetracing.drawing.page import write_page
@@ -41,16 +42,11 @@ class _Place:
 
     @classmethod
     def of(cls, path: Path, result: GroupingResult) -> _Place:
-        folders = [str(file.paths[0].parent) for file in result.files]
-        try:
-            common = os.path.commonpath(folders)
-        except ValueError:  # some as from here, some as from the root
-            common = ""
-        return cls(path.parent, printable(common) if common not in ("", ".", os.sep) else "")
+        return cls(path.parent, common_folder([file.paths[0] for file in result.files]))
 
     def short(self, name: str) -> str:
         """A file's name without the folder that all lie in."""
-        return name.removeprefix(f"{self.common}{os.sep}") if self.common else name
+        return short_name(name, self.common)
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,17 @@ def test_enrolled_sources_stand_there_where_there_are_some(tracer, case, tmp_pat
     write_case(tmp_path / "a.html", tracer, [result], enrolled={result.path: answer})
     content = (tmp_path / "a.html").read_text()
     assert "Nearest enrolled source" in content and "&lt;i&gt;acme" in content and "+2.00" in content
+    assert content.count("enrolled: &lt;i&gt;acme") == 1  # in the index
+    assert "Enrolled source &lt;i&gt;acme" in content
+
+
+def test_files_of_one_name_in_two_folders_stay_apart(tracer, case, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shutil.copy(case / ODD, tmp_path / name / "a.wav")
+    write_case(tmp_path / "a.html", tracer, [tracer(tmp_path / name / "a.wav") for name in ("one", "two")])
+    content = (tmp_path / "a.html").read_text()
+    assert ">one/a.wav</a>" in content and ">two/a.wav</a>" in content
 
 
 def test_a_run_without_scores_still_gets_a_page_that_says_so(tracer, case, tmp_path, monkeypatch):
