@@ -9,6 +9,7 @@ from sourcetracing.settings.frontends import Audio
 
 HIGHEST_PEAK = 100.0  # 40 dB above full scale: no sound, but integers in a file of floats, or a damaged one
 SILENT_PEAK = 1e-4  # of one channel beside another
+FULL_SCALE = 32767 / 32768  # samples from here on count as clipped
 HIGHEST_LOSSY_PEAK = 2.0  # a decoder may well overshoot what was encoded
 _WINDOW, _MOST_WINDOWS = 512, 8  # samples; windows in a block whose spectrum is taken
 _LOW_HZ, _HIGH_HZ = (300, 3400), (5000, 7500)
@@ -25,6 +26,7 @@ class Heard:
     def __init__(self, rate: int, num_channels: int, listen: bool):
         self.rate, self.num_samples, self.low, self.high = rate, 0, 0.0, 0.0
         self.num_bad = 0  # samples that are NaN or infinite
+        self.num_clipped = 0  # samples of all channels at full scale or beyond
         self.channel_peaks = np.zeros(num_channels)
         self.power = np.zeros(_WINDOW // 2 + 1) if listen else None
         self.frames = Frames(rate) if listen else None
@@ -40,6 +42,8 @@ class Heard:
         self.num_samples += len(mono)
         peaks = np.array([max(-low, high)]) if frames.shape[1] == 1 else np.maximum(frames.max(axis=0), -frames.min(axis=0))
         self.channel_peaks[: len(peaks)] = np.fmax(self.channel_peaks[: len(peaks)], peaks)
+        if peaks.max(initial=0) >= FULL_SCALE:
+            self.num_clipped += int((np.abs(frames) >= FULL_SCALE).sum())
         if self.frames is not None and not self.nonsense():
             self.frames.add(mono)
             if len(mono) >= _WINDOW:

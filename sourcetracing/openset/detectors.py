@@ -181,6 +181,32 @@ class NearestNeighbours:
         return np.sqrt(np.maximum(squares[:, -1], 0.0)).astype(np.float64)
 
 
+class PlainNeighbours:
+    """Mean Euclidean distance of the embedding to its k nearest in training, both as they are (TADA, arXiv:2506.05802); exact search."""
+
+    def __init__(self, neighbours: int = 1):
+        self.neighbours, self.index, self.centre = neighbours, None, np.zeros(0)
+
+    def fit(self, embeddings: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> Self:
+        """Keeps all training embeddings, less their mean: that changes no distance, and squares of small numbers lose fewer digits."""
+        import faiss  # seconds to import
+
+        del logits, labels
+        self.centre = embeddings.mean(axis=0, dtype=np.float64)
+        self.index = faiss.IndexFlatL2(embeddings.shape[1])
+        self.index.add(self._centred(embeddings))
+        return self
+
+    def _centred(self, rows: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(rows - self.centre, dtype=np.float32)
+
+    def score(self, embeddings: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """The mean distance, 0 or more; with fewer than k training rows that to all of them."""
+        del logits
+        squares, _ = self.index.search(self._centred(embeddings), min(self.neighbours, self.index.ntotal))
+        return np.sqrt(np.maximum(squares, 0.0)).mean(axis=1, dtype=np.float64)
+
+
 class Vim:
     """Virtual-logit matching (Wang et al. 2022, section 4): how far an embedding is from the principal subspace of training, as a logit.
 

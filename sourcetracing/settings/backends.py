@@ -80,6 +80,27 @@ class Neighbours:
 
 
 @dataclass
+class PlainNeighbours:
+    """The nearest training rows by plain distance, one vote each, as TADA (arXiv:2506.05802) has it."""
+
+    statistics: list[str] = setting(["mean"], _STATISTICS_HELP, choices=STATISTICS, items=SOME)
+    coefficients: list[int] = setting([0, -1], _COEFFICIENTS_HELP, at_least=-1, at_most=65535, items=2)
+    k: int = setting(21, "neighbours that vote; all, where there are fewer training rows", at_least=1, at_most=1000)
+    metric: str = setting("euclidean", "distance between rows as they are, or cosine", choices=("euclidean", "cosine"))
+
+
+@dataclass
+class Fingerprints:
+    """The mean of each source's training rows; the one that fits best."""
+
+    score: str = setting(
+        "mahalanobis",
+        "minus the Mahalanobis distance by the covariance of each source's training rows; or correlation, which needs no covariance",
+        choices=("mahalanobis", "correlation"),
+    )
+
+
+@dataclass
 class DeltaTdnn:
     """A small TDNN on features without their mean, beside their differences; with `statistics` a linear classifier of these beside it."""
 
@@ -116,6 +137,10 @@ BACKENDS: Registry[BackEndEntry] = Registry(
         "embedding_head": BackEndEntry(f"{_MODELS}.embedding_head:EmbeddingHead", EmbeddingHead, takes=("num_features",), metric_loss=True),
         "statistics": BackEndEntry(f"{_MODELS}.statistics:StatisticsBackEnd", Statistics, takes=("num_features",), fitted=True),
         "neighbours": BackEndEntry(f"{_MODELS}.neighbours:NeighboursBackEnd", Neighbours, takes=("num_features",), fitted=True),
+        "plain_neighbours": BackEndEntry(
+            f"{_MODELS}.plain_neighbours:PlainNeighboursBackEnd", PlainNeighbours, takes=("num_features",), fitted=True
+        ),
+        "fingerprints": BackEndEntry(f"{_MODELS}.fingerprints:FingerprintBackEnd", Fingerprints, takes=("num_features",), fitted=True),
         "aasist_raw": BackEndEntry(f"{_MODELS}.aasist_raw:AasistRaw", AasistRaw, on_waveforms=True),
         "ecapa_raw": BackEndEntry(f"{_MODELS}.ecapa_raw:EcapaRaw", EcapaRaw, on_waveforms=True),
     },

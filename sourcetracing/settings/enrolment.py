@@ -9,7 +9,7 @@ from sourcetracing.settings.declaring import SOME, setting
 
 @dataclass
 class Enrolment:
-    """Sources never trained on, enrolled from K files each (script 10)."""
+    """Sources never trained on, enrolled from a few files each (script 10, enroll_source.py, trace_audio.py --library)."""
 
     counts: list[int] = setting(
         [1, 2, 5, 10, 20], "K, how many files of a source enrol it, of each point of the curve", at_least=1, items=SOME
@@ -21,4 +21,7 @@ class Enrolment:
         "share of files of no enrolled source that are given one, whatever the number of enrolled sources",
         at_least=1e-6,
         at_most=0.5,
+    )
+    min_seconds: float = setting(
+        0.5, "shorter files are not enrolled: repeated to fill a window, they say little of a source", at_least=0, at_most=3600
     )

@@ -121,6 +121,22 @@ class Finetune:
 
 
 @dataclass
+class Residual:
+    """The average spectrum of what a low-pass filter takes away, one number per frequency of a row."""
+
+    cutoff_hz: float = setting(1000.0, "of the low-pass filter: there it has fallen by half", at_least=1, at_most=96_000)
+    taps: int = setting(257, "its coefficients; an odd number", at_least=3, at_most=8191)
+    attenuation_db: float = setting(80.0, "what it takes from the frequencies behind", at_least=21, at_most=140)
+    n_fft: int = setting(128, "samples in a transform and its Hann window", at_least=4, at_most=65536)
+    hop_length: int = setting(2, "samples between windows; 16 is five times as fast", at_least=1, at_most=65536)
+    spectrum: str = setting(
+        "difference",
+        "mean log-power of the waveform less that of the filtered one, as published; residual: log-power of waveform less filtered one",
+        choices=("difference", "residual"),
+    )
+
+
+@dataclass
 class Waveform:
     """No front-end: the back-end gets the samples themselves. Nothing to set."""
 
@@ -147,6 +163,7 @@ FRONTENDS: Registry[FrontEndEntry] = Registry(
     {
         "lfcc": FrontEndEntry("sourcetracing.models.frontends.lfcc:LfccFrontEnd", Lfcc),
         "ssl": FrontEndEntry("sourcetracing.features.ssl_front_end:load_ssl", Ssl, is_encoder=True),
+        "residual": FrontEndEntry("sourcetracing.models.frontends.residual:ResidualFrontEnd", Residual),
         "waveform": FrontEndEntry("sourcetracing.models.frontends.waveform:WaveformFrontEnd", Waveform),
     },
 )

@@ -31,6 +31,7 @@ DETECTORS: Registry[DetectorEntry] = Registry(
         "nearest_neighbours": DetectorEntry(f"{_MODULE}:NearestNeighbours", takes=(("neighbours", "neighbours"),)),
         "vim": DetectorEntry(f"{_MODULE}:Vim", takes=(("dimensions", "vim_dimensions"),)),
         "softmax_energy": DetectorEntry(f"{_MODULE}:SoftmaxEnergy"),
+        "plain_neighbours": DetectorEntry(f"{_MODULE}:PlainNeighbours", takes=(("neighbours", "plain_neighbours"),)),
     },
 )
 
@@ -41,6 +42,9 @@ class Openset:
 
     detectors: list[str] = setting(list(DETECTORS), "which detectors are fitted and compared", choices=DETECTORS, items=SOME)
     neighbours: int = setting(10, "k of the k-nearest-neighbours detector", at_least=1, at_most=100_000)
+    plain_neighbours: int = setting(
+        1, "k of the detector plain_neighbours: the mean distance to so many training rows", at_least=1, at_most=100_000
+    )
     vim_dimensions: int = setting(0, "dimensions of ViM's principal subspace; 0 = half of the embedding's", at_least=0, at_most=100_000)
     inverted_nsd: bool = setting(False, "NSD the wrong way round: high for known sources, yet read as unknown, as published (D33)")
     padded_batch: int = setting(

@@ -16,6 +16,7 @@ from sourcetracing.settings.detection import Codec, Detection, LayerFeatures, Lo
 from sourcetracing.settings.embeddings import EmbeddingPictures
 from sourcetracing.settings.enrolment import Enrolment
 from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Store
+from sourcetracing.settings.grouping import Grouping
 from sourcetracing.settings.metric_learning import MetricLearning
 from sourcetracing.settings.openset import Openset
 from sourcetracing.settings.parts import load_outside_parts
@@ -57,6 +58,7 @@ class _Groups:
     verification: Verification = field(default_factory=Verification)
     enrolment: Enrolment = field(default_factory=Enrolment)
     trace: Trace = field(default_factory=Trace)
+    grouping: Grouping = field(default_factory=Grouping)
     detection: Detection = field(default_factory=Detection)
     layer_features: LayerFeatures = field(default_factory=LayerFeatures)
     rawboost: Rawboost = field(default_factory=Rawboost)

@@ -34,6 +34,9 @@ def check_sizes(settings: Any) -> None:
         frames = 1 + (samples - lfcc.n_fft) // lfcc.hop_length
         sizes["lfcc.hop_length"] = SPECTRA_AT_A_TIME * frames * (lfcc.n_fft // 2 + 1) * COMPLEX_BYTES
         row_bytes = frames * lfcc.n_lfcc * FLOAT_BYTES
+    elif settings.frontend == "residual":
+        sizes["residual.hop_length"] = _check_residual(settings, samples)
+        row_bytes = (settings.residual.n_fft // 2 + 1) * FLOAT_BYTES
     else:
         row_bytes = samples * FLOAT_BYTES
     sizes["train.batch_size"] = 2 * row_bytes * (settings.train.micro_batch_size or settings.train.batch_size)
@@ -43,3 +46,18 @@ def check_sizes(settings: Any) -> None:
         if num_bytes > MOST_BYTES:
             value = getattr(getattr(settings, key.split(".")[0]), key.split(".")[1])
             raise UserError(f"{key}={value:g} needs an array of {num_bytes / 1e9:.1f} GB with these settings; more than 2 GB are refused")
+
+
+def _check_residual(settings: Any, samples: int) -> int:
+    """The bytes of the spectra of a crop of so many samples. Raises `UserError` for a filter that does not fit."""
+    audio, residual = settings.audio, settings.residual
+    if not residual.taps % 2:
+        raise UserError(f"residual.taps={residual.taps} is even: a filter that delays by whole samples has an odd number")
+    if residual.cutoff_hz >= audio.sample_rate / 2:
+        raise UserError(f"residual.cutoff_hz={residual.cutoff_hz:g} is not below half of audio.sample_rate={audio.sample_rate}")
+    if samples < (least := residual.taps + residual.n_fft - 1):
+        raise UserError(
+            f"audio.crop_seconds={audio.crop_seconds:g} are {samples} samples; residual.taps={residual.taps} and "
+            f"residual.n_fft={residual.n_fft} need {least}"
+        )
+    return (1 + (samples - least) // residual.hop_length) * (residual.n_fft // 2 + 1) * COMPLEX_BYTES

@@ -14,6 +14,8 @@ import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
+from sourcetracing.audio.plausibility import FULL_SCALE
+
 GROUPS = {
     "duration": ("file_duration_s", "crop_wrap_padding_s"),
     "silence": ("file_leading_silence_s", "file_trailing_silence_s", "crop_leading_silence_s", "crop_trailing_silence_s"),
@@ -42,7 +44,6 @@ SILENCE_DB = -40.0  # of the signal's own peak
 FLOOR_DBFS = -120.0  # digital silence counts as this level
 SPECTRUM_FLOOR_DB = -100.0  # the least that a part of a spectrum counts as
 HIGHEST_FREQUENCY_DB = -70.0  # of the strongest bin: below what speech has at 8 kHz, above what resampling leaves of a cut-off band
-FULL_SCALE = 32767 / 32768
 FRAME_SECONDS, WINDOW_SECONDS = 0.02, 0.032
 TILT_HZ = (100.0, 4000.0)  # up to 4 kHz only: where a band ends is another group's matter
 LOW_HIGH_HZ = 1000.0

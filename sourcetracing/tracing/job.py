@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,10 @@ from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.names import fitting_name, printable
+from sourcetracing.tracing.enrolled import EnrolledAnswer, EnrolledSources
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.output import Failure, entry_of, header_of, text_of, write_results_csv, write_results_json
-from sourcetracing.tracing.phrases import about, limits
+from sourcetracing.tracing.phrases import about
 from sourcetracing.tracing.timelines import draw_timeline
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
@@ -35,24 +36,46 @@ class Outputs:
     timeline: Path | None = None
 
 
-def trace_files(words: Sequence[str], run_folder: str, changes: list[str], outputs: Outputs) -> None:
+Report = Callable[[Tracer, Sequence[FileTrace | Failure], Mapping[str, EnrolledAnswer]], None]
+
+
+def trace_files(
+    words: Sequence[str],
+    run_folder: str,
+    changes: list[str],
+    outputs: Outputs,
+    library: Path | None = None,
+    report: Report | None = None,
+) -> None:
     """Traces what the words name and prints each answer. Raises `UserError` at the end when some files could not be traced.
 
     Answers that the JSON file holds for the same files, system and settings are kept; it is written every 20 s and when anything ends the
-    run, so it can be killed.
+    run, so it can be killed. library: of enrolled sources, among which each file is looked for as well. report: gets all results at the
+    end, and by path what the library says; every file is traced anew then.
     """
     files, num_left_out = list_files(words)
     tracer = Tracer.load(run_folder, changes)
+    enrolled = EnrolledSources.load(library, tracer) if library else None
     with _only_writer(outputs.json):
-        _trace_files(files, num_left_out, tracer, outputs)
+        _trace_files(files, num_left_out, tracer, outputs, enrolled, report)
 
 
-def _trace_files(files: Sequence[Path], num_left_out: int, tracer: Tracer, outputs: Outputs) -> None:
+def _trace_files(
+    files: Sequence[Path],
+    num_left_out: int,
+    tracer: Tracer,
+    outputs: Outputs,
+    enrolled: EnrolledSources | None,
+    report: Report | None,
+) -> None:
     print(about(tracer.system), flush=True)
     if num_left_out:
         print(f"{num_left_out} files in these folders were left out: their names are not those of audio")
     header = header_of(tracer)
-    answers = Answers(outputs, tracer, header, files)
+    if enrolled:
+        header["library"] = enrolled.header()
+        header["when_not_to_believe"] += enrolled.limits()
+    answers = Answers(outputs, tracer, header, files, enrolled, keeps_results=report is not None)
     try:
         with bar(total=len(files), desc="trace", unit="file", disable=len(files) == 1) as progress:
             for path in files:
@@ -61,49 +84,61 @@ def _trace_files(files: Sequence[Path], num_left_out: int, tracer: Tracer, outpu
     finally:
         answers.save()
     print("When not to believe this:")
-    print("\n".join(f"  - {line}" for line in limits(tracer.system, tracer.calibration, tracer.rule)))
+    print("\n".join(f"  - {line}" for line in header["when_not_to_believe"]))
+    if report is not None:
+        report(tracer, answers.results, answers.of_library)
     if failed := [entry for entry in answers.entries if entry["status"] == "failed"]:
         named = ", ".join(entry["path"] for entry in failed[:NUM_NAMED]) + (" ..." if len(failed) > NUM_NAMED else "")
         raise UserError(f"{len(failed)} of {len(files)} files could not be traced (their lines above say why): {named}")
 
 
 class Answers:
-    """The entries of the JSON, in the order of `files`; those of an earlier run that still hold are taken over."""
+    """The entries of the JSON, in the order of `files`; those of an earlier run that still hold are taken over.
 
-    def __init__(self, outputs: Outputs, tracer: Tracer, header: dict[str, Any], files: Sequence[Path]):
-        self.outputs, self.tracer, self.header, self.files = outputs, tracer, header, files
+    keeps_results: every file is traced anew; `results` has what was found, `of_library` by path what the library says.
+    """
+
+    def __init__(
+        self,
+        outputs: Outputs,
+        tracer: Tracer,
+        header: dict[str, Any],
+        files: Sequence[Path],
+        enrolled: EnrolledSources | None = None,
+        *,
+        keeps_results: bool = False,
+    ):
+        self.outputs, self.tracer, self.header, self.files, self.enrolled = outputs, tracer, header, files, enrolled
         self.entries: list[dict[str, Any]] = []
         self.names: dict[str, str] = {}
         self.known = _read_known(outputs.json, header)
+        self.keeps_results, self.results, self.of_library = keeps_results, list[FileTrace | Failure](), dict[str, EnrolledAnswer]()
         self.saved_at = time.monotonic()
 
     def add(self, path: Path) -> str:
         """Traces a file, or finds it traced; returns what to print of it."""
         facts = _facts(path)
         timeline = self._timeline(path)
-        known = self.known.get(str(path))
+        known = None if self.keeps_results else self.known.get(str(path))
         if known and known["facts"] == facts and (timeline is None or timeline.is_file()):
             self.entries.append(known)
             return f"{printable(str(path))}: traced before, kept ({self.outputs.json})"
-        result = self._trace(path)
-        self.entries.append({**entry_of(result, self.tracer), "facts": facts})
-        text = text_of(result, self.tracer)
+        result = trace_or_say_why(self.tracer, path)
+        entry, text = entry_of(result, self.tracer), text_of(result, self.tracer)
+        if self.keeps_results:
+            self.results.append(result)
+        if self.enrolled and isinstance(result, FileTrace):
+            answer = self.enrolled(result)
+            entry |= answer.entry()
+            text += f"\n{line}" if (line := answer.text()) else ""
+            if self.keeps_results:
+                self.of_library[result.path] = answer
+        self.entries.append({**entry, "facts": facts})
         if timeline and isinstance(result, FileTrace):
             text += self._draw(result, timeline)
         if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
             self.save()
         return text
-
-    def _trace(self, path: Path) -> FileTrace | Failure:
-        """Whatever goes wrong with one file is that file's failure: the answers for the others are not lost by it."""
-        try:
-            return self.tracer(path)
-        except Truncated as error:
-            return Failure(str(path), f"{error.reason}; {KEEP_HINT}")
-        except BadAudio as error:
-            return Failure(str(path), error.reason)
-        except Exception as error:
-            return Failure(str(path), f"{type(error).__name__}: {error}")
 
     def _draw(self, result: FileTrace, timeline: Path) -> str:
         """Draws a timeline; returns what to print of one that cannot be drawn. The answer counts all the same."""
@@ -128,8 +163,20 @@ class Answers:
             later = [self.known[path] for path in map(str, self.files[len(self.entries) :]) if path in self.known]
             write_results_json(self.outputs.json, self.header, [*self.entries, *later])
         if self.outputs.csv:
-            write_results_csv(self.outputs.csv, self.tracer, self.entries)
+            write_results_csv(self.outputs.csv, self.tracer, self.entries, with_enrolled=self.enrolled is not None)
         self.saved_at = time.monotonic()
+
+
+def trace_or_say_why(tracer: Tracer, path: Path) -> FileTrace | Failure:
+    """Whatever goes wrong with one file is that file's failure: the answers for the others are not lost by it."""
+    try:
+        return tracer(path)
+    except Truncated as error:
+        return Failure(str(path), f"{error.reason}; {KEEP_HINT}")
+    except BadAudio as error:
+        return Failure(str(path), error.reason)
+    except Exception as error:
+        return Failure(str(path), f"{type(error).__name__}: {error}")
 
 
 def _only_writer(path: Path | None) -> AbstractContextManager[None]:

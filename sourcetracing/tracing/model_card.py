@@ -104,7 +104,7 @@ def model_card(
     figures, settings = figures_of(system, calibration), system.settings
     name = f"{system.run.system}-{system.run.train_set}"
     encoder = settings.ssl.model if _is_on_the_hub(settings.ssl.model) else "the SSL encoder in encoder/"
-    features = {"lfcc": "LFCC", "ssl": f"those of {encoder}", "waveform": "the samples themselves"}
+    features = {"lfcc": "LFCC", "ssl": f"those of {encoder}", "residual": "residual spectra", "waveform": "the samples themselves"}
     text = _CARD.format(
         metadata=_metadata(system, figures, name, licence).to_yaml(),
         name=name,

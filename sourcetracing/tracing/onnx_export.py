@@ -25,6 +25,7 @@ from sourcetracing.audio.conditioning import LEAST_AMPLITUDE, low_pass
 from sourcetracing.errors import UserError
 from sourcetracing.metrics.calibration import Calibration
 from sourcetracing.models.frontends.lfcc import LfccFrontEnd
+from sourcetracing.models.frontends.residual import ResidualFrontEnd
 from sourcetracing.runtime.extras import needs
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.settings.frontends import Audio
@@ -67,6 +68,23 @@ class _ExportableLfcc(nn.Module):
         return self.transform(waveform.unsqueeze(1)).squeeze(1)
 
 
+class _ExportableResidual(nn.Module):
+    def __init__(self, front_end: ResidualFrontEnd):
+        super().__init__()
+        self.front_end = copy.deepcopy(front_end)
+        self.front_end.power = PowerByConvolution(front_end.power.spectrogram)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.front_end.of_rows(waveform)
+
+
+def _exportable(front_end: nn.Module) -> nn.Module:
+    """The front-end, with what ONNX has no word for put into others."""
+    if isinstance(front_end, LfccFrontEnd):
+        return _ExportableLfcc(front_end)
+    return _ExportableResidual(front_end) if isinstance(front_end, ResidualFrontEnd) else front_end
+
+
 class Shaping(nn.Module):
     """`sourcetracing.audio.conditioning.shaped` in torch: waveforms (B, samples) -> the same, band-limited and levelled."""
 
@@ -93,9 +111,8 @@ class WholeSystem(nn.Module):
 
     def __init__(self, system: TracingSystem):
         super().__init__()
-        front_end = system.front_end.module
         self.shaping = Shaping(system.settings.audio)
-        self.front_end = _ExportableLfcc(front_end) if isinstance(front_end, LfccFrontEnd) else front_end
+        self.front_end = _exportable(system.front_end.module)
         self.stored = getattr(torch, system.settings.store.dtype)
         self.model = system.model
 

@@ -13,6 +13,7 @@ import pandas as pd
 from sourcetracing.runtime.files import atomic_path, write_json
 from sourcetracing.settings.names import printable
 from sourcetracing.settings.recorded import sound_recipe
+from sourcetracing.tracing.enrolled import COLUMNS
 from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
@@ -112,8 +113,11 @@ def write_results_json(path: Path, header: dict[str, Any], entries: list[dict[st
     write_json(path, {**header, "files": entries})
 
 
-def write_results_csv(path: Path, tracer: Tracer, entries: list[dict[str, Any]]) -> None:
-    """One row per file; p_<source> are the probabilities. Empty runs where a file was not traced."""
+def write_results_csv(path: Path, tracer: Tracer, entries: list[dict[str, Any]], *, with_enrolled: bool = False) -> None:
+    """One row per file; p_<source> are the probabilities. Empty runs where a file was not traced.
+
+    with_enrolled: the nearest enrolled source, and the final answer, as the last columns.
+    """
     columns = [
         "path",
         "status",
@@ -128,9 +132,11 @@ def write_results_csv(path: Path, tracer: Tracer, entries: list[dict[str, Any]])
     ]
     rows = [{**_row(entry, tracer), "path": printable(entry["path"])} for entry in entries]
     named = [f"p_{name}" for name in tracer.system.classes]
+    last = [*(f"enrolled_{name}" for name in COLUMNS), "final_decision", "final_source"] if with_enrolled else []
     with atomic_path(path) as partial:
-        table = pd.DataFrame(rows, columns=[*columns, *named, "notes", "reason"])
-        table.astype(dict.fromkeys(("num_windows", "num_silent"), "Int64")).to_csv(partial, index=False)
+        table = pd.DataFrame(rows, columns=[*columns, *named, "notes", "reason", *last])
+        counts = ("num_windows", "num_silent", *(["enrolled_files"] if with_enrolled else []))
+        table.astype(dict.fromkeys(counts, "Int64")).to_csv(partial, index=False)
 
 
 def _row(entry: dict[str, Any], tracer: Tracer) -> dict[str, Any]:
@@ -144,4 +150,6 @@ def _row(entry: dict[str, Any], tracer: Tracer) -> dict[str, Any]:
         "unknown_threshold": tracer.rule.threshold if tracer.rule else None,
         **{f"p_{name}": probability for name, probability in entry["probabilities"].items()},
         "notes": "; ".join(entry["notes"]),
+        **{f"enrolled_{name}": value for name, value in (entry.get("enrolled") or {}).items()},
+        **{key: entry[key] for key in ("final_decision", "final_source") if key in entry},
     }

@@ -40,13 +40,14 @@ def limits(system: TracingSystem, calibration: Calibration | None, rule: Unknown
         f"Every answer is one of its {len(system.classes)} sources; a generator it never heard is at best called unknown. "
         f"{_on_unknown(rule)}",
         f"It heard {language_names(train_languages(system.run))} in training. {_on_languages(calibration)}",
-        f"It heard {_conditions(settings)}, no codec, no telephone. Coded, cut or mixed recordings may change the answer.",
+        f"It heard {conditions(settings)}, no codec, no telephone. Coded, cut or mixed recordings may change the answer.",
         f"It hears windows of {settings.audio.crop_seconds:g} s. Shorter files are repeated to fill one and are less sure than they look.",
         _on_calibration(calibration, settings),
     ]
 
 
-def _conditions(settings: Settings) -> str:
+def conditions(settings: Settings) -> str:
+    """In what sound a system was trained: clean files, and what was added to them."""
     variants = settings.train.variants or settings.augment.variants
     added = [variant for variant in variants if variant != "original"]
     clean = "clean files" if "original" in variants else ""

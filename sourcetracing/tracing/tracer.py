@@ -26,6 +26,7 @@ from sourcetracing.tracing.calibration import calibrate
 from sourcetracing.tracing.system import TracingSystem, run_in_folder
 from sourcetracing.tracing.unknown import UnknownRule, fit_rule
 
+DISAGREE = "windows disagree"  # how the note begins that is about known sources, not about the file
 # Settings of the files that are traced: what the system was trained on stays what it was.
 _OF_TRACED_FILES = ("audio.channel=", "audio.on_truncated=")
 
@@ -119,9 +120,7 @@ class Tracer:
         first = np.bincount(log_p_WC.argmax(axis=1), minlength=log_p_WC.shape[1])
         if first.max() < 0.8 * first.sum():
             names = [f"{self.system.classes[number]} in {first[number]}" for number in np.argsort(-first)[:2]]
-            notes.append(
-                f"windows disagree ({', '.join(names)} of {first.sum()}): mixed sources, or a doubtful answer; look at the timeline"
-            )
+            notes.append(f"{DISAGREE} ({', '.join(names)} of {first.sum()}): mixed sources, or a doubtful answer; look at the timeline")
         return notes
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -22,16 +23,17 @@ from sourcetracing.verification.scoring import SPACES, Space, models_of
 from sourcetracing.verification.trials import OTHER, SAME
 
 LEAST_UNSEEN = 3  # unseen sources of dev that LLRs are fitted on alone: of two, one pair of sources would be all that is known
-MOST_DRAWS = 20  # for each trial that is wanted: small corpora run out of new ones
+MOST_IN_VAIN = 300  # draws without a new trial, after which a small corpus is taken to have no more
 
 
 @dataclass(frozen=True)
 class DevTrials:
-    """Trials over sets of dev: scores (T,), labels (T,) SAME or OTHER, and the sizes that the sets have, (enrol, test)."""
+    """Trials over sets of dev: scores (T,), labels (T,) SAME or OTHER, sizes of the sets (enrol, test), and their sources (T, 2)."""
 
     scores: np.ndarray
     labels: np.ndarray
     sizes: tuple[int, int]
+    sources: np.ndarray
 
     @property
     def nontargets(self) -> np.ndarray:
@@ -138,33 +140,39 @@ class Verifier:
             labels += [label] * len(drawn)
         models = models_of(units, [rows for pair in members for rows in pair]).astype(np.float64)
         scores = np.einsum("td,td->t", models[::2], models[1::2])
-        return DevTrials(scores, np.array(labels), (enrol_size, test_size))
+        sources = np.array([[self.dev.sources[rows[0]] for rows in pair] for pair in members])
+        return DevTrials(scores, np.array(labels), (enrol_size, test_size), sources)
 
     def _pairs(self, label: int, enrol_size: int, test_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
         random, found = rng(self.seed, "verifier", label, enrol_size, test_size), {}
         rows = {source: np.flatnonzero(self.dev.sources == source) for source in np.unique(self.dev.sources)}
         enough = enrol_size + test_size if label == SAME else max(enrol_size, test_size)
         names = [source for source, own in rows.items() if len(own) >= enough]
-        for _ in range(MOST_DRAWS * self.num_trials):
-            if len(found) == self.num_trials:
-                break
+        in_vain = 0
+        while len(found) < self.num_trials and in_vain < MOST_IN_VAIN:
             first, second = (names[number] for number in random.choice(len(names), 2, replace=False))
             enrol = self._set(random, rows[first], enrol_size)
-            left = np.setdiff1d(rows[first], enrol) if label == SAME else rows[second]
+            left = rows[first][~np.isin(rows[first], enrol)] if label == SAME else rows[second]
             test = self._set(random, left, test_size)
             key = (enrol.tobytes(), test.tobytes())
-            if enrol_size == test_size and key[::-1] in found:
-                continue
-            found.setdefault(key, (enrol, test))
+            is_new = key not in found and not (enrol_size == test_size and key[::-1] in found)
+            in_vain = 0 if is_new else in_vain + 1
+            if is_new:
+                found[key] = (enrol, test)
         return list(found.values())
 
     def _set(self, random: np.random.Generator, rows: np.ndarray, size: int) -> np.ndarray:
         """Sorted rows, of one language that has so many, else of all."""
-        languages = self.dev.languages[rows] if self.dev.languages is not None else np.zeros(len(rows))
-        names, counts = np.unique(languages, return_counts=True)
-        if len(fitting := names[counts >= size]):
+        languages = self._languages[rows]
+        if len(fitting := np.flatnonzero(np.bincount(languages) >= size)):
             rows = rows[languages == fitting[random.integers(len(fitting))]]
-        return np.sort(random.choice(rows, size, replace=False))
+        return np.sort(random.choice(rows, size, replace=False, shuffle=False))
+
+    @cached_property
+    def _languages(self) -> np.ndarray:
+        """(N,) numbers of dev's languages."""
+        dev = self.dev
+        return np.unique(dev.languages, return_inverse=True)[1] if dev.languages is not None else np.zeros(len(dev.utt_ids), int)
 
 
 def _where(embedded: Embedded, chosen: np.ndarray) -> Embedded:

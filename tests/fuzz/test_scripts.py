@@ -24,6 +24,7 @@ DOORS = [
 ]
 DOORS += [
     "scripts/trace_audio.py",
+    "scripts/group_audio.py",
     "scripts/export_model.py",
     "scripts/detection/segment_recordings.py",
     "scripts/01_download_resources.py",
@@ -86,7 +87,7 @@ def command(draw: st.DrawFn) -> tuple[str, list[str]]:
 
 def check_command(server: ForkServer, root: Path, case: tuple[str, list[str]]) -> None:
     script, odd = case
-    usual = [] if script.endswith(("trace_audio.py", "export_model.py")) else street_words(root)
+    usual = [] if script.endswith(("trace_audio.py", "group_audio.py", "export_model.py")) else street_words(root)
     check_outcome(server.run(script, [*usual, *(word.replace("\0", "") for word in odd)]))
 
 

@@ -39,7 +39,6 @@ class FakeTracer:
 def trace(tmp_path, monkeypatch):
     monkeypatch.setattr(job.Tracer, "load", classmethod(lambda cls, folder, changes: FakeTracer()))
     monkeypatch.setattr(job, "about", lambda system: "a system")
-    monkeypatch.setattr(job, "limits", lambda *_: [])
     monkeypatch.setattr(job, "header_of", lambda tracer: {"format": 1, "when_not_to_believe": []})
 
     def run(*names: str, **outputs: Path) -> None:

@@ -20,6 +20,8 @@ SMALL = {
     "delta_tdnn": {"channels": 8, "statistics": ["log_std"]},
     "statistics": {},
     "neighbours": {"k": 3},
+    "plain_neighbours": {"k": 3, "metric": "cosine"},
+    "fingerprints": {},
 }
 
 

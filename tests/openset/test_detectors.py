@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.special import logsumexp, softmax
 from scipy.stats import rankdata
+from sklearn.neighbors import NearestNeighbors
 
 from sourcetracing.metrics.bootstrap import Resampler
 from sourcetracing.metrics.classification import equal_error_rate
@@ -145,6 +146,22 @@ def test_nearest_neighbours_ignores_length_and_counts_neighbours():
     np.testing.assert_allclose(detector.score(np.array([[7, 0]], np.float32), rows), [angle_to_second], rtol=1e-6)
     few = make_detectors(Openset(neighbours=99))["nearest_neighbours"].fit(rows, rows, np.zeros(3))
     np.testing.assert_allclose(few.score(np.array([[7, 0]], np.float32), rows), [np.sqrt(2)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 4, 999])
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_plain_neighbours_are_the_mean_of_scikit_learn_s_distances(k, offset):
+    generator = np.random.default_rng(11)
+    train, test = ((offset + generator.normal(size=(rows, 6))).astype(np.float32) for rows in (200, 40))
+    detector = make_detectors(Openset(plain_neighbours=k))["plain_neighbours"].fit(train, train, np.zeros(200))
+    distances, _ = NearestNeighbors(n_neighbors=min(k, 200), algorithm="brute").fit(train.astype(np.float64)).kneighbors(test)
+    np.testing.assert_allclose(detector.score(test, test), distances.mean(axis=1), rtol=1e-4)
+
+
+def test_plain_neighbours_hear_length():
+    rows = np.array([[1, 0], [0, 1]], np.float32)
+    detector = make_detectors(Openset())["plain_neighbours"].fit(rows, rows, np.zeros(2))
+    np.testing.assert_allclose(detector.score(np.array([[7, 0]], np.float32), rows), [6.0], rtol=1e-6)
 
 
 def test_vim_finds_the_point_where_logits_vanish_and_falls_back_on_the_mean():

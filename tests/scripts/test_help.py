@@ -17,6 +17,7 @@ from sourcetracing.settings.groups import RUN
 from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.runs import load_runs
+from tests.support.audio_files import write_wav
 from tests.support.finished_street import SCRIPTS, write_audio
 from tests.support.places import ROOT
 
@@ -125,4 +126,17 @@ def test_help_names_every_group_that_a_script_reads_and_scripts_name_what_comes_
     # The other settings of a trained run are those in its folder, and not for this script to change.
     unnamed, shown = run("scripts/trace_audio.py", str(audio), "--run", str(trained.folder))
     assert unnamed <= set(RUN) and f"next: python scripts/export_model.py {trained.folder}" in shown
+    of_library = ["--run", str(trained.folder), "--library", str(tmp_path / "library"), "verification.trials_per_condition=20"]
+    unnamed, shown = run("scripts/enroll_source.py", "new", str(audio), *of_library, "enrolment.min_seconds=0.1")
+    assert unnamed <= set(RUN) and f"next: python scripts/trace_audio.py FILE.wav --run {trained.folder} --library" in shown
+    assert run("scripts/trace_audio.py", str(audio), *of_library)[0] <= set(RUN)
+    unnamed, shown = run(
+        "scripts/group_audio.py", str(audio.parent), "--run", str(trained.folder), "grouping.draws=20", "trace.compare_by=cosine"
+    )
+    assert unnamed <= set(RUN) and f"next: python scripts/trace_audio.py FILE.wav --run {trained.folder}" in shown
+    audios = [str(tmp_path / f"{number}.wav") for number in range(2)]  # those of the corpus are too short to compare
+    for number, path in enumerate(audios):
+        write_wav(Path(path), 0.8, number)
+    unnamed, shown = run("scripts/compare_audio.py", *audios, "--run", str(trained.folder))
+    assert unnamed <= set(RUN) and f"next: python scripts/trace_audio.py FILE.wav --run {trained.folder} --report case.html" in shown
     run("scripts/export_model.py", str(trained.folder), "--folder", str(tmp_path / "system"))  # looks for paths in every group

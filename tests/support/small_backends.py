@@ -13,4 +13,5 @@ SMALL_BACKENDS = {
     ],
 }
 # Those that are fitted in one go: the number type changes nothing for them.
-FITTED_BACKENDS = {name: [f"backend={name}", f"{name}.coefficients=[1,20]"] for name in ("statistics", "neighbours")}
+FITTED_BACKENDS = {name: [f"backend={name}", f"{name}.coefficients=[1,20]"] for name in ("statistics", "neighbours", "plain_neighbours")}
+FITTED_BACKENDS["fingerprints"] = ["backend=fingerprints", "fingerprints.score=correlation"]

@@ -22,9 +22,9 @@ from tests.support.small_experiment import SmallExperiment
 CPU = torch.device("cpu")
 
 
-def trained_run(root: Path, *, unknown: bool = True) -> TrainingRun:
+def trained_run(root: Path, *, unknown: bool = True, num_utterances: int = 48) -> TrainingRun:
     """A narrow ECAPA-TDNN on half-second crops of two sources; with `unknown`, a third one has utterances in dev and eval."""
-    experiment = SmallExperiment.write(root, num_utterances=48)
+    experiment = SmallExperiment.write(root, num_utterances=num_utterances)
     if unknown:
         later = (experiment.protocol["split"] != "train") & (experiment.protocol.index % 4 == 3)
         experiment.utterances.loc[later, "source"] = "stranger"

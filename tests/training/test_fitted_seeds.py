@@ -11,7 +11,7 @@ from tests.support.interrupted_training import CPU, weights_of
 from tests.support.small_store import small_settings
 
 
-@pytest.mark.parametrize("backend", ["statistics", "neighbours"])
+@pytest.mark.parametrize("backend", ["statistics", "neighbours", "plain_neighbours"])
 def test_two_seeds_fit_the_same_weights(store, tmp_path, backend):
     runs = [run_of(small_settings(tmp_path, "train.languages=[en]", f"backend={backend}", f"train.seed={n}"), "some-store") for n in (1, 2)]
     for run in runs:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -38,6 +39,8 @@ from tests.support.small_store import small_settings
 from tests.training.test_joint import launch
 
 SYSTEMS = {"statistics": "system=stats_logreg", "neighbours": "system=knn_stats", "long_term": "system=long_term"}
+SYSTEMS["plain_neighbours"] = "backend=plain_neighbours"
+CORRELATION = ["backend=fingerprints", "fingerprints.score=correlation"]
 
 
 def new_run(folder, *more: str) -> TrainingRun:
@@ -48,6 +51,11 @@ def c1_to_c30(store: FeatureStore, rows: pd.DataFrame) -> np.ndarray:
     """Mean, deviation and deviation of differences of coefficients 1 to 30, by numpy."""
     x = store.load(rows["row"].to_numpy()).astype(np.float64)[:, 1:31]
     return np.concatenate([x.mean(axis=-1), x.std(axis=-1), np.diff(x).std(axis=-1)], axis=1)
+
+
+def means_of(store: FeatureStore, rows: pd.DataFrame) -> np.ndarray:
+    """Means over time, by numpy."""
+    return store.load(rows["row"].to_numpy()).astype(np.float64).mean(axis=-1)
 
 
 def test_from_the_store_to_scores_it_is_scikit_learn_s_pipeline(store, tmp_path):
@@ -77,16 +85,18 @@ def test_from_the_store_to_scores_it_is_scikit_learn_s_pipeline(store, tmp_path)
     assert not folder.last.exists()
 
 
-@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
+@pytest.mark.parametrize("system", [*([word] for word in SYSTEMS.values()), CORRELATION], ids=[*SYSTEMS, "fingerprints"])
 def test_the_weights_on_disk_are_the_system(store, tmp_path, system):
-    run = new_run(tmp_path, system)
+    run = new_run(tmp_path, *system)
     train_run(run, store, CPU)
     score_run(run, store, CPU)
     for split in ("train", "eval"):
         scores = read_scores(run, split)
         assert np.isfinite(scores[["logit_0", "logit_1", "logit_2"]].to_numpy()).all()
         # What tells the sources of this store is their means, which long_term does not hear: it knows its training rows alone.
-        assert split == "eval" and system == SYSTEMS["long_term"] or (scores["prediction"] == scores["label"]).mean() > 0.5
+        # Correlation hears their shape alone, in which b and c are the same.
+        least = 0.36 if system == CORRELATION else 0.5
+        assert split == "eval" and system == [SYSTEMS["long_term"]] or (scores["prediction"] == scores["label"]).mean() > least
     model = build_model(run.settings, store.shape[1:])
     load_trained(model, run.files.weights)
     rows = select_rows(store, run.settings, "dev", ["en"], CPU)
@@ -132,6 +142,29 @@ def test_bf16_changes_nothing(store, tmp_path):
     one, other = map(weights_of, runs)
     assert runs[0].folder != runs[1].folder
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_from_the_store_to_scores_plain_neighbours_are_scikit_learn_s(store, tmp_path, metric):
+    run = new_run(tmp_path, SYSTEMS["plain_neighbours"], "plain_neighbours.k=7", f"plain_neighbours.metric={metric}")
+    train_run(run, store, CPU)
+    score_run(run, store, CPU)
+    train = store.index[(store.index["language"] == "en") & (store.index["split"] == "train")]
+    reference = KNeighborsClassifier(7, metric=metric, algorithm="brute").fit(means_of(store, train), train["source"])
+    scores = read_scores(run, "eval")
+    rows = scores[["utt_id", "variant"]].merge(store.index, validate="1:1")
+    votes = np.sort(reference.predict_proba(means_of(store, rows)), axis=1)
+    is_tie = votes[:, -1] == votes[:, -2]
+    assert (~is_tie).sum() > 15
+    expected = reference.predict(means_of(store, rows))
+    np.testing.assert_array_equal(np.array(run.settings.corpus.sources)[scores["prediction"]][~is_tie], expected[~is_tie])
+    np.testing.assert_allclose(np.load(run.files.scored_embeddings("eval")), means_of(store, rows), rtol=2e-3, atol=2e-3)
+
+
+def test_too_few_rows_for_fingerprints_are_refused_in_one_line(store, tmp_path):
+    said = "backend=fingerprints: fingerprints.score=mahalanobis: .* at least 79 .* one has 12; take fingerprints.score=correlation"
+    with pytest.raises(UserError, match=said):
+        train_run(new_run(tmp_path, "backend=fingerprints"), store, CPU)
 
 
 def test_a_source_without_training_rows_is_never_said(store, tmp_path):
@@ -200,6 +233,13 @@ def test_it_counts_as_one_epoch(store, tmp_path):
         (["statistics.coefficients=[1]"], "2 values are expected"),
         (["backend=neighbours", "neighbours.statistics=[loudmean]"], "did you mean 'loud_mean'"),
         (["statistics.head=lds"], "did you mean 'lda'"),
+        (["backend=plain_neighbours", "plain_neighbours.k=0"], "plain_neighbours.k=0"),
+        (["backend=plain_neighbours", "plain_neighbours.coefficients=[3,1]"], r"plain_neighbours.coefficients=\[3, 1\]: first and last"),
+        (["backend=plain_neighbours", "plain_neighbours.metric=euclid"], "did you mean 'euclidean'"),
+        (["frontend=residual", "residual.taps=256"], "residual.taps=256 is even"),
+        (["frontend=residual", "residual.cutoff_hz=8000"], "residual.cutoff_hz=8000 is not below half"),
+        (["frontend=residual", "audio.crop_seconds=0.1", "residual.n_fft=2048"], "1600 samples; residual.taps=257 and .* need 2304"),
+        (["frontend=residual", "audio.crop_seconds=600", "residual.hop_length=1"], "residual.hop_length=1 needs an array of 5.0 GB"),
         (["train.initial_weights=a.safetensors"], "backend=statistics is fitted from its training rows alone"),
         (["frontend=waveform", "store.dtype=float32"], "frontend=waveform does not fit backend=statistics"),
         (["frontend=ssl", "ssl.mode=finetune", "store.dtype=float32"], "ssl.mode=finetune is learned by gradients"),
@@ -236,16 +276,28 @@ def test_in_a_campaign_and_alone_it_is_the_same_run(root, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_rows_of_an_ssl_layer_are_fitted_and_exported(root, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "per_feature"), [("w2v2_base_stats_logreg", 2), ("knn_w2v2_base", 1)])
+def test_rows_of_an_ssl_layer_are_fitted_and_exported(root, tmp_path, monkeypatch, name, per_feature):
     monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
     # float32: an encoder that has learned nothing says much the same of every row, and rounding to float16 would be half of what varies.
     words_of_ssl = [f"ssl.model={root}/xls-r", "ssl.layer=1", "store.dtype=float32"]
-    run = prepared(root, tmp_path, "system=w2v2_base_stats_logreg", *words_of_ssl)
+    run = prepared(root, tmp_path, f"system={name}", *words_of_ssl)
     train_in_turn([run])
     score_run(run, open_store(run.settings), CPU)
     system = TracingSystem(run, CPU)
-    assert system.model.embedding_dim == 2 * open_store(run.settings).shape[1]
+    assert system.model.embedding_dim == per_feature * open_store(run.settings).shape[1]
     assert export_onnx(system, Calibration("", 1.0, ["en"], 15, {}, {}), tmp_path / "a.onnx") < 1e-3
+
+
+@pytest.mark.slow
+def test_residual_fingerprints_from_audio_to_scores(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("sourcetracing.corpora.demo.DemoCorpus.check", lambda corpus: None)
+    run = prepared(root, tmp_path, "system=residual_fingerprint", "fingerprints.score=correlation")
+    train_in_turn([run])
+    score_run(run, open_store(run.settings), CPU)
+    assert open_store(run.settings).shape[1:] == (65, 1)
+    assert run.files.read_outcome()["selected_by"] == "fitted"
+    assert np.isfinite(read_scores(run, "eval").filter(like="logit_").to_numpy()).all()
 
 
 @pytest.mark.slow

@@ -34,6 +34,17 @@ def test_the_floor_comes_behind_and_once():
     assert len(keys) == 2 * 6 * 2 == len(set(keys)) and {key[1] for key in keys} == set(SIX)
 
 
+def test_training_free_systems_may_be_systems_or_floor_and_have_their_stores():
+    words = ["experiment.systems=[lfcc_ecapa_tdnn,knn_w2v2_base]", "experiment.floor=[stats_logreg,residual_fingerprint]"]
+    assert systems_of(*words) == ["lfcc_ecapa_tdnn", "knn_w2v2_base", "stats_logreg", "residual_fingerprint"]
+    assert [one.frontend for one in front_ends(read_config(words))] == ["lfcc", "ssl", "residual"]
+    w2v_bert, residual = settings_of_runs(read_config(["experiment.systems=[knn_w2vbert]", "experiment.floor=[residual_fingerprint]"]))[::6]
+    assert (w2v_bert.ssl.model, w2v_bert.ssl.layer, w2v_bert.ssl.mode) == ("facebook/w2v-bert-2.0", 4, "frozen")
+    options = w2v_bert.plain_neighbours
+    assert (options.statistics, options.coefficients, options.k, options.metric) == (["mean"], [0, -1], 21, "euclidean")
+    assert (residual.residual.n_fft, residual.residual.cutoff_hz, residual.fingerprints.score) == (128, 1000, "mahalanobis")
+
+
 def test_an_unknown_floor_is_named():
     with pytest.raises(UserError, match="did you mean 'stats_logreg'"):
         settings_of_runs(read_config(["experiment.floor=[stats_logrge]"]))

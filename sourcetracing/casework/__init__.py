@@ -1,0 +1,1 @@
+"""Single cases: comparing, grouping and reporting on files."""

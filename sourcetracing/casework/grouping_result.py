@@ -1,0 +1,219 @@
+"""What came out of grouping files: all of it in one place, as a table, and as lines for people."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sourcetracing.casework.grouping import NO_GROUP, Draws, Neighbours, each_alone, members_of, num_groups, threshold_of
+from sourcetracing.casework.groups_truth import agreement
+from sourcetracing.drawing.text import ABSENT
+from sourcetracing.settings.grouping import Grouping
+from sourcetracing.settings.names import printable
+from sourcetracing.tracing.output import Failure
+from sourcetracing.verification.verifier import Verifier
+
+NUM_NAMED = 3  # members of a group that a line names
+NUM_SHOWN = 20  # groups that the terminal shows
+OF_KNOWN = (
+    "LLRs are those of sources that training never saw. Sources that it did see may fall apart into many groups, and the range misses "
+    "that: trace_audio.py names them better."
+)
+FEW_SOURCES = 6  # of dev: drawing fewer anew says little of what others would do
+
+
+@dataclass(frozen=True)
+class GroupedFile:
+    """Files of the same bytes, each path of them; notes: what is odd; spectrum: (bins,) in dB, None unless somebody looks at it."""
+
+    paths: tuple[Path, ...]
+    digest: str
+    direction: np.ndarray
+    notes: tuple[str, ...]
+    spectrum: np.ndarray | None
+
+    @property
+    def name(self) -> str:
+        return printable(str(self.paths[0]))
+
+
+@dataclass(frozen=True)
+class GroupingResult:
+    """N files in the order of their digests, so that nothing hangs on the order in which they were named.
+
+    llrs (N, N), labels (N,) as `sourcetracing.casework.grouping` has them; confidence (N,); sources (N,), "" where not known, or None.
+    """
+
+    run: str
+    files: Sequence[GroupedFile]
+    failures: Sequence[Failure]
+    llrs: np.ndarray
+    labels: np.ndarray
+    draws: Draws
+    confidence: np.ndarray
+    neighbours: Neighbours
+    sources: Sequence[str] | None
+    verifier: Verifier
+    rate: int  # of what was heard, Hz
+    settings: Grouping
+
+    @cached_property
+    def groups(self) -> list[np.ndarray]:
+        """The files of each group, the surest first."""
+        surest = -np.nan_to_num(self.confidence)
+        return [rows[np.lexsort(([self.files[row].name for row in rows], surest[rows]))] for rows in members_of(self.labels)]
+
+    @cached_property
+    def ungrouped(self) -> np.ndarray:
+        """Files without a group."""
+        return np.flatnonzero(self.labels == NO_GROUP)
+
+    @cached_property
+    def agreement(self) -> dict[str, float]:
+        """Figures against the sources, of the files whose source is known."""
+        known = self._with_source
+        return agreement(each_alone(self.labels)[known], [self.sources[row] for row in known]) if len(known) else {}
+
+    @property
+    def _with_source(self) -> np.ndarray:
+        return np.flatnonzero([bool(source) for source in self.sources or ()])
+
+    def sure(self, rows: np.ndarray) -> float:
+        """The confidence of a group: the mean of its files'."""
+        return float(np.mean(self.confidence[rows]))
+
+    def mean_llr(self, rows: np.ndarray) -> float:
+        """Over the pairs of a group; nan of a file alone."""
+        return float(np.mean(self.neighbours.within[rows]))
+
+    def composition(self, rows: np.ndarray) -> str:
+        """`38 sinusoidal, 2 griffin_lim`: the sources of some files; "" where none is known."""
+        counts = Counter(self.sources[row] for row in rows if self.sources[row]) if self.sources else Counter()
+        return ", ".join(f"{count} {printable(name)}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def headline(self) -> str:
+        """`4 groups (3 to 6)`: the number and its range."""
+        found, drawn = num_groups(self.labels), self.draws.range
+        return f"{_count(found, 'group')} ({'the same in nearly all draws' if drawn == (found, found) else _range(drawn)})"
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        without = f"; {_count(len(self.ungrouped), 'file')} without a group" if len(self.ungrouped) else ""
+        alone = sum(len(rows) == 1 for rows in self.groups)
+        singles = f", {alone} of them a single file" if alone else ""
+        found = [f"{self.headline()} of {_count(len(self.files), 'file')}{singles}{without}"]
+        for number, rows in enumerate(self.groups[:NUM_SHOWN], 1):
+            names = ", ".join(self.files[row].name for row in rows[:NUM_NAMED]) + (" ..." if len(rows) > NUM_NAMED else "")
+            facts = f"{_count(len(rows), 'file')}, confidence {number_text(self.sure(rows))}, mean LLR {signed(self.mean_llr(rows))}"
+            true = f" [{self.composition(rows)}]" if self.composition(rows) else ""
+            found.append(f"  group {number}: {facts}{true}: {names}")
+        if len(self.groups) > NUM_SHOWN:
+            found.append(f"  and {len(self.groups) - NUM_SHOWN} smaller groups (--csv FILE has all)")
+        return [*found, *([self.truth_line()] if self.agreement else [])]
+
+    def truth_line(self) -> str:
+        """How groups and sources agree."""
+        figures = ", ".join(f"{name} {value:.2f}" for name, value in self.agreement.items())
+        return f"against the truth of {self.truth_size()}: {figures}"
+
+    def truth_size(self) -> str:
+        """Of how many files the source is known, and how many sources these have."""
+        known = self._with_source
+        return f"{_count(len(known), 'file')} of {_count(len({self.sources[row] for row in known}), 'source')}"
+
+    def basis(self) -> str:
+        """What the LLRs rest on."""
+        line, verifier = self.verifier.line(1, 1), self.verifier
+        seen = "that training never saw" if verifier.are_unseen else "some or all of which were trained on"
+        return (
+            f"compared by {verifier.scoring}; LLRs from {line.targets} pairs of one source and {line.nontargets} of two, of "
+            f"{verifier.num_sources} sources of dev {seen}: {line.low:.1f} to {line.high:.1f}, Cllr {verifier.cllr(1, 1):.2f} bits "
+            "(0 = perfect, 1 = says nothing)"
+        )
+
+    def limits(self) -> list[str]:
+        """When not to believe it."""
+        threshold, drawn = threshold_of(self.settings.prior), len(self.draws.numbers)
+        found = [
+            "A group is what this system hears as alike. One generator with two voices, languages or codecs may make two groups, relatives "
+            "one. A person's recordings make groups, too.",
+            "LLRs are right for files like dev's: clean, about a window long, of its kinds of sources. Elsewhere they may all lie too high "
+            "or too low, and the number of groups with them.",
+            f"The range is that of {drawn} groupings with dev's sources drawn anew. Confidence: in what share of them, of "
+            f"{self.settings.share:.0%} of the files each, a file was with the others of its group. Neither holds that your files are of "
+            "other kinds than dev's.",
+        ]
+        if self.verifier.num_sources < FEW_SOURCES:
+            found.append(
+                f"Dev has {self.verifier.num_sources} sources to draw from: too few to say how others would do. The range is too narrow."
+            )
+        if self.verifier.are_unseen:
+            found.append(OF_KNOWN)
+        else:
+            found.append(
+                "Training heard sources that LLRs are calibrated on: of sources that it never heard they are surer than they should be."
+            )
+        if self.draws.num_silent:
+            found.append(
+                f"{self.draws.num_silent} of {drawn + self.draws.num_silent} draws of dev's sources could tell no files apart; range and "
+                "confidence are of the others."
+            )
+        joined = "a mean LLR" if self.settings.method == "agglomerative" else "chains of single LLRs"
+        found.append(
+            f"Groups are joined from {joined} of {threshold:.2f} on (grouping.prior={self.settings.prior:g}). Another prior, other groups."
+        )
+        return found
+
+    def table(self) -> pd.DataFrame:
+        """One row for each file, groups from 1 on in their order, files without one, those that could not be compared."""
+        order = [int(row) for rows in (*self.groups, self.ungrouped) for row in rows]
+        table = pd.DataFrame([self._row(row) for row in order] + [{"path": printable(f.path), "reason": f.reason} for f in self.failures])
+        columns = ["path", "status", "group", "size", "confidence", "llr_within", "nearest_group", "llr_nearest"]
+        columns += [*(["source"] if self.sources else []), "copies", "digest", "notes", "reason"]
+        table = table.reindex(columns=columns)
+        table["status"] = table["status"].fillna("failed")
+        return table.astype(dict.fromkeys(("group", "size", "nearest_group"), "Int64"))
+
+    def _row(self, row: int) -> dict[str, object]:
+        file, label, nearest = self.files[row], int(self.labels[row]), int(self.neighbours.nearest[row])
+        return {
+            "path": file.name,
+            "status": "no group" if label == NO_GROUP else "grouped",
+            "group": None if label == NO_GROUP else label + 1,
+            "size": None if label == NO_GROUP else len(self.groups[label]),
+            "confidence": self.confidence[row],
+            "llr_within": self.neighbours.within[row],
+            "nearest_group": None if nearest < 0 else nearest + 1,
+            "llr_nearest": self.neighbours.to_nearest[row],
+            "source": printable(self.sources[row]) if self.sources else None,
+            "copies": " | ".join(printable(str(path)) for path in file.paths[1:]),
+            "digest": file.digest,
+            "notes": "; ".join(file.notes),
+        }
+
+
+def number_text(value: float) -> str:
+    """A share, or - where it is not known."""
+    return ABSENT if math.isnan(value) else f"{value:.2f}"
+
+
+def signed(value: float) -> str:
+    """An LLR, or - where there is none."""
+    return ABSENT if math.isnan(value) else f"{value:+.2f}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _range(found: tuple[int, int] | None) -> str:
+    if found is None:
+        return "how sure that is, no draw of dev can say"
+    return f"{found[0]:,} in 95 % of the draws" if found[0] == found[1] else f"{found[0]:,} to {found[1]:,} in 95 % of the draws"
