@@ -55,17 +55,18 @@ def write_enrolment(parts: Sequence[pd.DataFrame], settings: Settings, notes: Se
         return "\n".join(notes)
     table = table[[*KEYS, *(column for column in table.columns if column not in KEYS)]].astype({"seed": "Int64"})
     write_frame(table, layout.enrolment_table)
-    shown = table.assign(score_norm="none")  # nothing is normalised
-    shown = shown.assign(name=[_run(row, settings) for _, row in shown.iterrows()])
+    shown = with_names(table, settings)
     write_text(layout.enrolment_text, _markdown(shown, settings, notes))
     draw_curve(shown, settings, layout.enrolment_picture)
     text = "\n".join([_terminal(shown, settings), *notes])
     return f"{text}\n\ntables: {layout.enrolment_table}, {layout.enrolment_text.name}\npicture: {layout.enrolment_picture}"
 
 
-def _run(row: pd.Series, settings: Settings) -> str:
-    """What a row is of, without the space, which may differ from K to K."""
-    return name_of(row, settings.experiment.floor).replace(f": {row['scoring']}", "", 1)
+def with_names(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """With a column name: what a row is of, without the space, which may differ from K to K."""
+    named = table.assign(score_norm="none")  # nothing is normalised
+    names = [name_of(row, settings.experiment.floor).replace(f": {row['scoring']}", "", 1) for _, row in named.iterrows()]
+    return named.assign(name=names)
 
 
 def _set_line(settings: Settings) -> str:
@@ -103,21 +104,10 @@ def _markdown(table: pd.DataFrame, settings: Settings, notes: Sequence[str]) -> 
         *(line for note in said if note for line in ("", note)),
     ]
     for count in sorted(set(table["count"])):
-        rows = table[table["count"] == count]
-        first = rows.iloc[0]
-        tests = f"{int(first['tests'])} tests of them and {int(first['strangers'])} of sources of training in each"
-        lines += [
-            "",
-            f"## K = {int(count)}",
-            "",
-            f"{_counts_line(rows)}; {tests}; {_set_line(settings)}; chance: {100 * first['chance']:.1f} %",
-            "",
-        ]
-        lines += [_row(["system", *HEADINGS.values(), "space", "threshold"]), _row(["---", *["---:"] * len(HEADINGS), "---", "---"])]
-        lines += [
-            _row([row["name"], *(_with_interval(row, figure) for figure in HEADINGS), row["scoring"], _threshold(row)])
-            for _, row in rows.iterrows()
-        ]
+        shown = figures_of_count(table, count)
+        lines += ["", f"## K = {int(count)}", "", counts_line(table, count, settings), ""]
+        lines += [_row(list(shown.columns)), _row(["---", *["---:"] * len(HEADINGS), "---", "---"])]
+        lines += [_row(row) for row in shown.to_numpy().tolist()]
     return "\n".join(lines) + "\n"
 
 
@@ -135,6 +125,22 @@ def _number(value: float, figure: str) -> str:
 def _with_interval(row: pd.Series, figure: str) -> str:
     value, low, high = (_number(row[f"{figure}{end}"], figure) for end in ("", "_low", "_high"))
     return value if low == "-" else f"{value} ({low}–{high})"
+
+
+def figures_of_count(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The rows of one K of `with_names`, for people: system, then the figures with their intervals, the space, the threshold."""
+    rows = [row for _, row in table[table["count"] == count].iterrows()]
+    figures = {heading: [_with_interval(row, figure) for row in rows] for figure, heading in HEADINGS.items()}
+    last = {"space": [row["scoring"] for row in rows], "threshold": [_threshold(row) for row in rows]}
+    return pd.DataFrame({"system": [row["name"] for row in rows], **figures, **last})
+
+
+def counts_line(table: pd.DataFrame, count: int, settings: Settings) -> str:
+    """What the figures of one K rest on."""
+    rows = table[table["count"] == count]
+    first = rows.iloc[0]
+    tests = f"{int(first['tests'])} tests of them and {int(first['strangers'])} of sources of training in each"
+    return f"{_counts_line(rows)}; {tests}; {_set_line(settings)}; chance: {100 * first['chance']:.1f} %"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sourcetracing.enrolment.tables import TEXTS as ENROLMENT_TEXTS
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, OpensetLayout, TablesLayout
 from sourcetracing.openset.tables import TEXTS as OPENSET_TEXTS
@@ -77,6 +78,8 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         layout.openset_by_language,
         layout.verification_table,
         layout.verification_det,
+        layout.enrolment_table,
+        layout.enrolment_picture,
     ]
     found += [layout.shortcut_table, layout.shortcut_means, *sorted(layout.openset.glob("*/*/*"))]
     for run in files:
@@ -128,7 +131,12 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
         "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
         "Open set": openset_tab(*_openset_tables(layout), _openset_pictures(layout), settings.experiment.floor),
         "Verification": verification_tab(
-            _read(layout.verification_table, VERIFICATION_TEXTS), settings, {run.protocol for run in runs}, _bytes(layout.verification_det)
+            _read(layout.verification_table, VERIFICATION_TEXTS),
+            settings,
+            {run.protocol for run in runs},
+            _bytes(layout.verification_det),
+            _read(layout.enrolment_table, ENROLMENT_TEXTS),
+            _bytes(layout.enrolment_picture),
         ),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),

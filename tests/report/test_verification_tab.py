@@ -52,3 +52,25 @@ def test_a_table_of_other_priors_is_none(settings):
 def test_published_figures_stand_on_the_page_of_mlaad(settings):
     settings.corpus.reader = "mlaad_source_tracing"
     assert "RiemannSD-Net" in verification_tab(table(), settings, {"11112222"}, None)
+
+
+def test_the_curve_of_enrolment_stands_below(settings):
+    figures = ("accuracy", "found", "false_alarms_unseen", "false_alarms_seen", "auroc_unseen", "auroc_seen", "cllr", "min_cllr")
+    keys = {"system": "one", "train_set": "en", "seed": 1, "scoring": "cosine", "compat": "", "protocol": "11112222"}
+    facts = {
+        "sources": 3,
+        "of_dev": 0,
+        "tests": 30,
+        "strangers": 40,
+        "draws": 20,
+        "dev_sources": 4,
+        "rests_on": "maxima",
+        "threshold": 0.25,
+    }
+    values = {f"{name}{end}": value for name in figures for end, value in (("", 0.5), ("_low", 0.375), ("_high", 0.625))}
+    enrolled = pd.DataFrame([{**keys, "count": count, **facts, "chance": 1 / 3, **values} for count in (1, 5)])
+    page = verification_tab(table(), settings, {"11112222"}, PICTURE, enrolled, PICTURE)
+    assert "<h3>K = 1</h3>" in page and "<h3>K = 5</h3>" in page
+    assert page.count("50.0 (37.5–62.5)") == 2 * 6 and page.count("0.500 (0.375–0.625)") == 2 * 2
+    assert page.count("data:image/png") == 2
+    assert "K = 1" not in verification_tab(table(), settings, {"11112222"}, PICTURE, enrolled.assign(protocol="0"), PICTURE)
