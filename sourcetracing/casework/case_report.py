@@ -13,6 +13,7 @@ import pandas as pd
 from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.casework.audio_facts import audio_facts, sha256_of
 from sourcetracing.casework.case_tables import (
+    enrolled_evidence,
     enrolled_table,
     facts_table,
     neighbours_table,
@@ -22,9 +23,8 @@ from sourcetracing.casework.case_tables import (
     undecoded_table,
 )
 from sourcetracing.casework.closed_set import ClosedSet
-from sourcetracing.casework.corpus_files import corpus_digests, corpus_note
 from sourcetracing.casework.neighbours import Neighbourhood
-from sourcetracing.casework.reliability import calibration_sentence, clean_eval, shares
+from sourcetracing.casework.reliability import Share, calibration_sentence, clean_eval, decision_shares, shares
 from sourcetracing.casework.short_names import common_folder, short_name
 from sourcetracing.casework.wording import (
     LN_10,
@@ -43,7 +43,8 @@ from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import write_text
 from sourcetracing.settings.names import printable
 from sourcetracing.settings.reading import to_yaml
-from sourcetracing.tracing.enrolled import EnrolledAnswer
+from sourcetracing.tracing.corpus_files import OF_CORPUS
+from sourcetracing.tracing.enrolled import EnrolledAnswer, EnrolledSources
 from sourcetracing.tracing.job import Report
 from sourcetracing.tracing.output import Failure
 from sourcetracing.tracing.phrases import about, limits
@@ -83,7 +84,9 @@ class Section:
     neighbours: pd.DataFrame | None = None
     enrolled: pd.DataFrame | None = None
     enrolled_name: str = ""
+    enrolled_sentences: Sequence[str] = ()
     reliability: pd.DataFrame | None = None
+    decisions: pd.DataFrame | None = None
     cautions: Sequence[str] = ()
 
 
@@ -100,8 +103,10 @@ def case_writer(path: str | None, language: str | None = None) -> Report | None:
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--report {path}: name a file that ends in .html")
 
-    def write(tracer: Tracer, results: Sequence[FileTrace | Failure], enrolled: Mapping[str, EnrolledAnswer]) -> None:
-        write_case(out, tracer, results, language=language, enrolled=enrolled)
+    def write(
+        tracer: Tracer, results: Sequence[FileTrace | Failure], library: EnrolledSources | None, enrolled: Mapping[str, EnrolledAnswer]
+    ) -> None:
+        write_case(out, tracer, results, language=language, library=library, enrolled=enrolled)
         print(f"wrote {out}")
 
     return write
@@ -113,9 +118,10 @@ def write_case(
     results: Sequence[FileTrace | Failure],
     *,
     language: str | None = None,
+    library: EnrolledSources | None = None,
     enrolled: Mapping[str, EnrolledAnswer] | None = None,
 ) -> None:
-    """Writes the page. enrolled: path -> what a library says of the file."""
+    """Writes the page. library: that the files were compared with; enrolled: path -> what it says of the file."""
     case = Case.of(tracer, language)
     common, answers = common_folder([result.path for result in results]), enrolled or {}
     sections = [
@@ -129,7 +135,7 @@ def write_case(
         eyebrow="Source tracing · case report",
         headline=f"Which synthesizer made {'this file' if len(results) == 1 else f'these {len(results)} files'}?",
         lead=f"Answers of one system: {about(system)}.",
-        notes=_notes_of(results),
+        notes=_notes_of(results, with_library=library is not None),
         tabs={},
         num_panels=0,
         made_by="Made by scripts/trace_audio.py.",
@@ -139,8 +145,8 @@ def write_case(
         scale_source=SCALE_SOURCE,
         method=case.method(),
         no_neighbours=case.neighbours if isinstance(case.neighbours, str) else "",
-        limits=limits(system, tracer.calibration, tracer.rule),
-        made_with=_made_with(tracer),
+        limits=[*limits(system, tracer.calibration, tracer.rule), *(library.limits() if library else [])],
+        made_with=_made_with(tracer, library),
         settings=to_yaml(system.settings),
     )
     write_text(out, page)
@@ -148,21 +154,21 @@ def write_case(
 
 @dataclass(frozen=True)
 class Case:
-    """What all files of a case share. closed, neighbours: or why there are none, in words. digests: of the corpus' utterances."""
+    """What all files of a case share. closed, neighbours: or why there are none, in words."""
 
     tracer: Tracer
     language: str | None
     closed: ClosedSet | str
     neighbours: Neighbourhood | str
     eval_scores: pd.DataFrame | None
-    digests: Mapping[str, str]
+    decisions: Sequence[Share]
 
     @classmethod
     def of(cls, tracer: Tracer, language: str | None) -> Case:
         run = tracer.system.run
         closed = _or_why(lambda: ClosedSet.of(run, tracer.calibration))
         neighbours = _or_why(lambda: Neighbourhood.of(tracer))
-        return cls(tracer, language, closed, neighbours, clean_eval(run), corpus_digests(run.settings))
+        return cls(tracer, language, closed, neighbours, clean_eval(run), decision_shares(tracer))
 
     def section(self, number: int, result: FileTrace | Failure, name: str, enrolled: EnrolledAnswer | None) -> Section:
         """One file. name: for people."""
@@ -180,8 +186,10 @@ class Case:
             timeline=_timeline(result, self.tracer),
             neighbours=self._neighbours(result),
             enrolled=enrolled_table(enrolled) if enrolled and enrolled.nearest is not None else None,
+            enrolled_sentences=_enrolled_sentences(enrolled) if enrolled and enrolled.nearest is not None else (),
             enrolled_name=printable(enrolled.source) if enrolled and enrolled.decision == ENROLLED else "",
             reliability=self._reliability(answer.source),
+            decisions=shares_table(self.decisions) if self.decisions else None,
             cautions=self._cautions(result),
         )
 
@@ -207,8 +215,8 @@ class Case:
         sentences = [self._decision_sentence(result), *self._evidence_sentences(source, evidence)]
         if result.is_unknown and evidence:
             sentences.insert(1, "What follows holds only if the source is one of the known ones after all.")
-        if note := corpus_note(result.path, self.digests):
-            sentences.insert(0, f"This file is {note}.")
+        if of_corpus := [note for note in result.notes if note.startswith(OF_CORPUS)]:
+            sentences.insert(0, f"This file is {of_corpus[0]}.")
         return Answer(
             source, probability, evidence, signed(evidence) if evidence else ABSENT, DECISIONS[result.is_unknown], sentences, table
         )
@@ -262,7 +270,7 @@ class Case:
         cautions = [
             f"The file has {number} windows of {crop_s:g} s; the figures are of one window of each utterance.",
             calibration_sentence(self.tracer.calibration),
-            *(f"{note[:1].upper()}{note[1:]}." for note in result.notes),
+            *(f"{note[:1].upper()}{note[1:]}." for note in result.notes if not note.startswith(OF_CORPUS)),
         ]
         if self.language is None:
             cautions.append("Its language was not given (--language CODE): whether the system was tested on it is not said here.")
@@ -279,7 +287,15 @@ def _or_why(make: Callable):
         return str(error)
 
 
-def _made_with(tracer: Tracer) -> pd.DataFrame:
+def _enrolled_sentences(answer: EnrolledAnswer) -> list[str]:
+    """The same in words, as for known sources."""
+    name, evidence = printable(answer.nearest), enrolled_evidence(answer)
+    propositions = Propositions(f"{name} made it", "another source, one like those of dev, made it")
+    said = [ratio_sentence(evidence, propositions), support_sentence(evidence, propositions), bound_sentence(evidence)]
+    return [f"Beware: {answer.note}.", *said] if answer.held_by else said
+
+
+def _made_with(tracer: Tracer, library: EnrolledSources | None) -> pd.DataFrame:
     """What it takes to get the same answers from the same files."""
     system, rule, here = tracer.system, tracer.rule, environment(tracer.system.device)
     rows = [
@@ -288,6 +304,7 @@ def _made_with(tracer: Tracer) -> pd.DataFrame:
         ("digest of the weights (BLAKE2b)", system.weights),
         ("temperature", f"{tracer.calibration.temperature:.6g}"),
         *([("threshold", f"{rule.name} {rule.threshold:.6g}: {rule.origin}")] if rule else []),
+        *_rows_of(library),
         ("device", f"{here['device']} ({here['device_name']})"),
         ("Python", here["python"]),
         *((package, str(version)) for package, version in here["packages"].items()),
@@ -295,11 +312,20 @@ def _made_with(tracer: Tracer) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["what", "value"])
 
 
-def _notes_of(results: Sequence[FileTrace | Failure]) -> list[str]:
+def _rows_of(library: EnrolledSources | None) -> list[tuple[str, str]]:
+    if library is None:
+        return []
+    facts = library.header()
+    where, what = printable(facts["folder"]), f"{facts['sources']} sources, compared by {facts['compare_by']}"
+    return [("library", f"{where}: {what}"), ("digest of the library's models (BLAKE2b)", facts["digest"])]
+
+
+def _notes_of(results: Sequence[FileTrace | Failure], *, with_library: bool) -> list[str]:
     failed = sum(isinstance(result, Failure) for result in results)
     notes = [
         "It does not tell fake from genuine speech, and a generator that it never heard is at best called unknown.",
-        "Likelihood ratios are bounded by what the calibration data support. They are about the known sources alone.",
+        "Likelihood ratios are bounded by what the calibration data support. They are about the known sources alone"
+        + (", those of an enrolled source about it and sources like dev's." if with_library else "."),
         "The system is a research tool: nobody has validated it for casework.",
     ]
     return [*notes, *([f"{failed} of {len(results)} files could not be traced."] if failed else [])]

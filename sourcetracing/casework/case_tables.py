@@ -10,7 +10,7 @@ import pandas as pd
 from sourcetracing.casework.audio_facts import AudioFacts
 from sourcetracing.casework.neighbours import Neighbour
 from sourcetracing.casework.reliability import Share
-from sourcetracing.casework.wording import Evidence, strength_of
+from sourcetracing.casework.wording import NO_SUPPORT, Evidence, strength_of
 from sourcetracing.settings.names import printable
 from sourcetracing.tracing.enrolled import EnrolledAnswer
 
@@ -39,11 +39,12 @@ def neighbours_table(neighbours: Sequence[Neighbour]) -> pd.DataFrame:
 def shares_table(shares: Sequence[Share]) -> pd.DataFrame:
     """How often the system is right."""
     rows = [(share.what, f"{share.right} of {share.total}", f"{share.low:.1%} to {share.high:.1%}") for share in shares]
-    return pd.DataFrame(rows, columns=["eval, clean utterances", "source named right", "95 % interval"])
+    return pd.DataFrame(rows, columns=["eval, clean utterances", "right", "95 % interval"])
 
 
 def _support(evidence: Evidence) -> str:
-    return f"{strength_of(evidence.log10)}{' against' if evidence.llr < 0 else ''}"
+    strength = strength_of(evidence.log10)
+    return f"{strength} against" if evidence.llr < 0 and strength != NO_SUPPORT else strength
 
 
 def facts_table(facts: AudioFacts) -> pd.DataFrame:
@@ -76,8 +77,14 @@ def _unit(value: float, unit: str, digits: int = 1) -> str:
     return "not known" if math.isnan(value) else f"{value:,.{digits}f} {unit}"
 
 
+def enrolled_evidence(answer: EnrolledAnswer) -> Evidence:
+    """For the nearest enrolled source of an answer that has one."""
+    return Evidence(answer.llr, *answer.bounds, answer.is_at_bound, answer.num_utterances)
+
+
 def enrolled_table(answer: EnrolledAnswer) -> pd.DataFrame:
     """The source of a library that a file is most like, and whether it is named as the file's."""
     threshold = "none" if answer.threshold is None else f"{answer.threshold:.3f}"
-    row = (answer.nearest, str(answer.files), f"{answer.score:.3f}", threshold, f"{answer.log10_lr:+.2f}", answer.decision)
+    log10_lr = signed(enrolled_evidence(answer))
+    row = (answer.nearest, str(answer.files), f"{answer.score:.3f}", threshold, log10_lr, answer.decision)
     return pd.DataFrame([row], columns=["nearest enrolled source", "its files", "score", "threshold", "log10 LR", "answer"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 
 from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.casework.audio_facts import sha256_of
-from sourcetracing.casework.corpus_files import corpus_digests, corpus_note
 from sourcetracing.casework.wording import (
     SCALE_SOURCE,
     Evidence,
@@ -26,6 +25,7 @@ from sourcetracing.runtime.files import write_json
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.names import printable
 from sourcetracing.tracing.calibration import train_languages
+from sourcetracing.tracing.corpus_files import OF_CORPUS
 from sourcetracing.tracing.inputs import list_files
 from sourcetracing.tracing.phrases import conditions, language_names
 from sourcetracing.tracing.system import score_splits
@@ -35,6 +35,7 @@ from sourcetracing.verification.verifier import Verifier
 FORMAT = 1  # raise it when the JSON changes
 LEAST_SECONDS = 0.5  # of a file: less is not a word, repeated to fill a window
 POOR_CLLR = 0.5  # bits: LLRs lose more than half of what perfect ones would say
+COPIES = 0.9999  # a score above it is that of one recording
 PROPOSITIONS = Propositions("one source made A and B", "two different sources made A and B")
 
 
@@ -98,9 +99,8 @@ def compare_audio(words: Sequence[str], run_folder: str, changes: list[str], out
     verifier.line(1, 1)  # a dev that cannot calibrate is told before any file is heard
     with bar(total=sum(map(len, files)), desc="compare", unit="file", disable=sum(map(len, files)) == 2) as progress:
         traces = [[_heard(tracer, path, progress) for path in side] for side in files]
-    known = corpus_digests(run.settings)
     sides = [
-        Side(word, [trace.path for trace in side], own, sum(trace.duration_s for trace in side), _notes(side, known))
+        Side(word, [trace.path for trace in side], own, sum(trace.duration_s for trace in side), _notes(side))
         for word, side, own in zip(words, traces, digests, strict=True)
     ]
     comparison = compare(verifier, sides, [np.stack([trace.embedding for trace in side]) for side in traces])
@@ -168,7 +168,8 @@ def rests_on(comparison: Comparison) -> list[str]:
         f"The score is the cosine of two models ({space}); a model is the mean direction of a side's files.",
         f"The LLR is a line of the score, fitted on {basis.targets} dev comparisons within one source and {basis.nontargets} between two, "
         f"of {basis.utterances} utterances of {_count(len(basis.sources), 'source')} ({', '.join(basis.sources)}): {seen}.",
-        f"Cllr of that line on these comparisons: {basis.cllr:.2f} bits (0 is perfect, 1 says nothing).",
+        f"Cllr of that line on these very comparisons: {basis.cllr:.2f} bits (0 is perfect, 1 says nothing); on others it is higher "
+        "(script 10 shows eval's).",
     ]
     if basis.sizes != wanted:
         lines.append(
@@ -187,12 +188,26 @@ def doubts_about(comparison: Comparison, tracer: Tracer) -> list[str]:
     doubts += [
         "Speaker, language, text, loudness and recording channel were not controlled: what A and B share of these may raise the score, "
         "what they differ in may lower it. Compare files that are alike in all but the question.",
+        *_doubts_on_twins(comparison, tracer),
         f"The alternative is a source like those of dev ({', '.join(basis.sources)}), not any generator there is.",
         f"In training it heard {language_names(train_languages(tracer.system.run))}: {conditions(settings)}; "
         "other languages, codecs, telephone and mixed speech were not tested by this number.",
         "It does not tell fake from genuine speech: two recordings of people are compared all the same.",
     ]
     return [*doubts, *(f"{label}: {note}" for label, side in zip("AB", (comparison.a, comparison.b), strict=True) for note in side.notes)]
+
+
+def _doubts_on_twins(comparison: Comparison, tracer: Tracer) -> list[str]:
+    known = ", ".join(tracer.system.classes)
+    lines = []
+    if comparison.score > COPIES:
+        lines.append("A and B are the same to the system, as copies or other codings of one recording are: no evidence of a source.")
+    if comparison.basis.are_unseen:
+        lines.append(
+            f"The line is that of sources that training never saw. Files of one that it knows ({known}) may come out as of two sources: "
+            "ask trace_audio.py whether it knows theirs."
+        )
+    return [*lines, "Another system may say otherwise: on weak evidence systems differ, even in sign."]
 
 
 def json_of(comparison: Comparison, tracer: Tracer, doubts: Sequence[str]) -> dict[str, Any]:
@@ -225,12 +240,13 @@ def _heard(tracer: Tracer, path: Path, progress: Any) -> FileTrace:
     return trace
 
 
-def _notes(traces: Sequence[FileTrace], digests: Mapping[str, str]) -> list[str]:
+def _notes(traces: Sequence[FileTrace]) -> list[str]:
     """Each note once, with the files that it is about; that windows name several sources is no matter of a comparison."""
     found: dict[str, list[str]] = {}
     for trace in traces:
-        of_corpus = corpus_note(trace.path, digests)
-        for note in [*([of_corpus] if of_corpus else []), *trace.notes]:
+        for note in trace.notes:
+            if note.startswith(OF_CORPUS) and len(traces) > 1:
+                note = f"{OF_CORPUS}s of the corpus that the system was made with (--report of trace_audio.py names them): no new evidence"
             if not note.startswith("windows disagree"):
                 found.setdefault(note, []).append(printable(Path(trace.path).name))
     return [f"{names[0] if len(names) == 1 else f'{len(names)} files'}: {note}" for note, names in found.items()]

@@ -9,10 +9,13 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from sourcetracing.errors import UserError
+from sourcetracing.features.rows import UNKNOWN_LABEL
 from sourcetracing.metrics.calibration import Calibration
-from sourcetracing.scoring.scores import read_scores
-from sourcetracing.tracing.calibration import train_languages
+from sourcetracing.metrics.ranking import is_above
+from sourcetracing.scoring.scores import read_embeddings, read_scores
+from sourcetracing.tracing.calibration import logits_of, train_languages
 from sourcetracing.tracing.phrases import language_names
+from sourcetracing.tracing.tracer import Tracer
 from sourcetracing.training.runs import TrainingRun
 from sourcetracing.verification.representations import CLEAN
 
@@ -60,6 +63,31 @@ def _shares(run: TrainingRun, scores: pd.DataFrame, source: str | None, language
         if chosen.any():
             right = int((scores["prediction"] == scores["label"])[chosen].sum())
             yield Share.of(what, right, int(chosen.sum()))
+
+
+def decision_shares(tracer: Tracer) -> list[Share]:
+    """How often the rule is right on eval's clean utterances: unknown sources called unknown, known ones called known.
+
+    [] without a rule, and where eval was not scored with embeddings.
+    """
+    run, rule = tracer.system.run, tracer.rule
+    if rule is None:
+        return []
+    try:
+        scores, embeddings = read_scores(run, "eval", unknown=True), read_embeddings(run, "eval")
+    except UserError:
+        return []
+    clean = (scores["variant"] == CLEAN).to_numpy()
+    scores, embeddings = scores[clean], embeddings[clean]
+    if scores.empty:
+        return []
+    called_unknown = is_above(rule.score(embeddings, logits_of(scores)), rule.threshold)
+    is_unknown = (scores["label"] == UNKNOWN_LABEL).to_numpy()
+    kinds = {
+        "of unknown sources: called unknown": (is_unknown, called_unknown),
+        "of known sources: called known": (~is_unknown, ~called_unknown),
+    }
+    return [Share.of(what, int((right & own).sum()), int(own.sum())) for what, (own, right) in kinds.items() if own.any()]
 
 
 def calibration_sentence(calibration: Calibration) -> str:

@@ -49,7 +49,7 @@ class Acceptance:
         level = f"false alarms of {100 * self.false_alarms:g} % with {self.num_sources} enrolled sources"
         behind = {
             MAXIMA: f"counted: the best of so many models of dev for each of {self.files} files of other sources",
-            TRIALS: f"from {self.scores} scores of two sources on dev, taken as independent; false alarms may be fewer",
+            TRIALS: f"from {self.scores} scores of two sources on dev, taken as independent",
             TAIL: f"beyond what {self.scores} scores of two sources on dev show: their tail is extrapolated",
             NONE: f"not to be had from {self.scores} scores of two sources on dev ({LEAST_SCORES} at least): no source is ever given",
         }

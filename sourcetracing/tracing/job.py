@@ -36,7 +36,7 @@ class Outputs:
     timeline: Path | None = None
 
 
-Report = Callable[[Tracer, Sequence[FileTrace | Failure], Mapping[str, EnrolledAnswer]], None]
+Report = Callable[[Tracer, Sequence[FileTrace | Failure], EnrolledSources | None, Mapping[str, EnrolledAnswer]], None]
 
 
 def trace_files(
@@ -51,7 +51,7 @@ def trace_files(
 
     Answers that the JSON file holds for the same files, system and settings are kept; it is written every 20 s and when anything ends the
     run, so it can be killed. library: of enrolled sources, among which each file is looked for as well. report: gets all results at the
-    end, and by path what the library says; every file is traced anew then.
+    end, the library and by path what it says; every file is traced anew then.
     """
     files, num_left_out = list_files(words)
     tracer = Tracer.load(run_folder, changes)
@@ -86,7 +86,7 @@ def _trace_files(
     print("When not to believe this:")
     print("\n".join(f"  - {line}" for line in header["when_not_to_believe"]))
     if report is not None:
-        report(tracer, answers.results, answers.of_library)
+        report(tracer, answers.results, enrolled, answers.of_library)
     if failed := [entry for entry in answers.entries if entry["status"] == "failed"]:
         named = ", ".join(entry["path"] for entry in failed[:NUM_NAMED]) + (" ..." if len(failed) > NUM_NAMED else "")
         raise UserError(f"{len(failed)} of {len(files)} files could not be traced (their lines above say why): {named}")

@@ -38,7 +38,7 @@ def text_of(result: FileTrace | Failure, tracer: Tracer) -> str:
     lines = [f"{path}: {result.duration_s:.1f} s, {len(result.starts_s)} windows{silent}"]
     if tracer.rule:
         side = "above" if result.is_unknown else "not above"
-        verdict = "UNKNOWN source; nearest" if result.is_unknown else "known source"
+        verdict = "UNKNOWN source; its nearest known ones below" if result.is_unknown else "known source"
         lines.append(f"  {verdict}  ({tracer.rule.name} {result.unknown_score:.4g}, {side} the threshold {tracer.rule.threshold:.4g})")
     width = max(map(len, tracer.system.classes))
     lines += [f"    {name:<{width}}  {probability:.3f}" for name, probability in top_sources(result, tracer)]

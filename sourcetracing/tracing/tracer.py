@@ -23,6 +23,7 @@ from sourcetracing.metrics.ranking import is_above
 from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.settings.frontends import Audio
 from sourcetracing.tracing.calibration import calibrate
+from sourcetracing.tracing.corpus_files import corpus_files, corpus_note
 from sourcetracing.tracing.system import TracingSystem, run_in_folder
 from sourcetracing.tracing.unknown import UnknownRule, fit_rule
 
@@ -55,6 +56,7 @@ class Tracer:
         """audio: how files are read; None: as those that the system was trained on."""
         self.system, self.calibration, self.rule = system, calibration, rule
         self.trace, self.audio = system.settings.trace, audio or system.settings.audio
+        self.corpus = corpus_files(system.settings)
         self.hop_samples = max(1, round((1 - self.trace.overlap) * system.window_samples))
 
     @classmethod
@@ -88,7 +90,7 @@ class Tracer:
             probabilities=combined,
             unknown_score=score,
             is_unknown=bool(is_above(score, self.rule.threshold)) if self.rule else None,
-            notes=self._notes(source, heard_s, log_p),
+            notes=self._notes(path, source, heard_s, log_p),
             embedding=(np.sum(sums, axis=0) / len(starts)).astype(np.float32),
         )
 
@@ -107,8 +109,10 @@ class Tracer:
         if not parts:
             raise BadAudio(path, f"silent throughout (its peak is below {self.trace.silence_peak_dbfs:g} dBFS, trace.silence_peak_dbfs)")
 
-    def _notes(self, source: Source, heard_s: float, log_p_WC: np.ndarray) -> list[str]:
+    def _notes(self, path: str | Path, source: Source, heard_s: float, log_p_WC: np.ndarray) -> list[str]:
         notes, rate = source.notes(), source.rate
+        if of_corpus := corpus_note(path, self.corpus):
+            notes.insert(0, of_corpus)
         if heard_s < self.audio.crop_seconds:
             notes.append(f"shorter than a window of {self.audio.crop_seconds:g} s: repeated to fill it, less sure than it looks")
         if source.is_lossy:
