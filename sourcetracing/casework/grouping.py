@@ -1,4 +1,4 @@
-"""From log-likelihood ratios of pairs of files to groups, and how sure these are.
+"""From log-likelihood ratios of pairs of files to groups, and how stable these are.
 
 Shapes: N files, G groups, D draws. A grouping is labels (N,): 0 ... G-1, the largest group first; `NO_GROUP` for files that fit none.
 """
@@ -142,7 +142,7 @@ def draw_again(directions: np.ndarray, lines: Iterable[LlrLine], settings: Group
     return Draws(np.array(numbers, dtype=int), np.array(labels, dtype=np.int32).reshape(len(labels), len(directions)), num_silent)
 
 
-def confidence_of(draws: Draws, labels: np.ndarray) -> np.ndarray:
+def stability_of(draws: Draws, labels: np.ndarray) -> np.ndarray:
     """(N,): in what share of the draws a file is with another one of its group, on average; of a file that is alone: with nobody."""
     found = np.full(len(labels), np.nan)
     for rows in members_of(each_alone(labels)):

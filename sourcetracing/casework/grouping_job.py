@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sourcetracing.casework.grouping import confidence_of, draw_again, group_files, neighbours_of, pair_llrs, require_decisive
+from sourcetracing.casework.grouping import draw_again, group_files, neighbours_of, pair_llrs, require_decisive, stability_of
 from sourcetracing.casework.grouping_result import GroupedFile, GroupingResult
 from sourcetracing.casework.groups_page import write_groups_page
 from sourcetracing.casework.groups_truth import read_truth, sources_of
@@ -154,9 +154,9 @@ def grouped(
     llrs = pair_llrs(directions, verifier.line(1, 1))
     labels = group_files(llrs, how)
     draws = draw_again(directions, redrawn_lines(verifier, how.draws), how, settings.seed)
-    confidence, neighbours = confidence_of(draws, labels), neighbours_of(llrs, labels)
+    stability, neighbours = stability_of(draws, labels), neighbours_of(llrs, labels)
     return GroupingResult(
-        run, files, failures, llrs, labels, draws, confidence, neighbours, sources, verifier, settings.audio.sample_rate, how
+        run, files, failures, llrs, labels, draws, stability, neighbours, sources, verifier, settings.audio.sample_rate, how
     )
 
 

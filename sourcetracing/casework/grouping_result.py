@@ -48,7 +48,7 @@ class GroupedFile:
 class GroupingResult:
     """N files in the order of their digests, so that nothing hangs on the order in which they were named.
 
-    llrs (N, N), labels (N,) as `sourcetracing.casework.grouping` has them; confidence (N,); sources (N,), "" where not known, or None.
+    llrs (N, N), labels (N,) as `sourcetracing.casework.grouping` has them; stability (N,); sources (N,), "" where not known, or None.
     """
 
     run: str
@@ -57,7 +57,7 @@ class GroupingResult:
     llrs: np.ndarray
     labels: np.ndarray
     draws: Draws
-    confidence: np.ndarray
+    stability: np.ndarray
     neighbours: Neighbours
     sources: Sequence[str] | None
     verifier: Verifier
@@ -66,9 +66,9 @@ class GroupingResult:
 
     @cached_property
     def groups(self) -> list[np.ndarray]:
-        """The files of each group, the surest first."""
-        surest = -np.nan_to_num(self.confidence)
-        return [rows[np.lexsort(([self.files[row].name for row in rows], surest[rows]))] for rows in members_of(self.labels)]
+        """The files of each group, the most stable first."""
+        steady = -np.nan_to_num(self.stability)
+        return [rows[np.lexsort(([self.files[row].name for row in rows], steady[rows]))] for rows in members_of(self.labels)]
 
     @cached_property
     def ungrouped(self) -> np.ndarray:
@@ -85,9 +85,9 @@ class GroupingResult:
     def _with_source(self) -> np.ndarray:
         return np.flatnonzero([bool(source) for source in self.sources or ()])
 
-    def sure(self, rows: np.ndarray) -> float:
-        """The confidence of a group: the mean of its files'."""
-        return float(np.mean(self.confidence[rows]))
+    def mean_stability(self, rows: np.ndarray) -> float:
+        """The stability of a group: the mean of its files'."""
+        return float(np.mean(self.stability[rows]))
 
     def mean_llr(self, rows: np.ndarray) -> float:
         """Over the pairs of a group; nan of a file alone."""
@@ -111,7 +111,9 @@ class GroupingResult:
         found = [f"{self.headline()} of {_count(len(self.files), 'file')}{singles}{without}"]
         for number, rows in enumerate(self.groups[:NUM_SHOWN], 1):
             names = ", ".join(self.files[row].name for row in rows[:NUM_NAMED]) + (" ..." if len(rows) > NUM_NAMED else "")
-            facts = f"{_count(len(rows), 'file')}, confidence {number_text(self.sure(rows))}, mean LLR {signed(self.mean_llr(rows))}"
+            facts = (
+                f"{_count(len(rows), 'file')}, stability {number_text(self.mean_stability(rows))}, mean LLR {signed(self.mean_llr(rows))}"
+            )
             true = f" [{self.composition(rows)}]" if self.composition(rows) else ""
             found.append(f"  group {number}: {facts}{true}: {names}")
         if len(self.groups) > NUM_SHOWN:
@@ -146,9 +148,9 @@ class GroupingResult:
             "one. A person's recordings make groups, too.",
             "LLRs are right for files like dev's: clean, about a window long, of its kinds of sources. Elsewhere they may all lie too high "
             "or too low, and the number of groups with them.",
-            f"The range is that of {drawn} groupings with dev's sources drawn anew. Confidence: in what share of them, of "
-            f"{self.settings.share:.0%} of the files each, a file was with the others of its group. Neither holds that your files are of "
-            "other kinds than dev's.",
+            f"The range is that of {drawn} groupings with dev's sources drawn anew. Stability: in what share of them, of "
+            f"{self.settings.share:.0%} of the files each, a file was with the others of its group. A stable grouping can be wrong: all "
+            "draws share this system and its errors. Neither holds that your files are of other kinds than dev's.",
         ]
         if self.verifier.num_sources < FEW_SOURCES:
             found.append(
@@ -163,7 +165,7 @@ class GroupingResult:
         if self.draws.num_silent:
             found.append(
                 f"{self.draws.num_silent} of {drawn + self.draws.num_silent} draws of dev's sources could tell no files apart; range and "
-                "confidence are of the others."
+                "stability are of the others."
             )
         joined = "a mean LLR" if self.settings.method == "agglomerative" else "chains of single LLRs"
         found.append(
@@ -175,7 +177,7 @@ class GroupingResult:
         """One row for each file, groups from 1 on in their order, files without one, those that could not be compared."""
         order = [int(row) for rows in (*self.groups, self.ungrouped) for row in rows]
         table = pd.DataFrame([self._row(row) for row in order] + [{"path": printable(f.path), "reason": f.reason} for f in self.failures])
-        columns = ["path", "status", "group", "size", "confidence", "llr_within", "nearest_group", "llr_nearest"]
+        columns = ["path", "status", "group", "size", "stability", "llr_within", "nearest_group", "llr_nearest"]
         columns += [*(["source"] if self.sources else []), "copies", "digest", "notes", "reason"]
         table = table.reindex(columns=columns)
         table["status"] = table["status"].fillna("failed")
@@ -188,7 +190,7 @@ class GroupingResult:
             "status": "no group" if label == NO_GROUP else "grouped",
             "group": None if label == NO_GROUP else label + 1,
             "size": None if label == NO_GROUP else len(self.groups[label]),
-            "confidence": self.confidence[row],
+            "stability": self.stability[row],
             "llr_within": self.neighbours.within[row],
             "nearest_group": None if nearest < 0 else nearest + 1,
             "llr_nearest": self.neighbours.to_nearest[row],
@@ -215,5 +217,5 @@ def _count(number: int, what: str) -> str:
 
 def _range(found: tuple[int, int] | None) -> str:
     if found is None:
-        return "how sure that is, no draw of dev can say"
+        return "how stable that is, no draw of dev can say"
     return f"{found[0]:,} in 95 % of the draws" if found[0] == found[1] else f"{found[0]:,} to {found[1]:,} in 95 % of the draws"

@@ -117,7 +117,7 @@ def write_groups_page(path: Path, result: GroupingResult) -> None:
 def _card(page: _Place, result: GroupingResult, number: int, nearest: str, line: str, difference: str) -> Card:
     rows = result.groups[number]
     samples = [_sample(page, result, int(row)) for row in rows]
-    facts = [f"confidence {number_text(result.sure(rows))}", f"mean LLR {signed(result.mean_llr(rows))}"]
+    facts = [f"stability {number_text(result.mean_stability(rows))}", f"mean LLR {signed(result.mean_llr(rows))}"]
     facts += [f"nearest: group {nearest}"] if nearest else []
     title = f"Group {number + 1}: {len(rows):,} file{'s' if len(rows) > 1 else ''}"
     return Card(title, "; ".join(facts), result.composition(rows), line, difference, samples[:NUM_SAMPLES], samples[NUM_SAMPLES:])
@@ -145,7 +145,7 @@ def _summed(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def _sample(page: _Place, result: GroupingResult, row: int) -> Sample:
     file = result.files[row]
-    facts = [f"confidence {number_text(float(result.confidence[row]))}", *file.notes]
+    facts = [f"stability {number_text(float(result.stability[row]))}", *file.notes]
     copies = len(file.paths) - 1
     return Sample(
         page.short(file.name), address_of(file, page.folder), "; ".join([*facts, *([f"{copies} more of the same bytes"] if copies else [])])
@@ -273,13 +273,13 @@ def _table_of_groups(result: GroupingResult, nearest: Sequence[str]) -> pd.DataF
         {
             "group": str(number),
             "files": len(members),
-            "confidence": number_text(result.sure(members)),
+            "stability": number_text(result.mean_stability(members)),
             "LLR within": signed(result.mean_llr(members)),
             "nearest": nearest[number - 1],
         }
         for number, members in enumerate(result.groups[:MOST_CARDS], 1)
     ]
-    return pd.DataFrame(rows, columns=["group", "files", "confidence", "LLR within", "nearest"])
+    return pd.DataFrame(rows, columns=["group", "files", "stability", "LLR within", "nearest"])
 
 
 def _table_of_draws(result: GroupingResult) -> pd.DataFrame:
@@ -298,7 +298,7 @@ def _table_of_truth(result: GroupingResult) -> pd.DataFrame:
 def _shown(table: pd.DataFrame, page: _Place) -> pd.DataFrame:
     """The table of files as texts, without columns that nothing stands in."""
     groups = [str(group) if not pd.isna(group) else status for group, status in zip(table["group"], table["status"], strict=True)]
-    shown = pd.DataFrame({"group": groups, "confidence": table["confidence"].astype(float).map(number_text)})
+    shown = pd.DataFrame({"group": groups, "stability": table["stability"].astype(float).map(number_text)})
     shown["file"] = table["path"].map(page.short)
     shown["LLR within"], shown["LLR to nearest"] = (table[name].astype(float).map(signed) for name in ("llr_within", "llr_nearest"))
     shown["nearest"] = table["nearest_group"].astype(str).replace("<NA>", "–")

@@ -78,7 +78,7 @@ def test_order_names_and_copies_do_not_matter(audio, script, tmp_path):
     assert f"{tmp_path / '9.wav'}: the same bytes as {tmp_path / 'again.wav'}; counted once" in out
     one, other = (pd.read_csv(tmp_path / f"{name}.csv").set_index("digest") for name in ("one", "other"))
     assert len(one) == len(other) == 8
-    compared = ["group", "size", "confidence", "llr_within", "nearest_group", "llr_nearest"]
+    compared = ["group", "size", "stability", "llr_within", "nearest_group", "llr_nearest"]
     pd.testing.assert_frame_equal(one[compared].sort_index(), other[compared].sort_index())
     assert other["copies"].dropna().tolist() == [str(tmp_path / "again.wav")]
 
@@ -94,6 +94,8 @@ def test_the_table_says_what_the_terminal_says(audio, script, tmp_path):
         assert f"group {group}: {size} file" in out
     assert f"{len(sizes)} group" in out
     assert "When not to believe this:" in out
+    assert "A stable grouping can be wrong" in out
+    assert "confidence" not in out + " ".join(table.columns)
 
 
 def test_figures_against_the_truth_are_of_the_files_that_it_names(audio, script, tmp_path):

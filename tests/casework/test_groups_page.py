@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 import pytest
 
-from sourcetracing.casework.grouping import confidence_of, draw_again, group_files, neighbours_of, pair_llrs
+from sourcetracing.casework.grouping import draw_again, group_files, neighbours_of, pair_llrs, stability_of
 from sourcetracing.casework.grouping_result import GroupedFile, GroupingResult
 from sourcetracing.casework.groups_page import address_of, group_means, write_groups_page
 from sourcetracing.casework.redrawn_lines import redrawn_lines
@@ -47,7 +47,7 @@ def result_of(folder: Path, num_sources: int, per_source: int, *, method: str = 
     draws = draw_again(directions, redrawn_lines(verifier, 20), how, seed=1)
     true = [f"<i>{source}</i>" if n % 2 else "" for n, source in enumerate(sources)]
     failures = [Failure(ODD, "<u>is odd</u>")]
-    parts = (llrs, labels, draws, confidence_of(draws, labels), neighbours_of(llrs, labels), true, verifier, 16000, how)
+    parts = (llrs, labels, draws, stability_of(draws, labels), neighbours_of(llrs, labels), true, verifier, 16000, how)
     return GroupingResult("exp/<s>run</s>", files, failures, *parts)
 
 
@@ -64,6 +64,8 @@ def test_the_page_is_whole_and_escaped_and_plays_the_files_where_they_lie(tmp_pa
     assert "<i>1</i>" in shown
     assert "1 more of the same bytes" in shown
     assert "odd note" in shown
+    assert "stability " in shown
+    assert "confidence" not in shown
     assert "this page holds none of their sound" in shown
     local = [address for address in page.loads if not address.startswith("data:")]
     meant = {(tmp_path / "pages" / unquote_to_bytes(address).decode()).resolve() for address in local}
