@@ -1,6 +1,7 @@
 """From log-likelihood ratios of pairs of files to groups, and how stable these are.
 
-Shapes: N files, G groups, D draws. A grouping is labels (N,): 0 ... G-1, the largest group first; `NO_GROUP` for files that fit none.
+Shapes: N files, G groups, D draws. LLRs are natural logarithms; people are shown log10. A grouping is labels (N,):
+0 ... G-1, the largest group first; `NO_GROUP` for files that fit none.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sourcetracing.casework.wording import LN_10
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng
@@ -206,8 +208,9 @@ def require_decisive(line: LlrLine, settings: Grouping, run: object) -> None:
     what, so = ("above", "each would be alone") if threshold > line.high else ("not above", "all would be one group")
     least, most = (1 / (1 + np.exp(bound)) for bound in (line.high, line.low))
     raise UserError(
-        f"grouping.prior={settings.prior:g} joins groups from an LLR of {threshold:.2f} on, {what} what dev of {run} supports "
-        f"({line.low:.2f} to {line.high:.2f}): whatever the files are, {so}. Take a prior between {least:.3g} and {most:.3g}"
+        f"grouping.prior={settings.prior:g} joins groups from a log10 LR of {threshold / LN_10:.2f} on, {what} what dev of {run} supports "
+        f"({line.low / LN_10:.2f} to {line.high / LN_10:+.2f}): whatever the files are, {so}. "
+        f"Take a prior between {least:.3g} and {most:.3g}"
     )
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from sourcetracing.casework.grouping import NO_GROUP, Draws, Neighbours, each_alone, members_of, num_groups, threshold_of
 from sourcetracing.casework.groups_truth import agreement
+from sourcetracing.casework.wording import LN_10
 from sourcetracing.drawing.text import ABSENT
 from sourcetracing.settings.grouping import Grouping
 from sourcetracing.settings.names import printable
@@ -48,7 +49,8 @@ class GroupedFile:
 class GroupingResult:
     """N files in the order of their digests, so that nothing hangs on the order in which they were named.
 
-    llrs (N, N), labels (N,) as `sourcetracing.casework.grouping` has them; stability (N,); sources (N,), "" where not known, or None.
+    llrs (N, N), natural logarithms, and labels (N,) as `sourcetracing.casework.grouping` has them; stability (N,);
+    sources (N,), "" where not known, or None.
     """
 
     run: str
@@ -89,9 +91,9 @@ class GroupingResult:
         """The stability of a group: the mean of its files'."""
         return float(np.mean(self.stability[rows]))
 
-    def mean_llr(self, rows: np.ndarray) -> float:
-        """Over the pairs of a group; nan of a file alone."""
-        return float(np.mean(self.neighbours.within[rows]))
+    def log10_within(self, rows: np.ndarray) -> float:
+        """The mean log10 LR over the pairs of a group; nan of a file alone."""
+        return float(np.mean(self.neighbours.within[rows])) / LN_10
 
     def composition(self, rows: np.ndarray) -> str:
         """`38 sinusoidal, 2 griffin_lim`: the sources of some files; "" where none is known."""
@@ -111,9 +113,8 @@ class GroupingResult:
         found = [f"{self.headline()} of {_count(len(self.files), 'file')}{singles}{without}"]
         for number, rows in enumerate(self.groups[:NUM_SHOWN], 1):
             names = ", ".join(self.files[row].name for row in rows[:NUM_NAMED]) + (" ..." if len(rows) > NUM_NAMED else "")
-            facts = (
-                f"{_count(len(rows), 'file')}, stability {number_text(self.mean_stability(rows))}, mean LLR {signed(self.mean_llr(rows))}"
-            )
+            stability, log10 = number_text(self.mean_stability(rows)), signed(self.log10_within(rows))
+            facts = f"{_count(len(rows), 'file')}, stability {stability}, mean log10 LR {log10}"
             true = f" [{self.composition(rows)}]" if self.composition(rows) else ""
             found.append(f"  group {number}: {facts}{true}: {names}")
         if len(self.groups) > NUM_SHOWN:
@@ -136,8 +137,8 @@ class GroupingResult:
         seen = "that training never saw" if verifier.are_unseen else "some or all of which were trained on"
         return (
             f"compared by {verifier.scoring}; LLRs from {line.targets} pairs of one source and {line.nontargets} of two, of "
-            f"{verifier.num_sources} sources of dev {seen}: {line.low:.1f} to {line.high:.1f}, Cllr {verifier.cllr(1, 1):.2f} bits "
-            "(0 = perfect, 1 = says nothing)"
+            f"{verifier.num_sources} sources of dev {seen}: log10 LR {line.low / LN_10:.2f} to {line.high / LN_10:+.2f}, "
+            f"Cllr {verifier.cllr(1, 1):.2f} bits (0 = perfect, 1 = says nothing)"
         )
 
     def limits(self) -> list[str]:
@@ -167,9 +168,10 @@ class GroupingResult:
                 f"{self.draws.num_silent} of {drawn + self.draws.num_silent} draws of dev's sources could tell no files apart; range and "
                 "stability are of the others."
             )
-        joined = "a mean LLR" if self.settings.method == "agglomerative" else "chains of single LLRs"
+        joined = "a mean log10 LR" if self.settings.method == "agglomerative" else "chains of single log10 LRs"
         found.append(
-            f"Groups are joined from {joined} of {threshold:.2f} on (grouping.prior={self.settings.prior:g}). Another prior, other groups."
+            f"Groups are joined from {joined} of {threshold / LN_10:.2f} on (grouping.prior={self.settings.prior:g}). Another prior, other "
+            "groups."
         )
         return found
 
@@ -177,7 +179,7 @@ class GroupingResult:
         """One row for each file, groups from 1 on in their order, files without one, those that could not be compared."""
         order = [int(row) for rows in (*self.groups, self.ungrouped) for row in rows]
         table = pd.DataFrame([self._row(row) for row in order] + [{"path": printable(f.path), "reason": f.reason} for f in self.failures])
-        columns = ["path", "status", "group", "size", "stability", "llr_within", "nearest_group", "llr_nearest"]
+        columns = ["path", "status", "group", "size", "stability", "log10_lr_within", "nearest_group", "log10_lr_nearest"]
         columns += [*(["source"] if self.sources else []), "copies", "digest", "notes", "reason"]
         table = table.reindex(columns=columns)
         table["status"] = table["status"].fillna("failed")
@@ -191,9 +193,9 @@ class GroupingResult:
             "group": None if label == NO_GROUP else label + 1,
             "size": None if label == NO_GROUP else len(self.groups[label]),
             "stability": self.stability[row],
-            "llr_within": self.neighbours.within[row],
+            "log10_lr_within": self.neighbours.within[row] / LN_10,
             "nearest_group": None if nearest < 0 else nearest + 1,
-            "llr_nearest": self.neighbours.to_nearest[row],
+            "log10_lr_nearest": self.neighbours.to_nearest[row] / LN_10,
             "source": printable(self.sources[row]) if self.sources else None,
             "copies": " | ".join(printable(str(path)) for path in file.paths[1:]),
             "digest": file.digest,
@@ -207,7 +209,7 @@ def number_text(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """An LLR, or - where there is none."""
+    """A log10 LR, or - where there is none."""
     return ABSENT if math.isnan(value) else f"{value:+.2f}"
 
 

@@ -18,6 +18,7 @@ from sourcetracing.casework.grouping_result import GroupedFile, GroupingResult, 
 from sourcetracing.casework.groups_truth import FIGURES
 from sourcetracing.casework.short_names import common_folder, short_name
 from sourcetracing.casework.spectra import NUM_BINS, mean_spectrum
+from sourcetracing.casework.wording import LN_10
 from sourcetracing.drawing import colours
 from sourcetracing.drawing.page import write_page
 from sourcetracing.drawing.pictures import picture_style
@@ -117,17 +118,17 @@ def write_groups_page(path: Path, result: GroupingResult) -> None:
 def _card(page: _Place, result: GroupingResult, number: int, nearest: str, line: str, difference: str) -> Card:
     rows = result.groups[number]
     samples = [_sample(page, result, int(row)) for row in rows]
-    facts = [f"stability {number_text(result.mean_stability(rows))}", f"mean LLR {signed(result.mean_llr(rows))}"]
+    facts = [f"stability {number_text(result.mean_stability(rows))}", f"mean log10 LR {signed(result.log10_within(rows))}"]
     facts += [f"nearest: group {nearest}"] if nearest else []
     title = f"Group {number + 1}: {len(rows):,} file{'s' if len(rows) > 1 else ''}"
     return Card(title, "; ".join(facts), result.composition(rows), line, difference, samples[:NUM_SAMPLES], samples[NUM_SAMPLES:])
 
 
 def _nearest(result: GroupingResult) -> list[str]:
-    """Of each group the other one with the highest mean LLR to it, `3 (-0.42)`; "" where there is no other."""
+    """Of each group the other one with the highest mean log10 LR to it, `3 (-0.42)`; "" where there is no other."""
     if len(result.groups) < 2:
         return [""] * len(result.groups)
-    means = group_means(result.llrs, result.groups)
+    means = group_means(result.llrs, result.groups) / LN_10
     np.fill_diagonal(means, -np.inf)
     return [f"{best + 1} ({signed(float(row[best]))})" for row, best in zip(means, means.argmax(axis=1), strict=True)]
 
@@ -221,11 +222,11 @@ def _points(spectrum: np.ndarray, low: float, high: float, top: float, bottom: f
 
 
 def _picture_of_pairs(result: GroupingResult) -> bytes:
-    """All LLRs as colours, files in the order of their groups: orange for two sources, blue for one."""
+    """All log10 LRs as colours, files in the order of their groups: orange for two sources, blue for one."""
     order = np.concatenate([*result.groups, result.ungrouped])
-    values = _shrunk(result.llrs[np.ix_(order, order)])
+    values = _shrunk(result.llrs[np.ix_(order, order)]) / LN_10
     line = result.verifier.line(1, 1)
-    most = max(-line.low, line.high)
+    most = max(-line.low, line.high) / LN_10
     scale = LinearSegmentedColormap.from_list("sources", [colours.CROSS, "#fbfbf3", colours.MONO])
     ends = np.cumsum([len(rows) for rows in result.groups]) * len(values) / len(order)
     with picture_style():
@@ -235,7 +236,7 @@ def _picture_of_pairs(result: GroupingResult) -> bytes:
             panel.axhline(end - 0.5, color="#000000", lw=0.4)
             panel.axvline(end - 0.5, color="#000000", lw=0.4)
         _label_groups(panel, ends, len(values))
-        figure.colorbar(image, ax=panel, shrink=0.8, label="LLR: two sources < 0 < one source")
+        figure.colorbar(image, ax=panel, shrink=0.8, label="log10 LR: two sources < 0 < one source")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
         plt.close(figure)
@@ -274,12 +275,12 @@ def _table_of_groups(result: GroupingResult, nearest: Sequence[str]) -> pd.DataF
             "group": str(number),
             "files": len(members),
             "stability": number_text(result.mean_stability(members)),
-            "LLR within": signed(result.mean_llr(members)),
+            "log10 LR within": signed(result.log10_within(members)),
             "nearest": nearest[number - 1],
         }
         for number, members in enumerate(result.groups[:MOST_CARDS], 1)
     ]
-    return pd.DataFrame(rows, columns=["group", "files", "stability", "LLR within", "nearest"])
+    return pd.DataFrame(rows, columns=["group", "files", "stability", "log10 LR within", "nearest"])
 
 
 def _table_of_draws(result: GroupingResult) -> pd.DataFrame:
@@ -300,7 +301,8 @@ def _shown(table: pd.DataFrame, page: _Place) -> pd.DataFrame:
     groups = [str(group) if not pd.isna(group) else status for group, status in zip(table["group"], table["status"], strict=True)]
     shown = pd.DataFrame({"group": groups, "stability": table["stability"].astype(float).map(number_text)})
     shown["file"] = table["path"].map(page.short)
-    shown["LLR within"], shown["LLR to nearest"] = (table[name].astype(float).map(signed) for name in ("llr_within", "llr_nearest"))
+    for name, column in (("log10 LR within", "log10_lr_within"), ("log10 LR to nearest", "log10_lr_nearest")):
+        shown[name] = table[column].astype(float).map(signed)
     shown["nearest"] = table["nearest_group"].astype(str).replace("<NA>", "–")
     for name in ("source", "copies", "notes", "reason"):
         if name in table and table[name].fillna("").astype(bool).any():

@@ -208,7 +208,7 @@ def test_one_group_and_none_have_no_other():
     [
         (replace(LINE, slope=0.0, offset=0.0), 0.5, "say nothing"),
         (replace(LINE, low=0.0, high=0.0), 0.5, "say nothing"),
-        (LINE, 0.001, "6.91 on, above .* each would be alone. Take a prior between 0.00669 and 0.993"),
+        (LINE, 0.001, "log10 LR of 3.00 on, above .* each would be alone. Take a prior between 0.00669 and 0.993"),
         (LINE, 0.999, "all would be one group"),
     ],
 )

@@ -78,7 +78,7 @@ def test_order_names_and_copies_do_not_matter(audio, script, tmp_path):
     assert f"{tmp_path / '9.wav'}: the same bytes as {tmp_path / 'again.wav'}; counted once" in out
     one, other = (pd.read_csv(tmp_path / f"{name}.csv").set_index("digest") for name in ("one", "other"))
     assert len(one) == len(other) == 8
-    compared = ["group", "size", "stability", "llr_within", "nearest_group", "llr_nearest"]
+    compared = ["group", "size", "stability", "log10_lr_within", "nearest_group", "log10_lr_nearest"]
     pd.testing.assert_frame_equal(one[compared].sort_index(), other[compared].sort_index())
     assert other["copies"].dropna().tolist() == [str(tmp_path / "again.wav")]
 
