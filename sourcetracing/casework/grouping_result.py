@@ -23,6 +23,7 @@ from sourcetracing.verification.verifier import Verifier
 
 NUM_NAMED = 3  # members of a group that a line names
 NUM_SHOWN = 20  # groups that the terminal shows
+LEAST_NEARER = 1e-3  # LLR that another group is nearer by than the own one: less is rounding
 OF_KNOWN = (
     "LLRs are those of sources that training never saw. Sources that it did see may fall apart into many groups, and the range misses "
     "that: trace_audio.py names them better."
@@ -95,6 +96,41 @@ class GroupingResult:
         """The mean log10 LR over the pairs of a group; nan of a file alone."""
         return float(np.mean(self.neighbours.within[rows])) / LN_10
 
+    @cached_property
+    def mixed(self) -> list[int]:
+        """The groups that their own pairs speak against: their mean LLR is below 0."""
+        return [number for number, rows in enumerate(self.groups) if self.log10_within(rows) < 0]
+
+    @cached_property
+    def misplaced(self) -> np.ndarray:
+        """The files that are nearer to another group than to the others of their own, those by the most first."""
+        nearer = np.nan_to_num(self.neighbours.to_nearest - self.neighbours.within)
+        rows = np.flatnonzero(nearer > LEAST_NEARER)
+        return rows[np.argsort(-nearer[rows], kind="stable")]
+
+    def doubts_about_group(self, number: int) -> list[str]:
+        """What its LLRs say against a group."""
+        return ["its LLRs speak for two sources"] if number in self.mixed else []
+
+    def doubts_about_file(self, row: int) -> list[str]:
+        """What its LLRs say against the group of a file."""
+        return [f"nearer to group {self.neighbours.nearest[row] + 1}"] if row in self.misplaced else []
+
+    def contradictions(self) -> list[str]:
+        """Where the LLRs contradict the grouping; nothing is grouped anew because of it."""
+        found = []
+        if self.mixed:
+            named = [f"group {number + 1} (mean log10 LR {signed(self.log10_within(self.groups[number]))})" for number in self.mixed]
+            found.append(f"LLRs speak for two sources, not one, within {_count(len(named), 'group')}: {_first(named)}")
+        if len(self.misplaced):
+            named = [
+                f"{self.files[row].name} (in group {self.labels[row] + 1}, {self.doubts_about_file(row)[0]})"
+                for row in self.misplaced[: NUM_NAMED + 1]
+            ]
+            own = "file is nearer to another group than to its" if len(named) == 1 else "files are nearer to another group than to their"
+            found.append(f"{len(self.misplaced):,} {own} own: {_first(named)}")
+        return found
+
     def composition(self, rows: np.ndarray) -> str:
         """`38 sinusoidal, 2 griffin_lim`: the sources of some files; "" where none is known."""
         counts = Counter(self.sources[row] for row in rows if self.sources[row]) if self.sources else Counter()
@@ -112,14 +148,15 @@ class GroupingResult:
         singles = f", {alone} of them a single file" if alone else ""
         found = [f"{self.headline()} of {_count(len(self.files), 'file')}{singles}{without}"]
         for number, rows in enumerate(self.groups[:NUM_SHOWN], 1):
-            names = ", ".join(self.files[row].name for row in rows[:NUM_NAMED]) + (" ..." if len(rows) > NUM_NAMED else "")
+            names = _first([self.files[row].name for row in rows[: NUM_NAMED + 1]])
             stability, log10 = number_text(self.mean_stability(rows)), signed(self.log10_within(rows))
             facts = f"{_count(len(rows), 'file')}, stability {stability}, mean log10 LR {log10}"
             true = f" [{self.composition(rows)}]" if self.composition(rows) else ""
             found.append(f"  group {number}: {facts}{true}: {names}")
         if len(self.groups) > NUM_SHOWN:
             found.append(f"  and {len(self.groups) - NUM_SHOWN} smaller groups (--csv FILE has all)")
-        return [*found, *([self.truth_line()] if self.agreement else [])]
+        against = [f"contradicted by its own numbers: {line}" for line in self.contradictions()]
+        return [*found, *against, *([self.truth_line()] if self.agreement else [])]
 
     def truth_line(self) -> str:
         """How groups and sources agree."""
@@ -179,7 +216,7 @@ class GroupingResult:
         """One row for each file, groups from 1 on in their order, files without one, those that could not be compared."""
         order = [int(row) for rows in (*self.groups, self.ungrouped) for row in rows]
         table = pd.DataFrame([self._row(row) for row in order] + [{"path": printable(f.path), "reason": f.reason} for f in self.failures])
-        columns = ["path", "status", "group", "size", "stability", "log10_lr_within", "nearest_group", "log10_lr_nearest"]
+        columns = ["path", "status", "group", "size", "stability", "log10_lr_within", "nearest_group", "log10_lr_nearest", "doubts"]
         columns += [*(["source"] if self.sources else []), "copies", "digest", "notes", "reason"]
         table = table.reindex(columns=columns)
         table["status"] = table["status"].fillna("failed")
@@ -196,6 +233,7 @@ class GroupingResult:
             "log10_lr_within": self.neighbours.within[row] / LN_10,
             "nearest_group": None if nearest < 0 else nearest + 1,
             "log10_lr_nearest": self.neighbours.to_nearest[row] / LN_10,
+            "doubts": "; ".join([*self.doubts_about_file(row), *self.doubts_about_group(label)]),
             "source": printable(self.sources[row]) if self.sources else None,
             "copies": " | ".join(printable(str(path)) for path in file.paths[1:]),
             "digest": file.digest,
@@ -211,6 +249,10 @@ def number_text(value: float) -> str:
 def signed(value: float) -> str:
     """A log10 LR, or - where there is none."""
     return ABSENT if math.isnan(value) else f"{value:+.2f}"
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:NUM_NAMED]) + (" ..." if len(names) > NUM_NAMED else "")
 
 
 def _count(number: int, what: str) -> str:

@@ -52,19 +52,23 @@ class _Place:
 
 @dataclass(frozen=True)
 class Sample:
-    """A file to listen to: its name, its address as from the page, and facts about it."""
+    """A file to listen to: its name, its address as from the page, facts about it, and what speaks against its group."""
 
     name: str
     address: str
     facts: str
+    doubts: str
 
 
 @dataclass(frozen=True)
 class Card:
-    """A group. line: the points of its spectrum, difference: of that less the mean of all files; "" where they are not known."""
+    """A group. doubts: what speaks against it.
+
+    line: the points of its spectrum, difference: of that less the mean of all files; "" where they are not known."""
 
     title: str
     facts: str
+    doubts: str
     sources: str
     line: str
     difference: str
@@ -103,7 +107,7 @@ def write_groups_page(path: Path, result: GroupingResult) -> None:
         eyebrow="Groups of files by source",
         headline=result.headline(),
         lead=f"{len(result.files):,} different files, {result.basis()}.",
-        notes=[*result.limits(), *_failed(result)],
+        notes=[*(f"Contradicted by its own numbers: {line}" for line in result.contradictions()), *result.limits(), *_failed(result)],
         tabs={
             "Groups": [tab.groups(printable(result.run), page.common, cards, axes, loose, shown["groups"] - len(cards))],
             "Pairs": [tab.pairs(_picture_of_pairs(result), _table_of_groups(result, nearest), _table_of_draws(result))],
@@ -120,8 +124,9 @@ def _card(page: _Place, result: GroupingResult, number: int, nearest: str, line:
     samples = [_sample(page, result, int(row)) for row in rows]
     facts = [f"stability {number_text(result.mean_stability(rows))}", f"mean log10 LR {signed(result.log10_within(rows))}"]
     facts += [f"nearest: group {nearest}"] if nearest else []
+    doubts = "; ".join(result.doubts_about_group(number))
     title = f"Group {number + 1}: {len(rows):,} file{'s' if len(rows) > 1 else ''}"
-    return Card(title, "; ".join(facts), result.composition(rows), line, difference, samples[:NUM_SAMPLES], samples[NUM_SAMPLES:])
+    return Card(title, "; ".join(facts), doubts, result.composition(rows), line, difference, samples[:NUM_SAMPLES], samples[NUM_SAMPLES:])
 
 
 def _nearest(result: GroupingResult) -> list[str]:
@@ -148,9 +153,8 @@ def _sample(page: _Place, result: GroupingResult, row: int) -> Sample:
     file = result.files[row]
     facts = [f"stability {number_text(float(result.stability[row]))}", *file.notes]
     copies = len(file.paths) - 1
-    return Sample(
-        page.short(file.name), address_of(file, page.folder), "; ".join([*facts, *([f"{copies} more of the same bytes"] if copies else [])])
-    )
+    facts += [f"{copies} more of the same bytes"] if copies else []
+    return Sample(page.short(file.name), address_of(file, page.folder), "; ".join(facts), "; ".join(result.doubts_about_file(row)))
 
 
 def address_of(file: GroupedFile, folder: Path) -> str:
@@ -304,7 +308,7 @@ def _shown(table: pd.DataFrame, page: _Place) -> pd.DataFrame:
     for name, column in (("log10 LR within", "log10_lr_within"), ("log10 LR to nearest", "log10_lr_nearest")):
         shown[name] = table[column].astype(float).map(signed)
     shown["nearest"] = table["nearest_group"].astype(str).replace("<NA>", "–")
-    for name in ("source", "copies", "notes", "reason"):
+    for name in ("doubts", "source", "copies", "notes", "reason"):
         if name in table and table[name].fillna("").astype(bool).any():
             shown[name] = table[name].fillna("")
     return shown
