@@ -20,6 +20,7 @@ from sourcetracing.verification.calibrating import LlrLine
 
 NO_GROUP, NOT_DRAWN = -1, -2
 BLOCK_ROWS = 512
+SAME_SOUND = 0.9999  # cosine above which two files are one recording, or nothing that the system hears tells them apart
 
 
 def threshold_of(prior: float) -> float:
@@ -33,6 +34,25 @@ def pair_llrs(directions: np.ndarray, line: LlrLine) -> np.ndarray:
     for start in range(0, len(directions), BLOCK_ROWS):
         llrs[start : start + BLOCK_ROWS] = line.llrs(directions[start : start + BLOCK_ROWS] @ directions.T)
     return llrs
+
+
+def near_copies(*spaces: np.ndarray) -> list[np.ndarray]:
+    """Sets of files, two or more each, joined by pairs whose cosine is above `SAME_SOUND` in each of the spaces (N, D), rows of length 1.
+
+    Several spaces: in one of few dimensions, such as that of LDA, other recordings are as near, too.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    num_files = len(spaces[0])
+    files = first = own = np.arange(num_files)  # first: of each set joined so far, by the set of each file, `own`
+    for start in range(0, num_files, BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        one, other = np.nonzero(np.logical_and.reduce([space[rows] @ space.T > SAME_SOUND for space in spaces]))
+        pairs = np.concatenate([one + start, files]), np.concatenate([other, first[own]])
+        joined = coo_array((np.ones(len(pairs[0]), dtype=bool), pairs), shape=(num_files, num_files))
+        _, first, own = np.unique(connected_components(joined, directed=False)[1], return_index=True, return_inverse=True)
+    return [rows for rows in members_of(own) if len(rows) > 1]
 
 
 def group_files(llrs: np.ndarray, settings: Grouping) -> np.ndarray:

@@ -138,7 +138,7 @@ def _heard(digest: str, paths: tuple[Path, ...], tracer: Tracer, verifier: Verif
         return Failure(str(paths[0]), "its embedding has no direction that could be compared")
     spectrum = long_term_spectrum(paths[0], tracer.audio) if with_spectrum else None
     notes = tuple(note for note in traced.notes if not note.startswith(DISAGREE))  # on known sources, of which no file need be
-    return GroupedFile(paths, digest, direction, notes, spectrum)
+    return GroupedFile(paths, digest, traced.embedding, direction, notes, spectrum)
 
 
 def grouped(

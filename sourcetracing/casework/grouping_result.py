@@ -12,7 +12,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sourcetracing.casework.grouping import NO_GROUP, Draws, Neighbours, each_alone, members_of, num_groups, threshold_of
+from sourcetracing.casework.grouping import (
+    NO_GROUP,
+    SAME_SOUND,
+    Draws,
+    Neighbours,
+    each_alone,
+    members_of,
+    near_copies,
+    num_groups,
+    threshold_of,
+)
 from sourcetracing.casework.groups_truth import agreement
 from sourcetracing.casework.wording import LN_10
 from sourcetracing.drawing.text import ABSENT
@@ -33,10 +43,14 @@ FEW_SOURCES = 6  # of dev: drawing fewer anew says little of what others would d
 
 @dataclass(frozen=True)
 class GroupedFile:
-    """Files of the same bytes, each path of them; notes: what is odd; spectrum: (bins,) in dB, None unless somebody looks at it."""
+    """Files of the same bytes, each path of them. direction: the embedding as files are compared by it, of length 1.
+
+    notes: what is odd; spectrum: (bins,) in dB, None unless somebody looks at it.
+    """
 
     paths: tuple[Path, ...]
     digest: str
+    embedding: np.ndarray
     direction: np.ndarray
     notes: tuple[str, ...]
     spectrum: np.ndarray | None
@@ -131,6 +145,26 @@ class GroupingResult:
             found.append(f"{len(self.misplaced):,} {own} own: {_first(named)}")
         return found
 
+    @cached_property
+    def near_copies(self) -> list[np.ndarray]:
+        """Sets of files that the system hears as one recording, such as a WAV and its FLAC."""
+        embeddings, directions = (np.stack([getattr(file, name) for file in self.files]) for name in ("embedding", "direction"))
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        return near_copies(embeddings / np.where(lengths > 0, lengths, 1), directions)
+
+    def copies_line(self) -> list[str]:
+        """The one line that names them, if there are any."""
+        if not self.near_copies:
+            return []
+        named = [
+            " = ".join(self.files[row].name for row in rows[:NUM_NAMED]) + " = ..." * (len(rows) > NUM_NAMED) for rows in self.near_copies
+        ]
+        return [
+            f"{_count(sum(map(len, self.near_copies)), 'file')} sound like copies of each other to this system (cosine above "
+            f"{SAME_SOUND:g}), sample for sample or nearly; each is counted, since only equal bytes are merged. Keep one of each: "
+            f"{_first(named)}"
+        ]
+
     def composition(self, rows: np.ndarray) -> str:
         """`38 sinusoidal, 2 griffin_lim`: the sources of some files; "" where none is known."""
         counts = Counter(self.sources[row] for row in rows if self.sources[row]) if self.sources else Counter()
@@ -156,7 +190,7 @@ class GroupingResult:
         if len(self.groups) > NUM_SHOWN:
             found.append(f"  and {len(self.groups) - NUM_SHOWN} smaller groups (--csv FILE has all)")
         against = [f"contradicted by its own numbers: {line}" for line in self.contradictions()]
-        return [*found, *against, *([self.truth_line()] if self.agreement else [])]
+        return [*found, *self.copies_line(), *against, *([self.truth_line()] if self.agreement else [])]
 
     def truth_line(self) -> str:
         """How groups and sources agree."""

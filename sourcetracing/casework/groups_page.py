@@ -107,7 +107,12 @@ def write_groups_page(path: Path, result: GroupingResult) -> None:
         eyebrow="Groups of files by source",
         headline=result.headline(),
         lead=f"{len(result.files):,} different files, {result.basis()}.",
-        notes=[*(f"Contradicted by its own numbers: {line}" for line in result.contradictions()), *result.limits(), *_failed(result)],
+        notes=[
+            *(f"Contradicted by its own numbers: {line}" for line in result.contradictions()),
+            *result.copies_line(),
+            *result.limits(),
+            *_failed(result),
+        ],
         tabs={
             "Groups": [tab.groups(printable(result.run), page.common, cards, axes, loose, shown["groups"] - len(cards))],
             "Pairs": [tab.pairs(_picture_of_pairs(result), _table_of_groups(result, nearest), _table_of_draws(result))],
@@ -309,6 +314,6 @@ def _shown(table: pd.DataFrame, page: _Place) -> pd.DataFrame:
         shown[name] = table[column].astype(float).map(signed)
     shown["nearest"] = table["nearest_group"].astype(str).replace("<NA>", "–")
     for name in ("doubts", "source", "copies", "notes", "reason"):
-        if name in table and table[name].fillna("").astype(bool).any():
-            shown[name] = table[name].fillna("")
+        if name in table and (texts := table[name].astype(object).fillna("")).astype(bool).any():
+            shown[name] = texts
     return shown

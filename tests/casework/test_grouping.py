@@ -20,6 +20,7 @@ from sourcetracing.casework.grouping import (
     each_alone,
     group_files,
     members_of,
+    near_copies,
     neighbours_of,
     num_groups,
     pair_llrs,
@@ -80,6 +81,18 @@ def test_a_group_is_joined_by_the_mean_of_its_pairs():
     assert group_files(llrs, AVERAGE).tolist() == [0, 0, 0, 1]  # 0 and 1 first; then (-1 + 2) / 2 = 0.5 with 2
     assert group_files(llrs, Grouping(prior=1 / (1 + np.exp(0.6)))).tolist() == [0, 0, 1, 2]
     assert group_files(llrs, Grouping(prior=1 / (1 + np.exp(-4.1)))).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("block", [2, 512])
+def test_near_copies_are_joined_by_cosine_in_every_space(monkeypatch, block):
+    monkeypatch.setattr("sourcetracing.casework.grouping.BLOCK_ROWS", block)
+    degrees = np.radians([0, 90, 0.7, 180, 1.4, 90.9, 180.1])  # cos 0.7 degrees: 0.99993; cos 0.9 degrees: 0.99988
+    circle = np.stack([np.cos(degrees), np.sin(degrees)], axis=1).astype(np.float32)
+    assert [rows.tolist() for rows in near_copies(circle)] == [[0, 2, 4], [3, 6]]
+    other = np.eye(7, dtype=np.float32)
+    assert near_copies(circle, other) == []
+    other[6] = other[3]
+    assert [rows.tolist() for rows in near_copies(circle, other)] == [[3, 6]]
 
 
 def test_a_chain_is_one_group_of_hdbscan_and_not_of_average_linkage():

@@ -83,6 +83,19 @@ def test_order_names_and_copies_do_not_matter(audio, script, tmp_path):
     assert other["copies"].dropna().tolist() == [str(tmp_path / "again.wav")]
 
 
+def test_a_flac_of_a_wav_is_named_as_a_copy(audio, script, tmp_path):
+    first, second = sorted(audio.iterdir())[:2]
+    assert "sound like copies" not in script(audio)[1]
+    soundfile.write(audio / "zz.flac", *soundfile.read(second, dtype="int16"))
+    _, out, _ = script(audio, "--html", tmp_path / "page.html")
+    said = [line for line in out.splitlines() if "sound like copies" in line]
+    assert len(said) == 1
+    assert said[0].startswith("2 files ")
+    assert set(said[0].rpartition(": ")[2].split(" = ")) == {str(second), str(audio / "zz.flac")}
+    assert str(first) not in said[0]
+    assert "sound like copies" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_the_table_says_what_the_terminal_says(audio, script, tmp_path):
     status, out, _ = script(audio, "--csv", tmp_path / "table.csv")
     table = pd.read_csv(tmp_path / "table.csv")
