@@ -1,4 +1,4 @@
-"""Group audio files by the generator that made them: how many groups, how sure that is, and which file is in which.
+"""Group audio files by the generator that made them: how many groups, how stable that is, and which file is in which.
 
 Reads   audio files, folders (all the way down) and patterns, in any format that soundfile or ffmpeg reads; a run folder
 Writes  what --csv and --html name; calibration.json and calibration.png in the run folder, and scores that are missing there
@@ -18,7 +18,7 @@ from sourcetracing.runtime.words import say_next
 
 FLAGS = {
     "--run RUN_FOLDER": "the trained system that compares files: a folder with config.yaml and model.safetensors",
-    "--csv FILE": "one row per file: group, confidence, nearest other group",
+    "--csv FILE": "one row per file: group, stability, nearest other group",
     "--html FILE": "a page with the groups, their spectra, all pairs, and samples, played from where the files lie",
     "--truth FILE": "CSV with path,source: figures of how well groups and true sources agree",
 }

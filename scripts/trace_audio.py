@@ -32,7 +32,7 @@ def main(words: list[str], chosen: dict[str, str], changes: list[str]) -> None:
     """Traces and prints; the exit status is 2 when a file could not be traced."""
     if "--run" not in chosen:
         raise UserError("which system? Add --run exp/<name>/runs/<system>/<run> (script 05 trains them)")
-    outputs = {name: Path(chosen[f"--{name}"]) for name in ("json", "csv", "timeline") if f"--{name}" in chosen}
+    outputs = {name: Path(chosen[f"--{name}"]) for name in ("json", "csv", "timeline", "report") if f"--{name}" in chosen}
     library = Path(chosen["--library"]) if "--library" in chosen else None
     report = case_writer(chosen.get("--report"), chosen.get("--language"))
     trace_files(words, chosen["--run"], changes, Outputs(**outputs), library, report)

@@ -26,7 +26,7 @@ from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.names import printable
 from sourcetracing.tracing.calibration import train_languages
 from sourcetracing.tracing.corpus_files import OF_CORPUS
-from sourcetracing.tracing.inputs import list_files
+from sourcetracing.tracing.inputs import list_files, require_no_overwriting
 from sourcetracing.tracing.phrases import conditions, language_names
 from sourcetracing.tracing.system import score_splits
 from sourcetracing.tracing.tracer import FileTrace, Tracer
@@ -90,6 +90,7 @@ def compare_audio(words: Sequence[str], run_folder: str, changes: list[str], out
             f"two sides are compared, got {len(words)}: python scripts/compare_audio.py A.wav B.wav --run RUN (a side may be a folder)"
         )
     files = [list_files([word])[0] for word in words]
+    require_no_overwriting([out], [path for side in files for path in side])
     digests = [[sha256_of(path) for path in side] for side in files]
     _require_distinct(files, digests)
     tracer = Tracer.load(run_folder, [*changes, "trace.detector=none"])

@@ -1,6 +1,7 @@
-"""From log-likelihood ratios of pairs of files to groups, and how sure these are.
+"""From log-likelihood ratios of pairs of files to groups, and how stable these are.
 
-Shapes: N files, G groups, D draws. A grouping is labels (N,): 0 ... G-1, the largest group first; `NO_GROUP` for files that fit none.
+Shapes: N files, G groups, D draws. LLRs are natural logarithms; people are shown log10. A grouping is labels (N,):
+0 ... G-1, the largest group first; `NO_GROUP` for files that fit none.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sourcetracing.casework.wording import LN_10
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng
@@ -18,6 +20,7 @@ from sourcetracing.verification.calibrating import LlrLine
 
 NO_GROUP, NOT_DRAWN = -1, -2
 BLOCK_ROWS = 512
+SAME_SOUND = 0.9999  # cosine above which two files are one recording, or nothing that the system hears tells them apart
 
 
 def threshold_of(prior: float) -> float:
@@ -31,6 +34,25 @@ def pair_llrs(directions: np.ndarray, line: LlrLine) -> np.ndarray:
     for start in range(0, len(directions), BLOCK_ROWS):
         llrs[start : start + BLOCK_ROWS] = line.llrs(directions[start : start + BLOCK_ROWS] @ directions.T)
     return llrs
+
+
+def near_copies(*spaces: np.ndarray) -> list[np.ndarray]:
+    """Sets of files, two or more each, joined by pairs whose cosine is above `SAME_SOUND` in each of the spaces (N, D), rows of length 1.
+
+    Several spaces: in one of few dimensions, such as that of LDA, other recordings are as near, too.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    num_files = len(spaces[0])
+    files = first = own = np.arange(num_files)  # first: of each set joined so far, by the set of each file, `own`
+    for start in range(0, num_files, BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        one, other = np.nonzero(np.logical_and.reduce([space[rows] @ space.T > SAME_SOUND for space in spaces]))
+        pairs = np.concatenate([one + start, files]), np.concatenate([other, first[own]])
+        joined = coo_array((np.ones(len(pairs[0]), dtype=bool), pairs), shape=(num_files, num_files))
+        _, first, own = np.unique(connected_components(joined, directed=False)[1], return_index=True, return_inverse=True)
+    return [rows for rows in members_of(own) if len(rows) > 1]
 
 
 def group_files(llrs: np.ndarray, settings: Grouping) -> np.ndarray:
@@ -142,7 +164,7 @@ def draw_again(directions: np.ndarray, lines: Iterable[LlrLine], settings: Group
     return Draws(np.array(numbers, dtype=int), np.array(labels, dtype=np.int32).reshape(len(labels), len(directions)), num_silent)
 
 
-def confidence_of(draws: Draws, labels: np.ndarray) -> np.ndarray:
+def stability_of(draws: Draws, labels: np.ndarray) -> np.ndarray:
     """(N,): in what share of the draws a file is with another one of its group, on average; of a file that is alone: with nobody."""
     found = np.full(len(labels), np.nan)
     for rows in members_of(each_alone(labels)):
@@ -206,8 +228,9 @@ def require_decisive(line: LlrLine, settings: Grouping, run: object) -> None:
     what, so = ("above", "each would be alone") if threshold > line.high else ("not above", "all would be one group")
     least, most = (1 / (1 + np.exp(bound)) for bound in (line.high, line.low))
     raise UserError(
-        f"grouping.prior={settings.prior:g} joins groups from an LLR of {threshold:.2f} on, {what} what dev of {run} supports "
-        f"({line.low:.2f} to {line.high:.2f}): whatever the files are, {so}. Take a prior between {least:.3g} and {most:.3g}"
+        f"grouping.prior={settings.prior:g} joins groups from a log10 LR of {threshold / LN_10:.2f} on, {what} what dev of {run} supports "
+        f"({line.low / LN_10:.2f} to {line.high / LN_10:+.2f}): whatever the files are, {so}. "
+        f"Take a prior between {least:.3g} and {most:.3g}"
     )
 
 

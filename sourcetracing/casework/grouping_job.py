@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sourcetracing.casework.grouping import confidence_of, draw_again, group_files, neighbours_of, pair_llrs, require_decisive
+from sourcetracing.casework.grouping import draw_again, group_files, neighbours_of, pair_llrs, require_decisive, stability_of
 from sourcetracing.casework.grouping_result import GroupedFile, GroupingResult
 from sourcetracing.casework.groups_page import write_groups_page
 from sourcetracing.casework.groups_truth import read_truth, sources_of
@@ -138,7 +138,7 @@ def _heard(digest: str, paths: tuple[Path, ...], tracer: Tracer, verifier: Verif
         return Failure(str(paths[0]), "its embedding has no direction that could be compared")
     spectrum = long_term_spectrum(paths[0], tracer.audio) if with_spectrum else None
     notes = tuple(note for note in traced.notes if not note.startswith(DISAGREE))  # on known sources, of which no file need be
-    return GroupedFile(paths, digest, direction, notes, spectrum)
+    return GroupedFile(paths, digest, traced.embedding, direction, notes, spectrum)
 
 
 def grouped(
@@ -154,9 +154,9 @@ def grouped(
     llrs = pair_llrs(directions, verifier.line(1, 1))
     labels = group_files(llrs, how)
     draws = draw_again(directions, redrawn_lines(verifier, how.draws), how, settings.seed)
-    confidence, neighbours = confidence_of(draws, labels), neighbours_of(llrs, labels)
+    stability, neighbours = stability_of(draws, labels), neighbours_of(llrs, labels)
     return GroupingResult(
-        run, files, failures, llrs, labels, draws, confidence, neighbours, sources, verifier, settings.audio.sample_rate, how
+        run, files, failures, llrs, labels, draws, stability, neighbours, sources, verifier, settings.audio.sample_rate, how
     )
 
 

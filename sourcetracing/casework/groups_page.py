@@ -18,6 +18,7 @@ from sourcetracing.casework.grouping_result import GroupedFile, GroupingResult, 
 from sourcetracing.casework.groups_truth import FIGURES
 from sourcetracing.casework.short_names import common_folder, short_name
 from sourcetracing.casework.spectra import NUM_BINS, mean_spectrum
+from sourcetracing.casework.wording import LN_10
 from sourcetracing.drawing import colours
 from sourcetracing.drawing.page import write_page
 from sourcetracing.drawing.pictures import picture_style
@@ -51,19 +52,23 @@ class _Place:
 
 @dataclass(frozen=True)
 class Sample:
-    """A file to listen to: its name, its address as from the page, and facts about it."""
+    """A file to listen to: its name, its address as from the page, facts about it, and what speaks against its group."""
 
     name: str
     address: str
     facts: str
+    doubts: str
 
 
 @dataclass(frozen=True)
 class Card:
-    """A group. line: the points of its spectrum, difference: of that less the mean of all files; "" where they are not known."""
+    """A group. doubts: what speaks against it.
+
+    line: the points of its spectrum, difference: of that less the mean of all files; "" where they are not known."""
 
     title: str
     facts: str
+    doubts: str
     sources: str
     line: str
     difference: str
@@ -102,7 +107,12 @@ def write_groups_page(path: Path, result: GroupingResult) -> None:
         eyebrow="Groups of files by source",
         headline=result.headline(),
         lead=f"{len(result.files):,} different files, {result.basis()}.",
-        notes=[*result.limits(), *_failed(result)],
+        notes=[
+            *(f"Contradicted by its own numbers: {line}" for line in result.contradictions()),
+            *result.copies_line(),
+            *result.limits(),
+            *_failed(result),
+        ],
         tabs={
             "Groups": [tab.groups(printable(result.run), page.common, cards, axes, loose, shown["groups"] - len(cards))],
             "Pairs": [tab.pairs(_picture_of_pairs(result), _table_of_groups(result, nearest), _table_of_draws(result))],
@@ -117,17 +127,18 @@ def write_groups_page(path: Path, result: GroupingResult) -> None:
 def _card(page: _Place, result: GroupingResult, number: int, nearest: str, line: str, difference: str) -> Card:
     rows = result.groups[number]
     samples = [_sample(page, result, int(row)) for row in rows]
-    facts = [f"confidence {number_text(result.sure(rows))}", f"mean LLR {signed(result.mean_llr(rows))}"]
+    facts = [f"stability {number_text(result.mean_stability(rows))}", f"mean log10 LR {signed(result.log10_within(rows))}"]
     facts += [f"nearest: group {nearest}"] if nearest else []
+    doubts = "; ".join(result.doubts_about_group(number))
     title = f"Group {number + 1}: {len(rows):,} file{'s' if len(rows) > 1 else ''}"
-    return Card(title, "; ".join(facts), result.composition(rows), line, difference, samples[:NUM_SAMPLES], samples[NUM_SAMPLES:])
+    return Card(title, "; ".join(facts), doubts, result.composition(rows), line, difference, samples[:NUM_SAMPLES], samples[NUM_SAMPLES:])
 
 
 def _nearest(result: GroupingResult) -> list[str]:
-    """Of each group the other one with the highest mean LLR to it, `3 (-0.42)`; "" where there is no other."""
+    """Of each group the other one with the highest mean log10 LR to it, `3 (-0.42)`; "" where there is no other."""
     if len(result.groups) < 2:
         return [""] * len(result.groups)
-    means = group_means(result.llrs, result.groups)
+    means = group_means(result.llrs, result.groups) / LN_10
     np.fill_diagonal(means, -np.inf)
     return [f"{best + 1} ({signed(float(row[best]))})" for row, best in zip(means, means.argmax(axis=1), strict=True)]
 
@@ -145,11 +156,10 @@ def _summed(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def _sample(page: _Place, result: GroupingResult, row: int) -> Sample:
     file = result.files[row]
-    facts = [f"confidence {number_text(float(result.confidence[row]))}", *file.notes]
+    facts = [f"stability {number_text(float(result.stability[row]))}", *file.notes]
     copies = len(file.paths) - 1
-    return Sample(
-        page.short(file.name), address_of(file, page.folder), "; ".join([*facts, *([f"{copies} more of the same bytes"] if copies else [])])
-    )
+    facts += [f"{copies} more of the same bytes"] if copies else []
+    return Sample(page.short(file.name), address_of(file, page.folder), "; ".join(facts), "; ".join(result.doubts_about_file(row)))
 
 
 def address_of(file: GroupedFile, folder: Path) -> str:
@@ -221,11 +231,11 @@ def _points(spectrum: np.ndarray, low: float, high: float, top: float, bottom: f
 
 
 def _picture_of_pairs(result: GroupingResult) -> bytes:
-    """All LLRs as colours, files in the order of their groups: orange for two sources, blue for one."""
+    """All log10 LRs as colours, files in the order of their groups: orange for two sources, blue for one."""
     order = np.concatenate([*result.groups, result.ungrouped])
-    values = _shrunk(result.llrs[np.ix_(order, order)])
+    values = _shrunk(result.llrs[np.ix_(order, order)]) / LN_10
     line = result.verifier.line(1, 1)
-    most = max(-line.low, line.high)
+    most = max(-line.low, line.high) / LN_10
     scale = LinearSegmentedColormap.from_list("sources", [colours.CROSS, "#fbfbf3", colours.MONO])
     ends = np.cumsum([len(rows) for rows in result.groups]) * len(values) / len(order)
     with picture_style():
@@ -235,7 +245,7 @@ def _picture_of_pairs(result: GroupingResult) -> bytes:
             panel.axhline(end - 0.5, color="#000000", lw=0.4)
             panel.axvline(end - 0.5, color="#000000", lw=0.4)
         _label_groups(panel, ends, len(values))
-        figure.colorbar(image, ax=panel, shrink=0.8, label="LLR: two sources < 0 < one source")
+        figure.colorbar(image, ax=panel, shrink=0.8, label="log10 LR: two sources < 0 < one source")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
         plt.close(figure)
@@ -273,13 +283,13 @@ def _table_of_groups(result: GroupingResult, nearest: Sequence[str]) -> pd.DataF
         {
             "group": str(number),
             "files": len(members),
-            "confidence": number_text(result.sure(members)),
-            "LLR within": signed(result.mean_llr(members)),
+            "stability": number_text(result.mean_stability(members)),
+            "log10 LR within": signed(result.log10_within(members)),
             "nearest": nearest[number - 1],
         }
         for number, members in enumerate(result.groups[:MOST_CARDS], 1)
     ]
-    return pd.DataFrame(rows, columns=["group", "files", "confidence", "LLR within", "nearest"])
+    return pd.DataFrame(rows, columns=["group", "files", "stability", "log10 LR within", "nearest"])
 
 
 def _table_of_draws(result: GroupingResult) -> pd.DataFrame:
@@ -298,11 +308,12 @@ def _table_of_truth(result: GroupingResult) -> pd.DataFrame:
 def _shown(table: pd.DataFrame, page: _Place) -> pd.DataFrame:
     """The table of files as texts, without columns that nothing stands in."""
     groups = [str(group) if not pd.isna(group) else status for group, status in zip(table["group"], table["status"], strict=True)]
-    shown = pd.DataFrame({"group": groups, "confidence": table["confidence"].astype(float).map(number_text)})
+    shown = pd.DataFrame({"group": groups, "stability": table["stability"].astype(float).map(number_text)})
     shown["file"] = table["path"].map(page.short)
-    shown["LLR within"], shown["LLR to nearest"] = (table[name].astype(float).map(signed) for name in ("llr_within", "llr_nearest"))
+    for name, column in (("log10 LR within", "log10_lr_within"), ("log10 LR to nearest", "log10_lr_nearest")):
+        shown[name] = table[column].astype(float).map(signed)
     shown["nearest"] = table["nearest_group"].astype(str).replace("<NA>", "–")
-    for name in ("source", "copies", "notes", "reason"):
-        if name in table and table[name].fillna("").astype(bool).any():
-            shown[name] = table[name].fillna("")
+    for name in ("doubts", "source", "copies", "notes", "reason"):
+        if name in table and (texts := table[name].astype(object).fillna("")).astype(bool).any():
+            shown[name] = texts
     return shown

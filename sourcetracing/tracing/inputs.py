@@ -27,6 +27,21 @@ def list_files(words: Sequence[str]) -> tuple[list[Path], int]:
     return list(found), num_left_out
 
 
+def require_no_overwriting(outputs: Sequence[Path | None], inputs: Sequence[Path]) -> None:
+    """Raises `UserError` where something would be written over a file that is read, or over another thing that is written.
+
+    outputs: None for what is not asked for. Recordings of a case may exist once.
+    """
+    read = {path.resolve() for path in inputs}
+    written: set[Path] = set()
+    for path in filter(None, outputs):
+        if path.resolve() in read:
+            raise UserError(f"{path} is one of the files that are read, and would be overwritten: name another file for the answer")
+        if path.resolve() in written:
+            raise UserError(f"{path} would be written twice: name a file for each answer")
+        written.add(path.resolve())
+
+
 def _files_of(word: str) -> tuple[list[Path], int]:
     path = Path(word)
     if path.is_dir():

@@ -17,7 +17,7 @@ from sourcetracing.runtime.locks import held
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.names import fitting_name, printable
 from sourcetracing.tracing.enrolled import EnrolledAnswer, EnrolledSources
-from sourcetracing.tracing.inputs import list_files
+from sourcetracing.tracing.inputs import list_files, require_no_overwriting
 from sourcetracing.tracing.output import Failure, entry_of, header_of, text_of, write_results_csv, write_results_json
 from sourcetracing.tracing.phrases import about
 from sourcetracing.tracing.timelines import draw_timeline
@@ -34,6 +34,7 @@ class Outputs:
     json: Path | None = None
     csv: Path | None = None
     timeline: Path | None = None
+    report: Path | None = None  # whoever writes it
 
 
 Report = Callable[[Tracer, Sequence[FileTrace | Failure], EnrolledSources | None, Mapping[str, EnrolledAnswer]], None]
@@ -54,6 +55,7 @@ def trace_files(
     end, the library and by path what it says; every file is traced anew then.
     """
     files, num_left_out = list_files(words)
+    require_no_overwriting([outputs.json, outputs.csv, outputs.report], files)
     tracer = Tracer.load(run_folder, changes)
     enrolled = EnrolledSources.load(library, tracer) if library else None
     with _only_writer(outputs.json):

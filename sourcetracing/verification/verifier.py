@@ -103,7 +103,7 @@ class Verifier:
 
     def dev_trials(self, enrol_size: int, test_size: int) -> DevTrials:
         """The trials over dev that `line` is fitted on."""
-        return self._line_and_trials(enrol_size, test_size)[1]
+        return replace(self._line_and_trials(enrol_size, test_size)[1], sizes=self._sizes(enrol_size, test_size))
 
     def cllr(self, enrol_size: int, test_size: int) -> float:
         """Cllr in bits of `line` on the trials that it is fitted on: what it says at best."""
@@ -111,7 +111,8 @@ class Verifier:
         return float(cllr(line.llrs(trials.scores), trials.labels == SAME, np.ones((1, len(trials.labels))))[0])
 
     def _line_and_trials(self, enrol_size: int, test_size: int) -> tuple[LlrLine, DevTrials]:
-        sizes = self._sizes(enrol_size, test_size)
+        """The same for both orders of the sizes: a score has no first side."""
+        sizes = tuple(sorted(self._sizes(enrol_size, test_size), reverse=True))
         if sizes not in self._fitted:
             trials = self._draw(*sizes)
             line, most = fit_llrs(trials.scores, trials.labels), float(np.log(len(self.dev.utt_ids)))

@@ -15,10 +15,10 @@ import soundfile
 from scipy.stats import beta
 
 from sourcetracing.casework.case_report import Case, case_writer, write_case
-from sourcetracing.casework.reliability import Share, clean_eval, shares
+from sourcetracing.casework.reliability import Share, clean_eval, decision_shares, shares
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.cli import run_tool
-from sourcetracing.scoring.scores import read_scores
+from sourcetracing.scoring.scores import read_embeddings, read_scores
 from sourcetracing.tracing.enrolled import EnrolledAnswer
 from sourcetracing.tracing.output import Failure
 from sourcetracing.tracing.tracer import Tracer
@@ -234,3 +234,28 @@ def test_a_language_without_a_page_is_refused():
 def test_the_page_is_no_wider_than_a_window(case, width):
     found, console = browser_width(case, width)
     assert found <= width and console == ""
+
+
+def test_how_often_the_rule_is_right_by_hand(run, tracer):
+    scores, embeddings = read_scores(run, "eval", unknown=True), read_embeddings(run, "eval")
+    clean = (scores["variant"] == "original").to_numpy()
+    logits = scores[[name for name in scores if name.startswith("logit_")]].to_numpy()
+    above = tracer.rule.score(embeddings[clean], logits[clean]) > tracer.rule.threshold
+    strangers = scores["source"][clean].eq("stranger").to_numpy()
+    found = {share.what: (share.right, share.total) for share in decision_shares(tracer)}
+    assert found == {
+        "of unknown sources: called unknown": ((above & strangers).sum(), strangers.sum()),
+        "of known sources: called known": ((~above & ~strangers).sum(), (~strangers).sum()),
+    }
+    assert decision_shares(Tracer(tracer.system, tracer.calibration, None)) == []
+
+
+def test_an_enrolled_answer_is_said_in_words_with_its_bounds(tracer, case, tmp_path):
+    result, bounds = tracer(case / ODD), (-2.0, float(np.log(100)))
+    answer = EnrolledAnswer("enrolled", "acme", "acme", 3, 0.5, 0.4, bounds[1], bounds, 180, "acme")
+    write_case(tmp_path / "a.html", tracer, [result], enrolled={result.path: answer})
+    shown = text_of(tmp_path / "a.html")
+    assert "≥ +2.00" in shown
+    assert "at least about 100 times more probable if acme made it than if another source, one like those of dev, made it" in shown
+    assert "Beware: these very bytes are enrolled in acme" in shown
+    assert "180 calibration utterances" in shown

@@ -187,3 +187,18 @@ def test_a_dev_that_cannot_calibrate_gets_one_line(run, files, capsys, monkeypat
     of_one_source = Embedded(verifier.dev.utt_ids[one], verifier.dev.sources[one], verifier.dev.embeddings[one])
     monkeypatch.setattr(Verifier, "of", lambda _: replace(verifier, dev=of_one_source, _fitted={}))
     assert "dev needs two sources" in refused(capsys, *words)
+
+
+def test_a_recording_is_never_overwritten(run, files, tmp_path, capsys):
+    shutil.copytree(files / "a", tmp_path / "a")
+    evidence = tmp_path / "a" / "0.wav"
+    before = evidence.read_bytes()
+    assert run_script(tmp_path / "a", files / "b", "--run", run.folder, FEW, "--json", tmp_path / "b" / ".." / "a" / "0.wav") == 2
+    assert "is one of the files that are read" in capsys.readouterr().err
+    assert evidence.read_bytes() == before
+
+
+def test_sides_can_be_exchanged(run, files, tmp_path, capsys):
+    one, _ = compared(tmp_path, capsys, files / "a", files / "b", "--run", run.folder, FEW)
+    other, _ = compared(tmp_path, capsys, files / "b", files / "a", "--run", run.folder, FEW)
+    assert (one["score"], one["llr"], one["llr_bounds"]) == pytest.approx((other["score"], other["llr"], other["llr_bounds"]))

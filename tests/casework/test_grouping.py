@@ -1,4 +1,4 @@
-"""From LLRs to groups: planted clusters, cuts by hand, confidence by counting, and what a draw of dev changes."""
+"""From LLRs to groups: planted clusters, cuts by hand, stability by counting, and what a draw of dev changes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from sourcetracing.casework.grouping import (
     NO_GROUP,
     NOT_DRAWN,
     Draws,
-    confidence_of,
     draw_again,
     each_alone,
     group_files,
     members_of,
+    near_copies,
     neighbours_of,
     num_groups,
     pair_llrs,
     require_decisive,
+    stability_of,
     threshold_of,
 )
 from sourcetracing.errors import UserError
@@ -82,6 +83,18 @@ def test_a_group_is_joined_by_the_mean_of_its_pairs():
     assert group_files(llrs, Grouping(prior=1 / (1 + np.exp(-4.1)))).tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("block", [2, 512])
+def test_near_copies_are_joined_by_cosine_in_every_space(monkeypatch, block):
+    monkeypatch.setattr("sourcetracing.casework.grouping.BLOCK_ROWS", block)
+    degrees = np.radians([0, 90, 0.7, 180, 1.4, 90.9, 180.1])  # cos 0.7 degrees: 0.99993; cos 0.9 degrees: 0.99988
+    circle = np.stack([np.cos(degrees), np.sin(degrees)], axis=1).astype(np.float32)
+    assert [rows.tolist() for rows in near_copies(circle)] == [[0, 2, 4], [3, 6]]
+    other = np.eye(7, dtype=np.float32)
+    assert near_copies(circle, other) == []
+    other[6] = other[3]
+    assert [rows.tolist() for rows in near_copies(circle, other)] == [[3, 6]]
+
+
 def test_a_chain_is_one_group_of_hdbscan_and_not_of_average_linkage():
     """Each file is near its next three alone."""
     steps = np.abs(np.subtract.outer(np.arange(12), np.arange(12)))
@@ -123,7 +136,7 @@ def test_members_are_those_with_the_label(numbers):
     assert (alone[labels >= 0] == labels[labels >= 0]).all()
 
 
-# --- how sure
+# --- how stable
 
 
 def by_hand(labels_DN: np.ndarray, one: int, other: int) -> float:
@@ -131,13 +144,13 @@ def by_hand(labels_DN: np.ndarray, one: int, other: int) -> float:
     return sum(row[one] == row[other] for row in both) / len(both)
 
 
-def test_confidence_is_the_share_of_draws_with_the_others_of_a_group():
+def test_stability_is_the_share_of_draws_with_the_others_of_a_group():
     drawn = np.array([[0, 0, 1, 2], [0, 0, 0, 1], [0, 1, NOT_DRAWN, 2], [NOT_DRAWN, 0, 0, 1], [0, 0, 1, 1]], dtype=np.int32)
     draws, labels = Draws(np.array([3, 2, 3, 2, 2]), drawn, 0), np.array([0, 0, 0, 1])
     shares = {pair: by_hand(drawn, *pair) for pair in combinations(range(3), 2)}
     expected = [np.mean([share for pair, share in shares.items() if file in pair]) for file in range(3)]
-    assert confidence_of(draws, labels)[:3].tolist() == pytest.approx(expected)
-    assert confidence_of(draws, labels)[3] == pytest.approx(4 / 5)  # alone but for the last draw
+    assert stability_of(draws, labels)[:3].tolist() == pytest.approx(expected)
+    assert stability_of(draws, labels)[3] == pytest.approx(4 / 5)  # alone but for the last draw
     np.testing.assert_allclose(draws.together(np.array([0, 1]))[0, 1], by_hand(drawn, 0, 1))
 
 
@@ -155,10 +168,10 @@ def test_clear_groups_are_sure_and_draws_that_say_nothing_are_left_out():
     draws = draw_again(directions, [*[LINE] * 6, *silent], Grouping(draws=20), seed=1)
     assert (draws.num_silent, draws.range) == (2, (3, 3))
     assert ((draws.labels != NOT_DRAWN).sum(axis=1) == 24).all()
-    assert (confidence_of(draws, labels) == 1).all()
+    assert (stability_of(draws, labels) == 1).all()
     nothing = draw_again(directions, silent, Grouping(draws=20), seed=1)
     assert nothing.range is None
-    assert np.isnan(confidence_of(nothing, labels)).all()
+    assert np.isnan(stability_of(nothing, labels)).all()
 
 
 def test_a_line_that_asks_for_more_finds_more_groups():
@@ -208,7 +221,7 @@ def test_one_group_and_none_have_no_other():
     [
         (replace(LINE, slope=0.0, offset=0.0), 0.5, "say nothing"),
         (replace(LINE, low=0.0, high=0.0), 0.5, "say nothing"),
-        (LINE, 0.001, "6.91 on, above .* each would be alone. Take a prior between 0.00669 and 0.993"),
+        (LINE, 0.001, "log10 LR of 3.00 on, above .* each would be alone. Take a prior between 0.00669 and 0.993"),
         (LINE, 0.999, "all would be one group"),
     ],
 )

@@ -78,9 +78,22 @@ def test_order_names_and_copies_do_not_matter(audio, script, tmp_path):
     assert f"{tmp_path / '9.wav'}: the same bytes as {tmp_path / 'again.wav'}; counted once" in out
     one, other = (pd.read_csv(tmp_path / f"{name}.csv").set_index("digest") for name in ("one", "other"))
     assert len(one) == len(other) == 8
-    compared = ["group", "size", "confidence", "llr_within", "nearest_group", "llr_nearest"]
+    compared = ["group", "size", "stability", "log10_lr_within", "nearest_group", "log10_lr_nearest"]
     pd.testing.assert_frame_equal(one[compared].sort_index(), other[compared].sort_index())
     assert other["copies"].dropna().tolist() == [str(tmp_path / "again.wav")]
+
+
+def test_a_flac_of_a_wav_is_named_as_a_copy(audio, script, tmp_path):
+    first, second = sorted(audio.iterdir())[:2]
+    assert "sound like copies" not in script(audio)[1]
+    soundfile.write(audio / "zz.flac", *soundfile.read(second, dtype="int16"))
+    _, out, _ = script(audio, "--html", tmp_path / "page.html")
+    said = [line for line in out.splitlines() if "sound like copies" in line]
+    assert len(said) == 1
+    assert said[0].startswith("2 files ")
+    assert set(said[0].rpartition(": ")[2].split(" = ")) == {str(second), str(audio / "zz.flac")}
+    assert str(first) not in said[0]
+    assert "sound like copies" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_the_table_says_what_the_terminal_says(audio, script, tmp_path):
@@ -94,6 +107,8 @@ def test_the_table_says_what_the_terminal_says(audio, script, tmp_path):
         assert f"group {group}: {size} file" in out
     assert f"{len(sizes)} group" in out
     assert "When not to believe this:" in out
+    assert "A stable grouping can be wrong" in out
+    assert "confidence" not in out + " ".join(table.columns)
 
 
 def test_figures_against_the_truth_are_of_the_files_that_it_names(audio, script, tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
 
-from sourcetracing.casework.grouping import confidence_of, draw_again, group_files, neighbours_of, pair_llrs
+from sourcetracing.casework.grouping import draw_again, group_files, neighbours_of, pair_llrs, stability_of
 from sourcetracing.casework.grouping_result import GroupedFile, GroupingResult
 from sourcetracing.casework.groups_page import address_of, group_means, write_groups_page
 from sourcetracing.casework.redrawn_lines import redrawn_lines
@@ -17,7 +18,7 @@ from sourcetracing.settings.grouping import Grouping
 from sourcetracing.tracing.output import Failure
 from sourcetracing.verification.representations import Embedded
 from sourcetracing.verification.verifier import Verifier
-from tests.support.web_pages import Page, browser_width, needs_chromium
+from tests.support.web_pages import Page, browser_width, dump_dom, needs_chromium
 
 ODD = '<b>x</b> & "y" #1?.wav'
 
@@ -38,7 +39,14 @@ def result_of(folder: Path, num_sources: int, per_source: int, *, method: str = 
     names = [folder / "a" / (ODD if n == 0 else f"{n:04d} long_name_of_a_file_without_any_blank_in_it.wav") for n in range(len(sources))]
     shapes = [random.normal(-40, 5, NUM_BINS) if spectra else np.full(NUM_BINS, np.nan) for _ in names]
     files = [
-        GroupedFile((name, folder / "copy.wav") if n == 0 else (name,), f"{n:032x}", np.zeros(1), ("odd note",) if n == 1 else (), shape)
+        GroupedFile(
+            (name, folder / "copy.wav") if n == 0 else (name,),
+            f"{n:032x}",
+            np.zeros(1),
+            np.zeros(1),
+            ("odd note",) if n == 1 else (),
+            shape,
+        )
         for n, (name, shape) in enumerate(zip(names, shapes, strict=True))
     ]
     directions, how = rows(sources), Grouping(draws=20, method=method)
@@ -47,7 +55,7 @@ def result_of(folder: Path, num_sources: int, per_source: int, *, method: str = 
     draws = draw_again(directions, redrawn_lines(verifier, 20), how, seed=1)
     true = [f"<i>{source}</i>" if n % 2 else "" for n, source in enumerate(sources)]
     failures = [Failure(ODD, "<u>is odd</u>")]
-    parts = (llrs, labels, draws, confidence_of(draws, labels), neighbours_of(llrs, labels), true, verifier, 16000, how)
+    parts = (llrs, labels, draws, stability_of(draws, labels), neighbours_of(llrs, labels), true, verifier, 16000, how)
     return GroupingResult("exp/<s>run</s>", files, failures, *parts)
 
 
@@ -64,6 +72,8 @@ def test_the_page_is_whole_and_escaped_and_plays_the_files_where_they_lie(tmp_pa
     assert "<i>1</i>" in shown
     assert "1 more of the same bytes" in shown
     assert "odd note" in shown
+    assert "stability " in shown
+    assert "confidence" not in shown
     assert "this page holds none of their sound" in shown
     local = [address for address in page.loads if not address.startswith("data:")]
     meant = {(tmp_path / "pages" / unquote_to_bytes(address).decode()).resolve() for address in local}
@@ -88,6 +98,31 @@ def test_the_page_fits_the_window(tmp_path, width):
     assert "Error" not in console
 
 
+@needs_chromium
+def test_the_table_of_files_hides_nothing_in_a_narrow_window(tmp_path):
+    """Each cell below the other, with the name of its column; nothing is left of it to scroll to."""
+    write_groups_page(tmp_path / "report.html", result_of(tmp_path, 4, 9))
+    script = (
+        "const page = frames[0].document, box = page.querySelector('.files .scroll'); "
+        "page.querySelectorAll('.tab').forEach((tab) => (tab.style.display = 'block')); "
+        "const cells = [...box.querySelector('tbody tr').children]; "
+        "document.title = [box.clientWidth > 0, box.scrollWidth <= box.clientWidth, "
+        "...cells.map((cell) => frames[0].getComputedStyle(cell, '::before').content.replaceAll(String.fromCharCode(34), ''))].join('|')"
+    )
+    (tmp_path / "frame.html").write_text(f'<iframe src="report.html" width="380" height="800" style="border:0" onload="{script}"></iframe>')
+    text, _ = dump_dom(tmp_path / "frame.html", tmp_path)
+    fits, names = re.search(r"<title>(true\|\w+)\|(.*)</title>", text).groups()
+    assert fits == "true|true"
+    assert [name.strip() for name in names.split("|")][:6] == [
+        "group",
+        "stability",
+        "file",
+        "log10 LR within",
+        "log10 LR to nearest",
+        "nearest",
+    ]
+
+
 def test_many_files_and_many_alone_make_a_page_of_some_megabytes(tmp_path):
     """Pictures of pairs are shrunk, groups and files beyond a number are left to the table."""
     result = result_of(tmp_path, 350, 3)
@@ -98,7 +133,7 @@ def test_many_files_and_many_alone_make_a_page_of_some_megabytes(tmp_path):
 
 
 def test_addresses_hold_names_of_any_bytes(tmp_path):
-    file = GroupedFile((tmp_path / "a" / "\udcff ü%.wav",), "0", np.zeros(1), (), None)
+    file = GroupedFile((tmp_path / "a" / "\udcff ü%.wav",), "0", np.zeros(1), np.zeros(1), (), None)
     assert address_of(file, tmp_path / "b") == "../a/%FF%20%C3%BC%25.wav"
 
 

@@ -421,3 +421,14 @@ def test_resampling_in_blocks_is_resampling():
     waveform = np.random.default_rng(0).normal(0, 0.1, 44100).astype(np.float32)
     blocks = np.concatenate(list(resample_blocks(np.array_split(waveform, 7), 44100, RATE)))
     np.testing.assert_allclose(blocks, resample(waveform, 44100, RATE), atol=1e-6)
+
+
+def test_a_recording_is_never_overwritten_by_answers_about_it(run, tmp_path):
+    write_wav(tmp_path / "a.wav", 1, 1)
+    before = (tmp_path / "a.wav").read_bytes()
+    for outputs in (Outputs(csv=tmp_path / "a.wav"), Outputs(json=tmp_path / "x/../a.wav"), Outputs(report=tmp_path / "a.wav")):
+        with pytest.raises(UserError, match="is one of the files that are read"):
+            trace_files([str(tmp_path / "a.wav")], str(run.folder), [], outputs)
+    with pytest.raises(UserError, match="would be written twice"):
+        trace_files([str(tmp_path / "a.wav")], str(run.folder), [], Outputs(json=tmp_path / "o", csv=tmp_path / "o"))
+    assert (tmp_path / "a.wav").read_bytes() == before

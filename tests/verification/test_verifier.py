@@ -79,6 +79,14 @@ def test_sets_larger_than_dev_has_are_judged_by_the_largest_that_it_has():
     assert verifier.line(50, 50) == verifier.line(3, 3)
 
 
+def test_neither_side_is_the_first():
+    """Five files against two are as two against five: the order on a command line decides nothing."""
+    verifier = Verifier.fitted(world("abc", 12), world("defg", 12, seed=1, spread=1.2), list("abc"), **HOW)
+    assert verifier.line(5, 2) == verifier.line(2, 5)
+    assert verifier.cllr(5, 2) == verifier.cllr(2, 5)
+    assert verifier.dev_trials(2, 5).sizes == (2, 5)
+
+
 def test_a_set_never_meets_its_own_files_and_no_trial_counts_twice():
     dev = world("defg", 4, seed=1)
     verifier = Verifier.fitted(world("abc", 12), dev, list("abc"), **HOW)
