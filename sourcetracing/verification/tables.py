@@ -90,7 +90,8 @@ def counts_line(rows: pd.DataFrame) -> str:
 def name_of(row: pd.Series, floor: Sequence[str]) -> str:
     """What a row is of, for people."""
     norm = "" if row["score_norm"] == "none" else f", {row['score_norm']}"
-    what = row["run"] if row["system"] == OF_SPEAKERS else f"{row['train_set']}, seed {int(row['seed'])}"  # read beside an empty one: a float
+    # beside an empty cell a seed is read as a float
+    what = row["run"] if row["system"] == OF_SPEAKERS else f"{row['train_set']}, seed {int(row['seed'])}"
     return f"{shown_system(row['system'], floor)}, {what}: {row['scoring']}{norm}{_as_published(row)}"
 
 
