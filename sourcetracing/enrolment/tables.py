@@ -39,7 +39,8 @@ LEGEND = (
 )
 INTERVALS = (
     "In brackets: 95 % interval of one enrolment, over the draw of its files, sources and test files; the figure itself is the mean over "
-    "draws."
+    "draws. An interval without width (0.0–0.0, 100.0–100.0) is no certainty: a bootstrap cannot draw what did not occur; of N tests, up "
+    "to about 3/N of its like may."
 )
 
 
@@ -118,7 +119,7 @@ def _threshold(row: pd.Series) -> str:
 def _number(value: float, figure: str) -> str:
     if np.isnan(value):
         return "-"
-    value = max(value, 0.0)  # a cost of 0 may come out as -1e-17
+    value = max(0.0, value)  # a cost of 0 may come out as -1e-17, and is -0.0 in the CSV then
     return f"{100 * value:.1f}" if figure in SHARES else f"{value:.3f}"
 
 

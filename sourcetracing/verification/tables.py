@@ -19,12 +19,16 @@ from sourcetracing.verification.representations import OF_SPEAKERS
 
 KEYS = ["system", "train_set", "seed", "scoring", "score_norm", "split", "condition"]
 TEXTS = [*(key for key in KEYS if key != "seed"), "run", "compat", "protocol", "trials"]  # columns that are text
+ROUNDING = 1e-6  # of a figure in the CSV
 LEGEND = (
     "Is the source of two sides the same? EER in %, chance is 50. minDCF: the least cost of misses and false alarms at a share of "
     "same-source trials (the number behind it) over that of a system that always gives the cheaper answer, so 1 = no use; actDCF: the "
     "same at the threshold that the log-likelihood ratios (LLR) themselves name. Cllr in bits: 0 = perfect LLRs, 1 = no better than "
     "saying nothing, more = misleading; minCllr: after the best calibration that these trials allow, so the rest is miscalibration. "
-    "Lower is better throughout. LLRs are fitted on dev trials. In brackets: 95 % interval over sources and utterances."
+    "Lower is better throughout. LLRs are fitted on dev trials. In brackets: 95 % interval over sources and utterances. "
+    "No error in N: these trials hold none, N of them of the kind that is rarer. A bootstrap cannot draw errors that did not occur, so "
+    "there is no interval: by the rule of three up to about 3/N of such trials may be errors (3 of 47: 6 %), more where trials share "
+    "utterances and sources, as these do."
 )
 FLOOR_NOTE = "A system of the floor has to be beaten (experiment.floor)."
 SPEAKER_NOTE = (
@@ -86,7 +90,8 @@ def counts_line(rows: pd.DataFrame) -> str:
 def name_of(row: pd.Series, floor: Sequence[str]) -> str:
     """What a row is of, for people."""
     norm = "" if row["score_norm"] == "none" else f", {row['score_norm']}"
-    what = "voices alone" if row["system"] == OF_SPEAKERS else f"{row['train_set']}, seed {row['seed']}"
+    # beside an empty cell a seed is read as a float
+    what = row["run"] if row["system"] == OF_SPEAKERS else f"{row['train_set']}, seed {int(row['seed'])}"
     return f"{shown_system(row['system'], floor)}, {what}: {row['scoring']}{norm}{_as_published(row)}"
 
 
@@ -98,11 +103,14 @@ def _number(row: pd.Series, figure: str, suffix: str = "") -> str:
     value = row[f"{figure}{suffix}"]
     if np.isnan(value):
         return "-"
+    value = max(0.0, value)  # a cost of 0 may come out as -1e-17, and is -0.0 in the CSV then
     return f"{100 * value:.1f}" if figure == "eer" else f"{value:.3f}"
 
 
 def with_interval(row: pd.Series, figure: str) -> str:
-    """A figure of a row, its interval in brackets where it has one."""
+    """A figure of a row, its interval in brackets where it has one; where no error occurred, among how many trials none did."""
+    if figure != "cllr" and row[figure] < ROUNDING:  # Cllr counts no errors
+        return f"{_number(row, figure)} (no error in {int(min(row['targets'], row['nontargets']))})"
     if np.isnan(row[f"{figure}_low"]):
         return _number(row, figure)
     return f"{_number(row, figure)} ({_number(row, figure, '_low')}–{_number(row, figure, '_high')})"

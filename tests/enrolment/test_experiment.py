@@ -178,7 +178,7 @@ def test_tables_and_picture_of_several_runs(tmp_path):
     layout = Layout.of(settings)
     table, page = pd.read_csv(layout.enrolment_table), layout.enrolment_text.read_text()
     assert table["system"].tolist() == ["x", "x", "stats_logreg", "stats_logreg", "speakers", "speakers"]
-    assert "stats_logreg (floor), en, seed 1" in page and "speakers, voices alone" in page
+    assert "stats_logreg (floor), en, seed 1" in page and "| speakers, r |" in page
     assert page.count("## K = ") == 2 and f"{100 * rows[0]['accuracy']:.1f} (" in page
     assert "K = 4" in text and "2 of them are in dev" in text and "set to 5 %" in text
     assert layout.enrolment_picture.stat().st_size > 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import pandas as pd
 import pytest
@@ -31,9 +32,14 @@ def table(**changes) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(**changes)
 
 
+def words(page: str) -> str:
+    """Without tags."""
+    return re.sub(r"<[^>]+>", "", page)
+
+
 def test_every_condition_of_eval_has_its_figures(settings):
     page = verification_tab(table(), settings, {"11112222"}, PICTURE)
-    assert page.count("25.0 (15.0–35.0)") == 3  # EER in %, once for each condition of eval
+    assert words(page).count("25.0 (15.0–35.0)") == 3  # EER in %, once for each condition of eval
     assert page.count("40 trials of one source, 41 of two") == 3
     assert "unseen &lt;b&gt;" in page and "unseen <b>" not in page
     assert page.count("data:image/png") == 1
@@ -71,6 +77,31 @@ def test_the_curve_of_enrolment_stands_below(settings):
     enrolled = pd.DataFrame([{**keys, "count": count, **facts, "chance": 1 / 3, **values} for count in (1, 5)])
     page = verification_tab(table(), settings, {"11112222"}, PICTURE, enrolled, PICTURE)
     assert "<h3>K = 1</h3>" in page and "<h3>K = 5</h3>" in page
-    assert page.count("50.0 (37.5–62.5)") == 2 * 6 and page.count("0.500 (0.375–0.625)") == 2 * 2
+    assert words(page).count("50.0 (37.5–62.5)") == 2 * 6 and words(page).count("0.500 (0.375–0.625)") == 2 * 2
+    assert words(page).count("0.250 (maxima, 4 sources)") == 2
     assert page.count("data:image/png") == 2
     assert "K = 1" not in verification_tab(table(), settings, {"11112222"}, PICTURE, enrolled.assign(protocol="0"), PICTURE)
+
+
+def test_a_seed_that_was_read_beside_an_empty_one_is_whole(settings):
+    frame = pd.concat([table(), table(system="speakers", train_set="", seed=float("nan"), run="resemblyzer")], ignore_index=True)
+    assert frame["seed"].dtype == float
+    page = words(verification_tab(frame, settings, {"11112222"}, None))
+    assert page.count("one, en, seed 1: cosine") == 3 and page.count("speakers, resemblyzer: cosine") == 3
+
+
+def test_notes_have_no_marks_of_markdown(settings):
+    settings.corpus.reader = "mlaad_source_tracing"  # for the legend of what is published
+    page = verification_tab(table(), settings, {"11112222"}, None)
+    assert "`" not in page and "<code>speakers</code>" in page and "<code>the same list</code>" in page
+
+
+def test_an_interval_stands_below_its_figure_and_a_line_tells_of_columns_beyond_the_page(settings):
+    page = verification_tab(table(), settings, {"11112222"}, None)
+    assert page.count("<span>25.0</span> <small>(15.0–35.0)</small>") == 3
+    assert page.count("7 columns: the table scrolls sideways") == page.count("<table") == 3
+
+
+def test_names_stay_text_where_they_may_break(settings):
+    page = verification_tab(table(system="a_<b>"), settings, {"11112222"}, None)
+    assert page.count("a_<wbr>&lt;b&gt;, en, seed 1: cosine") == 3
