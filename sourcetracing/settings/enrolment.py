@@ -12,7 +12,7 @@ class Enrolment:
     """Sources never trained on, enrolled from a few files each (script 10, enroll_source.py, trace_audio.py --library)."""
 
     counts: list[int] = setting(
-        [1, 2, 5, 10, 20], "K, how many files of a source enrol it, of each point of the curve", at_least=1, items=SOME
+        [1, 2, 5, 10, 20], "K, how many files of a source enrol it, of each point of the curve", at_least=1, at_most=100_000, items=SOME
     )
     draws: int = setting(20, "how often enrolment files are drawn for each K", at_least=1, at_most=10_000)
     tests_per_source: int = setting(100, "files of a source that are judged in each draw, at most", at_least=1, at_most=100_000)

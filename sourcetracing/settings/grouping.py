@@ -28,7 +28,7 @@ class Grouping:
     draws: int = setting(
         100, "groupings with dev's sources drawn anew, which say how sure number and groups are", at_least=20, at_most=10_000
     )
-    share: float = setting(0.8, "share of the files, drawn for each of them, that confidence is read from", at_least=0.5, at_most=1.0)
+    share: float = setting(0.8, "share of the files, drawn for each of them, that stability is read from", at_least=0.5, at_most=1.0)
     most_files: int = setting(
         5000,
         "files that are compared at most; memory grows with the square: 0.5 GB for 5,000, hdbscan twice that",

@@ -201,4 +201,4 @@ def test_a_recording_is_never_overwritten(run, files, tmp_path, capsys):
 def test_sides_can_be_exchanged(run, files, tmp_path, capsys):
     one, _ = compared(tmp_path, capsys, files / "a", files / "b", "--run", run.folder, FEW)
     other, _ = compared(tmp_path, capsys, files / "b", files / "a", "--run", run.folder, FEW)
-    assert (one["score"], one["llr"], one["llr_bounds"]) == pytest.approx((other["score"], other["llr"], other["llr_bounds"]))
+    assert [one["score"], one["llr"], *one["llr_bounds"]] == pytest.approx([other["score"], other["llr"], *other["llr_bounds"]])
