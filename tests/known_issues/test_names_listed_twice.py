@@ -17,7 +17,7 @@ MAY_REPEAT = {
     *("aasist.channels", "aasist.gat_dims", "aasist_raw.channels", "aasist_raw.gat_dims"),
     *("augment.noise_snr_db", "augment.speech_snr_db", "augment.music_snr_db", "augment.babble_talkers"),
     *("rawboost.center_hz", "rawboost.width_hz", "rawboost.taps", "rawboost.gain_db", "rawboost.bias_db", "rawboost.snr_db"),
-    *("statistics.coefficients", "neighbours.coefficients"),
+    *("statistics.coefficients", "neighbours.coefficients", "plain_neighbours.coefficients"),
     "pruning.augment_shares",
 }
 
