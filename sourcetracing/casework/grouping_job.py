@@ -20,7 +20,7 @@ from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.grouping import Grouping
 from sourcetracing.settings.names import printable
 from sourcetracing.settings.schema import Settings
-from sourcetracing.tracing.inputs import list_files
+from sourcetracing.tracing.inputs import list_files, require_no_overwriting
 from sourcetracing.tracing.job import trace_or_say_why
 from sourcetracing.tracing.output import Failure
 from sourcetracing.tracing.phrases import about
@@ -50,6 +50,7 @@ def group_audio(words: Sequence[str], run_folder: str, changes: Sequence[str], o
     if not words:
         raise UserError("which files? Name audio files, folders or patterns: python scripts/group_audio.py folder/ --run RUN_FOLDER")
     listed, num_left_out = list_files(words)
+    require_no_overwriting([outputs.csv, outputs.html], [*listed, *([truth] if truth else [])])
     known = read_truth(truth) if truth else {}
     distinct, failures = _distinct(listed)
     tracer = Tracer.load(run_folder, [*changes, _UNASKED])

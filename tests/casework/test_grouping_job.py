@@ -271,3 +271,15 @@ def test_unknown_spectra_are_in_no_mean():
 
 def test_the_settings_of_a_run_hold_those_of_grouping(run):
     assert run_in_folder(run.folder, ["grouping.prior=0.3"]).settings.grouping.prior == 0.3
+
+
+def test_recordings_and_lists_are_never_overwritten(script, audio, tmp_path):
+    one, truth = sorted(audio.iterdir())[0], tmp_path / "truth.csv"
+    truth.write_text(f"path,source\n{one},a\n")
+    before = one.read_bytes()
+    for words in (["--csv", one], ["--html", one], ["--truth", truth, "--csv", truth]):
+        status, _, err = script(audio, *words)
+        assert status == 2 and "is one of the files that are read" in complaint(err)
+    status, _, err = script(audio, "--csv", tmp_path / "o", "--html", tmp_path / "o")
+    assert status == 2 and "would be written twice" in complaint(err)
+    assert one.read_bytes() == before and truth.read_text().startswith("path,source")
