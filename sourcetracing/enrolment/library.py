@@ -6,30 +6,37 @@
     search/                          derived (`sourcetracing.enrolment.models`)
 
 `source.json` is written last and counts the rows that hold: an array that has more of them, or lies there alone, is what a kill left.
+The next writer removes what lies alone.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import atomic_path, digest_of_bytes, write_json
 from sourcetracing.runtime.locks import held
-from sourcetracing.settings.names import printable, require_folder_name, same_but_for_form, why_different
+from sourcetracing.settings.names import invisible_sign, printable, require_folder_name
 
 FORMAT = 1
 HEAD, SOURCES, RECORD, ROWS, SEARCH = "library.json", "sources", "source.json", "embeddings.npy", "search"
 WHAT = "a row for each file: the mean of its windows' embeddings"
-_ENROL = "python scripts/enroll_source.py"
+ENROL = "python scripts/enroll_source.py"
+_IN_NO_NAME = '<>:"/\\|?*'  # signs that no folder of Windows' disks can have in its name
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+_HALF_WRITTEN = re.compile(r"\..+\.\d+\.partial\.\w+")  # of `atomic_path`, after a kill
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Library:
         folder = Path(folder)
         if not (folder / HEAD).is_file():
             what = "is no library of sources" if folder.is_dir() else "does not exist"
-            raise UserError(f"--library {folder} {what}. Enrol a source: {_ENROL} NAME FILE ... --run RUN_FOLDER --library {folder}")
+            raise UserError(f"--library {folder} {what}. Enrol a source: {ENROL} NAME FILE ... --run RUN_FOLDER --library {folder}")
         library = cls(folder, _read_head(folder / HEAD))
         library.require(system)
         return library
@@ -119,48 +126,52 @@ class Library:
         """Keeps other writers away; may be taken again inside itself."""
         return _held(self.folder)
 
+    @contextmanager
+    def held_if_possible(self) -> Iterator[None]:
+        """`held` for who only reads: on a disk that cannot be written there is no lock, and nobody to be kept away."""
+        with ExitStack() as stack:
+            with suppress(OSError):
+                stack.enter_context(self.held())
+            yield
+
     def names(self) -> list[str]:
-        """Of all sources, sorted. Raises `UserError` for what is none."""
-        root = self.folder / SOURCES
-        found = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")] if root.is_dir() else []
-        if strange := next((path for path in found if not path.is_dir()), None):
-            raise UserError(f"{strange} is no source: take it out of the library")
+        """Of all sources, sorted. Raises `UserError` for what is none, a link to elsewhere too."""
+        found = self._folders()
+        if strange := next((path for path in found if path.is_symlink() or not path.is_dir()), None):
+            what = "a link, and no source" if strange.is_symlink() else "no source"
+            raise UserError(f"{strange} is {what}: take it out of the library")
         return [path.name for path in found if (path / RECORD).is_file()]
 
     def sources(self) -> dict[str, Source]:
         """By name, sorted. Raises `UserError` for a damaged one."""
-        return {name: self.source(name) for name in self.names()}
+        return {name: self._read(name) for name in self.names()}
 
     def source(self, name: str) -> Source:
         """Raises `UserError` for one that is not there or is damaged."""
-        path = self._place(name) / RECORD
-        if not path.is_file():
-            raise UserError(f"{name!r} is no source of {self.folder}: {', '.join(self.names()) or 'it is empty'}")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            files = tuple(
-                EnrolledFile(str(one["path"]), str(one["digest"]), float(one["duration_s"]), int(one["windows"]))
-                for one in content["files"]
-            )
-            if not files:
-                raise ValueError("no files")
-            return Source(name, str(content["notes"]), str(content["date"]), files, str(content["rows"]))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            raise self._damaged(path, name) from None
+        self.require_there(name)
+        return self._read(name)
+
+    def require_there(self, name: str) -> None:
+        """Raises `UserError` unless this is the name of a source: ../other/sources/x is none. Before anything is done to a name."""
+        if name not in self.names():
+            raise self._none_of(name)
 
     def rows(self, source: Source) -> np.ndarray:
         """Embeddings (K, E) float32 of a source's files. Raises `UserError` where they are not what was enrolled."""
-        path, num_files = self._place(source.name) / ROWS, len(source.files)
+        path = self.path_of_rows(source.name)
         try:
-            rows = np.load(path, allow_pickle=False)
-            if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != self.system.width or len(rows) < num_files:
-                raise ValueError("another shape")
-        except (OSError, ValueError, EOFError):
+            with path.open("rb") as file:
+                return read_rows(file, source, self.system.width)
+        except (OSError, *DAMAGE):
             raise self._damaged(path, source.name) from None
-        rows = rows[:num_files]
-        if _digest(rows) != source.rows or not _says_something(rows).all():
-            raise self._damaged(path, source.name)
-        return rows
+
+    def path_of_rows(self, name: str) -> Path:
+        """Where a source's embeddings lie."""
+        return self._place(name) / ROWS
+
+    def path_of_record(self, name: str) -> Path:
+        """Where it is written what a source is."""
+        return self._place(name) / RECORD
 
     def add(self, name: str, files: Sequence[EnrolledFile], rows: np.ndarray, notes: str | None = None) -> Source:
         """Enrols a source from files with embeddings (K, E), or gives one that is there more files; returns it.
@@ -174,6 +185,7 @@ class Library:
             path = printable(files[int(useful.argmin())].path)
             raise UserError(f"{path}: its embedding has NaN or infinite numbers, or nothing but zeros")
         with self.held():
+            self.remove_leftovers()
             self.require_new(name, [(file.path, file.digest) for file in files])
             before = self.source(name) if self.has(name) else None
             old = self.rows(before) if before else rows[:0]
@@ -198,44 +210,67 @@ class Library:
             if (other := first.setdefault(digest, path)) != path or sum(one == (path, digest) for one in files) > 1:
                 same = "is listed twice" if other == path else f"and {printable(other)} are the same file"
                 raise UserError(f"{printable(path)} {same}; name it once")
-        for source in self.sources().values():
-            for file in source.files:
-                if file.digest in first:
-                    was = f" (as {printable(file.path)})" if file.path != first[file.digest] else ""
-                    raise UserError(f"{printable(first[file.digest])} is enrolled already, in {source.name!r}{was}; leave it out")
+        if found := self.holder_of(first):
+            source, file = found
+            was = f" (as {printable(file.path)})" if file.path != first[file.digest] else ""
+            raise UserError(f"{printable(first[file.digest])} is enrolled already, in {source.name!r}{was}; leave it out")
 
-    def require_name(self, name: str) -> None:
-        """Raises `UserError` for a name that no folder can have, that is a class of the system, or that looks like another one's."""
-        require_folder_name("NAME", name)
-        if name.startswith("."):
-            raise UserError(f"NAME={name!r}: a name without a dot in front is expected: such folders are hidden")
-        if name.startswith("-"):
-            raise UserError(f"NAME={name!r} reads like a flag; begin with a letter")
+    def holder_of(self, digests: Collection[str]) -> tuple[Source, EnrolledFile] | None:
+        """The first source that one of these files is enrolled in, and that file; None if there is none."""
+        held = ((source, file) for source in self.sources().values() for file in source.files)
+        return next(((source, file) for source, file in held if file.digest in digests), None)
+
+    def require_name(self, name: str, instead_of: str | None = None) -> None:
+        """Raises `UserError` for a name that some disk cannot have, that is a class of the system, or that looks like another one's.
+
+        instead_of: the source that gets this name.
+        """
+        require_source_name(name)
         if name in self.system.classes:
             raise UserError(f"{name!r} is a class that {self.system} was trained on; enrol the source under another name")
-        for others, whose in ((self.system.classes, "the class"), (self.names(), "the source")):
-            if (other := same_but_for_form(name, others)) is not None:
-                raise UserError(f"{name!r} looks like {whose} {other!r}, but {why_different(name, other)}. Use that name, or another")
-            if other := next((one for one in others if one != name and one.casefold() == name.casefold()), None):
-                raise UserError(f"{name!r} and {whose} {other!r} would be one folder on some disks. Use that name, or another")
+        others = [one for one in self.names() if one != instead_of]
+        for names, whose in ((self.system.classes, "the class"), (others, "the source")):
+            if (other := twin_of(name, names)) is not None:
+                raise UserError(f"{name!r} looks like {whose} {other!r}: {_BUT_FOR_FORM}. Use that name, or another")
+
+    def note(self, name: str, notes: str) -> None:
+        """Changes what to remember of a source. Raises `UserError` where there is none."""
+        with self.held():
+            self._write_record(replace(self.source(name), notes=notes, date=_now()))
 
     def remove(self, name: str) -> None:
         """Takes a source out, a damaged one too. Raises `UserError` where there is none."""
         with self.held():
-            if not self.has(name):
-                self.source(name)
-            (self._place(name) / RECORD).unlink()  # without it there is no source, whatever of it is left
+            self.remove_leftovers()
+            self.require_there(name)
+            self.path_of_record(name).unlink()  # without it there is no source, whatever of it is left
             shutil.rmtree(self._place(name))
 
     def rename(self, name: str, new: str) -> None:
         """Raises `UserError` where there is no such source, or the new name is taken or no name."""
         with self.held():
+            self.remove_leftovers()
             self.source(name)
             if self.has(new):
                 raise UserError(f"{new!r} is there already; remove it first, or take another name")
-            self.require_name(new)
-            shutil.rmtree(self._place(new), ignore_errors=True)  # what a kill left
-            self._place(name).rename(self._place(new))
+            self.require_name(new, instead_of=name)
+            place, target = self._place(name), self._place(new)
+            if target.exists() and not target.samefile(place):  # where letter case makes no difference it is the same folder
+                raise UserError(f"{target} holds other things; take it out of the library")
+            place.rename(target)
+
+    def remove_leftovers(self) -> None:
+        """What a kill or a full disk left: half-written files, and embeddings without a record. Only for who `held` the library."""
+        folders = [folder for folder in self._folders() if folder.is_dir() and not folder.is_symlink()]
+        for folder in (self.folder, self.folder / SEARCH, *folders):
+            for path in list(folder.iterdir()) if folder.is_dir() else []:
+                if _HALF_WRITTEN.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+        for folder in folders:
+            if not (folder / RECORD).is_file():
+                (folder / ROWS).unlink(missing_ok=True)
+                with suppress(OSError):  # somebody put other things there
+                    folder.rmdir()
 
     def put(self, source: Source, rows: np.ndarray) -> None:
         """Writes a source with its embeddings (K, E) as they are; nobody asks whether it fits (`require_new`).
@@ -244,14 +279,33 @@ class Library:
         """
         with atomic_path(self._place(source.name) / ROWS) as partial:
             np.save(partial, rows)
+        self._write_record(source)
+
+    def _write_record(self, source: Source) -> None:
         content = asdict(source)
-        write_json(self._place(source.name) / RECORD, {key: content[key] for key in ("notes", "date", "files", "rows")})
+        write_json(self.path_of_record(source.name), {key: content[key] for key in ("notes", "date", "files", "rows")})
+
+    def _read(self, name: str) -> Source:
+        path = self.path_of_record(name)
+        try:
+            return read_source(name, path.read_bytes())
+        except FileNotFoundError:  # removed meanwhile
+            raise self._none_of(name) from None
+        except DAMAGE:
+            raise self._damaged(path, name) from None
+
+    def _folders(self) -> list[Path]:
+        root = self.folder / SOURCES
+        return [path for path in sorted(root.iterdir()) if not path.name.startswith(".")] if root.is_dir() else []
 
     def _place(self, name: str) -> Path:
         return self.folder / SOURCES / name
 
+    def _none_of(self, name: str) -> UserError:
+        return UserError(f"'{printable(name)}' is no source of {self.folder}: {', '.join(map(printable, self.names())) or 'it is empty'}")
+
     def _damaged(self, path: Path, name: str) -> UserError:
-        again = f"{_ENROL} {shlex.quote(name)} --remove --library {shlex.quote(str(self.folder))}"
+        again = f"{ENROL} {shlex.quote(name)} --remove --library {shlex.quote(str(self.folder))}"
         return UserError(f"{path} is damaged or missing. Take the source out, then enrol it again: {again}")
 
 
@@ -259,18 +313,77 @@ def _held(folder: Path) -> AbstractContextManager[None]:
     return held(folder / ".lock", f"another process is changing {folder}", wait=True, reentrant=True)
 
 
+_BUT_FOR_FORM = "they differ in letter case or Unicode form alone, and would be one folder on some disks"
+# What `read_source`, `read_rows` and `read_system` raise for content that is not what was written.
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, EOFError, MemoryError)
+
+
+def require_source_name(name: str) -> None:
+    """Raises `UserError` for a name that a folder on some disk cannot have, or that a command line would take for something else."""
+    require_folder_name("NAME", name, _IN_NO_NAME)
+    if name.startswith("."):
+        raise UserError(f"NAME={name!r}: a name without a dot in front is expected: such folders are hidden")
+    if name.startswith("-"):
+        raise UserError(f"NAME={name!r} reads like a flag; begin with a letter")
+    if name.endswith(".") or _folded(name.split(".")[0]).strip() in _DEVICES:
+        what = "ends with a dot" if name.endswith(".") else "is the name of a device"
+        raise UserError(f"NAME={name!r} {what}: folders on Windows' disks cannot be called so. Take another name")
+
+
+def twin_of(name: str, others: Iterable[str]) -> str | None:
+    """The first of other names that looks the same: but for letter case, Unicode form and width, and invisible signs. None without."""
+    folded = _folded(name)
+    return next((other for other in others if other != name and _folded(other) == folded), None)
+
+
+def _folded(name: str) -> str:
+    visible = "".join(sign for sign in name if not invisible_sign(sign))
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
+
+
+def read_system(content: bytes) -> tuple[System, object]:
+    """The system and the format that library.json tells. Raises one of `DAMAGE`."""
+    head = json.loads(content.decode("utf-8"))
+    found = System(**{**head["system"], "classes": tuple(head["system"]["classes"])})
+    if not isinstance(found.weights, str) or type(found.width) is not int or found.width < 1:
+        raise ValueError("no weights")
+    return found, head["format"]
+
+
+def read_source(name: str, content: bytes) -> Source:
+    """What source.json tells. Raises one of `DAMAGE`."""
+    record = json.loads(content.decode("utf-8"))
+    files = tuple(
+        EnrolledFile(str(one["path"]), str(one["digest"]), float(one["duration_s"]), int(one["windows"])) for one in record["files"]
+    )
+    if not files:
+        raise ValueError("no files")
+    return Source(name, str(record["notes"]), str(record["date"]), files, str(record["rows"]))
+
+
+def read_rows(file: IO[bytes], source: Source, width: int) -> np.ndarray:
+    """Embeddings (K, width) float32 of a source's files in embeddings.npy. Raises one of `DAMAGE` for others than were enrolled."""
+    rows = np.load(file, allow_pickle=False)
+    if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != width or len(rows) < len(source.files):
+        raise ValueError("another shape")
+    rows = rows[: len(source.files)]
+    if _digest(rows) != source.rows or not _says_something(rows).all():
+        raise ValueError("other numbers")
+    return rows
+
+
+def require_format(where: str, form: object) -> None:
+    """Raises `UserError` for a format of another version. where: the file that says so."""
+    if form != FORMAT:
+        raise UserError(f"{where} has format {form!r}, and this version reads {FORMAT}. Use the version that wrote it")
+
+
 def _read_head(path: Path) -> System:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        system = content["system"]
-        found = System(**{**system, "classes": tuple(system["classes"])})
-        if not isinstance(found.weights, str) or not isinstance(found.width, int):
-            raise ValueError("no weights")
-        form = content["format"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found, form = read_system(path.read_bytes())
+    except (OSError, *DAMAGE):
         raise UserError(f"{path} is damaged or no library of sources. Name another folder, or restore it from an export") from None
-    if form != FORMAT:
-        raise UserError(f"{path} has format {form!r}, and this version reads {FORMAT}. Use the version that wrote it")
+    require_format(str(path), form)
     return found
 
 

@@ -39,7 +39,7 @@ class Code:
 
 
 class SourceSearch:
-    """Called with a direction (D,) it gives (row of the nearest model, cosine); of equal ones the first.
+    """Called with a direction (D,) it gives (row of the nearest model, cosine); of equal ones the first. A model with NaN is never it.
 
     index: of the models' codes or, without a code, of the models themselves.
     """
@@ -91,28 +91,34 @@ class SourceSearch:
         query = direction.astype(np.float64)
         for num_candidates in CANDIDATES:
             rows, most_outside = self._candidates(query, min(num_candidates, len(self.models)))
-            scores = cosines(self.models[rows], query)
+            if not len(rows):
+                break
+            scores = _numbers(cosines(self.models[rows], query))
             best = int(scores.argmax())
             if len(rows) == len(self.models) or scores[best] > most_outside:
                 return int(rows[best]), float(scores[best])
         return self._among_all(query)
 
     def _candidates(self, query: np.ndarray, num: int) -> tuple[np.ndarray, float]:
-        """Rows (num,), sorted, and a score that no other model can be above."""
+        """Rows (num,), sorted, fewer where models have NaN, and a score that no other model can be above."""
         asked = query * self._span if self.code else query
         with _one_thread():
             found, rows = self.index.search(asked.astype(np.float32)[None], num)
-        most = float(found[0, -1])
+        most, rows = float(found[0, -1]), np.sort(rows[0][rows[0] >= 0])  # faiss fills up with -1
         # The sum in float32 is off by at most its number of terms times the sum of their sizes, times the rounding of one.
         if self.code is None:
-            return np.sort(rows[0]), most + len(query) * FLOAT32 * float(np.linalg.norm(query))
+            return rows, most + len(query) * FLOAT32 * float(np.linalg.norm(query))
         most += float(query @ self._low) + self.code.error * float(np.linalg.norm(query))
-        return np.sort(rows[0]), most + len(query) * FLOAT32 * float(np.abs(asked).sum())
+        return rows, most + len(query) * FLOAT32 * float(np.abs(asked).sum())
 
     def _among_all(self, query: np.ndarray) -> tuple[int, float]:
         blocks = (cosines(self.models[start : start + BLOCK_ROWS], query) for start in range(0, len(self.models), BLOCK_ROWS))
-        scores = np.concatenate(list(blocks))
+        scores = _numbers(np.concatenate(list(blocks)))
         return int(scores.argmax()), float(scores.max())
+
+
+def _numbers(scores: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(scores), -np.inf, scores)
 
 
 @contextmanager

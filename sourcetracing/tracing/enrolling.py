@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.enrolment.exchange import export_sources, import_sources
-from sourcetracing.enrolment.library import EnrolledFile, Library, Source
+from sourcetracing.enrolment.library import EnrolledFile, Library, Source, require_source_name
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.runtime.progress import bar
@@ -25,9 +26,10 @@ NUM_NAMED = 3  # files that a complaint names
 def enrol(name: str, words: Sequence[str], run_folder: str, changes: list[str], folder: Path, notes: str | None) -> Source:
     """Enrols a source from what the words name, or gives it more files; says so. All files or none: raises `UserError`, `BadAudio` too."""
     if not words:
-        raise UserError(f"{name}: no files. A source is enrolled from one file or more: NAME FILE|FOLDER|'PATTERN' ...")
-    if Path(name).is_file():
+        raise UserError(f"{printable(name)}: no files. A source is enrolled from one file or more: NAME FILE|FOLDER|'PATTERN' ...")
+    if os.path.isfile(name):  # no error for a name that is too long to be one
         raise UserError(f"NAME={name} is a file; the name of the source comes first: NAME {name} ...")
+    require_source_name(name)
     paths, num_left_out = list_files(words)
     digests = [_digest(path) for path in paths]
     tracer = Tracer.load(run_folder, [*changes, "trace.detector=none"])  # known or unknown is not the question
@@ -81,15 +83,23 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def show(folder: Path) -> None:
-    """Prints what a library holds."""
+def note(folder: Path, name: str, notes: str) -> None:
+    """Changes the notes of a source that is there. Raises `UserError`."""
+    Library.open(folder).note(name, notes)
+    print(f"noted of {printable(name)} in {folder}: {printable(notes)}")
+
+
+def show(folder: Path, names: Sequence[str] = ()) -> None:
+    """Prints what a library holds. Raises `UserError`, for names too: it shows all."""
+    if names:
+        raise UserError(f"--list shows every source; leave out {printable(' '.join(names))}")
     library = Library.open(folder)
     sources = library.sources().values()
     print(f"{folder}: {_counted(len(sources), 'source')}, embeddings of {library.system}")
     width = max((len(source.name) for source in sources), default=0)
     for source in sources:
         seconds, notes = sum(file.duration_s for file in source.files), f"  {printable(source.notes)}" if source.notes else ""
-        print(f"  {source.name:<{width}}  {_counted(len(source.files), 'file'):>9}  {seconds:8.1f} s  {source.date}{notes}")
+        print(f"  {printable(source.name):<{width}}  {_counted(len(source.files), 'file'):>9}  {seconds:8.1f} s  {source.date}{notes}")
 
 
 def remove(folder: Path, names: Sequence[str]) -> None:
@@ -98,8 +108,7 @@ def remove(folder: Path, names: Sequence[str]) -> None:
     if not names:
         raise UserError("--remove: which source? Name it: NAME --remove --library FOLDER")
     for name in names:
-        if not library.has(name):
-            library.source(name)
+        library.require_there(name)
     for name in dict.fromkeys(names):
         library.remove(name)
         print(f"removed {printable(name)} from {folder}")
@@ -119,9 +128,9 @@ def export(folder: Path, names: Sequence[str], target: Path) -> None:
     print(f"{target}: {_counted(len(written), 'source')}: {', '.join(map(printable, written))}")
 
 
-def bring(folder: Path, archive: Path) -> None:
-    """Takes the sources of a zip in. Raises `UserError`."""
-    new, there = import_sources(archive, folder)
+def bring(folder: Path, names: Sequence[str], archive: Path) -> None:
+    """Takes named sources of a zip in, or all. Raises `UserError`."""
+    new, there = import_sources(archive, folder, names)
     kept = f"; there already: {', '.join(map(printable, there))}" if there else ""
     print(f"{folder}: {_counted(len(new), 'source')} imported{': ' if new else ''}{', '.join(map(printable, new))}{kept}")
 

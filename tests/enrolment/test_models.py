@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sourcetracing.enrolment import models as of_models
-from sourcetracing.enrolment.library import Library
+from sourcetracing.enrolment.library import EnrolledFile, Library
 from sourcetracing.enrolment.models import Nearest, models_in
 from sourcetracing.errors import UserError
 from sourcetracing.verification.scoring import Space
@@ -113,6 +114,73 @@ def test_a_damaged_search_is_made_again(library, spoil):
         assert check(library) == first
         assert sorted(path.name for path in folder.iterdir()) == names
         json.loads((folder / "search.json").read_text())
+
+
+def turn_the_sign(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0x80
+    path.write_bytes(content)
+
+
+def write_nan(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-16] + np.full(4, np.nan, np.float32).tobytes())
+
+
+@pytest.mark.parametrize("is_time_kept", [False, True])
+@pytest.mark.parametrize("spoil", [turn_the_sign, write_nan])
+def test_other_numbers_in_the_search_are_not_believed(library, spoil, is_time_kept):
+    first, folder = check(library), library.folder / "search"
+    for name in sorted(path.name for path in folder.glob("[!s.]*")):
+        right, times = (folder / name).read_bytes(), (folder / name).stat()
+        spoil(folder / name)
+        if is_time_kept:
+            os.utime(folder / name, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert check(library) == first
+        assert (folder / name).read_bytes() == right
+
+
+@pytest.mark.parametrize("spoil", [turn_the_sign, write_nan])
+def test_large_files_are_read_where_size_or_time_differ(library, spoil, monkeypatch):
+    first, folder = check(library), library.folder / "search"
+    monkeypatch.setattr(of_models, "ALWAYS_READ_BYTES", 0)
+    digests, real = [], of_models.digest_of_file
+    monkeypatch.setattr(of_models, "digest_of_file", lambda path: digests.append(path.name) or real(path))
+    assert check(library) == first
+    assert set(digests) == {"source.json"}
+    for name in sorted(path.name for path in folder.glob("[!s.]*")):
+        right = (folder / name).read_bytes()
+        spoil(folder / name)
+        assert check(library) == first
+        assert (folder / name).read_bytes() == right
+
+
+@pytest.mark.parametrize("spoil", [turn_the_sign, write_nan])
+def test_embeddings_that_somebody_changed_are_noticed_though_models_are_kept(library, spoil):
+    check(library)
+    spoil(library.folder / "sources/vits/embeddings.npy")
+    with pytest.raises(UserError, match="vits/embeddings.npy is damaged.*vits --remove"):
+        models_in(library, PLAIN)
+    library.remove("vits")
+    check(library)
+
+
+def test_embeddings_that_were_copied_are_read_once(library, monkeypatch):
+    first = check(library)
+    os.utime(library.folder / "sources/vits/embeddings.npy", ns=(1, 1))
+    names = read(monkeypatch)
+    assert (check(library), check(library)) == (first, first)
+    assert names == ["vits"]
+    (library.folder / "sources/vits/embeddings.npy").unlink()
+    with pytest.raises(UserError, match="vits/embeddings.npy is damaged or missing"):
+        models_in(library, PLAIN)
+
+
+def test_a_model_that_is_no_number_is_like_nothing(library):
+    huge = np.full((1, 4), 3e38, np.float32)
+    library.add("huge", [EnrolledFile("huge.wav", "00" * 16, 1.5, 3)], huge)
+    found = models_in(library, OTHER)
+    assert np.isfinite(found.search.models).all()
+    assert found(OTHER.unit(FILE[None])[0]).name != "huge"
 
 
 def test_a_search_that_was_not_wholly_written_is_made_again(library, monkeypatch):

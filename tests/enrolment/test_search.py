@@ -86,3 +86,27 @@ def test_threads_of_faiss_stay_as_they_were():
     before = faiss.omp_get_max_threads()
     SourceSearch.of(np.eye(4, dtype=np.float32))(np.ones(4, np.float32))
     assert faiss.omp_get_max_threads() == before
+
+
+@pytest.mark.parametrize("num", [3, 300])
+def test_a_model_with_nan_never_answers(num):
+    random = np.random.default_rng(4)
+    models = units(random.normal(size=(num, 8)))
+    direction = models[1].copy()
+    models[[1, num - 1]] = np.nan
+    search = SourceSearch.of(models)
+    right = [row for row in range(num) if row not in (1, num - 1)]
+    best, score = nearest(models[right], direction)
+    assert search(direction) == (right[best], score)
+    assert search._among_all(direction) == (right[best], score)
+
+
+def test_a_model_that_was_nan_after_its_code_was_made_never_answers():
+    models = units(np.random.default_rng(4).normal(size=(300, 8)))
+    search = SourceSearch.of(models.copy(), least_coded=0)
+    spoilt = models.copy()
+    spoilt[1] = np.nan
+    search.models = spoilt
+    right = [0, *range(2, 300)]
+    best, score = nearest(models[right], models[1])
+    assert search(models[1]) == (right[best], score)

@@ -202,6 +202,7 @@ def test_wrong_inputs_are_one_line_and_change_nothing(run, audio, tmp_path, caps
     folder, one = enrolled(run, tmp_path / "mine", audio, "hum"), audio / "hiss/0.wav"
     twin = shutil.copy(one, tmp_path / "twin.wav")
     library_of(tmp_path / "other", "bark", system=OTHER_SYSTEM)
+    (tmp_path / "text.zip").write_text("dear")
     before = content_of(tmp_path)
     wrong = {
         "new: no files": ["new"],
@@ -219,6 +220,14 @@ def test_wrong_inputs_are_one_line_and_change_nothing(run, audio, tmp_path, caps
         "one source is renamed at a time": ["--rename", "x"],
         "'nobody' is no source": ["hum", "nobody", "--remove"],
         "is no .zip": ["--import", tmp_path / "none.zip"],
+        "--list shows every source; leave out hum": ["hum", "--list"],
+        "--list and --notes: one thing at a time": ["--list", "--notes", "x"],
+        "'new' is no source": ["new", "--notes", "x"],
+        "300 bytes long, at most 100 are possible": ["x" * 300, one],
+        "NAME='a:b': a name without ':'": ["a:b", tmp_path / "none.wav"],
+        "'../../other/sources/bark' is no source": ["../../other/sources/bark", "--remove"],
+        "'/etc' is no source": ["hum", "/etc", "--export", tmp_path / "a.zip"],
+        "text.zip is there, and no export of a library": ["--export", tmp_path / "text.zip"],
     }
     complaints = {line: [*words, "--run", run.folder, "--library", folder] for line, words in wrong.items()}
     complaints["belongs to lfcc_aasist"] = ["new", one, "--run", run.folder, "--library", tmp_path / "other"]
@@ -249,11 +258,17 @@ def test_the_script(run, audio, tmp_path, capsys, monkeypatch):
     )
     assert "enrolled hiss: 1 file, 0.2 s" in done("hiss", audio / "short.wav", "--run", run.folder, "enrolment.min_seconds=0")
     assert "enrolled hiss: 4 files (now 5), 8.0 s; 2 sources" in done("hiss", audio / "hiss", "--run", run.folder, "--notes", "a kettle")
+    assert "noted of hiss in" in done("hiss", "--notes", "a gas stove")
+    assert re.search(r"hiss +5 files +8\.2 s .* a gas stove", done("--list"))
+    done("hiss", "--notes", "a kettle")
     shown = done("--list")
     assert "2 sources, embeddings of lfcc_ecapa_tdnn" in shown and re.search(r"hiss +5 files +8\.2 s .* a kettle", shown)
     assert "2 sources: hiss, hum" in done("--export", archive)
     assert "renamed hum to hum 2" in done("hum", "--rename", "hum 2")
     assert "removed hiss from" in done("hiss", "--remove")
+    assert "renamed hum 2 to Hum 2" in done("hum 2", "--rename", "Hum 2")
+    shutil.rmtree(folder)
+    assert "1 source imported: hum" in done("hum", "--import", archive)
     shutil.rmtree(folder)
     assert "2 sources imported: hiss, hum" in done("--import", archive)
     assert "0 sources imported; there already: hiss, hum" in done("--import", archive)
