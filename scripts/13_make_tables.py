@@ -29,4 +29,4 @@ def main(config: ConfigSources) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, doc=__doc__, uses=[*EXPERIMENT, "verification"])
+    run_script(main, doc=__doc__, uses=[*EXPERIMENT, "verification", "enrolment"])

@@ -296,6 +296,8 @@ class Library:
 
     def _folders(self) -> list[Path]:
         root = self.folder / SOURCES
+        if root.is_symlink():
+            raise UserError(f"{root} is a link: what it leads to is no part of the library. Put a folder in its place")
         return [path for path in sorted(root.iterdir()) if not path.name.startswith(".")] if root.is_dir() else []
 
     def _place(self, name: str) -> Path:

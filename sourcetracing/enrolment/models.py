@@ -163,8 +163,7 @@ def _made(
         if (model := known.get((name, record))) is None:
             units = space.unit(library.rows(sources[name]))
             model = models_of(units, [np.arange(len(units))])[0]
-        # One that is no direction (numbers near the end of float32) is like nothing: its score is 0.
-        rows.append(model if np.isfinite(model).all() else np.zeros_like(model))
+        rows.append(model)
     return np.array(rows, np.float32)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -124,10 +125,23 @@ def test_sizes_are_looked_at_before_anything_is_unpacked(tmp_path, archive, memb
 
 def test_a_size_that_is_a_lie_is_no_way_round(tmp_path, archive):
     path = with_members(archive, tmp_path / "lie.zip", {"sources/bark/embeddings.npy": bytes(20 << 20)})
-    claimed = zipfile.ZipFile(archive).getinfo("sources/bark/embeddings.npy").file_size
+    claimed = zipfile.ZipFile(archive).getinfo("sources/bark/embeddings.npy").file_size - 1
     content = path.read_bytes().replace((20 << 20).to_bytes(4, "little"), claimed.to_bytes(4, "little"))
     path.write_bytes(content)
+    tracemalloc.start()
     refused(path, tmp_path / "mine", "member sources/bark/embeddings.npy is damaged or missing")
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()
+
+
+def test_an_import_removes_what_a_kill_left(tmp_path, archive):
+    mine = library_of(tmp_path / "mine", "tacotron")
+    left = [tmp_path / "mine/sources/half/embeddings.npy", tmp_path / "mine/sources/tacotron/.embeddings.4711.partial.npy"]
+    left[0].parent.mkdir()
+    for path in left:
+        path.write_bytes(b"x")
+    import_sources(archive, mine.folder)
+    assert not [path for path in left if path.exists()] and not left[0].parent.exists()
 
 
 def test_the_sum_of_sizes_has_a_limit(tmp_path, archive, monkeypatch):

@@ -49,6 +49,17 @@ def test_a_link_among_the_sources_is_refused(tmp_path, door, name):
     assert content_of(tmp_path) == before
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_a_link_in_place_of_all_sources_is_refused(tmp_path, door):
+    library = library_of(tmp_path / "mine")
+    library_of(tmp_path / "other", "vits")
+    (tmp_path / "mine/sources").symlink_to(tmp_path / "other/sources")
+    before = content_of(tmp_path)
+    with pytest.raises(UserError, match="mine/sources is a link"):
+        DOORS[door](library, "vits", tmp_path / "a.zip")
+    assert content_of(tmp_path) == before
+
+
 def test_a_twin_in_letter_case_and_unicode_form_at_once_is_refused(tmp_path):
     library = library_of(tmp_path, "caf\u00e9", "vits")
     with pytest.raises(UserError, match="looks like the source"):

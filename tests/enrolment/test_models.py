@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sourcetracing.enrolment import models as of_models
-from sourcetracing.enrolment.library import EnrolledFile, Library
+from sourcetracing.enrolment.library import Library
 from sourcetracing.enrolment.models import Nearest, models_in
 from sourcetracing.errors import UserError
 from sourcetracing.verification.scoring import Space
@@ -173,14 +173,6 @@ def test_embeddings_that_were_copied_are_read_once(library, monkeypatch):
     (library.folder / "sources/vits/embeddings.npy").unlink()
     with pytest.raises(UserError, match="vits/embeddings.npy is damaged or missing"):
         models_in(library, PLAIN)
-
-
-def test_a_model_that_is_no_number_is_like_nothing(library):
-    huge = np.full((1, 4), 3e38, np.float32)
-    library.add("huge", [EnrolledFile("huge.wav", "00" * 16, 1.5, 3)], huge)
-    found = models_in(library, OTHER)
-    assert np.isfinite(found.search.models).all()
-    assert found(OTHER.unit(FILE[None])[0]).name != "huge"
 
 
 def test_a_search_that_was_not_wholly_written_is_made_again(library, monkeypatch):

@@ -245,6 +245,15 @@ def test_wrong_inputs_are_one_line_and_change_nothing(run, audio, tmp_path, caps
         trace_files([str(one)], str(run.folder), [], Outputs(), tmp_path / "nowhere")
 
 
+def test_a_library_that_cannot_be_written_is_shown_and_exported(tmp_path, capsys, monkeypatch):
+    library_of(tmp_path / "mine", "bark")
+    (tmp_path / "mine/.lock").unlink()
+    (tmp_path / "mine/.lock").mkdir()  # no lock can be had, whoever asks
+    for words, line in ((["--list"], "1 source, embeddings of"), (["--export", tmp_path / "a.zip"], "a.zip: 1 source: bark")):
+        assert script("enroll_source.py", monkeypatch, *words, "--library", tmp_path / "mine") == 0
+        assert line in capsys.readouterr().out
+
+
 def test_the_script(run, audio, tmp_path, capsys, monkeypatch):
     folder, archive = tmp_path / "my sources", tmp_path / "all.zip"
 
