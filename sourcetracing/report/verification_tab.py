@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from sourcetracing.drawing.templates import macros
 from sourcetracing.enrolment.tables import INTERVALS, figures_of_count, with_names
@@ -49,14 +48,9 @@ def verification_tab(
         return Markup()
     shown = {condition: _figures(table, condition, columns, settings) for condition in dict.fromkeys(headline_conditions(table))}
     counts = {condition: counts_line(headline(table, condition)) for condition in shown}
-    legend, *notes, published_legend = map(_with_code, (LEGEND, FLOOR_NOTE, SPEAKER_NOTE, PUBLISHED_LEGEND))
-    pairs = TAB.verification(legend, notes, shown, counts, picture, published_legend, published_beside(table, settings))
+    notes = [FLOOR_NOTE, SPEAKER_NOTE]
+    pairs = TAB.verification(LEGEND, notes, shown, counts, picture, PUBLISHED_LEGEND, published_beside(table, settings))
     return pairs + _enrolment(enrolled, settings, protocols, curve)
-
-
-def _with_code(text: str) -> Markup:
-    """What Markdown has between `, as code."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
 def headline_conditions(table: pd.DataFrame) -> list[str]:

@@ -113,7 +113,7 @@ def test_a_front_end_and_a_back_end_of_ones_own_from_audio_to_the_traced_file(fo
 
 def test_they_are_shown_and_checked_like_the_others(folder):
     shown = done(run(folder, "train_refd.py", "--help"))
-    assert all(words in shown for words in ("One of: lfcc, ssl, waveform, energy.", "linear.width=8", "energy.frames=20"))
+    assert all(words in shown for words in ("One of: lfcc, ssl, residual, waveform, energy.", "linear.width=8", "energy.frames=20"))
     assert "did you mean 'energy'?" in refusal(run(folder, "train_refd.py", "frontend=enregy"))
 
 
