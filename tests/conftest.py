@@ -17,6 +17,12 @@ torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> None:
+    """Again for each file: what prepares a device in this process leaves more threads, and sums over them may differ in the last digit."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
     """A small feature store."""
