@@ -46,16 +46,12 @@ def verification_tab(
     columns = columns_of(settings.verification.priors)
     if not set(columns.values()) <= set(table):  # of other priors
         return Markup()
-    shown = {condition: _figures(table, condition, columns, settings) for condition in dict.fromkeys(headline_conditions(table))}
+    conditions = dict.fromkeys(table.loc[table["split"] == "eval", "condition"])
+    shown = {condition: _figures(table, condition, columns, settings) for condition in conditions}
     counts = {condition: counts_line(headline(table, condition)) for condition in shown}
     notes = [FLOOR_NOTE, SPEAKER_NOTE]
     pairs = TAB.verification(LEGEND, notes, shown, counts, picture, PUBLISHED_LEGEND, published_beside(table, settings))
     return pairs + _enrolment(enrolled, settings, protocols, curve)
-
-
-def headline_conditions(table: pd.DataFrame) -> list[str]:
-    """Those of eval, all trials first."""
-    return list(table.loc[table["split"] == "eval", "condition"])
 
 
 def _figures(table: pd.DataFrame, condition: str, columns: dict[str, str], settings: Settings) -> pd.DataFrame:
