@@ -1,0 +1,137 @@
+"""How much of an answer goes when a piece of the sound goes: drops of its log-likelihood ratio, band by band and stretch by stretch.
+
+Shapes: F fillings (`FILLINGS`), B bands, T stretches, N samples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from sourcetracing.explanation.bands import Band, absent_bands
+from sourcetracing.explanation.occlusion import FILLINGS, Bands, Stretches
+from sourcetracing.metrics.calibration import Calibration, class_llrs
+from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.schema import Settings
+
+LEAST_DROP = 0.5  # nats: fillings that differ by less do not contradict each other
+System = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # waveforms (B, N) -> embeddings (B, E), logits (B, C)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How strongly a system speaks for a class: log-likelihood ratios against all others, of its calibrated probabilities, nats."""
+
+    system: System
+    calibration: Calibration
+    batch: int
+
+    def __call__(self, waveforms: Iterable[np.ndarray], number: int, told: Callable[[int], object] = lambda rows: None) -> np.ndarray:
+        """One for each waveform (N,). number: of the class. told: is called with how many have been heard."""
+        found = list[np.ndarray]()
+        for group in _groups(waveforms, self.batch):
+            _, logits = self.system(np.stack(group))
+            found.append(class_llrs(self.calibration.log_probabilities(logits))[:, number])
+            told(len(group))
+        return np.concatenate(found)
+
+
+def _groups(things: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    things = iter(things)
+    while group := list(islice(things, size)):
+        yield group
+
+
+@dataclass(frozen=True)
+class Drops:
+    """What a window's answer loses. llr: of the window as it is; band_drops (F, B), nan where absent; stretch_drops (F, T).
+
+    stretch_starts_s (T,), stretch_s: in the window; heard_s: how much of the window is of the file, which repeats after it.
+    """
+
+    llr: float
+    absent: np.ndarray
+    band_drops: np.ndarray
+    stretch_drops: np.ndarray
+    stretch_starts_s: np.ndarray
+    stretch_s: float
+    heard_s: float
+
+
+def num_rows(bands: int, stretches: int) -> int:
+    """How many waveforms `drops_of` has heard."""
+    return 1 + len(FILLINGS) * (bands + stretches)
+
+
+def occluded(window: np.ndarray, heard: int, bands: list[Band], limit_hz: float, key: str, settings: Settings) -> Occluded:
+    """A window's pieces. heard: samples of it that are of the file. limit_hz: nothing lies above. key: what its noise is drawn by."""
+    rate = settings.audio.sample_rate
+    cut = Bands(window, bands, rate, rng(settings.seed, "explain", key, "bands"))
+    stretches = Stretches(window, heard, settings.explain.stretch_s, rate, rng(settings.seed, "explain", key, "stretches"))
+    return Occluded(cut, stretches, absent_bands(bands, cut.power, cut.bins, limit_hz))
+
+
+@dataclass(frozen=True)
+class Occluded:
+    """The pieces of one window, and which bands it has nothing in."""
+
+    bands: Bands
+    stretches: Stretches
+    absent: np.ndarray
+
+    @property
+    def present(self) -> np.ndarray:
+        """Numbers of the bands that there are."""
+        return np.flatnonzero(~self.absent)
+
+    def waveforms(self) -> Iterator[np.ndarray]:
+        """As it is; then for each filling without each band, and without each stretch."""
+        yield self.bands.window.astype(np.float32)
+        for filling in FILLINGS:
+            yield from (self.bands.without([number], [filling]) for number in self.present)
+        for filling in FILLINGS:
+            yield from (self.stretches.without(number, filling) for number in range(len(self.stretches.starts)))
+
+
+def drops_of(pieces: Occluded, judge: Judge, number: int, told: Callable[[int], object] = lambda rows: None) -> Drops:
+    """How far the LLR of a class falls without each piece; all of them are heard in a few passes."""
+    llrs = judge(pieces.waveforms(), number, told)
+    num_bands, num_stretches = len(pieces.present), len(pieces.stretches.starts)
+    fallen = llrs[0] - llrs[1:]
+    of_bands, of_stretches = np.split(fallen, [len(FILLINGS) * num_bands])
+    band_drops = np.full((len(FILLINGS), len(pieces.absent)), np.nan)
+    band_drops[:, pieces.present] = of_bands.reshape(len(FILLINGS), num_bands)
+    rate = pieces.stretches.rate
+    return Drops(
+        llr=float(llrs[0]),
+        absent=pieces.absent,
+        band_drops=band_drops,
+        stretch_drops=of_stretches.reshape(len(FILLINGS), num_stretches),
+        stretch_starts_s=pieces.stretches.starts / rate,
+        stretch_s=pieces.stretches.size / rate,
+        heard_s=pieces.stretches.heard / rate,
+    )
+
+
+def importance(drops_F: np.ndarray) -> np.ndarray:
+    """Over the first axis, of fillings, the change that is the larger one, with its sign: positive where the LLR falls; nan stays.
+
+    Each filling hides what the other shows: taking a band away does nothing to a source that is known by lacking it, and noise in its place
+    nothing to one that is known by having it.
+    """
+    larger = np.abs(np.nan_to_num(drops_F)).argmax(axis=0)
+    return np.take_along_axis(drops_F, larger[None], axis=0)[0]
+
+
+def disagree(drops_F: np.ndarray) -> np.ndarray:
+    """Whether the fillings differ by more than half of the larger change, and by LEAST_DROP at least: how it was filled decides then."""
+    apart = np.abs(drops_F[0] - drops_F[1])
+    return apart > np.maximum(LEAST_DROP, np.abs(drops_F).max(axis=0) / 2)
+
+
+def fillings_that_matter(drops_F: np.ndarray) -> list[str]:
+    """For each piece the filling whose fall is the deepest."""
+    return [FILLINGS[number] for number in np.nan_to_num(drops_F, nan=-np.inf).argmax(axis=0)]
