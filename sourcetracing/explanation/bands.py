@@ -44,6 +44,13 @@ def third_octaves(lowest_hz: float, sample_rate: int) -> list[Band]:
     return bands
 
 
+def ranges_text(bands: Sequence[Band], is_meant: np.ndarray) -> str:
+    """`140–220 Hz, 450–8,000 Hz`: the bands that are meant, neighbours joined."""
+    numbers = np.flatnonzero(is_meant)
+    groups = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1) if len(numbers) else []
+    return ", ".join(Band(bands[group[0]].low, bands[group[-1]].high).text for group in groups)
+
+
 def bins_of(bands: Sequence[Band], num_samples: int, sample_rate: int) -> np.ndarray:
     """(B, K) whether a bin of the spectrum of `num_samples` samples belongs to a band; each bin is in one at most.
 

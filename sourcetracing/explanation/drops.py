@@ -117,13 +117,12 @@ def drops_of(pieces: Occluded, judge: Judge, number: int, told: Callable[[int], 
 
 
 def importance(drops_F: np.ndarray) -> np.ndarray:
-    """Over the first axis, of fillings, the change that is the larger one, with its sign: positive where the LLR falls; nan stays.
+    """Over the first axis, of fillings, the deepest fall: negative where the LLR rises with either; nan stays.
 
     Each filling hides what the other shows: taking a band away does nothing to a source that is known by lacking it, and noise in its place
-    nothing to one that is known by having it.
+    nothing to one that is known by having it. A rise is not counted against a fall: a hole that no source has moves a network anywhere.
     """
-    larger = np.abs(np.nan_to_num(drops_F)).argmax(axis=0)
-    return np.take_along_axis(drops_F, larger[None], axis=0)[0]
+    return np.asarray(drops_F).max(axis=0)
 
 
 def disagree(drops_F: np.ndarray) -> np.ndarray:

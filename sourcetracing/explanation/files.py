@@ -32,7 +32,7 @@ class ExplainedWindow:
 class Explanation:
     """Of a file. source: the likeliest of the known ones, which the LLRs are for; limit_hz: above it the file has nothing by its rate.
 
-    num_windows: of the file that are not silent; of those `windows` were explained.
+    num_windows: of the file that are not silent; of those `windows` were explained. how_chosen: in words; "" = all of them were.
     """
 
     path: str
@@ -43,6 +43,7 @@ class Explanation:
     num_windows: int
     sample_rate: int
     limit_hz: float
+    how_chosen: str
 
     @property
     def llr(self) -> float:
@@ -79,7 +80,8 @@ def explain_file(tracer: Tracer, result: FileTrace) -> Explanation:
     if len(system.classes) < 2:
         raise UserError("of a single source there is no alternative, and nothing that speaks for it")
     number = int(result.probabilities.argmax())
-    chosen = chosen_windows(result.starts_s, tracer.audio.crop_seconds, settings.explain.windows, settings.seed, Path(result.path).name)
+    apart = windows_apart(result.starts_s, tracer.audio.crop_seconds)
+    chosen = drawn(apart, settings.explain.windows, settings.seed, Path(result.path).name)
     bands = third_octaves(settings.explain.lowest_hz, tracer.audio.sample_rate)
     windows, heard_s, rate = _read(tracer, result, chosen)
     limit_hz = min(rate / 2, tracer.audio.band_limit_hz or np.inf)
@@ -100,19 +102,29 @@ def explain_file(tracer: Tracer, result: FileTrace) -> Explanation:
         num_windows=len(result.starts_s),
         sample_rate=tracer.audio.sample_rate,
         limit_hz=limit_hz,
+        how_chosen=_how_chosen(len(chosen), len(apart), len(result.starts_s)),
     )
 
 
-def chosen_windows(starts_s: np.ndarray, window_s: float, most: int, seed: int, name: str) -> np.ndarray:
-    """Positions in `starts_s`, rising: of the windows that do not overlap, a seeded draw of `most` at the most."""
+def windows_apart(starts_s: np.ndarray, window_s: float) -> np.ndarray:
+    """Positions in `starts_s`, rising, of windows that do not overlap, from the first on."""
     apart, end = list[int](), -np.inf
     for position, start in enumerate(starts_s):
         if start >= end - 1e-6:
             apart.append(position)
             end = start + window_s
-    if len(apart) <= most:
-        return np.array(apart)
-    return np.sort(rng(seed, "explain", name, most).choice(apart, most, replace=False))
+    return np.array(apart)
+
+
+def drawn(positions: np.ndarray, most: int, seed: int, name: str) -> np.ndarray:
+    """At most so many of them, rising: all, or a seeded draw."""
+    return positions if len(positions) <= most else np.sort(rng(seed, "explain", name, most).choice(positions, most, replace=False))
+
+
+def _how_chosen(chosen: int, apart: int, every: int) -> str:
+    if chosen < apart:
+        return f"a seeded draw of {apart} that do not overlap"
+    return "those that do not overlap" if chosen < every else ""
 
 
 def _read(tracer: Tracer, result: FileTrace, chosen: np.ndarray) -> tuple[list[tuple[float, np.ndarray]], float, int]:

@@ -1,4 +1,4 @@
-"""A sound with a piece taken away: a band or a stretch of time, left empty or filled with noise as loud as what is beside it.
+"""A sound with a piece taken away: a band or a stretch of time, weakened by 50 dB or filled with noise as loud as what is beside it.
 
 All of it happens to the waveform, so that any front-end can be asked what it makes of the rest.
 
@@ -15,6 +15,8 @@ from scipy.ndimage import uniform_filter1d
 from sourcetracing.explanation.bands import Band, bins_of
 
 FILLINGS = ("removed", "noise")  # the order of the first axis wherever there are both
+DEPTH_DB = 50.0  # what is removed is left so much weaker: digital silence is what no recording has, and systems startle at it
+LEFT = 10 ** (-DEPTH_DB / 20)
 SMOOTHING_S = 0.02  # of the level that noise follows over time
 RAMP_S = 0.01  # over which a stretch begins and ends
 
@@ -37,7 +39,7 @@ class Bands:
         """(N,) float32, some bands occluded, each with a filling of its own (FILLINGS)."""
         changed = self.window.copy()
         for number, how in zip(numbers, filling, strict=True):
-            changed -= self.parts[number]
+            changed -= (1 - LEFT) * self.parts[number]
             if how == "noise":
                 changed += self.noises[number]
         return changed.astype(np.float32)
@@ -94,7 +96,7 @@ class Stretches:
     def without(self, number: int, filling: str) -> np.ndarray:
         """(N,) float32 with a stretch occluded (FILLINGS): noise is as loud as half a stretch on either side."""
         mask = self._mask(number)
-        changed = self.window * (1 - mask)
+        changed = self.window * (1 - (1 - LEFT) * mask)
         if filling == "noise":
             changed = changed + self._level_beside(number) * mask * self.noise
         return changed.astype(np.float32)

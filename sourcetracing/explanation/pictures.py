@@ -54,7 +54,9 @@ def _heading(figure: Figure, found: Explanation, drawn: int) -> None:
     who = "unknown; its likeness to" if found.is_unknown else "what the answer rests on:"
     text = f"{label_of(Path(found.path).name)}: {who} {label_of(found.source)}, log-likelihood ratio {found.llr:.1f} (natural)\n"
     more = f", of {len(found.windows)} explained" if drawn < len(found.windows) else ""
-    figure.suptitle(f"{text}{drawn} windows drawn{more}, of {found.num_windows} in the file", x=0.01, ha="left", fontsize=10)
+    figure.suptitle(
+        f"{text}{drawn} window{'s' * (drawn > 1)} drawn{more}, of {found.num_windows} in the file", x=0.01, ha="left", fontsize=10
+    )
 
 
 def _spectrogram(panel: Axes, window: ExplainedWindow, found: Explanation, *, is_first: bool) -> None:

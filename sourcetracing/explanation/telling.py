@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sourcetracing.explanation.bands import ranges_text
 from sourcetracing.explanation.drops import LEAST_DROP, disagree, importance
 from sourcetracing.explanation.files import Explanation
 from sourcetracing.explanation.occlusion import FILLINGS
@@ -28,18 +29,16 @@ LIMITS = (
 
 def line_of(found: Explanation) -> str:
     """What is printed below a file's answer."""
-    if not np.isfinite(found.importance).any():
-        return "  explanation: there is no band in which the file has any sound"
-    values, order = found.importance, _by_importance(found.importance)
-    first, last = order[0], order[-1]
+    if not len(order := _by_importance(found.importance)):
+        return "  not explained: there is no band in which the file has any sound"
+    values, first, last = found.importance, order[0], order[-1]
     who = f"likeness to {printable(found.source)}" if found.is_unknown else "answer"
-    text = f"  the {who} (LLR {found.llr:.1f}) rests most on {found.bands[first].text}: without it the LLR {_falls(values[first])}"
-    if values[first] < LEAST_DROP:
-        text = f"  the {who} (LLR {found.llr:.1f}) rests on no single band: the most, {found.bands[first].text}, {_moves(values[first])}"
+    how = "most on" if values[first] >= LEAST_DROP else "on no single band, most on"
+    empty, filled = (_falls(value) for value in found.band_drops[:, first])
+    text = f"  the {who} (LLR {found.llr:.1f}) rests {how} {found.bands[first].text}: left empty the LLR {empty}, filled with noise it {filled}"
     if len(order) > 1:
-        text += (
-            f"; then on {found.bands[order[1]].text} ({-values[order[1]]:+.1f}); least on {found.bands[last].text} ({-values[last]:+.1f})"
-        )
+        second, least = (f"{found.bands[number].text} ({-values[number]:+.1f})" for number in (order[1], last))
+        text += f"; then on {second}; least on {least}"
     return "\n".join([text, *(f"    {remark}" for remark in remarks_of(found))])
 
 
@@ -52,20 +51,16 @@ def _falls(value: float) -> str:
     return f"falls by {value:.1f}" if value >= 0 else f"rises by {-value:.1f}"
 
 
-def _moves(value: float) -> str:
-    return f"moves it by {-value:+.1f}"
-
-
 def remarks_of(found: Explanation) -> list[str]:
     """What has to be known of this file's figures, a line each."""
-    how = ", of those that do not overlap a seeded draw" if len(found.windows) < found.num_windows else ""
+    how = f" ({found.how_chosen})" if found.how_chosen else ""
     remarks = [f"{len(found.windows)} of {found.num_windows} windows explained{how}; LLRs are means over them, natural logarithms"]
     if found.is_unknown:
         remarks.append(
             "the source was called unknown: this is what its likeness to the nearest known one rests on, not what is unknown of it"
         )
-    if len(named := [band.text for band, is_so in zip(found.bands, found.disagrees, strict=True) if is_so]):
-        remarks.append(f"the two fillings disagree at {', '.join(named)}: what stands in place of the band decides (docs/explanation.md)")
+    if named := ranges_text(found.bands, found.disagrees):
+        remarks.append(f"the two fillings disagree at {named}: what stands in place of the band decides (docs/explanation.md)")
     if found.absent.any():
         low = next(band.low for band, is_so in zip(found.bands, found.absent, strict=True) if is_so)
         remarks.append(f"absent, so not tested: {int(found.absent.sum())} bands from {low:,.0f} Hz on, where the file has nothing")
