@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
@@ -61,26 +61,18 @@ class Drops:
     heard_s: float
 
 
-def num_rows(bands: int, stretches: int) -> int:
-    """How many waveforms `drops_of` has heard."""
-    return 1 + len(FILLINGS) * (bands + stretches)
-
-
-def occluded(window: np.ndarray, heard: int, bands: list[Band], limit_hz: float, key: str, settings: Settings) -> Occluded:
-    """A window's pieces. heard: samples of it that are of the file. limit_hz: nothing lies above. key: what its noise is drawn by."""
-    rate = settings.audio.sample_rate
-    cut = Bands(window, bands, rate, rng(settings.seed, "explain", key, "bands"))
-    stretches = Stretches(window, heard, settings.explain.stretch_s, rate, rng(settings.seed, "explain", key, "stretches"))
-    return Occluded(cut, stretches, absent_bands(bands, cut.power, cut.bins, limit_hz))
-
-
 @dataclass(frozen=True)
 class Occluded:
-    """The pieces of one window, and which bands it has nothing in."""
+    """The bands of one window, and which of them it has nothing in."""
 
     bands: Bands
-    stretches: Stretches
     absent: np.ndarray
+
+    @classmethod
+    def of(cls, window: np.ndarray, bands: list[Band], limit_hz: float, key: str, settings: Settings) -> Occluded:
+        """limit_hz: nothing lies above. key: what the noise is drawn by, beside the seed."""
+        cut = Bands(window, bands, settings.audio.sample_rate, rng(settings.seed, "explain", key, "bands"))
+        return cls(cut, absent_bands(bands, cut.power, cut.bins, limit_hz))
 
     @property
     def present(self) -> np.ndarray:
@@ -88,31 +80,42 @@ class Occluded:
         return np.flatnonzero(~self.absent)
 
     def waveforms(self) -> Iterator[np.ndarray]:
-        """As it is; then for each filling without each band, and without each stretch."""
-        yield self.bands.window.astype(np.float32)
+        """(N,) for each filling without each band that there is."""
         for filling in FILLINGS:
             yield from (self.bands.without([number], [filling]) for number in self.present)
-        for filling in FILLINGS:
-            yield from (self.stretches.without(number, filling) for number in range(len(self.stretches.starts)))
+
+    def drops(self, llr: float, llrs: np.ndarray) -> np.ndarray:
+        """(F, B), nan where absent. llr: of the whole window; llrs: of `waveforms`."""
+        found = np.full((len(FILLINGS), len(self.absent)), np.nan)
+        found[:, self.present] = (llr - llrs).reshape(len(FILLINGS), -1)
+        return found
 
 
-def drops_of(pieces: Occluded, judge: Judge, number: int, told: Callable[[int], object] = lambda rows: None) -> Drops:
-    """How far the LLR of a class falls without each piece; all of them are heard in a few passes."""
-    llrs = judge(pieces.waveforms(), number, told)
-    num_bands, num_stretches = len(pieces.present), len(pieces.stretches.starts)
-    fallen = llrs[0] - llrs[1:]
-    of_bands, of_stretches = np.split(fallen, [len(FILLINGS) * num_bands])
-    band_drops = np.full((len(FILLINGS), len(pieces.absent)), np.nan)
-    band_drops[:, pieces.present] = of_bands.reshape(len(FILLINGS), num_bands)
-    rate = pieces.stretches.rate
+def stretches_of(window: np.ndarray, heard: int, key: str, settings: Settings) -> Stretches:
+    """heard: samples of the window that are of the file. key: as for bands."""
+    generator = rng(settings.seed, "explain", key, "stretches")
+    return Stretches(window, heard, settings.explain.stretch_s, settings.audio.sample_rate, generator)
+
+
+def num_rows(pieces: Occluded, stretches: Stretches) -> int:
+    """How many waveforms `drops_of` has heard."""
+    return 1 + len(FILLINGS) * (len(pieces.present) + len(stretches.starts))
+
+
+def drops_of(pieces: Occluded, stretches: Stretches, judge: Judge, number: int, told: Callable[[int], object] = lambda rows: None) -> Drops:
+    """How far the LLR of a class falls without each piece of a window; all of them are heard in a few passes."""
+    whole, places = pieces.bands.window.astype(np.float32), range(len(stretches.starts))
+    without = (stretches.without(place, filling) for filling in FILLINGS for place in places)
+    llrs = judge(chain([whole], pieces.waveforms(), without), number, told)
+    of_bands, of_stretches = np.split(llrs[1:], [len(FILLINGS) * len(pieces.present)])
     return Drops(
         llr=float(llrs[0]),
         absent=pieces.absent,
-        band_drops=band_drops,
-        stretch_drops=of_stretches.reshape(len(FILLINGS), num_stretches),
-        stretch_starts_s=pieces.stretches.starts / rate,
-        stretch_s=pieces.stretches.size / rate,
-        heard_s=pieces.stretches.heard / rate,
+        band_drops=pieces.drops(llrs[0], of_bands),
+        stretch_drops=(llrs[0] - of_stretches).reshape(len(FILLINGS), len(places)),
+        stretch_starts_s=stretches.starts / stretches.rate,
+        stretch_s=stretches.size / stretches.rate,
+        heard_s=stretches.heard / stretches.rate,
     )
 
 

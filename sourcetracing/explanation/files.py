@@ -13,7 +13,7 @@ import numpy as np
 from sourcetracing.audio.streaming import Windows, open_trimmed
 from sourcetracing.errors import UserError
 from sourcetracing.explanation.bands import Band, third_octaves
-from sourcetracing.explanation.drops import Drops, Judge, disagree, drops_of, importance, num_rows, occluded
+from sourcetracing.explanation.drops import Drops, Judge, Occluded, disagree, drops_of, importance, num_rows, stretches_of
 from sourcetracing.runtime.progress import bar
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.tracing.tracer import FileTrace, Tracer
@@ -87,12 +87,12 @@ def explain_file(tracer: Tracer, result: FileTrace) -> Explanation:
     limit_hz = min(rate / 2, tracer.audio.band_limit_hz or np.inf)
     heard = min(round(heard_s * tracer.audio.sample_rate), system.window_samples)
     judge = Judge(system, tracer.calibration, tracer.trace.batch_windows)
-    explained = []
-    cut = [(start, w, occluded(w, heard, bands, limit_hz, f"{Path(result.path).name} {start:.4f}", settings)) for start, w in windows]
-    total = sum(num_rows(len(pieces.present), len(pieces.stretches.starts)) for _, _, pieces in cut)
-    with bar(total=total, desc="explain", unit="row") as progress:
-        for start, window, pieces in cut:
-            explained.append(ExplainedWindow(start, window, drops_of(pieces, judge, number, progress.update)))
+    cut = []
+    for start, window in windows:
+        key = f"{Path(result.path).name} {start:.4f}"
+        cut.append((start, window, Occluded.of(window, bands, limit_hz, key, settings), stretches_of(window, heard, key, settings)))
+    with bar(total=sum(num_rows(*pieces) for _, _, *pieces in cut), desc="explain", unit="row") as progress:
+        explained = [ExplainedWindow(start, one, drops_of(*pieces, judge, number, progress.update)) for start, one, *pieces in cut]
     return Explanation(
         path=result.path,
         source=system.classes[number],

@@ -60,7 +60,8 @@ def _heading(figure: Figure, found: Explanation, drawn: int) -> None:
 
 
 def _spectrogram(panel: Axes, window: ExplainedWindow, found: Explanation, *, is_first: bool) -> None:
-    samples, rate = window.samples.astype(np.float64), found.sample_rate
+    rate = found.sample_rate
+    samples = window.samples[: round(window.drops.heard_s * rate)].astype(np.float64)  # what follows repeats it
     size = min(512, len(samples))
     hop = max(1, size // 4)
     frames = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop] * np.hanning(size)
@@ -74,9 +75,8 @@ def _spectrogram(panel: Axes, window: ExplainedWindow, found: Explanation, *, is
     if found.absent.any():
         low = found.bands[int(found.absent.argmax())].low
         panel.axhspan(low, found.bands[-1].high, facecolor="none", edgecolor=ABSENT, hatch="////", linewidth=0)
-    if window.drops.heard_s < len(samples) / rate:
-        panel.axvline(window.start_s + window.drops.heard_s, color=colours.CROSS, linestyle=":", linewidth=1.2)
-        panel.set_title("repeated after the dotted line", loc="left", fontsize=8)
+    if len(samples) < len(window.samples):
+        panel.set_title("shorter than a window: the system heard it again and again", loc="left", fontsize=8)
     if is_first:
         panel.set_ylabel("frequency, Hz")
     else:
@@ -128,17 +128,11 @@ def _strip(panel: Axes, window: ExplainedWindow, limits: tuple[float, float], *,
     for number, (filling, mark) in enumerate(zip(FILLINGS, "os", strict=True)):
         panel.plot(middles, drops.stretch_drops[number], color=STYLES[filling][0], marker=mark, markersize=2.8, linewidth=1.1)
     panel.axhline(0, color="black", linewidth=0.8)
-    panel.set(xlim=(window.start_s, window.start_s + len_s(window)), ylim=limits, xlabel="time in the file, s")
+    panel.set(xlim=(window.start_s, window.start_s + window.drops.heard_s), ylim=limits, xlabel="time in the file, s")
     if is_first:
         panel.set_ylabel(f"without these\n{drops.stretch_s:.2g} s it falls by")
     else:
         panel.set_yticklabels([])
-
-
-def len_s(window: ExplainedWindow) -> float:
-    """Seconds that a window is long."""
-    drops = window.drops
-    return max(drops.heard_s, float(drops.stretch_starts_s[-1]) + drops.stretch_s)
 
 
 def _words(panel: Axes) -> None:

@@ -35,7 +35,8 @@ def line_of(found: Explanation) -> str:
     who = f"likeness to {printable(found.source)}" if found.is_unknown else "answer"
     how = "most on" if values[first] >= LEAST_DROP else "on no single band, most on"
     empty, filled = (_falls(value) for value in found.band_drops[:, first])
-    text = f"  the {who} (LLR {found.llr:.1f}) rests {how} {found.bands[first].text}: left empty the LLR {empty}, filled with noise it {filled}"
+    where = f"the {who} (LLR {found.llr:.1f}) rests {how} {found.bands[first].text}"
+    text = f"  {where}: left empty the LLR {empty}, filled with noise it {filled}"
     if len(order) > 1:
         second, least = (f"{found.bands[number].text} ({-values[number]:+.1f})" for number in (order[1], last))
         text += f"; then on {second}; least on {least}"
