@@ -256,6 +256,7 @@ class Layout(FolderLayout):
     metric_learning_lock = At("tables/.metric_learning.lock")
     embedding_table = At("tables/embeddings.csv")
     explanation = At("explanation")
+    explanation_record = At("explanation/made.json")
     explanation_table = At("tables/explanation.csv")
     explanation_sources = At("tables/explanation_sources.csv")
     explanation_checks = At("tables/explanation_checks.csv")

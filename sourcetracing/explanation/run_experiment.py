@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
-from sourcetracing.drawing.text import percent
 from sourcetracing.explanation.bands import third_octaves
 from sourcetracing.explanation.run_pictures import draw_runs
 from sourcetracing.explanation.run_tables import (
@@ -23,34 +22,38 @@ from sourcetracing.explanation.run_tables import (
 from sourcetracing.explanation.run_values import values_of
 from sourcetracing.layout import Layout
 from sourcetracing.report.experiment import best_on_dev
+from sourcetracing.report.explanation_tab import CHECKS, CUES, LEGEND, check_cells, drop_text, source_cells
 from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.runtime.files import read_csv, write_frame, write_text
+from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
 from sourcetracing.settings.explaining import BEST
+from sourcetracing.settings.reading import to_yaml
 from sourcetracing.settings.schema import Settings
+from sourcetracing.tables.scored_runs import REPORTED_SPLIT
 from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.recorded import protocol_of_run
 from sourcetracing.training.runs import TrainingRun
 
-LEGEND = (
-    "A band of a third of an octave is taken away from an utterance, once left empty (50 dB weaker), once filled with noise as loud as the "
-    "bands beside it. Drop: how far the log-likelihood ratio of the decided source against all others falls (natural logarithm; 2.3 is a "
-    "factor of ten), the deeper of both falls, a mean over utterances, in brackets its 95 % interval over utterances."
-)
-CHECKS = (
-    "Deletion: the mean drop when 1, 2, 4, ... bands go, the most important ones first, less that when drawn ones go; above 0 the order "
-    "means something. Shuffled: the rank correlation of a map with that of the same network with its last layer shuffled; near 1 the maps "
-    "would not be of what was learned."
-)
-CUES = "Best cue: the group of trivial cues (script 11) that alone tells this source best, with its F1."
-
 
 def explain_runs(runs: Sequence[TrainingRun], settings: Settings) -> str:
-    """Explains the chosen runs (`explain.runs`), writes tables and picture; returns what a terminal shows. Raises `UserError`."""
+    """Explains the chosen runs (`explain.runs`), writes tables and picture; returns what a terminal shows. Raises `UserError`.
+
+    Nothing is written again while runs, scores, the audit and settings are as they were.
+    """
     trained, lack = those_trained(runs)
     chosen = [best_on_dev(trained)] if settings.explain.runs == BEST else list(trained)
+    layout = Layout.of(settings)
+    facts = [to_yaml(settings), [[run.folder.name, run.system, to_yaml(run.settings)] for run in chosen], lack]
+    files = [path for run in chosen for path in (run.files.weights, run.files.scores(REPORTED_SPLIT), *run.files.records)]
+    files += [layout.utterances, layout.protocol, layout.shortcut_table, layout.shortcut_scores, layout.cured_shortcut_scores]
+    layout.explanation.mkdir(parents=True, exist_ok=True)
+    return made_once(layout.explanation_record, digest_of_inputs(facts, files), lambda: _tables(chosen, settings, lack))
+
+
+def _tables(runs: Sequence[TrainingRun], settings: Settings, lack: str) -> str:
     layout, how = Layout.of(settings), Resampling(settings.evaluation.bootstrap_samples, settings.seed)
     device = prepare_device(settings.compute)
-    parts = [_explain(run, device, how) for run in chosen]
+    parts = [_explain(run, settings, device, how) for run in runs]
     bands, sources, checks, deletions = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
     paths = (layout.explanation_table, layout.explanation_sources, layout.explanation_checks, layout.explanation_deletion)
     for frame, path in zip((bands, sources, checks, deletions), paths, strict=True):
@@ -61,12 +64,12 @@ def explain_runs(runs: Sequence[TrainingRun], settings: Settings) -> str:
     return "\n".join(filter(None, (text.partition("\n## By language")[0], lack, f"wrote {layout.explanation_text}")))
 
 
-def _explain(run: TrainingRun, device: torch.device, how: Resampling) -> tuple[pd.DataFrame, ...]:
-    settings, values = run.settings, values_of(run, device)
-    bands = third_octaves(settings.explain.lowest_hz, settings.audio.sample_rate)
+def _explain(run: TrainingRun, settings: Settings, device: torch.device, how: Resampling) -> tuple[pd.DataFrame, ...]:
+    values = values_of(run, device)
+    bands = third_octaves(run.settings.explain.lowest_hz, run.settings.audio.sample_rate)
     facts = {"system": run.system, "train_set": run.train_set, "seed": run.seed, "protocol": _protocol(run)}
     table, deletions = band_table(values, bands, how), deletion_table(values, how)
-    tables = (table, source_table(values, table, _cues(run)), check_table(values, deletions, how), deletions)
+    tables = (table, source_table(values, table, _cues(run, settings)), check_table(values, deletions, how), deletions)
     return tuple(with_run(one, facts) for one in tables)
 
 
@@ -74,9 +77,9 @@ def _protocol(run: TrainingRun) -> str:
     return protocol_of_run(run)["digest"][:8]
 
 
-def _cues(run: TrainingRun) -> pd.DataFrame | None:
+def _cues(run: TrainingRun, settings: Settings) -> pd.DataFrame | None:
     """Of the audit, where script 11 made one of this protocol and training set."""
-    settings, layout = run.settings, Layout.of(run.settings)
+    layout = Layout.of(settings)
     paths = [path for path in (layout.cured_shortcut_scores, layout.shortcut_scores) if path.is_file()]
     if not paths or not layout.shortcut_table.is_file():
         return None
@@ -95,39 +98,6 @@ def markdown(bands: pd.DataFrame, sources: pd.DataFrame, checks: pd.DataFrame) -
         lines += [f"## {system}, trained on {train_set}, seed {seed}", "", _grid(own.apply(source_cells, axis=1, result_type="expand")), ""]
         lines += [] if (own["best_cue"] == "").all() else [CUES, ""]
     return "\n".join([*lines, CHECKS, "", _grid(checks.apply(check_cells, axis=1, result_type="expand")), "", *_by_language(bands)])
-
-
-def source_cells(row: pd.Series) -> dict[str, str]:
-    """Heading -> text of one source of a run."""
-    cells = {
-        "source": row["source"],
-        "utterances": str(row["utterances"]),
-        "right": percent(row["right"]),
-        "LLR": f"{row['mean_llr']:.1f}",
-        "rests most on": row["band"],
-        "drop": drop_text(row["mean_drop"], row["ci_low"], row["ci_high"]),
-        "then on": f"{row['second_band']} ({row['second_drop']:.1f})" if row["second_band"] else "",
-    }
-    return {**cells, "best cue": f"{row['best_cue']} ({percent(row['cue_f1'])})" if row["best_cue"] else "no audit"}
-
-
-def check_cells(row: pd.Series) -> dict[str, str]:
-    """Heading -> text of the checks of one run."""
-    return {
-        "system": f"{row['system']}, {row['train_set']}, seed {row['seed']}",
-        "utterances": str(row["utterances"]),
-        "most important first": f"{row['by_importance']:.1f}",
-        "drawn": f"{row['drawn']:.1f}",
-        "difference": drop_text(row["difference"], row["ci_low"], row["ci_high"]),
-        "shuffled": drop_text(row["shuffled_correlation"], row["shuffled_low"], row["shuffled_high"], digits=2),
-    }
-
-
-def drop_text(value: float, low: float, high: float, digits: int = 1) -> str:
-    """`3.1 (2.2 to 4.0)`; nothing for nan."""
-    if value != value:
-        return ""
-    return f"{value:.{digits}f}" if low != low else f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def _grid(table: pd.DataFrame) -> str:
