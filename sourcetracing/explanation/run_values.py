@@ -44,7 +44,10 @@ COLUMNS = ["utt_id", "language", "source", "decided", "right", "llr", "kind", "n
 
 
 def drawn_utterances(scores: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """The clean rows of at most `explain.utterances` of each language and source, sorted by utt_id within them. Raises `UserError`."""
+    """The clean rows of at most `explain.utterances` of each language and source, sorted by utt_id within them. Raises `UserError`.
+
+    `rank`: the place of each in the drawn order, which is the same for any number: a larger draw holds a smaller one.
+    """
     clean = scores[scores["variant"] == CLEAN]
     if clean.empty:
         raise UserError(f"{REPORTED_SPLIT} has no rows of the variant {CLEAN}, which explanations are of (evaluation.variants)")
@@ -52,7 +55,7 @@ def drawn_utterances(scores: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     for (language, source), rows in clean.sort_values("utt_id").groupby(["language", "source"], sort=True):
         most = min(settings.explain.utterances, len(rows))
         places = rng(settings.seed, "explain", str(language), str(source)).permutation(len(rows))[:most]
-        parts.append(rows.iloc[np.sort(places)])
+        parts.append(rows.iloc[places].assign(rank=range(most)).sort_values("utt_id"))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -109,10 +112,9 @@ class _Explained:
     def add(self, known: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame:
         """The values with those of more utterances (rows of scores)."""
         rows, saved_at = list[dict[str, Any]](), time.monotonic()
-        place = missing.groupby(["language", "source"]).cumcount()
         try:
-            for item, number in zip(bar(list(missing.itertuples()), desc=f"explain {self.run.system}", unit="file"), place, strict=True):
-                rows += self._rows(item, with_shuffled=number < MOST_SHUFFLED)
+            for item in bar(list(missing.itertuples()), desc=f"explain {self.run.system}", unit="file"):
+                rows += self._rows(item, with_shuffled=item.rank < MOST_SHUFFLED)
                 if time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
                     self._save(known, rows)
                     saved_at = time.monotonic()
