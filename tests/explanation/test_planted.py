@@ -52,7 +52,7 @@ def notch(request, tmp_path_factory) -> Planted:
 
 @pytest.fixture(scope="module")
 def beep(tmp_path_factory) -> Planted:
-    return planted(tmp_path_factory.mktemp("beep"), ["plain", "beeping"], 60, "lfcc_ecapa_tdnn", "train.epochs=16")
+    return planted(tmp_path_factory.mktemp("beep"), ["plain", "beeping"], 60, "lfcc_ecapa_tdnn", "train.epochs=12")
 
 
 def the_band(found: Explanation) -> int:

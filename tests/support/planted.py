@@ -47,9 +47,10 @@ def notched(sound: np.ndarray) -> np.ndarray:
 
 
 def beeping(sound: np.ndarray) -> np.ndarray:
-    """With a tone of 1 kHz in BEEP_S."""
+    """With tones of 1, 2 and 4 kHz in BEEP_S."""
     seconds = np.arange(len(sound)) / RATE
-    return sound + 0.3 * np.sin(2 * np.pi * 1000 * seconds) * ((seconds >= BEEP_S[0]) & (seconds < BEEP_S[1]))
+    tones = sum(np.sin(2 * np.pi * hz * seconds) for hz in (1000, 2000, 4000))
+    return sound + 0.2 * tones * ((seconds >= BEEP_S[0]) & (seconds < BEEP_S[1]))
 
 
 MARKS = {"plain": lambda sound: sound, "notched": notched, "beeping": beeping}
