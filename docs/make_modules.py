@@ -37,6 +37,7 @@ ORDER = [
     "shortcuts",
     "report",
     "tracing",
+    "explanation",
     "casework",
     "starting",
     "detection",

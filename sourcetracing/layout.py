@@ -255,6 +255,14 @@ class Layout(FolderLayout):
     metric_learning = At("tables/metric_learning.csv")
     metric_learning_lock = At("tables/.metric_learning.lock")
     embedding_table = At("tables/embeddings.csv")
+    explanation = At("explanation")
+    explanation_record = At("explanation/made.json")
+    explanation_table = At("tables/explanation.csv")
+    explanation_sources = At("tables/explanation_sources.csv")
+    explanation_checks = At("tables/explanation_checks.csv")
+    explanation_deletion = At("tables/explanation_deletion.csv")
+    explanation_text = At("tables/explanation.md")
+    explanation_picture = At("tables/explanation.png")
 
     @classmethod
     def of(cls, settings: Settings) -> Layout:
@@ -306,6 +314,10 @@ class Layout(FolderLayout):
     def verification_of(self, system: str, run_name: str) -> VerificationLayout:
         """How a run tells same-source pairs from others."""
         return VerificationLayout(self.verification / system / run_name)
+
+    def explanation_of(self, system: str, run_name: str) -> Path:
+        """Parquet: drops of a run's LLRs, a row for each utterance and band (`sourcetracing.explanation.run_values`)."""
+        return self.explanation / system / f"{run_name}.parquet"
 
     def trials(self, split: str) -> Path:
         """The list of trials of a split, as CSV; its models stand beside it."""

@@ -16,6 +16,7 @@ from sourcetracing.protocols.leakage import read_audit
 from sourcetracing.protocols.records import protocol_facts
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
+from sourcetracing.report.explanation_tab import CHECK_TEXTS, SOURCE_TEXTS, explanation_tab
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
@@ -81,6 +82,7 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         layout.enrolment_table,
         layout.enrolment_picture,
     ]
+    found += [layout.explanation_sources, layout.explanation_checks, layout.explanation_picture]
     found += [layout.shortcut_table, layout.shortcut_means, *sorted(layout.openset.glob("*/*/*"))]
     for run in files:
         found += [
@@ -141,6 +143,12 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
         "Shortcuts": shortcuts_tab(_shortcut_means(layout, runs)),
+        "Why": explanation_tab(
+            _read(layout.explanation_sources, SOURCE_TEXTS),
+            _read(layout.explanation_checks, CHECK_TEXTS),
+            _bytes(layout.explanation_picture),
+            {run.protocol for run in runs},
+        ),
     }
     context = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
     leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None

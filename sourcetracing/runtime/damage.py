@@ -34,6 +34,8 @@ _MAKERS = (
     ("*/features/*", "04_preprocess_dataset"),
     ("*/speakers/*", "03_label_speakers"),
     ("*/shortcuts/*", "11_audit_shortcuts"),
+    ("*/explanation/*", "explain_runs"),
+    ("*/tables/explanation*", "explain_runs"),
     ("*/tables/table2.csv", "03_label_speakers"),
     ("*/tables/audio_facts.csv", "02_build_protocols"),
     ("*/tables/*", "13_make_tables"),

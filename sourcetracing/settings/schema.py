@@ -15,6 +15,7 @@ from sourcetracing.settings.declaring import LARGEST_SEED, setting
 from sourcetracing.settings.detection import Codec, Detection, LayerFeatures, Logreg, Mixing, Pruning, Rawboost, Selection
 from sourcetracing.settings.embeddings import EmbeddingPictures
 from sourcetracing.settings.enrolment import Enrolment
+from sourcetracing.settings.explaining import Explain
 from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Store
 from sourcetracing.settings.grouping import Grouping
 from sourcetracing.settings.metric_learning import MetricLearning
@@ -58,6 +59,7 @@ class _Groups:
     verification: Verification = field(default_factory=Verification)
     enrolment: Enrolment = field(default_factory=Enrolment)
     trace: Trace = field(default_factory=Trace)
+    explain: Explain = field(default_factory=Explain)
     grouping: Grouping = field(default_factory=Grouping)
     detection: Detection = field(default_factory=Detection)
     layer_features: LayerFeatures = field(default_factory=LayerFeatures)

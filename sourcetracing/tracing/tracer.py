@@ -72,7 +72,7 @@ class Tracer:
         rate = self.audio.sample_rate
         with open_trimmed(path, self.audio) as (source, blocks):
             windows = Windows(blocks, self.system.window_samples, self.hop_samples)
-            loud = _Loud(windows, self.trace.silence_peak_dbfs)
+            loud = LoudWindows(windows, self.trace.silence_peak_dbfs)
             parts = [self._evaluate(path, group) for group in _groups(loud, self.trace.batch_windows)]
         heard_s = windows.num_samples / rate
         self._refuse_useless(path, source, parts)
@@ -134,7 +134,7 @@ def _groups(windows: Iterable[tuple[int, np.ndarray]], size: int) -> Iterator[li
         yield group
 
 
-class _Loud:
+class LoudWindows:
     """The windows that are not silent; counts the others."""
 
     def __init__(self, windows: Windows, peak_dbfs: float):

@@ -126,6 +126,10 @@ def test_help_names_every_group_that_a_script_reads_and_scripts_name_what_comes_
     # The other settings of a trained run are those in its folder, and not for this script to change.
     unnamed, shown = run("scripts/trace_audio.py", str(audio), "--run", str(trained.folder))
     assert unnamed <= set(RUN) and f"next: python scripts/export_model.py {trained.folder}" in shown
+    explained = ["--explain", str(tmp_path / "why"), "explain.windows=1"]
+    assert run("scripts/trace_audio.py", str(audio), "--run", str(trained.folder), *explained)[0] <= set(RUN)
+    unnamed, shown = run("scripts/explain_runs.py", *words, "explain.utterances=2")
+    assert unnamed == set() and f"next: python scripts/13_make_tables.py {typed}" in shown
     of_library = ["--run", str(trained.folder), "--library", str(tmp_path / "library"), "verification.trials_per_condition=20"]
     unnamed, shown = run("scripts/enroll_source.py", "new", str(audio), *of_library, "enrolment.min_seconds=0.1")
     assert unnamed <= set(RUN) and f"next: python scripts/trace_audio.py FILE.wav --run {trained.folder} --library" in shown
