@@ -144,6 +144,7 @@ class OpensetLayout(FolderLayout):
 
     record = At("detectors.json")
     figures = At("figures.csv")
+    relatives = At("relatives.csv")
     lock = At(".lock")
     curves = At("curves.png")
     histograms = At("histograms.png")
@@ -243,6 +244,7 @@ class Layout(FolderLayout):
     openset_table = At("tables/openset.csv")
     openset_text = At("tables/openset.md")
     openset_by_language = At("tables/openset_by_language.csv")
+    openset_relatives = At("tables/openset_relatives.csv")
     verification_table = At("tables/verification.csv")
     verification_text = At("tables/verification.md")
     verification_det = At("tables/verification_det.png")

@@ -86,7 +86,8 @@ class Hierarchy:
 
 def probabilities_of(logits: np.ndarray, temperature: float) -> np.ndarray:
     """Softmax (N, C) of logits (N, C) at a temperature; as they are where it is nan."""
-    return softmax(np.asarray(logits, dtype=np.float64) / (1.0 if np.isnan(temperature) else temperature), axis=1)
+    scaled = np.asarray(logits, dtype=np.float64) / (1.0 if np.isnan(temperature) else temperature)
+    return softmax(scaled, axis=1).astype(np.float32)  # of a hundred runs at once
 
 
 def make_hierarchy(runs: Sequence[LevelledRun], classes: Sequence[str], labels: pd.DataFrame, num_samples: int, seed: int) -> Hierarchy:
@@ -306,6 +307,8 @@ def _confusions(runs: Sequence[LevelledRun], classes: Sequence[str], labels: pd.
         trained = run.rows["language"].isin(run.languages).to_numpy()
         for kind, own in ((MONO, trained), (CROSS, ~trained)):
             if own.any():
-                counts = pd.crosstab(run.rows["source"].to_numpy()[own], answers[own], rownames=["true"], colnames=["answer"]).reindex(index=rows, columns=known, fill_value=0)
+                counts = pd.crosstab(run.rows["source"].to_numpy()[own], answers[own], rownames=["true"], colnames=["answer"]).reindex(
+                    index=rows, columns=known, fill_value=0
+                )
                 found[run.system, kind] = found.get((run.system, kind), 0) + counts
     return found

@@ -40,7 +40,9 @@ def draw_tree_confusions(made: Hierarchy, system: str) -> Figure:
         _panel(panel, counts, made)
         panel.set(title=kind, xlabel="answer")
     panels[0, 0].set_ylabel("true source")
-    figure.suptitle(f"{system}: answers in % of each source,\nin the order of the tree; lines between architectures", x=0.01, ha="left", fontsize=9)
+    figure.suptitle(
+        f"{system}: answers in % of each source,\nin the order of the tree; lines between architectures", x=0.01, ha="left", fontsize=9
+    )
     return figure
 
 

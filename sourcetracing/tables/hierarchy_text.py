@@ -10,7 +10,7 @@ import pandas as pd
 
 from sourcetracing.drawing.text import ABSENT, percent, spread_text
 from sourcetracing.layout import TablesLayout
-from sourcetracing.protocols.relatives import COARSE_LEVELS, SUBSETS
+from sourcetracing.protocols.relatives import ALL_UNKNOWN, COARSE_LEVELS, SUBSETS
 from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.settings.training import shown_system
 from sourcetracing.tables.hierarchy import ANCESTORS, GROUPS, KNOWN, Hierarchy
@@ -23,12 +23,12 @@ NO_LABELS = (
 )
 KINDS = {"mono": "languages of training", "cross": "other languages"}
 LEGEND = (
-    "The answer at a level is the label whose known sources are likeliest together, by probabilities at the temperature of dev where dev is "
-    "scored. Rows whose true source has no label there are left out and counted. Constant answer: the known label that is most frequent "
-    "among the rows. Reachable: rows whose label some known source has; no answer can be right on the others. Differs: rows where the label "
-    "of the likeliest source is another one. Hierarchical F is our own addition, no published measure: precision and recall over the sets of "
-    "ancestors (architecture, acoustic model, vocoder, the source itself) of the likeliest source and the true one; a source without labels "
-    "has only itself. In brackets: 95 % interval over utterances, drawn within language and source."
+    "The answer at a level is the label whose known sources are likeliest together, by probabilities at the temperature of dev where dev "
+    "is scored. Rows whose true source has no label there are left out and counted. Constant answer: the known label that is most "
+    "frequent among the rows. Reachable: rows whose label some known source has; no answer can be right on the others. Differs: rows "
+    "where the label of the likeliest source is another one. Hierarchical F is our own addition, no published measure: precision and "
+    "recall over the sets of ancestors (architecture, acoustic model, vocoder, the source itself) of the likeliest source and of the "
+    "true one; a source without labels has only itself. In brackets: 95 % interval over utterances, drawn within language and source."
 )
 COLUMNS = ["level", "rows", "without label", "labels", "accuracy", "macro-F1", "reachable", "by likeliest source", "differs"]
 F_COLUMNS = ["system", "rows", "sources", "precision", "recall", "hierarchical F", "constant answer", "best possible"]
@@ -96,7 +96,13 @@ def _level_rows(rows: pd.DataFrame, floor: Sequence[str]) -> Iterator[list[str]]
 
 def _f_rows(rows: pd.DataFrame, floor: Sequence[str]) -> Iterator[list[str]]:
     for row in rows.itertuples():
-        figures = [percent(row.precision), percent(row.recall), _figure(row, "hierarchical_f"), percent(row.constant_f), percent(row.ceiling_f)]
+        figures = [
+            percent(row.precision),
+            percent(row.recall),
+            _figure(row, "hierarchical_f"),
+            percent(row.constant_f),
+            percent(row.ceiling_f),
+        ]
         yield [shown_system(row.system, floor), f"{row.rows:.0f}", f"{row.sources:.0f}", *figures]
 
 
@@ -123,10 +129,10 @@ def terminal(made: Hierarchy) -> str:
     means = made.means[(made.means["kind"] == made.means["kind"].iloc[0]) & (made.means["level"] != ANCESTORS)]
     for system, own in means.groupby("system", sort=False):
         figures = own.pivot(index="level", columns="group", values="accuracy").reindex(own["level"].unique())
-        unknown = figures.get("unknown", pd.Series(math.nan, index=figures.index))
+        figures = figures.reindex(columns=[KNOWN, ALL_UNKNOWN])
         texts = [
             f"{level.replace('_', ' ')} {percent(figures.loc[level, KNOWN])}" + ("" if math.isnan(value) else f" ({percent(value)})")
-            for level, value in unknown.items()
+            for level, value in figures[ALL_UNKNOWN].items()
         ]
         lines.append(f"  {system}: {', '.join(texts)}")
     return "\n".join(lines)
