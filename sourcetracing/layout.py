@@ -103,6 +103,7 @@ class RunLayout(FolderLayout):
     config = At("config.yaml")
     environment = At("environment.json")
     classes = At("classes.json")
+    labels = At("labels.json")  # of an export: architecture, acoustic model, vocoder of each source
     protocol = At("protocol.json")
     weights = At("model.safetensors")
     last = At("last.safetensors")

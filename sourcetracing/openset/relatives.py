@@ -110,16 +110,28 @@ def relatives_part(table: pd.DataFrame, floor: Sequence[str] = ()) -> str:
 
 
 def blocks(table: pd.DataFrame, floor: Sequence[str] = ()) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(title, table for people) of each run: what is named rightly and flagged in each subset, for each detector."""
+    """(title, table for people) of each run: what is named rightly in each subset, then the figures of each detector."""
     for (system, train, seed), own in table.groupby(["system", "train_set", "seed"], sort=False):
-        rows = [_shown(row) for row in own.to_dict("records")]
-        yield f"{shown_system(system, floor)} trained on {train}, seed {seed}", pd.DataFrame(rows)
+        title, rows = f"{shown_system(system, floor)} trained on {train}, seed {seed}", own.to_dict("records")
+        once = own.drop_duplicates("subset").to_dict("records")
+        yield f"{title}: what is named", pd.DataFrame([_counts(row) | _named(row) for row in once])
+        yield f"{title}: what is flagged", pd.DataFrame([_counts(row) | _detected(row) for row in rows])
 
 
-def _shown(row: Mapping[str, object]) -> dict[str, str]:
-    counts = {"unknown sources": SUBSETS[row["subset"]][1], "sources": f"{row['sources']:.0f}", "rows": f"{row['unknown']:.0f}"}
-    named = {f"{level.replace('_', ' ')} named": _figure(row, name) for level, name in zip(COARSE_LEVELS, NAMED, strict=True)}
-    return counts | {"detector": row["detector"]} | {head: _figure(row, figure) for head, figure in DETECTED.items()} | named
+def _counts(row: Mapping[str, object]) -> dict[str, str]:
+    return {"unknown sources": SUBSETS[row["subset"]][1], "sources": f"{row['sources']:.0f}", "rows": f"{row['unknown']:.0f}"}
+
+
+def _named(row: Mapping[str, object]) -> dict[str, str]:
+    found = {}
+    for level, name in zip(COARSE_LEVELS, NAMED, strict=True):
+        word = level.replace("_", " ")
+        found |= {f"{word} named": _figure(row, name), f"rows with {word}": f"{row[f'{name}_rows']:.0f}"}
+    return found
+
+
+def _detected(row: Mapping[str, object]) -> dict[str, str]:
+    return {"detector": row["detector"]} | {head: _figure(row, figure) for head, figure in DETECTED.items()}
 
 
 def _figure(row: Mapping[str, object], name: str) -> str:
