@@ -209,7 +209,7 @@ class _Maker:
         indicators = csr_array((np.ones(len(row)), (row, column)), shape=(len(true), 3 * size))
         sums = np.asarray(indicators.sum(axis=0), dtype=float).reshape(3, size)
         sampled = weighted_sums(self.draws.counts, self.draws.scale, drawn, indicators)
-        return sums, sampled.reshape(-1, 3, size).transpose(1, 0, 2)
+        return sums, sampled.reshape(len(self.draws), 3, size).transpose(1, 0, 2)
 
     def _ancestors(self, answers: np.ndarray, sources: np.ndarray, drawn: np.ndarray) -> tuple[dict, dict[str, np.ndarray]]:
         """Hierarchical figures of answers (N,), class numbers, and sources (N,), their places in `labels`."""
@@ -288,7 +288,7 @@ def _means(cells: pd.DataFrame, samples: list[dict[str, np.ndarray]], seed: int)
             keyed = {
                 (line.system, line.train, line.kind, line.group, line.seed): samples[line.Index][name]
                 for line in own.itertuples()
-                if name in samples[line.Index]
+                if name in samples[line.Index] and not np.isnan(row[name])
             }
             ends = bootstrap.percentile_interval(resampled_mean(keyed, seed), row[name]) if keyed else (float("nan"),) * 2
             row |= dict(zip((f"{name}_low", f"{name}_high"), map(float, np.clip(ends, 0, 1)), strict=True))
