@@ -111,6 +111,8 @@ class Levels:
         """Whether a label is named, and why."""
         if not label:
             return False, "the likeliest source has no label there"
+        if len(set(record.labels)) == 1:
+            return False, "every known source has it, so this tells nothing"
         if record.level == SOURCE_LEVEL and is_unknown:
             return False, "unknown"
         if probability < self.confidence:

@@ -77,6 +77,13 @@ def test_of_an_unknown_source_only_what_dev_shows(unknown, wanted, why):
     assert [entry["named_when_unknown"] for entry in levels.header()] == [bool(wanted)] * 3 + [False]
 
 
+def test_what_every_known_source_has_is_no_answer():
+    levels = Levels([Record("architecture", ["x", "x"], GOOD, GOOD), Record("source", ["a", "b"], GOOD, None)], 0.9)
+    found = levels(np.array([0.95, 0.05]), False)
+    assert [answer.is_named for answer in found] == [False, True]
+    assert found[0].why == "every known source has it, so this tells nothing"
+
+
 def test_lines_and_texts():
     assert NONE.text() == "no dev row was as sure"
     lines = lines_of(levels_of()(np.array([0.5, 0.45, 0.05, 0.0]), False))
