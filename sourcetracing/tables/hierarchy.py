@@ -9,12 +9,12 @@ Hierarchical precision, recall and F are no published measure of source tracing,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack
 from scipy.special import softmax
 
 from sourcetracing.metrics import bootstrap
@@ -139,52 +139,52 @@ class _Maker:
 
     def cells(self, run: LevelledRun) -> Iterator[tuple[dict, dict[str, np.ndarray]]]:
         """(a row of CELL_COLUMNS, the resamples of WITH_INTERVAL that it has) for each kind of cell, group and level."""
-        rows = run.rows
-        trained = rows["language"].isin(run.languages).to_numpy()
-        known = rows["source"].isin(self.classes).to_numpy()
-        groups = {KNOWN: known} | {name: mask.to_numpy() for name, mask in subsets(rows["source"], self.labels, self.classes).items()}
+        rows = _Rows.of(run, self)
+        trained = run.rows["language"].isin(run.languages).to_numpy()
+        known = run.rows["source"].isin(self.classes).to_numpy()
+        groups = {KNOWN: known}
+        groups |= {name: mask.to_numpy() for name, mask in subsets(run.rows["source"], self.labels, self.classes).items()}
         for kind, own in ((MONO, trained), (CROSS, ~trained)):
             for group, members in groups.items():
-                chosen = np.flatnonzero(own & members)
-                if not len(chosen):
+                if not (own & members).any():
                     continue
-                drawn = self.units.index.get_indexer(rows["unit"].iloc[chosen])
-                sources = self.labels.index.get_indexer(rows["source"].iloc[chosen])
+                chosen = rows.where(own & members)
+                levels = [*self.levels, *([SOURCE_LEVEL] if group == KNOWN else [])]
+                parts = {level: self._level(level, chosen) for level in levels} | {ANCESTORS: self._ancestors(chosen)}
+                # All levels at once: to weigh the rows is what takes its time.
+                columns = csr_array(hstack([part.columns for part in parts.values()]))
+                sampled = weighted_sums(self.draws.counts, self.draws.scale, chosen.drawn, columns)
+                ends = np.cumsum([part.columns.shape[1] for part in parts.values()])[:-1]
                 key = {"system": run.system, "kind": kind, "group": group, "train": run.train_set, "seed": run.seed}
                 key |= {"temperature": run.temperature, "protocol": run.protocol}
-                for level in [*self.levels, *([SOURCE_LEVEL] if group == KNOWN else [])]:
-                    figures, samples = self._level(level, run, chosen, sources, drawn)
-                    yield {**key, "level": level, **figures}, samples
-                figures, samples = self._ancestors(run.probabilities[chosen].argmax(axis=1), sources, drawn)
-                yield {**key, "level": ANCESTORS, **figures}, samples
+                for (level, part), sums in zip(parts.items(), np.split(sampled, ends, axis=1), strict=True):
+                    samples = part.figures_of(sums)
+                    values = part.figures_of(np.asarray(part.columns.sum(axis=0), dtype=float))
+                    yield {**key, "level": level, **part.figures, **_with_ends(values, samples)}, samples
 
-    def _names(self, level: str) -> np.ndarray:
+    def names(self, level: str) -> np.ndarray:
         """The label of each source at a level."""
         return self.labels.index.to_numpy() if level == SOURCE_LEVEL else self.labels[level].to_numpy()
 
-    def _level(
-        self, level: str, run: LevelledRun, chosen: np.ndarray, sources: np.ndarray, drawn: np.ndarray
-    ) -> tuple[dict, dict[str, np.ndarray]]:
-        names, probabilities = self._names(level), run.probabilities[chosen]
-        of_classes = names[self.class_places]
+    def answers(self, level: str, run: LevelledRun) -> np.ndarray:
+        """The level's answer (N,) to each row, "" where that is a source without a label."""
         if level in run.levels:  # said by a head
-            labels, of_labels = run.levels[level]
-            answers = _answers(labels, of_labels[chosen])
+            names, probabilities = run.levels[level]
         else:
-            labels, groups = label_groups(list(of_classes))
-            answers = _answers(labels, summed(probabilities, groups))
-        of_argmax = of_classes[probabilities.argmax(axis=1)]
-        true = names[sources]
-        labelled = true != ""
-        sums, sampled = self._sums(true[labelled], answers[labelled], drawn[labelled])
-        hits, predicted, support = sums
+            names, groups = label_groups(list(self.names(level)[self.class_places]))
+            probabilities = summed(run.probabilities, groups)
+        return np.array(names, dtype=object)[probabilities.argmax(axis=1)]
+
+    def _level(self, level: str, rows: _Rows) -> _Part:
+        names, answers = self.names(level), rows.answers[level]
+        of_classes, true = names[self.class_places], names[rows.sources]
+        of_argmax, labelled = of_classes[rows.argmax], true != ""
         known_labels = set(of_classes) - {""}
         constant, constant_figures = _constant(true[labelled], known_labels)
-        count = int(labelled.sum())
         figures = {
-            "rows": count,
+            "rows": int(labelled.sum()),
             "masked": int((~labelled).sum()),
-            "sources": len(np.unique(sources[labelled])),
+            "sources": len(np.unique(rows.sources[labelled])),
             "labels": len(set(true[labelled])),
             "known_labels": len(known_labels),
             "reachable": _share(np.isin(true[labelled], list(known_labels))),
@@ -193,31 +193,13 @@ class _Maker:
             "constant": constant,
             **constant_figures,
         }
-        samples = {"accuracy": _accuracy(sampled[0], sampled[2]), "macro_f1": macro_f1_of_sums(*sampled)}
-        values = {"accuracy": _accuracy(hits, support), "macro_f1": macro_f1_of_sums(hits, predicted, support)}
-        return figures | _with_ends(values, samples), samples
+        return _Part(figures, _indicators(true, answers, labelled), _figures_of_level)
 
-    def _sums(self, true: np.ndarray, answers: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Hits, predictions and support by label, (3, L) and resampled (3, W, L)."""
-        names = sorted(set(true))
-        place = pd.Index(names)
-        wanted, got, number = place.get_indexer(true), place.get_indexer(answers), np.arange(len(true))
-        size, told = len(names), got >= 0
-        right = wanted == got
-        row = np.concatenate([number[right], number[told], number])
-        column = np.concatenate([wanted[right], size + got[told], 2 * size + wanted])
-        indicators = csr_array((np.ones(len(row)), (row, column)), shape=(len(true), 3 * size))
-        sums = np.asarray(indicators.sum(axis=0), dtype=float).reshape(3, size)
-        sampled = weighted_sums(self.draws.counts, self.draws.scale, drawn, indicators)
-        return sums, sampled.reshape(len(self.draws), 3, size).transpose(1, 0, 2)
-
-    def _ancestors(self, answers: np.ndarray, sources: np.ndarray, drawn: np.ndarray) -> tuple[dict, dict[str, np.ndarray]]:
-        """Hierarchical figures of answers (N,), class numbers, and sources (N,), their places in `labels`."""
-        shared, sizes = self.shared[:, self.class_places], self.sizes[self.class_places]
-        columns = np.stack([shared[sources, answers], sizes[answers], self.sizes[sources]], axis=1)
-        precision, recall, f = hierarchical(*columns.sum(axis=0))
-        sampled = weighted_sums(self.draws.counts, self.draws.scale, drawn, csr_array(columns))
-        samples = {"hierarchical_f": hierarchical(*sampled.T)[2]}
+    def _ancestors(self, rows: _Rows) -> _Part:
+        """Hierarchical figures of the likeliest sources."""
+        shared, sizes, sources = self.shared[:, self.class_places], self.sizes[self.class_places], rows.sources
+        columns = np.stack([shared[sources, rows.argmax], sizes[rows.argmax], self.sizes[sources]], axis=1)
+        precision, recall, _ = hierarchical(*columns.sum(axis=0))
         by_class = hierarchical(shared[sources].sum(axis=0), sizes * len(sources), self.sizes[sources].sum())[2]
         best = (2 * shared / (sizes[None] + self.sizes[:, None])).argmax(axis=1)[sources]
         ceiling = hierarchical(shared[sources, best].sum(), sizes[best].sum(), self.sizes[sources].sum())[2]
@@ -233,12 +215,55 @@ class _Maker:
             "constant_f": float(by_class.max()),
             "ceiling_f": float(ceiling),
         }
-        return figures | _with_ends({"hierarchical_f": f}, samples), samples
+        return _Part(figures, csr_array(columns), lambda sums: {"hierarchical_f": hierarchical(*np.moveaxis(sums, -1, 0))[2]})
 
 
-def _answers(names: Sequence[str], probabilities: np.ndarray) -> np.ndarray:
-    """The likeliest label (N,) of each row, "" where that is a source without one."""
-    return np.array(names, dtype=object)[probabilities.argmax(axis=1)]
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a run: their unit in the draws, their source's place in the labels, the likeliest class, each level's answer; all (N,)."""
+
+    drawn: np.ndarray
+    sources: np.ndarray
+    argmax: np.ndarray
+    answers: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, run: LevelledRun, maker: _Maker) -> _Rows:
+        drawn = maker.units.index.get_indexer(run.rows["unit"])
+        answers = {level: maker.answers(level, run) for level in [*maker.levels, SOURCE_LEVEL]}
+        return cls(drawn, maker.labels.index.get_indexer(run.rows["source"]), run.probabilities.argmax(axis=1), answers)
+
+    def where(self, chosen: np.ndarray) -> _Rows:
+        answers = {level: values[chosen] for level, values in self.answers.items()}
+        return _Rows(self.drawn[chosen], self.sources[chosen], self.argmax[chosen], answers)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A level of a cell: figures of which there are no intervals, columns (N, K) to be summed, and what the sums (..., K) come to."""
+
+    figures: dict
+    columns: csr_array
+    figures_of: Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+def _indicators(true: np.ndarray, answers: np.ndarray, labelled: np.ndarray) -> csr_array:
+    """(N, 3 L): is a row a hit, an answer, an item of each true label? Rows without one are empty, other answers none of these."""
+    place = pd.Index(sorted(set(true[labelled])), dtype=object)
+    wanted, got, number = place.get_indexer(true), place.get_indexer(answers), np.arange(len(true))
+    size, told = len(place), labelled & (got >= 0)
+    right = told & (wanted == got)
+    row = np.concatenate([number[right], number[told], number[labelled]])
+    column = np.concatenate([wanted[right], size + got[told], 2 * size + wanted[labelled]])
+    return csr_array((np.ones(len(row)), (row, column)), shape=(len(true), 3 * size))
+
+
+def _figures_of_level(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Accuracy and macro-F1 (...) from sums (..., 3 L) of `_indicators`."""
+    hits, answered, support = np.split(sums, 3, axis=-1)
+    with np.errstate(invalid="ignore"):
+        accuracy = hits.sum(axis=-1) / support.sum(axis=-1)
+    return {"accuracy": accuracy, "macro_f1": macro_f1_of_sums(hits, answered, support)}
 
 
 def _ancestors(labels: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -259,11 +284,6 @@ def _constant(true: np.ndarray, known_labels: set[str]) -> tuple[str, dict[str, 
     accuracy = counts[best] / len(true)
     # Its precision is the accuracy, its recall 1; the F1 of all others is 0.
     return best, {"constant_accuracy": accuracy, "constant_macro_f1": 2 * accuracy / (1 + accuracy) / len(set(true))}
-
-
-def _accuracy(hits: np.ndarray, support: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return hits.sum(axis=-1) / support.sum(axis=-1)
 
 
 def _share(chosen: np.ndarray) -> float:
