@@ -103,6 +103,7 @@ class RunLayout(FolderLayout):
     config = At("config.yaml")
     environment = At("environment.json")
     classes = At("classes.json")
+    labels = At("labels.json")  # of an export: architecture, acoustic model, vocoder of each source
     protocol = At("protocol.json")
     weights = At("model.safetensors")
     last = At("last.safetensors")
@@ -144,6 +145,7 @@ class OpensetLayout(FolderLayout):
 
     record = At("detectors.json")
     figures = At("figures.csv")
+    relatives = At("relatives.csv")
     lock = At(".lock")
     curves = At("curves.png")
     histograms = At("histograms.png")
@@ -243,6 +245,7 @@ class Layout(FolderLayout):
     openset_table = At("tables/openset.csv")
     openset_text = At("tables/openset.md")
     openset_by_language = At("tables/openset_by_language.csv")
+    openset_relatives = At("tables/openset_relatives.csv")
     verification_table = At("tables/verification.csv")
     verification_text = At("tables/verification.md")
     verification_det = At("tables/verification_det.png")

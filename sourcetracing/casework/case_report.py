@@ -16,6 +16,7 @@ from sourcetracing.casework.case_tables import (
     enrolled_evidence,
     enrolled_table,
     facts_table,
+    levels_table,
     neighbours_table,
     shares_table,
     signed,
@@ -67,6 +68,7 @@ class Answer:
     decision: str
     sentences: list[str]
     sources: pd.DataFrame
+    levels: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -222,9 +224,9 @@ class Case:
             sentences.insert(1, "What follows holds only if the source is one of the known ones after all.")
         if of_corpus := [note for note in result.notes if note.startswith(OF_CORPUS)]:
             sentences.insert(0, f"This file is {of_corpus[0]}.")
-        return Answer(
-            source, probability, evidence, signed(evidence) if evidence else ABSENT, DECISIONS[result.is_unknown], sentences, table
-        )
+        lr, decision = signed(evidence) if evidence else ABSENT, DECISIONS[result.is_unknown]
+        levels = self.tracer.levels_of(result)
+        return Answer(source, probability, evidence, lr, decision, sentences, table, levels_table(levels) if levels else None)
 
     def method(self) -> list[str]:
         """What the likelihood ratios of the page are, one paragraph each."""
