@@ -88,6 +88,9 @@ def shapes_of(reader: str) -> tuple[str, ...]:
     return entry.shapes if isinstance(entry, ReaderEntry) else ()
 
 
+SOURCE = "source"  # corpus.label as it is unless said otherwise
+
+
 @dataclass
 class Corpus:
     reader: str = setting("demo", "which corpus provides the utterances", choices=READERS)
@@ -98,6 +101,11 @@ class Corpus:
         items=SOME,
     )
     unknown_sources: list[str] = setting([], "sources that are no class, for open-set trials in dev and eval; [all] = every other one")
+    label: str = setting(
+        SOURCE,
+        "what is traced: source, architecture, acoustic_model, vocoder, or another column of utterances.csv; corpus.sources and "
+        "corpus.unknown_sources are then its values",
+    )
 
 
 @dataclass
