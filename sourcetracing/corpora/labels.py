@@ -40,7 +40,9 @@ def choose_by_label(settings: Settings) -> tuple[Corpus, list[str]]:
     lines = [f"classes by {label}, and the sources that each is made of: {', '.join(classes)}"]
     if is_blank.any():
         without = _named(sorted(everything[SOURCE][is_blank].unique()))
-        lines.append(f"corpus.label={label}: left out {is_blank.sum()} of {len(everything)} utterances whose {label} is not known ({without})")
+        lines.append(
+            f"corpus.label={label}: left out {is_blank.sum()} of {len(everything)} utterances whose {label} is not known ({without})"
+        )
     return corpus_of(asking_for(settings, sorted(found[SYSTEM].unique()), [])), lines
 
 

@@ -11,7 +11,14 @@ import pandas as pd
 
 from sourcetracing.audio.checking import CHECK_FORMAT, check_corpus
 from sourcetracing.corpora.corpus import Corpus
-from sourcetracing.corpora.labels import choose_by_label, labelled_corpus, relabelled, strata_by_label, utterances_by_label, with_true_sources
+from sourcetracing.corpora.labels import (
+    choose_by_label,
+    labelled_corpus,
+    relabelled,
+    strata_by_label,
+    utterances_by_label,
+    with_true_sources,
+)
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.audio_facts import TEXTS, table_of_facts
 from sourcetracing.protocols.coverage import count_cells, missing_lines, require_classes, unknown_lines
@@ -99,7 +106,9 @@ def _remarks(
     cells = count_cells(relabelled(utterances, settings), protocol)
     lines = unknown_lines(cells, settings.corpus)
     if settings.split.group_by != "none":
-        lines += balance_lines(split_balance(strata := strata_by_label(utterances, settings), protocol, settings.split, _unknown_sources(strata, settings)))
+        lines += balance_lines(
+            split_balance(strata := strata_by_label(utterances, settings), protocol, settings.split, _unknown_sources(strata, settings))
+        )
     return lines + missing_lines(cells, settings.corpus, train_sets, test_sets, own_dev=not settings.train.dev_languages)
 
 

@@ -58,8 +58,9 @@ def set_name(languages: Sequence[str]) -> str:
 def run_of(settings: Settings, store_name: str) -> TrainingRun:
     """The run that settings describe: train.languages (empty = all of the corpus) and train.seed of their system.
 
-    store_name: the feature store's name, which stands for everything that shaped the features, and for the labels of its rows. The settings of the run say float32
-    or bf16 for compute.precision=auto and, where the encoder learns, the commit for ssl.revision=main: what is hashed, recorded and used.
+    store_name: the feature store's, which stands for everything that shaped the features and, with corpus.label, for the labels of its
+    rows. The settings of the run say float32 or bf16 for compute.precision=auto and, where the encoder learns, the commit for
+    ssl.revision=main: what is hashed, recorded and used.
     The commit of a frozen encoder stands in its store.
     """
     asked, settings = settings, resolved(settings, ask_hub=is_fine_tuned(settings))
@@ -111,7 +112,15 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     groups += [group for group in (kind, settings.backend) if hasattr(settings, group)]
     groups += ["metric_learning"] if rules.metric_loss else []
     groups += ["ssl", "finetune"] if is_fine_tuned(settings) else []
-    single = ["compute.precision", "compute.deterministic", "corpus.sources", "corpus.label", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
+    single = [
+        "compute.precision",
+        "compute.deterministic",
+        "corpus.sources",
+        "corpus.label",
+        "audio.sample_rate",
+        "audio.crop_seconds",
+        "store.dtype",
+    ]
     single += ["audio.channel", "audio.trim_silence_db", "audio.normalize", "audio.band_limit_hz"]
     single += ["compute.encoder_precision", "compute.engine"] if FRONTENDS[kind].is_encoder else []
     named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]

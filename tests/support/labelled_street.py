@@ -25,7 +25,14 @@ COMPONENTS = {
 _POLES = {"hifigan": 0.9, "lpc": -0.9, "world": 0.5, "": 0.0}
 _LEVELS = {"vits": 0.02, "tacotron": 0.1, "flow": 0.3}
 SCRIPTS = ("02_build_protocols", "04_preprocess_dataset", "05_train_matrix", "06_get_classification_metrics")
-LATER = ("07_ood_detector", "08_generate_embeddings", "09_visualize_embeddings", "10_verify_sources", "11_audit_shortcuts", "13_make_tables")
+LATER = (
+    "07_ood_detector",
+    "08_generate_embeddings",
+    "09_visualize_embeddings",
+    "10_verify_sources",
+    "11_audit_shortcuts",
+    "13_make_tables",
+)
 BY_SOURCE = ["corpus.sources=[alpha,beta,gamma,delta]", "corpus.unknown_sources=[epsilon]"]
 BY_VOCODER = ["corpus.label=vocoder", "corpus.sources=[hifigan,lpc]", "corpus.unknown_sources=[all]"]
 BY_ARCHITECTURE = ["corpus.label=architecture", "corpus.sources=[vits,tacotron]", "corpus.unknown_sources=[flow]"]
