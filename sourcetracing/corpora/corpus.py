@@ -69,7 +69,7 @@ class Corpus(ABC):
         """As `prepare`, of every source that there is: what corpus.label chooses from. Needs no audio where `prepare` needs none."""
         return type(self)(asking_for(self.settings, [], ["all"])).prepare()
 
-    def download_lists(self) -> None:
+    def download_lists(self) -> None:  # noqa: B027 - most corpora have none
         """Fetches what says which utterances there are, where that is not here; nothing elsewhere."""
 
     def files(self) -> pd.DataFrame:
