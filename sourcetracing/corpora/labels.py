@@ -75,7 +75,7 @@ def _require_column(label: str, utterances: pd.DataFrame) -> None:
     if label in NO_LABELS or label not in utterances:
         there = [name for name in utterances.columns if name not in NO_LABELS]
         what = "cannot be traced" if label in NO_LABELS else "is no column of the utterances"
-        raise UserError(f"corpus.label: {label!r} {what}{did_you_mean(label, there)}. Further ones come from corpus.components")
+        raise UserError(f"corpus.label: {label!r} {what} (further ones: corpus.components){did_you_mean(label, there)}")
 
 
 def relabelled(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:

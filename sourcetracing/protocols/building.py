@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from sourcetracing.audio.checking import CHECK_FORMAT, check_corpus
+from sourcetracing.corpora.components import with_components
 from sourcetracing.corpora.corpus import Corpus
 from sourcetracing.corpora.labels import (
     choose_by_label,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.runtime.files import atomic_path, write_json
+from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.settings.names import printable
 from sourcetracing.settings.recorded import sound_recipe
 from sourcetracing.tracing.enrolled import COLUMNS
@@ -61,6 +62,7 @@ def header_of(tracer: Tracer) -> dict[str, Any]:
             "about": about(system),
             "weights": system.weights,
             "classes": system.classes,
+            **({} if system.settings.corpus.label == SOURCE else {"label": system.settings.corpus.label}),
             "languages": tracer.calibration.languages,
             "corpus": system.settings.name,
         },
