@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 from tests.support.audio_files import RATE, write_noises, write_responses
 from tests.support.fork_server import ForkServer
 
-LANGUAGES, FILES = ("en", "de"), 10
+LANGUAGES, FILES = ("en", "de"), 8
 # source -> (vocoder, architecture); of zeta the vocoder is not known.
 COMPONENTS = {
     "alpha": ("hifigan", "vits"),
@@ -63,8 +63,9 @@ def words(root: Path, *more: str) -> list[str]:
     settings.write_text("name: labels\n", encoding="utf-8")
     paths = [f"paths.corpus={root}/corpus", f"paths.musan={root}/musan", f"paths.rirs={root}/rirs", f"paths.exp={root}/exp"]
     corpus = ["corpus.reader=folder", f"folder.table={root}/corpus/table.csv", f"corpus.languages=[{','.join(LANGUAGES)}]"]
-    sizes = ["audio.crop_seconds=0.4", "ecapa_tdnn.channels=8", "train.epochs=2", "evaluation.bootstrap_samples=20", "compute.workers=1"]
-    plan = ["experiment.train_sets=[en]", "experiment.test_sets=[en,de]", "experiment.floor=[]", "experiment.systems=[lfcc_ecapa_tdnn]"]
+    sizes = ["audio.crop_seconds=0.4", "evaluation.bootstrap_samples=5", "compute.workers=1", "enrolment.draws=2", "enrolment.counts=[1,2]"]
+    sizes += ["openset.detectors=[max_softmax,mahalanobis]", "verification.scoring=[cosine]", "trace.detector=mahalanobis"]
+    plan = ["experiment.train_sets=[en]", "experiment.test_sets=[en,de]", "experiment.floor=[]", "experiment.systems=[stats_logreg]"]
     others = ["compute.device=cpu", "embedding_pictures.projections=[pca]", "augment.variants=[original,noise]"]
     return [str(settings), *paths, *corpus, *sizes, *plan, *others, *more]
 

@@ -37,7 +37,7 @@ class Street:
     def __init__(self, root: Path):
         self.root, self.exp, self.table, self.outputs = root, root / "exp" / "labels", write_labelled_corpus(root), {}
         with ForkServer(ROOT, seconds=170) as server:
-            for script in SCRIPTS:
+            for script in SCRIPTS[:3]:
                 run(server, script, words(root, *BY_SOURCE))
             self.plain = self.paths()
             for label, scripts in (("vocoder", (*SCRIPTS, *LATER)), ("architecture", (*SCRIPTS, "07_ood_detector", "13_make_tables"))):
@@ -167,15 +167,9 @@ def test_embeddings_are_of_labels(street):
 def test_trials_ask_for_the_same_vocoder(street):
     folder = street.protocol_folder("vocoder") / "verification_trials"
     trials = pd.read_csv(folder / "eval.csv", dtype=str)
-    models = pd.read_csv(next(folder.glob("eval*models*")), dtype=str) if list(folder.glob("eval*models*")) else None
     vocoder = street.table["vocoder"]
-    sides = (
-        trials["enrol"]
-        if models is None
-        else trials["enrol"].map(models.drop_duplicates("model").set_index("model")["utt_id"]).fillna(trials["enrol"])
-    )
-    same = vocoder.reindex(sides).to_numpy() == vocoder.reindex(trials["test"]).to_numpy()
-    assert (same == trials["label"].isin(["1", "target", "True", "same"])).all()
+    same = vocoder.reindex(trials["enrol"]).to_numpy() == vocoder.reindex(trials["test"]).to_numpy()
+    assert (same == (trials["label"] == "1")).all()
 
 
 def test_answers_name_vocoders(street):
