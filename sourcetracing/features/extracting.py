@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sourcetracing.corpora.labels import with_true_sources
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.blocks import StoreJob, crop_samples
@@ -95,7 +96,7 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
 
     utterances: columns utt_id, path, language, source, digest; protocol: columns utt_id, split, whose order the rows follow.
     """
-    items = list_items(utterances, protocol)
+    items = list_items(with_true_sources(utterances, settings), protocol)
     if items.empty:
         raise UserError(
             "the protocol names no utterance of these languages and sources. Run: python scripts/02_build_protocols.py CONFIG.yaml"
@@ -134,7 +135,7 @@ def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFr
 
     Where the noises and their bank are at hand they must be the store's too; a machine that only trains need not have them.
     """
-    items, noises = list_items(utterances, protocol), noises_at_hand(settings)
+    items, noises = list_items(with_true_sources(utterances, settings), protocol), noises_at_hand(settings)
     if store := _made_before(settings, store_recipe(settings, items), noises):
         return store
     hint = _made_otherwise(settings, items, noises) if FRONTENDS[stored_front_end(settings)].is_encoder else ""

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
+from sourcetracing.corpora.labels import relabelled
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.records import PROTOCOL_COMMAND, require_protocol
@@ -171,12 +172,14 @@ def read_table(path: Path, columns: Sequence[str], next_command: str) -> pd.Data
 def load_protocol(settings: Settings, *, unknown: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The utterances of the corpus' languages and sources, and the whole protocol, as script 02 wrote them.
 
+    Their column source is what is traced (`sourcetracing.corpora.labels`).
     unknown: also those of corpus.unknown_sources, which are no class. Raises `UserError` where the protocols there are were made with other
     settings.
     """
     require_protocol(settings)
     layout, command = Layout.of(settings), PROTOCOL_COMMAND
-    utterances = read_table(layout.utterances, ["utt_id", "path", "language", "source", "duration_s", "digest"], command)
+    columns = ["utt_id", "path", "language", "source", "duration_s", "digest", settings.corpus.label]
+    utterances = relabelled(read_table(layout.utterances, columns, command), settings)
     protocol = read_table(layout.protocol, ["utt_id", "split"], command)
     check_protocol(protocol, utterances)
     corpus = settings.corpus

@@ -49,6 +49,7 @@ LANGUAGE_NAMES = {
     "zh-cn": "Chinese",
 }
 SIX_LANGUAGES = tuple(LANGUAGE_NAMES)[:6]
+SOURCE = "source"  # corpus.label as it is unless said otherwise
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ def components_of(reader: str) -> str:
 class Corpus:
     reader: str = setting("demo", "which corpus provides the utterances", choices=READERS)
     languages: list[str] = setting(list(SIX_LANGUAGES), "language codes used, in the order of the tables", items=SOME)
+    label: str = setting(
+        SOURCE,
+        "what is traced: source, architecture, acoustic_model, vocoder, or another column of utterances.csv; corpus.sources and "
+        "corpus.unknown_sources are then its values",
+    )
     sources: list[str] = setting(
         ["espeak_formant", "espeak_klatt", "griffin_lim", "lpc_vocoder"],
         "sources = classes, in the order of the class ids",

@@ -13,11 +13,11 @@ from functools import reduce
 from typing import Any
 
 from sourcetracing.settings.backends import BACKENDS
-from sourcetracing.settings.corpora import DEMO_CHANGES, Split, shapes_of
+from sourcetracing.settings.corpora import DEMO_CHANGES, SOURCE, Corpus, Split, shapes_of
 from sourcetracing.settings.frontends import FRONTENDS, Audio
 from sourcetracing.settings.schema import Settings
 
-_CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources")
+_CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources", "corpus.label")
 AUDIO_RULES = ("audio.min_seconds", "audio.silence_peak_dbfs", "audio.on_bad_audio", "audio.on_truncated", "audio.channel")
 AUDIO_RULES += ("audio.trim_silence_db",)  # a file may be too short without the silence at its ends
 _CLUSTERS = ("speakers.embedder", "speakers.k", "speakers.k_max", "speakers.k_restarts", "speakers.restarts")
@@ -30,7 +30,7 @@ _NOT_IN_TABLES |= {"store.block_rows", "train.micro_batch_size", "train.checkpoi
 _ARITHMETIC = ("compute.precision", "compute.encoder_precision", "compute.deterministic", "compute.engine")
 _ONE_SYSTEM = ("system", "frontend", "backend", "systems")
 # What is made with their defaults keeps the digest that it had before they were there.
-_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING, *DEMO_CHANGES}
+_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING, *DEMO_CHANGES, "corpus.label"}
 
 
 def protocol_recipe(settings: Settings) -> dict[str, Any]:
@@ -134,6 +134,16 @@ def audio_rules(audio: Audio) -> dict[str, Any]:
     """All settings of audio but those that the check pass does not go by, for a digest of what it goes by."""
     names = [name for name in vars(audio) if f"audio.{name}" not in _SHAPING]
     return {name: getattr(audio, name) for name in names if f"audio.{name}" not in _ADDED or getattr(audio, name) != getattr(Audio(), name)}
+
+
+def corpus_facts(corpus: Corpus) -> dict[str, Any]:
+    """All settings of corpus, for a digest; the label only where it is not the source."""
+    return {name: value for name, value in vars(corpus).items() if name != "label" or value != SOURCE}
+
+
+def traced(corpus: Corpus) -> list[Any]:
+    """What is traced, for a digest: classes, unknown sources, and the label unless that is the source."""
+    return [corpus.sources, corpus.unknown_sources, *([] if corpus.label == SOURCE else [corpus.label])]
 
 
 def channel_recipe(audio: Audio) -> dict[str, str]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from sourcetracing.protocols.relatives import SOURCE_LEVEL
 from sourcetracing.runtime.files import atomic_path, write_json
+from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.settings.names import printable
 from sourcetracing.settings.recorded import sound_recipe
 from sourcetracing.tracing.enrolled import COLUMNS
@@ -65,6 +66,7 @@ def header_of(tracer: Tracer) -> dict[str, Any]:
             "about": about(system),
             "weights": system.weights,
             "classes": system.classes,
+            **({} if system.settings.corpus.label == SOURCE else {"label": system.settings.corpus.label}),
             "languages": tracer.calibration.languages,
             "corpus": system.settings.name,
         },

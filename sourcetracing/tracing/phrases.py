@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sourcetracing.metrics.calibration import Calibration
-from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.settings.corpora import LANGUAGE_NAMES, SOURCE
 from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.schema import Settings
 from sourcetracing.tracing.calibration import train_languages
@@ -22,8 +22,13 @@ def about(system: TracingSystem) -> str:
     languages = language_names(train_languages(system.run))
     return (
         f"{system.run.system}, trained on the corpus {settings.name!r} (reader {settings.corpus.reader}) in {languages}; "
-        f"it knows {len(system.classes)} sources: {', '.join(system.classes)}"
+        f"it knows {len(system.classes)} {_what_is_traced(settings)}: {', '.join(system.classes)}"
     )
+
+
+def _what_is_traced(settings: Settings) -> str:
+    label = settings.corpus.label
+    return "sources" if label == SOURCE else f"values of {label} (corpus.label), which it calls sources"
 
 
 def language_names(codes: list[str]) -> str:

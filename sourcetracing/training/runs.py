@@ -58,8 +58,9 @@ def set_name(languages: Sequence[str]) -> str:
 def run_of(settings: Settings, store_name: str) -> TrainingRun:
     """The run that settings describe: train.languages (empty = all of the corpus) and train.seed of their system.
 
-    store_name: the feature store's folder name, which stands for everything that shaped the features. The settings of the run say float32
-    or bf16 for compute.precision=auto and, where the encoder learns, the commit for ssl.revision=main: what is hashed, recorded and used.
+    store_name: the feature store's, which stands for everything that shaped the features and, with corpus.label, for the labels of its
+    rows. The settings of the run say float32 or bf16 for compute.precision=auto and, where the encoder learns, the commit for
+    ssl.revision=main: what is hashed, recorded and used.
     The commit of a frozen encoder stands in its store.
     """
     asked, settings = settings, resolved(settings, ask_hub=is_fine_tuned(settings))
@@ -111,7 +112,15 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     groups += [group for group in (kind, settings.backend) if hasattr(settings, group)]
     groups += ["metric_learning"] if rules.metric_loss else []
     groups += ["ssl", "finetune"] if is_fine_tuned(settings) else []
-    single = ["compute.precision", "compute.deterministic", "corpus.sources", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
+    single = [
+        "compute.precision",
+        "compute.deterministic",
+        "corpus.sources",
+        "corpus.label",
+        "audio.sample_rate",
+        "audio.crop_seconds",
+        "store.dtype",
+    ]
     single += ["audio.channel", "audio.trim_silence_db", "audio.normalize", "audio.band_limit_hz"]
     single += ["compute.encoder_precision", "compute.engine"] if FRONTENDS[kind].is_encoder else []
     named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]
@@ -210,7 +219,7 @@ def load_runs(config: ConfigSources) -> list[TrainingRun]:
         # Runs of one front-end share a store; looking for it once for each front-end is enough.
         key = front_end_key(settings)
         if key not in store_names:
-            store_names[key] = _store_of(settings).folder.name
+            store_names[key] = _store_of(settings).name
         runs.append(run_of(settings, store_names[key]))
     return runs
 
@@ -241,7 +250,7 @@ def front_end_key(settings: Settings) -> tuple:
 
 def load_run(settings: Settings) -> TrainingRun:
     """The one run that settings describe. Raises `UserError` when its feature store is missing."""
-    return run_of(settings, open_store(settings).folder.name)
+    return run_of(settings, open_store(settings).name)
 
 
 def require_two_classes(runs: Sequence[TrainingRun]) -> None:
