@@ -82,7 +82,7 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
         "format": STORE_FORMAT,
         "frontend": {kind: options},
         "audio": audio,
-        "augment": asdict(settings.augment),
+        "augment": augment_recipe(settings),
         "dtype": settings.store.dtype,
         "seed": settings.seed,
         "num_utterances": len(items),

@@ -12,10 +12,10 @@ from typing import Any
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.corpora import Corpus, Demo, Download, Folder, MclMlaad, Mlaad, Split
 from sourcetracing.settings.declaring import LARGEST_SEED, setting
-from sourcetracing.settings.detection import Codec, Detection, LayerFeatures, Logreg, Mixing, Pruning, Rawboost, Selection
+from sourcetracing.settings.detection import Codec, Detection, LayerFeatures, Logreg, Mixing, Pruning, Selection
 from sourcetracing.settings.embeddings import EmbeddingPictures
 from sourcetracing.settings.enrolment import Enrolment
-from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Store
+from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Rawboost, Store
 from sourcetracing.settings.grouping import Grouping
 from sourcetracing.settings.metric_learning import MetricLearning
 from sourcetracing.settings.openset import Openset

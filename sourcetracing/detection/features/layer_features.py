@@ -33,7 +33,7 @@ from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BUILD_COMMAND, audio_path, load_manifest
 from sourcetracing.detection.features.codecs import codec_copy
 from sourcetracing.detection.features.layer_store import LayerStore, files_digest, layer_folder, layer_recipe, layers_of
-from sourcetracing.detection.features.rawboost import rawboost
+from sourcetracing.features.rawboost import rawboost
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.engines import converted, engine_facts, is_torch, refuse_what_cannot

@@ -12,7 +12,7 @@ import scipy.fft
 import scipy.signal
 
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection import Rawboost
+from sourcetracing.settings.frontends import Rawboost
 
 # Anything that draws: ours is a Generator; the fixtures were made with a RandomState.
 Draws = np.random.Generator | np.random.RandomState

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sourcetracing.detection.features.rawboost import convolutive, filter_sum, impulsive, limited, notch_filter, rawboost, stationary
+from sourcetracing.features.rawboost import convolutive, filter_sum, impulsive, limited, notch_filter, rawboost, stationary
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.detection import Rawboost
+from sourcetracing.settings.frontends import Rawboost
 from tests.support.places import GOLDEN
 
 FACTS = json.loads((GOLDEN / "rawboost.json").read_text())
