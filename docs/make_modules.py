@@ -23,6 +23,7 @@ ORDER = [
     "downloads",
     "published",
     "synthesis",
+    "postprocessing",
     "corpora",
     "protocols",
     "speakers",
