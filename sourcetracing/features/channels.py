@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sourcetracing.audio.codecs import fitted
+from sourcetracing.audio.ffmpeg import ffmpeg_version
 from sourcetracing.audio.reading import resample
 from sourcetracing.errors import UserError
 from sourcetracing.features.rawboost import rawboost
@@ -73,6 +74,11 @@ def refuse_channels(augment: Augment, sources: Collection[str]) -> None:
                 f"augment.vocoder={augment.vocoder} is what makes the source {same[0]}: copies of other sources by it would carry wrong "
                 "labels. Choose another vocoder, or leave copy_synthesis out of augment.variants"
             )
+
+
+def coder_version(variants: Collection[str]) -> dict[str, str]:
+    """{"ffmpeg": its version} where it made some of the variants, else {}."""
+    return {"ffmpeg": ffmpeg_version()} if OPERATION_SETTINGS.keys() & set(variants) else {}
 
 
 def _plain(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sourcetracing.settings.declaring import LARGEST_SEED, RANGE, SOME, setting
+from sourcetracing.settings.declaring import LARGEST_SEED, SOME, setting
 from sourcetracing.settings.parts import Entry, Registry
 
 COPIES = ("clean", "rawboost", "codec")

@@ -88,7 +88,10 @@ class Augment:
 
 @dataclass
 class Rawboost:
-    """RawBoost (Tak et al. 2022, arXiv:2111.04433): ranges are [least, most], drawn uniformly. For the variant `rawboost`, and for detection's copies."""
+    """RawBoost (Tak et al. 2022, arXiv:2111.04433): ranges are [least, most], drawn uniformly.
+
+    For the variant `rawboost`, and for detection's copies.
+    """
 
     algorithm: int = setting(
         5,

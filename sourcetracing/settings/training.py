@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +108,20 @@ def all_systems(experiment: Experiment) -> list[str]:
 def shown_system(system: str, floor: Sequence[str]) -> str:
     """A system's name as people read it: one of the floor is marked."""
     return f"{system} (floor)" if system in floor else system
+
+
+def trained_variants(settings: Any) -> tuple[str, ...]:
+    """The acoustic variants that a system hears in training."""
+    return tuple(settings.train.variants or settings.augment.variants)
+
+
+def line_of_variants(heard: Mapping[str, Sequence[str]]) -> str:
+    """Which systems heard which variants in training, where that differs, else "". heard: system -> its variants."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for system, variants in heard.items():
+        groups.setdefault(tuple(variants), []).append(system)
+    said = "; ".join(f"{', '.join(systems)}: {', '.join(variants)}" for variants, systems in groups.items())
+    return f"Trained on different acoustic variants. {said}." if len(groups) > 1 else ""
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import Audio
-from sourcetracing.settings.recorded import cures_of, sound_recipe
+from sourcetracing.settings.recorded import augment_recipe, cures_of, sound_recipe
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.cues import crop_cues, file_cues
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
