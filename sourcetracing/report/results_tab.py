@@ -32,11 +32,6 @@ from sourcetracing.training.fitting import FITTED
 
 SECTIONS = macros(__file__, "results.html")
 VARIANT_NAMES = {"original": "clean", "reverb": "in a room", "speech": "babble", "copy_synthesis": "vocoded again"}  # else its own name
-    "original": "clean",
-    "reverb": "in a room",
-    "speech": "babble",
-    "copy_synthesis": "vocoded again",
-}  # those that are not their own name
 
 
 def write_report(
