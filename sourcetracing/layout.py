@@ -174,6 +174,19 @@ class VerificationLayout(FolderLayout):
         return self.root / f"scores_{split}.parquet"
 
 
+class RobustnessLayout(FolderLayout):
+    """What `sourcetracing.robustness` makes of one run."""
+
+    record = At("robustness.json")
+    figures = At("figures.csv")
+    worst = At("worst.csv")
+    lock = At(".lock")
+
+    def answers(self, digest: str) -> Path:
+        """The folder of its answers after post-processing, by what they hang on."""
+        return self.root / f"answers-{digest}"
+
+
 class TablesLayout(FolderLayout):
     """Tables and their pictures, which are named after what they show."""
 
@@ -221,6 +234,7 @@ class Layout(FolderLayout):
     runs = At("runs")
     openset = At("openset")
     verification = At("verification")
+    robustness = At("robustness")
     unknown_speaker_embeddings = At("verification/speakers/embeddings.npy")
 
     speakers = At("speakers")
@@ -246,6 +260,10 @@ class Layout(FolderLayout):
     verification_table = At("tables/verification.csv")
     verification_text = At("tables/verification.md")
     verification_det = At("tables/verification_det.png")
+    robustness_table = At("tables/robustness.csv")
+    robustness_text = At("tables/robustness.md")
+    robustness_worst = At("tables/robustness_worst.csv")
+    robustness_picture = At("tables/robustness.png")
     enrolment_table = At("tables/enrolment.csv")
     enrolment_text = At("tables/enrolment.md")
     enrolment_picture = At("tables/enrolment.png")
@@ -306,6 +324,10 @@ class Layout(FolderLayout):
     def verification_of(self, system: str, run_name: str) -> VerificationLayout:
         """How a run tells same-source pairs from others."""
         return VerificationLayout(self.verification / system / run_name)
+
+    def robustness_of(self, system: str, run_name: str) -> RobustnessLayout:
+        """What of a run survives post-processing."""
+        return RobustnessLayout(self.robustness / system / run_name)
 
     def trials(self, split: str) -> Path:
         """The list of trials of a split, as CSV; its models stand beside it."""

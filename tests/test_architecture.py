@@ -41,7 +41,7 @@ ORDER = (
         "verification",
         "enrolment",
     ),
-    *("shortcuts", "report", "tracing", "casework"),
+    *("shortcuts", "tracing", "robustness", "report", "casework"),
     "starting",
     *("detection.data", "detection.features", "detection.classifier", "detection.experiments", "detection.report"),
 )

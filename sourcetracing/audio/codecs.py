@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from sourcetracing.audio.ffmpeg import run_pipe
+from sourcetracing.errors import UserError
 
 
 def there_and_back(
@@ -54,3 +55,12 @@ def known_filters() -> frozenset[str]:
 def _second_words(question: str) -> frozenset[str]:
     lines = run_pipe([question]).decode(errors="replace").splitlines()
     return frozenset(words[1] for words in map(str.split, lines) if len(words) > 1)
+
+
+@cache
+def ffmpeg_version() -> str:
+    """As ffmpeg prints it; "none" where there is no ffmpeg."""
+    try:
+        return run_pipe(["-version"]).decode(errors="replace").split(" Copyright")[0].removeprefix("ffmpeg version ").strip()
+    except UserError:
+        return "none"

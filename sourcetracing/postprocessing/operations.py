@@ -64,9 +64,13 @@ def family_of(name: str) -> str:
 
 
 def _lack(entry: OperationEntry, clips: Mapping[str, Clips]) -> str:
-    if entry.encoder and entry.encoder not in known_encoders():
+    try:
+        encoders, filters = known_encoders() if entry.encoder else (), known_filters() if entry.filter else ()
+    except UserError as error:  # no ffmpeg at all
+        return str(error)
+    if entry.encoder and entry.encoder not in encoders:
         return f"this ffmpeg has no encoder {entry.encoder}"
-    if entry.filter and entry.filter not in known_filters():
+    if entry.filter and entry.filter not in filters:
         return f"this ffmpeg has no filter {entry.filter}"
     if entry.clips and not (entry.clips in clips and clips[entry.clips].lengths):
         return f"there are no {entry.clips} clips at hand"

@@ -29,7 +29,7 @@ class OperationEntry(Entry):
 
     family: one of FAMILIES; says: what it does, in words; parameters: keywords whose names end in their units.
     encoder, filter: of ffmpeg, that it cannot do without; clips: the kind of noises ("speech", "music") that it mixes in.
-    low_pass: the operation that takes the same band away and does nothing else.
+    low_pass: the operation that takes the same band away and does nothing else. variant: the one of augment.variants that is of its kind.
     """
 
     family: str = "codec"
@@ -39,6 +39,7 @@ class OperationEntry(Entry):
     filter: str = ""
     clips: str = ""
     low_pass: str = ""
+    variant: str = ""
 
 
 _PACKAGE = "sourcetracing.postprocessing"
@@ -69,9 +70,9 @@ def _in_name(number: float) -> str:
 
 
 def _entry(
-    module: str, function: str, family: str, says: str, *, encoder="", filter="", clips="", low_pass="", **parameters
+    module: str, function: str, family: str, says: str, *, encoder="", filter="", clips="", low_pass="", variant="", **parameters
 ) -> OperationEntry:
-    needs = {"encoder": encoder, "filter": filter, "clips": clips, "low_pass": low_pass}
+    needs = {"encoder": encoder, "filter": filter, "clips": clips, "low_pass": low_pass, "variant": variant}
     target = f"{_PACKAGE}.{module}:{function}"
     return OperationEntry(target, family=family, says=says, parameters=MappingProxyType(parameters), **needs)
 
@@ -80,13 +81,13 @@ def _coded() -> Iterator[tuple[str, OperationEntry]]:
     for name, (words, encoder, low_passes) in _CODECS.items():
         for kbps, low_pass in low_passes.items():
             how = {"stream": "matroska", "coder": encoder, "kbit_s": kbps, "encoder": encoder, "low_pass": low_pass}
-            yield f"{name}_{kbps}k", _entry("codecs", "coded", "codec", f"{words} at {kbps} kbit/s", **how)
+            yield f"{name}_{kbps}k", _entry("codecs", "coded", "codec", f"{words} at {kbps} kbit/s", variant="codec", **how)
     for quality, low_pass in ((3, ""), (0, "lowpass_7k3")):
         how = {"stream": "matroska", "coder": "libvorbis", "quality": quality, "encoder": "libvorbis", "low_pass": low_pass}
-        yield f"vorbis_q{quality}", _entry("codecs", "coded", "codec", f"Vorbis, quality {quality}", **how)
+        yield f"vorbis_q{quality}", _entry("codecs", "coded", "codec", f"Vorbis, quality {quality}", variant="codec", **how)
     for name, (words, encoder, stream, rate_hz, kbps, low_pass) in _TELEPHONES.items():
         how = {"stream": stream, "coder": encoder, "rate_hz": rate_hz, "kbit_s": kbps, "encoder": encoder, "low_pass": low_pass}
-        yield name, _entry("codecs", "coded", "telephone", words, **how)
+        yield name, _entry("codecs", "coded", "telephone", words, variant="telephone", **how)
 
 
 def _banded() -> Iterator[tuple[str, OperationEntry]]:
@@ -100,13 +101,16 @@ def _banded() -> Iterator[tuple[str, OperationEntry]]:
 
 def _disturbed() -> Iterator[tuple[str, OperationEntry]]:
     for snr_db in (30, 20, 10, 5, 0):
-        yield f"noise_{snr_db}db", _entry("noises", "with_white_noise", "noise", f"white noise, SNR {snr_db} dB", snr_db=snr_db)
+        yield (
+            f"noise_{snr_db}db",
+            _entry("noises", "with_white_noise", "noise", f"white noise, SNR {snr_db} dB", variant="noise", snr_db=snr_db),
+        )
     for kind, clips, words, steps in (("babble", "speech", "5 talkers", (20, 10, 5)), ("music", "music", "music", (20, 10, 5))):
         for snr_db in steps:
-            how = {"clips": clips, "snr_db": snr_db}
+            how = {"clips": clips, "variant": clips, "snr_db": snr_db}
             yield f"{kind}_{snr_db}db", _entry("noises", f"with_{kind}", "noise", f"{words}, SNR {snr_db} dB", **how)
     for size in ("small", "large"):
-        yield f"reverb_{size}", _entry("rooms", "reverberated", "room", f"a {size} room, drawn for each file", size=size)
+        yield f"reverb_{size}", _entry("rooms", "reverberated", "room", f"a {size} room, drawn for each file", variant="reverb", size=size)
 
 
 def _levelled() -> Iterator[tuple[str, OperationEntry]]:

@@ -21,6 +21,7 @@ from sourcetracing.settings.metric_learning import MetricLearning
 from sourcetracing.settings.openset import Openset
 from sourcetracing.settings.parts import load_outside_parts
 from sourcetracing.settings.paths import Compute, Executor, Paths
+from sourcetracing.settings.robustness import Robustness
 from sourcetracing.settings.speakers import Speakers
 from sourcetracing.settings.tracing import Trace
 from sourcetracing.settings.training import Evaluation, Experiment, Train
@@ -57,6 +58,7 @@ class _Groups:
     embedding_pictures: EmbeddingPictures = field(default_factory=EmbeddingPictures)
     verification: Verification = field(default_factory=Verification)
     enrolment: Enrolment = field(default_factory=Enrolment)
+    robustness: Robustness = field(default_factory=Robustness)
     trace: Trace = field(default_factory=Trace)
     grouping: Grouping = field(default_factory=Grouping)
     detection: Detection = field(default_factory=Detection)
