@@ -264,6 +264,8 @@ class Layout(FolderLayout):
     robustness_text = At("tables/robustness.md")
     robustness_worst = At("tables/robustness_worst.csv")
     robustness_picture = At("tables/robustness.png")
+    robustness_gains = At("tables/robustness_gains.csv")
+    robustness_gains_text = At("tables/robustness_gains.md")
     enrolment_table = At("tables/enrolment.csv")
     enrolment_text = At("tables/enrolment.md")
     enrolment_picture = At("tables/enrolment.png")

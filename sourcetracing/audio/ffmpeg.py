@@ -53,11 +53,6 @@ def run_pipe(arguments: Sequence[str], content: bytes = b"") -> bytes:
     return done.stdout
 
 
-def ffmpeg_version() -> str:
-    """The version of that program, such as 7.0.2-static. Raises `UserError` where there is none."""
-    return run_pipe(["-version"]).decode(errors="replace").split()[2]
-
-
 class FfmpegSound:
     """The first sound track of any file that ffmpeg reads, at its own rate: `rate` in Hz, `num_channels`, and `blocks`, once.
 

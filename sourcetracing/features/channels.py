@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sourcetracing.audio.codecs import fitted
-from sourcetracing.audio.ffmpeg import ffmpeg_version
+from sourcetracing.audio.codecs import ffmpeg_version, fitted
 from sourcetracing.audio.reading import resample
 from sourcetracing.errors import UserError
 from sourcetracing.features.rawboost import rawboost

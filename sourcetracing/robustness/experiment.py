@@ -24,6 +24,7 @@ from sourcetracing.postprocessing.operations import at_hand, family_of
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.robustness.answers import Wanted, answers_of, made_of, make_answers
 from sourcetracing.robustness.evaluation import Judged, Yardstick, figures_of, recalls
+from sourcetracing.robustness.gains import PAIR, gains_of, pairs_of, write_gains
 from sourcetracing.robustness.pictures import draw_heat_map
 from sourcetracing.robustness.tables import TEXTS, WORST_TEXTS, write_tables
 from sourcetracing.robustness.utterances import CLEAN, clips_for, drawn, eval_items
@@ -77,7 +78,8 @@ def robustness_of(runs: Sequence[TrainingRun]) -> str:
     notes = [f"left out: {name}: {reason}" for name, reason in plan.left_out.items()]
     notes += [f"{lack}; they stand in no table"] if lack else []
     draw_heat_map(table, settings, layout.robustness_picture)
-    return write_tables(table, worst, settings, notes)
+    gains = _gains(wanted, plan)
+    return write_tables(table, worst, settings, notes) + (f"\n\n{write_gains(gains, settings)}" if len(gains) else "")
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -157,6 +159,20 @@ def _judge(wanted: Wanted, plan: Plan) -> None:
             "from_clean_dev": {"llrs": asdict(yardstick.line), "threshold": yardstick.threshold},
         }
         write_json(files.record, {**said, "variants_in_training": variants_in_training(settings), "utterances": len(wanted.items)})
+
+
+def _gains(wanted: Sequence[Wanted], plan: Plan) -> pd.DataFrame:
+    """Of all pairs of runs that differ in the variants of training alone; without rows where there are none."""
+    of_run, found = {one.run.folder: one for one in wanted}, []
+    for pair in pairs_of([one.run for one in wanted]):
+        both = [of_run[run.folder] for run in pair]
+        settings, facts = pair[0].settings, dict(zip(PAIR, (*(run.system for run in pair), pair[0].train_set, pair[0].seed), strict=True))
+        judged = Judged(_table(both[0]), settings.corpus.sources, settings.evaluation.bootstrap_samples, settings.seed)
+        predicted = [
+            {name: logits.argmax(axis=1) for name, (_, logits) in answers_of(one, plan.operations, plan.clips).items()} for one in both
+        ]
+        found.append(gains_of(judged, *predicted).assign(**facts))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def _table(wanted: Wanted) -> pd.DataFrame:

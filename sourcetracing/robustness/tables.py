@@ -107,8 +107,8 @@ def markdown(table: pd.DataFrame, fallen: pd.DataFrame, settings: Settings, note
     for note in (LEGEND, LOW_PASS_NOTE, GAIN_NOTE, IN_TRAINING_NOTE, *notes):
         lines += [note, ""]
     for name, rows in runs_of(table, settings.experiment.floor):
-        lines += [f"## {name}", "", f"{counts_line(rows)}.", "", *_markdown(figures_table(rows)), ""]
-    lines += [f"## The {NUM_WORST} cells that fall most", "", *_markdown(worst_table(fallen)), "", "## Operations", ""]
+        lines += [f"## {name}", "", f"{counts_line(rows)}.", "", *markdown_lines(figures_table(rows)), ""]
+    lines += [f"## The {NUM_WORST} cells that fall most", "", *markdown_lines(worst_table(fallen)), "", "## Operations", ""]
     lines += [f"* `{name}`: {in_words(name)}" for name in dict.fromkeys(table["operation"]) if name != CLEAN]
     return "\n".join(lines) + "\n"
 
@@ -121,7 +121,8 @@ def worst_table(fallen: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(**{"mostly taken for": fallen["taken_for"]})
 
 
-def _markdown(frame: pd.DataFrame) -> list[str]:
+def markdown_lines(frame: pd.DataFrame) -> list[str]:
+    """The lines of a Markdown table."""
     kinds = ["---" if name in ("operation", "source", "system", "train_set", "in training") else "---:" for name in frame.columns]
     return [_row(frame.columns), _row(kinds), *(_row(row) for row in frame.to_numpy().tolist())]
 

@@ -239,7 +239,7 @@ def front_ends(config: ConfigSources) -> list[Settings]:
 def front_end_key(settings: Settings) -> tuple:
     """What runs have in common that share a feature store."""
     kind = stored_front_end(settings)
-    return (kind, *(repr(getattr(settings, group, None)) for group in (kind, "audio", "augment", "store")))
+    return (kind, *(repr(getattr(settings, group, None)) for group in (kind, "audio", "augment", "rawboost", "store")))
 
 
 def load_run(settings: Settings) -> TrainingRun:
