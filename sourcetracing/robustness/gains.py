@@ -81,7 +81,7 @@ def _resampled(judged: Judged, predictions: np.ndarray, draws, units: np.ndarray
 def write_gains(table: pd.DataFrame, settings: Settings) -> str:
     """Writes tables/robustness_gains.{csv,md} of PAIR and the columns of `gains_of`; returns the text for a terminal."""
     layout, floor = Layout.of(settings), settings.experiment.floor
-    write_frame(table, layout.robustness_gains)
+    write_frame(table[[*PAIR, *(name for name in table.columns if name not in PAIR)]], layout.robustness_gains)
     lines, shown = [f"# What variants in training buy: {settings.name}", "", LEGEND], [LEGEND]
     for (system, than, train_set, seed), rows in table.groupby(PAIR, sort=False):
         name = f"{shown_system(system, floor)} against {shown_system(than, floor)}, trained on {train_set}, seed {int(seed)}"
