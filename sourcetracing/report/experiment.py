@@ -18,8 +18,11 @@ from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
+from sourcetracing.report.robustness_tab import robustness_tab
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
 from sourcetracing.report.verification_tab import verification_tab
+from sourcetracing.robustness.tables import TEXTS as ROBUSTNESS_TEXTS
+from sourcetracing.robustness.tables import WORST_TEXTS
 from sourcetracing.runtime.files import is_whole, read_csv, write_frame
 from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
 from sourcetracing.scoring.scores import is_scored
@@ -80,6 +83,9 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         layout.verification_det,
         layout.enrolment_table,
         layout.enrolment_picture,
+        layout.robustness_table,
+        layout.robustness_worst,
+        layout.robustness_picture,
     ]
     found += [layout.shortcut_table, layout.shortcut_means, *sorted(layout.openset.glob("*/*/*"))]
     for run in files:
@@ -137,6 +143,13 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
             _bytes(layout.verification_det),
             _read(layout.enrolment_table, ENROLMENT_TEXTS),
             _bytes(layout.enrolment_picture),
+        ),
+        "Robustness": robustness_tab(
+            _read(layout.robustness_table, ROBUSTNESS_TEXTS),
+            _read(layout.robustness_worst, WORST_TEXTS),
+            settings,
+            {run.protocol for run in runs},
+            _bytes(layout.robustness_picture),
         ),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
