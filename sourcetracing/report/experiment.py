@@ -21,6 +21,7 @@ from sourcetracing.report.results_tab import tabs_of_tables, write_report
 from sourcetracing.report.robustness_tab import robustness_tab
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
 from sourcetracing.report.verification_tab import verification_tab
+from sourcetracing.robustness.gains import TEXTS as GAINS_TEXTS
 from sourcetracing.robustness.tables import TEXTS as ROBUSTNESS_TEXTS
 from sourcetracing.robustness.tables import WORST_TEXTS
 from sourcetracing.runtime.files import is_whole, read_csv, write_frame
@@ -86,6 +87,7 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         layout.robustness_table,
         layout.robustness_worst,
         layout.robustness_picture,
+        layout.robustness_gains,
     ]
     found += [layout.shortcut_table, layout.shortcut_means, *sorted(layout.openset.glob("*/*/*"))]
     for run in files:
@@ -150,6 +152,7 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
             settings,
             {run.protocol for run in runs},
             _bytes(layout.robustness_picture),
+            _read(layout.robustness_gains, GAINS_TEXTS),
         ),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),

@@ -10,6 +10,8 @@ from markupsafe import Markup
 from sourcetracing.drawing.charts import HeatCell, HeatTable, heat_cell
 from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import points
+from sourcetracing.robustness.gains import LEGEND as GAINS_LEGEND
+from sourcetracing.robustness.gains import gain_texts
 from sourcetracing.robustness.tables import (
     GAIN_NOTE,
     IN_TRAINING_NOTE,
@@ -28,12 +30,17 @@ TAB = macros(__file__, "robustness.html")
 
 
 def robustness_tab(
-    table: pd.DataFrame | None, worst: pd.DataFrame | None, settings: Settings, protocols: Collection[str], picture: bytes | None
+    table: pd.DataFrame | None,
+    worst: pd.DataFrame | None,
+    settings: Settings,
+    protocols: Collection[str],
+    picture: bytes | None,
+    gains: pd.DataFrame | None = None,
 ) -> Markup:
     """Macro-F1 of every run after every operation, all figures of each run, the cells that fall most, the picture.
 
     Nothing without a table of these protocols. table: tables/robustness.csv, worst: tables/robustness_worst.csv; protocols: of the runs
-    that the page is about; another one's figures would contradict it. picture: PNG.
+    that the page is about; another one's figures would contradict it. picture: PNG. gains: tables/robustness_gains.csv.
     """
     if table is None or table.empty or not set(table["protocol"]) <= set(protocols):
         return Markup()
@@ -42,7 +49,9 @@ def robustness_tab(
     shown = {name: figures_table(rows) for name, rows in runs.items()}
     counts = {name: counts_line(rows) for name, rows in runs.items()}
     fallen = worst_table(worst) if worst is not None and len(worst) else pd.DataFrame()
-    return TAB.robustness(LEGEND, notes, heat_of_runs(runs), shown, counts, fallen, picture)
+    has_gains = gains is not None and set(gains["protocol"]) <= set(protocols)
+    bought = dict(gain_texts(gains, settings.experiment.floor)) if has_gains else {}
+    return TAB.robustness(LEGEND, notes, heat_of_runs(runs), shown, counts, fallen, picture, GAINS_LEGEND, bought)
 
 
 def heat_of_runs(runs: dict[str, pd.DataFrame]) -> HeatTable:

@@ -171,7 +171,7 @@ def _gains(wanted: Sequence[Wanted], plan: Plan) -> pd.DataFrame:
         predicted = [
             {name: logits.argmax(axis=1) for name, (_, logits) in answers_of(one, plan.operations, plan.clips).items()} for one in both
         ]
-        found.append(gains_of(judged, *predicted).assign(**facts))
+        found.append(gains_of(judged, *predicted).assign(**facts, protocol=protocol_of_run(pair[0])["digest"][:SHORT]))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 

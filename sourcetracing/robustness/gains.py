@@ -6,7 +6,7 @@ Both are taken within the same resamples of utterances, so their intervals are p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from sourcetracing.settings.training import shown_system, trained_variants
 from sourcetracing.training.runs import TrainingRun, front_end_key, run_recipe
 
 PAIR = ["system", "than", "train_set", "seed"]  # system: heard more; than: heard less
+TEXTS = ["system", "than", "train_set", "operation", "protocol"]
 LEGEND = (
     "Runs that differ in the acoustic variants of training alone. Gain: macro-F1 of the system less that of the other, in points. "
     "Spared: how many points less it loses from clean. In brackets 95 % intervals, both systems in the same resamples of utterances. "
@@ -79,17 +80,21 @@ def _resampled(judged: Judged, predictions: np.ndarray, draws, units: np.ndarray
 
 
 def write_gains(table: pd.DataFrame, settings: Settings) -> str:
-    """Writes tables/robustness_gains.{csv,md} of PAIR and the columns of `gains_of`; returns the text for a terminal."""
-    layout, floor = Layout.of(settings), settings.experiment.floor
+    """Writes tables/robustness_gains.{csv,md} of PAIR, protocol and the columns of `gains_of`; returns the text for a terminal."""
+    layout = Layout.of(settings)
     write_frame(table[[*PAIR, *(name for name in table.columns if name not in PAIR)]], layout.robustness_gains)
     lines, shown = [f"# What variants in training buy: {settings.name}", "", LEGEND], [LEGEND]
-    for (system, than, train_set, seed), rows in table.groupby(PAIR, sort=False):
-        name = f"{shown_system(system, floor)} against {shown_system(than, floor)}, trained on {train_set}, seed {int(seed)}"
-        texts = _texts(rows)
+    for name, texts in gain_texts(table, settings.experiment.floor):
         lines += ["", f"## {name}", "", *markdown_lines(texts)]
         shown += ["", name, texts.to_string(index=False)]
     write_text(layout.robustness_gains_text, "\n".join(lines) + "\n")
     return "\n".join([*shown, f"tables: {layout.robustness_gains}, {layout.robustness_gains_text.name}"])
+
+
+def gain_texts(table: pd.DataFrame, floor: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(what is compared, its rows as texts) for each pair."""
+    for (system, than, train_set, seed), rows in table.groupby(PAIR, sort=False):
+        yield f"{shown_system(system, floor)} against {shown_system(than, floor)}, trained on {train_set}, seed {int(seed)}", _texts(rows)
 
 
 def _texts(rows: pd.DataFrame) -> pd.DataFrame:

@@ -82,3 +82,15 @@ def test_tables_as_files(settings):
     assert "| mp3_64k | 70.0 -20.0 (-25.0 to +1.0) |" in markdown and "| -10.0 |" in markdown.split("| mp3_64k |")[1].splitlines()[0]
     assert "* `mp3_64k+opus_16k`: MP3 at 64 kbit/s, then Opus at 16 kbit/s" in markdown
     assert len(pd.read_csv(Layout.of(settings).robustness_worst)) == 10
+
+
+def test_what_variants_in_training_buy(settings):
+    keys = {"system": "more", "than": "stats_logreg", "train_set": "en", "seed": 1, "protocol": "11112222"}
+    row = {"macro_f1": 0.8, "macro_f1_less": 0.5, "gain": 0.3, "gain_low": 0.2, "gain_high": 0.4}
+    spared = {"spared": 0.25, "spared_low": -0.01, "spared_high": 0.5}
+    gains = pd.DataFrame([{**keys, **row, **spared, "operation": name} for name in ("clean", "mp3_64k")])
+    page = robustness_tab(table(), None, settings, {"11112222"}, None, gains)
+    assert "more against stats_logreg (floor), trained on en, seed 1" in words(page)
+    assert "mp3_64k 80.0 50.0 +30.0 (+20.0 to +40.0) +25.0 (-1.0 to +50.0)" in words(page)
+    other = robustness_tab(table(), None, settings, {"11112222"}, None, gains.assign(protocol="3333"))
+    assert "What variants" in words(page) and "What variants" not in words(other)
