@@ -176,6 +176,19 @@ class VerificationLayout(FolderLayout):
         return self.root / f"scores_{split}.parquet"
 
 
+class RobustnessLayout(FolderLayout):
+    """What `sourcetracing.robustness` makes of one run."""
+
+    record = At("robustness.json")
+    figures = At("figures.csv")
+    worst = At("worst.csv")
+    lock = At(".lock")
+
+    def answers(self, digest: str) -> Path:
+        """The folder of its answers after post-processing, by what they hang on."""
+        return self.root / f"answers-{digest}"
+
+
 class TablesLayout(FolderLayout):
     """Tables and their pictures, which are named after what they show."""
 
@@ -223,6 +236,7 @@ class Layout(FolderLayout):
     runs = At("runs")
     openset = At("openset")
     verification = At("verification")
+    robustness = At("robustness")
     unknown_speaker_embeddings = At("verification/speakers/embeddings.npy")
 
     speakers = At("speakers")
@@ -249,6 +263,12 @@ class Layout(FolderLayout):
     verification_table = At("tables/verification.csv")
     verification_text = At("tables/verification.md")
     verification_det = At("tables/verification_det.png")
+    robustness_table = At("tables/robustness.csv")
+    robustness_text = At("tables/robustness.md")
+    robustness_worst = At("tables/robustness_worst.csv")
+    robustness_picture = At("tables/robustness.png")
+    robustness_gains = At("tables/robustness_gains.csv")
+    robustness_gains_text = At("tables/robustness_gains.md")
     enrolment_table = At("tables/enrolment.csv")
     enrolment_text = At("tables/enrolment.md")
     enrolment_picture = At("tables/enrolment.png")
@@ -321,6 +341,10 @@ class Layout(FolderLayout):
     def explanation_of(self, system: str, run_name: str) -> Path:
         """Parquet: drops of a run's LLRs, a row for each utterance and band (`sourcetracing.explanation.run_values`)."""
         return self.explanation / system / f"{run_name}.parquet"
+
+    def robustness_of(self, system: str, run_name: str) -> RobustnessLayout:
+        """What of a run survives post-processing."""
+        return RobustnessLayout(self.robustness / system / run_name)
 
     def trials(self, split: str) -> Path:
         """The list of trials of a split, as CSV; its models stand beside it."""

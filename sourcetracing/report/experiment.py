@@ -22,8 +22,12 @@ from sourcetracing.report.explanation_tab import CHECK_TEXTS, SOURCE_TEXTS, expl
 from sourcetracing.report.hierarchy_tab import hierarchy_tab
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
+from sourcetracing.report.robustness_tab import robustness_tab
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
 from sourcetracing.report.verification_tab import verification_tab
+from sourcetracing.robustness.gains import TEXTS as GAINS_TEXTS
+from sourcetracing.robustness.tables import TEXTS as ROBUSTNESS_TEXTS
+from sourcetracing.robustness.tables import WORST_TEXTS
 from sourcetracing.runtime.files import is_whole, read_csv, write_frame
 from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
 from sourcetracing.scoring.scores import is_scored
@@ -89,6 +93,10 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         layout.verification_det,
         layout.enrolment_table,
         layout.enrolment_picture,
+        layout.robustness_table,
+        layout.robustness_worst,
+        layout.robustness_picture,
+        layout.robustness_gains,
     ]
     found += [layout.explanation_sources, layout.explanation_checks, layout.explanation_picture]
     found += [layout.shortcut_table, layout.shortcut_means, *sorted(layout.openset.glob("*/*/*"))]
@@ -178,6 +186,14 @@ def write_page(
             _bytes(layout.verification_det),
             _read(layout.enrolment_table, ENROLMENT_TEXTS),
             _bytes(layout.enrolment_picture),
+        ),
+        "Robustness": robustness_tab(
+            _read(layout.robustness_table, ROBUSTNESS_TEXTS),
+            _read(layout.robustness_worst, WORST_TEXTS),
+            settings,
+            {run.protocol for run in runs},
+            _bytes(layout.robustness_picture),
+            _read(layout.robustness_gains, GAINS_TEXTS),
         ),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),

@@ -31,6 +31,8 @@ _MAKERS = (
     ("*/verification/*", "10_verify_sources"),
     ("*/verification_trials/*", "10_verify_sources"),
     ("*/tables/verification*", "10_verify_sources"),
+    ("*/robustness/*", "12_test_robustness"),
+    ("*/tables/robustness*", "12_test_robustness"),
     ("*/features/*", "04_preprocess_dataset"),
     ("*/speakers/*", "03_label_speakers"),
     ("*/shortcuts/*", "11_audit_shortcuts"),

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import reduce
 from typing import Any
 
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.corpora import DEMO_CHANGES, SOURCE, Corpus, Split, shapes_of
-from sourcetracing.settings.frontends import FRONTENDS, Audio
+from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment
 from sourcetracing.settings.schema import Settings
 
 _CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources", "corpus.label")
@@ -59,7 +59,8 @@ def table_recipe(settings: Settings) -> dict[str, Any]:
 
     Of `config.resolve()`: what single systems have of their own stands in `systems`. Languages and seed of single runs are no part of it.
     """
-    names = [f"{group}.{field.name}" for group in _TABLE_GROUPS for field in fields(getattr(settings, group))]
+    groups = (*_TABLE_GROUPS, "rawboost") if "rawboost" in settings.augment.variants else _TABLE_GROUPS
+    names = [f"{group}.{field.name}" for group in groups for field in fields(getattr(settings, group))]
     names = [*_ONE_SYSTEM, *_ARITHMETIC, *(name for name in names if name not in _NOT_IN_TABLES)]
     recipe = {**protocol_recipe(settings), **label_recipe(settings), **grouping_recipe(settings), **_values(settings, tuple(names))}
     return {**recipe, "systems": _in_use(recipe)}
@@ -164,6 +165,26 @@ def cures_of(audio: Audio) -> dict[str, Any]:
 def sound_recipe(audio: Audio) -> dict[str, Any]:
     """What the recipe of anything made of an utterance takes besides its own: channel and cures, where they are not the defaults."""
     return {**channel_recipe(audio), **cures_of(audio)}
+
+
+# Settings of augment that one variant alone reads.
+_OF_VARIANTS = {
+    "codec": ("codecs",),
+    "telephone": ("telephones", "telephone_noisy", "telephone_snr_db"),
+    "copy_synthesis": ("vocoder",),
+}
+
+
+def idle_in_augment(augment: Augment) -> set[str]:
+    """Settings of augment that none of its variants reads; what is made without these variants keeps the digest that it had before them."""
+    return {name for variant, names in _OF_VARIANTS.items() if variant not in augment.variants for name in names}
+
+
+def augment_recipe(settings: Settings) -> dict[str, Any]:
+    """What the recipe of anything made of acoustic variants takes of them."""
+    idle = idle_in_augment(settings.augment)
+    boost = {"rawboost": asdict(settings.rawboost)} if "rawboost" in settings.augment.variants else {}
+    return {name: value for name, value in asdict(settings.augment).items() if name not in idle} | boost
 
 
 def _word(value: Any) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.declaring import LARGEST_SEED, SOME, setting
-from sourcetracing.settings.frontends import VARIANTS
+from sourcetracing.settings.frontends import ALL_VARIANTS
 
 SPLITS = ("train", "dev", "eval")
 
@@ -77,8 +77,8 @@ class Train:
         10.0, "a kill costs at most so many; 0: a round is saved at its end only, as always under torchrun", at_least=0, at_most=1e6
     )
     select: str = setting("dev_macro_f1", "which dev figure picks the round (F1: ties by loss)", choices=("dev_macro_f1", "dev_loss"))
-    variants: list[str] = setting([], "acoustic variants to train and develop on; empty = all stored", choices=VARIANTS)
-    dev_variants: list[str] = setting([], "acoustic variants that dev chooses the round on; empty = train.variants", choices=VARIANTS)
+    variants: list[str] = setting([], "acoustic variants to train and develop on; empty = all stored", choices=ALL_VARIANTS)
+    dev_variants: list[str] = setting([], "acoustic variants that dev chooses the round on; empty = train.variants", choices=ALL_VARIANTS)
     dev_languages: list[str] = setting(
         [], "languages whose dev rows choose the round (all: every one of the corpus); empty = the training languages"
     )
@@ -110,10 +110,24 @@ def shown_system(system: str, floor: Sequence[str]) -> str:
     return f"{system} (floor)" if system in floor else system
 
 
+def trained_variants(settings: Any) -> tuple[str, ...]:
+    """The acoustic variants that a system hears in training."""
+    return tuple(settings.train.variants or settings.augment.variants)
+
+
+def line_of_variants(heard: Mapping[str, Sequence[str]]) -> str:
+    """Which systems heard which variants in training, where that differs, else "". heard: system -> its variants."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for system, variants in heard.items():
+        groups.setdefault(tuple(variants), []).append(system)
+    said = "; ".join(f"{', '.join(systems)}: {', '.join(variants)}" for variants, systems in groups.items())
+    return f"Trained on different acoustic variants. {said}." if len(groups) > 1 else ""
+
+
 @dataclass
 class Evaluation:
     splits: list[str] = setting(["eval"], "splits that get scored", choices=SPLITS, items=SOME)
-    variants: list[str] = setting([], "acoustic variants that dev and eval are scored on; empty = all stored", choices=VARIANTS)
+    variants: list[str] = setting([], "acoustic variants that dev and eval are scored on; empty = all stored", choices=ALL_VARIANTS)
     batch_size: int = setting(64, "rows per forward pass", at_least=1, at_most=65536)
     zero_division: float = setting(
         0.0,

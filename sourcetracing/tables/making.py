@@ -21,7 +21,7 @@ from sourcetracing.metrics import bootstrap
 from sourcetracing.metrics import classification as metrics
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.settings.schema import Settings
-from sourcetracing.settings.training import all_systems
+from sourcetracing.settings.training import all_systems, line_of_variants
 from sourcetracing.tables import class_lists
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, Axes, axes_of, kind_of_cell, unique
 from sourcetracing.tables.scored_runs import ScoredRun
@@ -157,6 +157,8 @@ def _selected(run: ScoredRun, axes: Axes) -> ScoredRun:
 
 
 def _notes_on_runs(runs: Sequence[ScoredRun], missing: Sequence[tuple], expected: Sequence[tuple]) -> Iterator[str]:
+    if line := line_of_variants({run.system: run.trained_on for run in runs if run.trained_on}):
+        yield line
     if len({frozenset(run.scores["variant"].unique()) for run in runs}) > 1:
         yield "Runs were scored on different acoustic variants: their pooled figures do not compare; look at single variants."
     if missing:

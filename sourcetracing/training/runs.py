@@ -20,6 +20,7 @@ from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned, stored_front_end
 from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
+from sourcetracing.settings.recorded import idle_in_augment
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.systems import lineage
 from sourcetracing.settings.training import PERTURBATIONS, Experiment, Train, all_systems
@@ -110,6 +111,7 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     kind, rules = stored_front_end(settings), BACKENDS[settings.backend]
     groups = ["train", "augment"]
     groups += [group for group in (kind, settings.backend) if hasattr(settings, group)]
+    groups += ["rawboost"] if "rawboost" in settings.augment.variants else []
     groups += ["metric_learning"] if rules.metric_loss else []
     groups += ["ssl", "finetune"] if is_fine_tuned(settings) else []
     single = [
@@ -127,6 +129,7 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     if rules.fitted:
         named = [name for name in named if not name.startswith("train.") or name.removeprefix("train.") in TRAIN_OF_FITTED]
     idle = {"metric_learning.neighbours", "train.checkpoint_minutes", "train.epochs" if settings.train.steps else "train.steps_per_dev"}
+    idle |= {f"augment.{name}" for name in idle_in_augment(settings.augment)}
     return [*single, *(name for name in named if name not in idle)]
 
 
@@ -245,7 +248,7 @@ def front_ends(config: ConfigSources) -> list[Settings]:
 def front_end_key(settings: Settings) -> tuple:
     """What runs have in common that share a feature store."""
     kind = stored_front_end(settings)
-    return (kind, *(repr(getattr(settings, group, None)) for group in (kind, "audio", "augment", "store")))
+    return (kind, *(repr(getattr(settings, group, None)) for group in (kind, "audio", "augment", "rawboost", "store")))
 
 
 def load_run(settings: Settings) -> TrainingRun:
