@@ -16,7 +16,7 @@ from tests.support.places import ROOT
 ORDER = (
     *("models", "errors", "settings", "layout", "runtime", "audio", "metrics", "drawing", "downloads", "published", "synthesis"),
     *("postprocessing", "corpora", "protocols", "speakers", "features", "training", "scoring", "tables", "openset", "embeddings"),
-    *("verification", "enrolment", "shortcuts", "tracing", "explanation", "robustness", "report", "casework"),
+    *("verification", "enrolment", "shortcuts", "tracing", "robustness", "report", "explanation", "casework"),
     "starting",
     *("detection.data", "detection.features", "detection.classifier", "detection.experiments", "detection.report"),
 )
