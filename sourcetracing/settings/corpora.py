@@ -98,6 +98,7 @@ class Corpus:
         items=SOME,
     )
     unknown_sources: list[str] = setting([], "sources that are no class, for open-set trials in dev and eval; [all] = every other one")
+    components: str = setting("", "CSV with a column source (or utt_id) and labels: acoustic_model, vocoder, architecture or others")
 
 
 @dataclass

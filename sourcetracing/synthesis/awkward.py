@@ -49,7 +49,18 @@ COUNTS: dict[str, dict[str, tuple[int, int, int]]] = {
     "inf": {"en": (0, 0, 4), "fr": (0, 0, 3)},
     "None": {"de": (0, 0, 3), "nan": (0, 0, 2)},
 }
-TABLE_COLUMNS = ("path", "language", "source", "speaker", "transcript", "split")
+# Acoustic model, vocoder, architecture of each source, as far as anybody says: with holes, and names that programs mistake.
+COMPONENTS = {
+    "007": ("eSpeak, NG", "1.0", "None"),
+    "nan": ("eSpeak, NG", "nan", "None"),
+    "NA": ("", "True", "N/A"),
+    "acme/tts-v2": ("acme", "007", "source/filter"),
+    "voice, large": ("eSpeak, NG", "True", "N/A"),
+    "True": ("eSpeak, NG", "007", "source/filter"),
+    "null": ("", "True", "N/A"),
+    "inf": ("acme", "007", ""),
+}
+TABLE_COLUMNS = ("path", "language", "source", "speaker", "transcript", "split", "acoustic_model", "vocoder", "architecture")
 UTTERANCES_PER_SPEAKER = 2
 _SENTENCES = 24  # of a language: fewer than its utterances, so that most are read by several sources, in several splits
 _TRANSCRIPTS = ("NA", "null", "1234", 'She said, "nan".')  # of the first utterances of each language, in place of a sentence
@@ -88,7 +99,8 @@ class AwkwardFile:
     @property
     def row(self) -> tuple[str, ...]:
         """Its cells below `TABLE_COLUMNS`."""
-        return self.path, self.language, self.source, self.speaker, self.transcript, self.split
+        components = COMPONENTS.get(self.source, ("", "", ""))
+        return self.path, self.language, self.source, self.speaker, self.transcript, self.split, *components
 
 
 def plan_files(seed: int) -> list[AwkwardFile]:
