@@ -1,98 +1,99 @@
-"""What each source is made of: acoustic model, vocoder, architecture, training data, as columns of utterances.csv; "" = not known.
+"""What a source is made of: acoustic model, vocoder, architecture, training data, as columns of utterances.csv; "" = not known.
 
-Who knows it, first ones first: a user's own table of files, the CSV of `corpus.components`, the corpus (MLAAD's meta.csv), the tables in
-`components/`, which its README tells of.
+The strongest says it last: a table that comes along (components.csv: MLAAD's systems, the demo's), then the corpus's own columns, then the
+user's CSV (corpus.components). Who says what of MLAAD's systems, and how sure that is, stands in components.csv (docs/labels.md).
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Collection
 from functools import cache
+from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
+from sourcetracing.corpora.open_quotes import refuse_open_quotes
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import read_csv
 from sourcetracing.runtime.lists import read_list
 from sourcetracing.settings.checking import did_you_mean
-from sourcetracing.settings.names import EDGES, trimmed
+from sourcetracing.settings.corpora import COMING_ALONG, components_of
+from sourcetracing.settings.names import EDGES
+from sourcetracing.settings.schema import Settings
 
-LABEL_COLUMNS = ("acoustic_model", "vocoder", "architecture", "training_data")
-# Columns of our tables that are no labels: one of that name in a user's table would be mistaken for ours.
-RESERVED = ("utt_id", "path", "language", "source", "speaker", "transcript", "recording", "split")
-RESERVED += ("duration_s", "sample_rate", "digest", "coding", "rms_dbfs", "leading_silence_s", "trailing_silence_s", "bandwidth_hz")
-RESERVED += ("system", "row", "variant", "label", "prediction", "unit", "known_from", "confidence", "note")
-_SEPARATORS = (",", ";", "\t", "|")
+COMPONENTS = ("acoustic_model", "vocoder", "architecture", "training_data")
+_KEYS = ("utt_id", "source")  # what a user's table may go by
+SEPARATORS = (",", ";", "\t", "|")
+# Columns that the pipeline writes itself; a user's column of such a name is left out.
+_OURS = "utt_id path language source speaker transcript recording split system label prediction variant row unit protocol"
+_HEARD = "duration_s sample_rate digest coding rms_dbfs leading_silence_s trailing_silence_s bandwidth_hz"
+RESERVED = frozenset(f"{_OURS} {_HEARD}".split())
+
+
+def with_components(utterances: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Utterances with the columns `COMPONENTS`, and with those of the user's CSV. utterances: columns utt_id, source and any of these.
+
+    Raises `UserError` for a CSV that is missing, says two things of one source, or names none that there is.
+    """
+    labelled = utterances.assign(**{name: utterances[name].fillna("") if name in utterances else "" for name in COMPONENTS})
+    given, own = settings.corpus.components, components_of(settings.corpus.reader)
+    for corpus in dict.fromkeys(name for name in (own, given) if name in COMING_ALONG):
+        table = known_components(corpus)
+        for name in table.columns:
+            found = labelled["source"].map(table[name]).fillna("")
+            # A v5 model's folder is its name; MLAAD's own column is the last part of that name and no architecture.
+            keeps = (found == "") if corpus == given or name == "architecture" else (labelled[name] != "")
+            labelled[name] = labelled[name].where(keeps, found)
+    return _with_table(labelled, Path(given)) if given and given not in COMING_ALONG else labelled
 
 
 @cache
-def shipped_components(name: str) -> pd.DataFrame:
-    """source and what is known of it, of a table in `components/` (mlaad, demo), all text."""
-    table = read_csv(Path(__file__).with_name("components") / f"{name}.csv")
-    return table[["source", *(column for column in LABEL_COLUMNS if column in table)]]
+def known_components(corpus: str) -> pd.DataFrame:
+    """acoustic_model, vocoder, architecture of the systems of mlaad or demo, by source; "" = not known."""
+    with files(__package__).joinpath("components.csv").open(encoding="utf-8") as file:
+        table = read_csv(file).fillna("")
+    return table[table["corpus"] == corpus].set_index("source")[list(COMPONENTS[:3])]
 
 
-def with_components(utterances: pd.DataFrame, tables: Collection[pd.DataFrame]) -> pd.DataFrame:
-    """The utterances with all of LABEL_COLUMNS and the further columns of `tables`; what a cell says already stays.
-
-    tables: columns utt_id or source (each value once), and labels; those of earlier ones go before those of later ones.
-    """
-    found = utterances.copy()
-    for table in tables:
-        key = "utt_id" if "utt_id" in table else "source"
-        own = table.set_index(key)
-        for column in labels_in(table):
-            said = found[key].map(own[column]).fillna("")
-            found[column] = said if column not in found else found[column].where(found[column] != "", said)
-    for column in LABEL_COLUMNS:
-        if column not in found:
-            found[column] = ""
-    return found
+def _with_table(labelled: pd.DataFrame, path: Path) -> pd.DataFrame:
+    table, key = _read_table(path)
+    if strange := sorted(set(table.index) - set(labelled[key])):
+        if len(strange) == len(table):
+            raise UserError(f"corpus.components={path}: no {key} of it is in this corpus, such as {strange[0]!r}")
+        guess = did_you_mean(strange[0], set(labelled[key]) - set(table.index))
+        print(f"{path}: {len(strange)} of {len(table)} {key}s are not in this corpus, such as {strange[0]!r}{guess}")
+    for name in table.columns:
+        found = labelled[key].map(table[name]).fillna("")
+        labelled[name] = found.where(found != "", labelled.get(name, ""))
+    return labelled
 
 
-def labels_in(table: pd.DataFrame) -> list[str]:
-    """The columns of a table that may be traced, besides source: LABEL_COLUMNS first, then those that a user brought."""
-    return [*(name for name in LABEL_COLUMNS if name in table), *(name for name in table if name not in {*LABEL_COLUMNS, *RESERVED})]
-
-
-def read_components(path: Path) -> pd.DataFrame:
-    """A user's CSV: column source or utt_id, and labels (LABEL_COLUMNS or others); each source, or utt_id, once.
-
-    Raises `UserError` where it cannot be read so, and for a source that is there twice with different labels.
-    """
+def _read_table(path: Path) -> tuple[pd.DataFrame, str]:
+    """(labels by key, utt_id or source). Rows that say the same twice are one."""
+    where = f"corpus.components={path}"
     if not path.is_file():
-        raise UserError(f"corpus.components={path} is no file. Expected: a CSV with a column source (or utt_id) and labels such as vocoder")
-    table = _cells(path)
-    key = next((name for name in ("utt_id", "source") if name in table), None)
-    if key is None:
-        raise UserError(f"{path} has no column 'source'{did_you_mean('source', table.columns)}")
-    labels = labels_in(table)
-    if not labels:
-        raise UserError(f"{path} has no label: name columns {', '.join(LABEL_COLUMNS)}, or others that are not {', '.join(RESERVED[:8])}")
-    table = table[table[key] != ""][[key, *labels]].drop_duplicates()
-    if (twice := table[key].duplicated()).any():
-        name = table[key][twice].iloc[0]
-        first, second = table[table[key] == name].iloc[:2].to_dict("records")
-        column = next(column for column in labels if first[column] != second[column])
-        raise UserError(f"{path}: {name} is there twice, with the {column} {first[column]!r} and {second[column]!r}. Keep one of them")
-    return table.reset_index(drop=True)
-
-
-def _cells(path: Path) -> pd.DataFrame:
-    """All cells as text without blanks around them; names of columns in lower case. The separator is the sign most of in the first line."""
+        raise UserError(f"{where} is no file. Expected: a CSV with columns source, vocoder, architecture and so on; or {COMING_ALONG[0]}")
     text = read_list(path)
     lines = text.lines[text.num_skipped :]
-    separators = (text.separator,) if text.separator else _SEPARATORS
-    separator = max(separators, key=lambda each: lines[0].count(each) if lines else 0)
+    separator = text.separator or max(SEPARATORS, key=lambda sign: len({*_KEYS, *COMPONENTS} & set(_words(lines, sign))))
+    refuse_open_quotes(text, separator, path)
     try:
-        table = read_csv(io.StringIO("\n".join(lines)), sep=separator, quoting=csv.QUOTE_MINIMAL)
+        table = read_csv(StringIO("\n".join(lines)), sep=separator).fillna("")
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path} cannot be read as a table: {str(error).strip()}") from None
-    names = [trimmed(name).lower() for name in table]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{path} has two columns {twice[0]!r}")
-    table = table.set_axis(names, axis=1).fillna("")
-    return table.apply(lambda column: column.str.strip(EDGES))
+        raise UserError(f"{where} cannot be read as a table: {str(error).strip()}") from None
+    table = table.set_axis([str(name).strip(EDGES).lower() for name in table.columns], axis=1).apply(lambda cells: cells.str.strip(EDGES))
+    key = next((name for name in _KEYS if name in table), "")
+    if not key:
+        raise UserError(f"{where} has neither a column utt_id nor source; it has: {', '.join(table.columns)}")
+    names = [name for name in table.columns if name not in (*_KEYS, *RESERVED) and not name.startswith("unnamed")]
+    if not names:
+        raise UserError(f"{where} has no column of labels beside {key}, such as {', '.join(COMPONENTS[:3])}")
+    table = table[[key, *names]].drop_duplicates()
+    if (twice := table[key].duplicated()).any():
+        raise UserError(f"{where} says two things of {key} {table[key][twice].iloc[0]!r}; keep one of its rows")
+    return table.set_index(key), key
+
+
+def _words(lines: list[str], separator: str) -> list[str]:
+    return [word.strip(EDGES + '"').lower() for word in lines[0].split(separator)] if lines else []

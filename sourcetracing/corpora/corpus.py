@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.corpora.components import labels_in, read_components, shipped_components, with_components
 from sourcetracing.downloads.http import RemoteFile
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.lists import lookalike
@@ -50,8 +49,6 @@ class Corpus(ABC):
 
     advice = f"Run: {DOWNLOAD_COMMAND}"  # where files are missing
     num_named = 1  # missing files that the one-line message names
-    components = ""  # the table of `corpora/components/` that knows its sources
-    has_own_labels = False  # whether labels in what it reads are a user's own, and go before those of corpus.components
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -65,19 +62,8 @@ class Corpus(ABC):
     def prepare(self) -> pd.DataFrame:
         """One row per utterance of the settings' languages and sources: `UTTERANCE_COLUMNS`, and split where the corpus has splits.
 
-        Paths are relative to paths.corpus, or absolute. Needs no audio. Raises `UserError`. Further columns are labels (`components`).
+        Paths are relative to paths.corpus, or absolute. Needs no audio. Raises `UserError`.
         """
-
-    def describe(self) -> pd.DataFrame:
-        """`prepare`, with all that is known of the sources: LABEL_COLUMNS and whatever else a user says. Raises `UserError`."""
-        utterances, path = self.prepare(), self.settings.corpus.components
-        said = [read_components(Path(path))] if path else []
-        if said and not utterances[(key := said[0].columns[0])].isin(said[0][key]).any():
-            has = f"such as {utterances[key].iloc[0]}; it has {said[0][key].iloc[0]}" if len(said[0]) else "for it has no rows"
-            raise UserError(f"corpus.components={path} has no {key} of this corpus, {has}")
-        own = [column for column in labels_in(utterances) if not self.has_own_labels]
-        shipped = [shipped_components(self.components)] if self.components else []
-        return with_components(utterances.drop(columns=own), [*said, utterances[["utt_id", *own]], *shipped])
 
     def files(self) -> pd.DataFrame:
         """One row per file that is needed: path, language, source, present (bool)."""

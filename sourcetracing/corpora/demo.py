@@ -26,8 +26,6 @@ _CORPUS_KEYS = ("utterances_per_source", "speakers_per_language", "level_spread_
 class DemoCorpus(Corpus):
     """Its files are the noises and room responses too."""
 
-    components = "demo"
-
     def download(self) -> None:
         """Makes what is missing below paths.corpus, paths.musan and paths.rirs; existing files are kept. Raises UserError.
 

@@ -27,8 +27,6 @@ BYTES_PER_UTTERANCE = 320_000  # its English part has 143,000 files in 45.5 GB: 
 class MlaadCorpus(Corpus):
     """Some of MLAAD's files, chosen by lists."""
 
-    components = "mlaad"
-
     @cached_property
     @abstractmethod
     def needed(self) -> pd.DataFrame:
@@ -146,7 +144,7 @@ def _folders_of(utterances: pd.DataFrame) -> list[str]:
 
 
 def _add_meta(utterances: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """Fills in transcript, recording and training_data from the meta.csv files, where they are.
+    """Fills in transcript, training data and recording from the meta.csv files, where they are.
 
     A recording is the file of M-AILABS whose text was spoken (`original_file`). It replaces the stem only if it is known for every
     utterance: half of one spelling and half of the other would hide what is shared.
@@ -157,6 +155,7 @@ def _add_meta(utterances: pd.DataFrame, root: Path) -> pd.DataFrame:
     meta = pd.concat(tables, ignore_index=True)
     meta = meta.set_index(meta["path"].str.removeprefix("./"))
     meta = meta[~meta.index.duplicated()]
-    added = utterances.assign(**{name: utterances["path"].map(meta[name]).fillna("") for name in ("transcript", "training_data")})
+    found = {name: utterances["path"].map(meta[name]).fillna("") for name in ("transcript", "training_data")}
+    added = utterances.assign(**found)
     recording = utterances["path"].map(meta["original_file"])
     return added if recording.isna().any() else added.assign(recording=recording)

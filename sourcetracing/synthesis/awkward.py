@@ -49,16 +49,16 @@ COUNTS: dict[str, dict[str, tuple[int, int, int]]] = {
     "inf": {"en": (0, 0, 4), "fr": (0, 0, 3)},
     "None": {"de": (0, 0, 3), "nan": (0, 0, 2)},
 }
-# Acoustic model, vocoder, architecture of each source, as far as anybody says: with holes, and names that programs mistake.
-COMPONENTS = {
-    "007": ("eSpeak, NG", "1.0", "None"),
-    "nan": ("eSpeak, NG", "nan", "None"),
-    "NA": ("", "True", "N/A"),
-    "acme/tts-v2": ("acme", "007", "source/filter"),
-    "voice, large": ("eSpeak, NG", "True", "N/A"),
-    "True": ("eSpeak, NG", "007", "source/filter"),
-    "null": ("", "True", "N/A"),
-    "inf": ("acme", "007", ""),
+# Labels with holes and odd names. Of "inf" and "True" nothing is known; two known sources share a vocoder, an unknown one has it, too.
+COMPONENTS: dict[str, tuple[str, str, str]] = {
+    "007": ("espeak-ng", "nan", "formant, old"),
+    "nan": ("espeak-ng", "", "formant, old"),
+    "NA": ("espeak-ng", "1e3", "phase"),
+    "acme/tts-v2": ("NA", "lpc/18", ""),
+    "voice, large": ("", "1e3", "phase"),
+    "1e3": ("", "007", "sinusoids"),
+    "null": ("espeak-ng", "1e3", "phase"),
+    "None": ("", "007", ""),
 }
 TABLE_COLUMNS = ("path", "language", "source", "speaker", "transcript", "split", "acoustic_model", "vocoder", "architecture")
 UTTERANCES_PER_SPEAKER = 2
