@@ -18,7 +18,7 @@ from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
-from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
+from sourcetracing.report.table_tabs import claims_tab, labels_tab, shortcuts_tab, speakers_tab
 from sourcetracing.report.verification_tab import verification_tab
 from sourcetracing.runtime.files import is_whole, read_csv, write_frame
 from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
@@ -32,6 +32,7 @@ from sourcetracing.speakers.counts import count_groups
 from sourcetracing.speakers.records import labels_of
 from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.floor import against_floor
+from sourcetracing.tables.labels import TEXTS as LABEL_TEXTS
 from sourcetracing.tables.making import Tables
 from sourcetracing.tables.of_runs import table_of, with_units
 from sourcetracing.tables.pictures import write_curves, write_pictures
@@ -76,6 +77,7 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         layout.speaker_counts,
         layout.openset_table,
         layout.openset_by_language,
+        layout.label_table,
         layout.verification_table,
         layout.verification_det,
         layout.enrolment_table,
@@ -129,6 +131,7 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
     more_tabs = {
         **tabs_of_tables(made[1:]),
         "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
+        "Labels": labels_tab(_label_table(layout, runs)),
         "Open set": openset_tab(*_openset_tables(layout), _openset_pictures(layout), settings.experiment.floor),
         "Verification": verification_tab(
             _read(layout.verification_table, VERIFICATION_TEXTS),
@@ -170,6 +173,12 @@ def _shortcut_means(layout: Layout, runs: Sequence[ScoredRun]) -> pd.DataFrame |
     if table is None or ("protocol" in table and set(table["protocol"]) != {run.protocol for run in runs}):
         return None
     return _read(layout.shortcut_means, SHORTCUT_TEXTS)
+
+
+def _label_table(layout: Layout, runs: Sequence[ScoredRun]) -> pd.DataFrame | None:
+    """What script 06 found of several heads, of the protocol that the page is about."""
+    table = _read(layout.label_table, LABEL_TEXTS)
+    return None if table is None else table[table["protocol"].isin({run.protocol for run in runs})]
 
 
 def _openset_tables(layout: Layout) -> list[pd.DataFrame | None]:
