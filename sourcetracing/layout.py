@@ -104,6 +104,7 @@ class RunLayout(FolderLayout):
     environment = At("environment.json")
     classes = At("classes.json")
     labels = At("labels.json")  # of an export: architecture, acoustic model, vocoder of each source
+    label_classes = At("label_classes.json")  # where train.labels asks for several heads
     protocol = At("protocol.json")
     weights = At("model.safetensors")
     last = At("last.safetensors")
@@ -134,6 +135,10 @@ class RunLayout(FolderLayout):
     def scored_embeddings(self, split: str) -> Path:
         """Embeddings of the same rows."""
         return self.all_scores / f"{split}.embeddings.npy"
+
+    def label_scores(self, split: str) -> Path:
+        """What further heads say of the same rows."""
+        return self.all_scores / f"{split}.labels.parquet"
 
     def class_report(self, split: str, test_set: str) -> Path:
         """Figures of each class on a test set."""
@@ -258,6 +263,8 @@ class Layout(FolderLayout):
     metric_learning = At("tables/metric_learning.csv")
     metric_learning_lock = At("tables/.metric_learning.lock")
     embedding_table = At("tables/embeddings.csv")
+    label_table = At("tables/labels.csv")
+    label_text = At("tables/labels.md")
 
     @classmethod
     def of(cls, settings: Settings) -> Layout:
