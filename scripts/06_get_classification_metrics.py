@@ -2,7 +2,7 @@
 
 Reads   exp/<name>/runs/ and features/
 Writes  exp/<name>/runs/<system>/<run>/scores/<split>.parquet (utt_id, variant, language, source, logits), <split>.embeddings.npy
-        and <split>_<test set>.txt (per-class reports)
+        and <split>_<test set>.txt (per-class reports); with train.labels also <split>.labels.parquet and exp/<name>/tables/labels.{csv,md}
 Costs   demo: about 11 s on 2 cores; scores that belong to the weights on disk are kept
 Run     python scripts/06_get_classification_metrics.py configs/demo.yaml
 """
@@ -15,6 +15,7 @@ from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.reports import write_reports
 from sourcetracing.settings.groups import EXPERIMENT
 from sourcetracing.settings.reading import ConfigSources
+from sourcetracing.tables.labels import write_label_table
 from sourcetracing.tables.of_runs import floor_text
 from sourcetracing.training.matrix import TRAIN_COMMAND, those_trained
 from sourcetracing.training.other_runs import others_line
@@ -36,6 +37,8 @@ def main(config: ConfigSources) -> None:
         print(heard)
     if beside_floor := floor_text(trained, config.resolve()):
         print(f"\n{beside_floor}\n")
+    if of_labels := write_label_table(trained, config.resolve()):
+        print(f"\n{of_labels}\n")
     if lack:
         print(in_users_words(f"{lack} and have no scores; {TRAIN_COMMAND} trains them"))
     if others := others_line(runs):

@@ -104,6 +104,7 @@ class RunLayout(FolderLayout):
     environment = At("environment.json")
     classes = At("classes.json")
     labels = At("labels.json")  # of an export: architecture, acoustic model, vocoder of each source
+    label_classes = At("label_classes.json")  # where train.labels asks for several heads
     protocol = At("protocol.json")
     weights = At("model.safetensors")
     last = At("last.safetensors")
@@ -134,6 +135,10 @@ class RunLayout(FolderLayout):
     def scored_embeddings(self, split: str) -> Path:
         """Embeddings of the same rows."""
         return self.all_scores / f"{split}.embeddings.npy"
+
+    def label_scores(self, split: str) -> Path:
+        """What further heads say of the same rows."""
+        return self.all_scores / f"{split}.labels.parquet"
 
     def class_report(self, split: str, test_set: str) -> Path:
         """Figures of each class on a test set."""
@@ -286,6 +291,8 @@ class Layout(FolderLayout):
     explanation_deletion = At("tables/explanation_deletion.csv")
     explanation_text = At("tables/explanation.md")
     explanation_picture = At("tables/explanation.png")
+    label_table = At("tables/labels.csv")
+    label_text = At("tables/labels.md")
 
     @classmethod
     def of(cls, settings: Settings) -> Layout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -22,14 +23,24 @@ def regmix(x: Tensor, partner: Tensor, lam: float, *, mode: str = "regmix") -> T
     return mixed if mode == "mixed_only" else torch.cat([x, mixed])
 
 
-def regmix_loss(logits: Tensor, y: Tensor, partner_y: Tensor, lam: float, *, mode: str = "regmix", label_smoothing: float = 0.0) -> Tensor:
+def regmix_loss(
+    logits: Tensor,
+    y: Tensor,
+    partner_y: Tensor,
+    lam: float,
+    *,
+    mode: str = "regmix",
+    label_smoothing: float = 0.0,
+    cross_entropy: Callable[..., Tensor] = F.cross_entropy,
+) -> Tensor:
     """Mean cross-entropy of logits (2B or B, C) given labels (B,): half of originals, half of mixed rows; or of mixed rows alone.
 
     A mixed row's loss is lam * CE(y) + (1 - lam) * CE(partner_y). label_smoothing: share of each label that is spread over all classes.
+    cross_entropy: of logits (B, C) and labels (B,), such as `masked_cross_entropy`.
     """
     check_mode(mode)
     mixed_logits = logits if mode == "mixed_only" else logits[len(y) :]
-    cross_entropy = partial(F.cross_entropy, label_smoothing=label_smoothing)
+    cross_entropy = partial(cross_entropy, label_smoothing=label_smoothing)
     loss = lam * cross_entropy(mixed_logits, y) + (1 - lam) * cross_entropy(mixed_logits, partner_y)
     return loss if mode == "mixed_only" else (cross_entropy(logits[: len(y)], y) + loss) / 2
 

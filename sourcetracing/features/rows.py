@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -33,15 +34,33 @@ def open_store(settings: Settings) -> FeatureStore:
     return store
 
 
+@dataclass(frozen=True)
+class FurtherLabels:
+    """Of rows, besides their class. classes: label -> its classes; ids: (N, labels) int64, UNKNOWN_LABEL where it is not known."""
+
+    classes: dict[str, list[str]]
+    ids: np.ndarray
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many classes each label has."""
+        return [len(classes) for classes in self.classes.values()]
+
+
 class FeatureRows:
     """Some rows of a store with their labels.
 
-    features: (N, ...) float16 or float32, resident on `device`, on the CPU, or left on disk; labels: (N,) int64 on `device`.
+    features: (N, ...) float16 or float32, resident on `device`, on the CPU, or left on disk; labels: (N,) int64 on `device`; further: what
+    else they are labelled with, `further_ids` (N, H) int64 on `device`.
     """
 
-    def __init__(self, store: FeatureStore, rows: np.ndarray, labels: np.ndarray, device: torch.device):
+    def __init__(
+        self, store: FeatureStore, rows: np.ndarray, labels: np.ndarray, device: torch.device, further: FurtherLabels | None = None
+    ):
         self.store, self.rows, self.device = store, np.asarray(rows), device
         self.labels = torch.from_numpy(np.array(labels, dtype=np.int64)).to(device)
+        self.further = further or FurtherLabels({}, np.empty((len(self.rows), 0), np.int64))
+        self.further_ids = torch.from_numpy(self.further.ids).to(device)
         self.resident = self._hold()
 
     def __len__(self) -> int:

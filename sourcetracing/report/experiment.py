@@ -23,7 +23,7 @@ from sourcetracing.report.hierarchy_tab import hierarchy_tab
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
 from sourcetracing.report.robustness_tab import robustness_tab
-from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
+from sourcetracing.report.table_tabs import claims_tab, labels_tab, shortcuts_tab, speakers_tab
 from sourcetracing.report.verification_tab import verification_tab
 from sourcetracing.robustness.gains import TEXTS as GAINS_TEXTS
 from sourcetracing.robustness.tables import TEXTS as ROBUSTNESS_TEXTS
@@ -43,6 +43,7 @@ from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.floor import against_floor
 from sourcetracing.tables.hierarchy import Hierarchy, make_hierarchy
 from sourcetracing.tables.hierarchy_text import write_hierarchy
+from sourcetracing.tables.labels import TEXTS as LABEL_TEXTS
 from sourcetracing.tables.levelled_runs import levelled_runs
 from sourcetracing.tables.making import Tables
 from sourcetracing.tables.of_runs import table_of, with_units
@@ -89,6 +90,7 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         layout.openset_table,
         layout.openset_by_language,
         layout.openset_relatives,
+        layout.label_table,
         layout.verification_table,
         layout.verification_det,
         layout.enrolment_table,
@@ -104,6 +106,7 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         found += [
             run.scores(REPORTED_SPLIT),
             run.scores("dev"),
+            run.label_scores(REPORTED_SPLIT),
             run.history,
             *run.records,
             run.embeddings.pictures_record,
@@ -179,6 +182,7 @@ def write_page(
             settings.experiment.floor,
             _read(layout.openset_relatives, RELATIVES_TEXTS),
         ),
+        "Labels": labels_tab(_label_table(layout, runs)),
         "Verification": verification_tab(
             _read(layout.verification_table, VERIFICATION_TEXTS),
             settings,
@@ -233,6 +237,12 @@ def _shortcut_means(layout: Layout, runs: Sequence[ScoredRun]) -> pd.DataFrame |
     if table is None or ("protocol" in table and set(table["protocol"]) != {run.protocol for run in runs}):
         return None
     return _read(layout.shortcut_means, SHORTCUT_TEXTS)
+
+
+def _label_table(layout: Layout, runs: Sequence[ScoredRun]) -> pd.DataFrame | None:
+    """What script 06 found of several heads, of the protocol that the page is about."""
+    table = _read(layout.label_table, LABEL_TEXTS)
+    return None if table is None else table[table["protocol"].isin({run.protocol for run in runs})]
 
 
 def _openset_tables(layout: Layout) -> list[pd.DataFrame | None]:

@@ -16,6 +16,7 @@ from sourcetracing.speakers.agreement import what_clusters_follow
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, unique
 from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, marks_of, published_matrix, published_variant
 from sourcetracing.tables.floor import sentences
+from sourcetracing.tables.labels import LEGEND, for_people
 from sourcetracing.tables.making import Tables, matrix_of
 from sourcetracing.tables.text import classes_phrase, kinds_of, mean_text
 
@@ -134,6 +135,11 @@ def speakers_tab(groups: pd.DataFrame | None, facts: dict | None, picture: bytes
     agreement = (facts or {}).get("agreement") or {}
     indices = {what: each[key] for what, each in agreement.items() if (key := "adjusted_rand_index") in each}
     return MORE.speakers(groups, indices, what_clusters_follow(agreement), picture)
+
+
+def labels_tab(table: pd.DataFrame | None) -> Markup:
+    """What several heads get right (script 06); nothing where no run has them. table: COLUMNS of `sourcetracing.tables.labels`."""
+    return Markup() if table is None or table.empty else MORE.labels(for_people(table), LEGEND)
 
 
 def shortcuts_tab(means: pd.DataFrame | None) -> Markup:

@@ -19,12 +19,15 @@ from sourcetracing.protocols.table import select
 from sourcetracing.runtime.files import atomic_path, digest_of_file
 from sourcetracing.runtime.locks import held
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import further_labels
 from sourcetracing.training.checkpoints import load_trained
+from sourcetracing.training.label_classes import head_sizes, label_texts, recorded_classes
 from sourcetracing.training.networks import build_model, forward
 from sourcetracing.training.runs import TrainingRun
 
 _KEY = b"story"  # of the metadata in the file; another name would make all scores of before look out of date
 _PARTNER = "embeddings"  # in it: the digest of the embeddings that were stored with these scores, "" for none
+_HEADS = "label_scores"  # likewise of what further heads say; not there without any
 
 
 def is_scored(run: TrainingRun, split: str) -> bool:
@@ -38,7 +41,15 @@ def is_scored(run: TrainingRun, split: str) -> bool:
     metadata, wanted = _metadata_of(path), variants_of(run.settings, split)
     there = metadata.get("variants", [])  # empty = all
     is_current = metadata.get("weights") == digest_of_file(weights) and (not there or (bool(wanted) and set(wanted) <= set(there)))
+    is_current &= _has_own_label_scores(run, split, metadata)
     return is_current and (not run.files.scored_embeddings(split).is_file() or _own_embeddings(run, split) is not False)
+
+
+def _has_own_label_scores(run: TrainingRun, split: str, metadata: dict) -> bool:
+    if not further_labels(run.settings.train):
+        return True
+    path = run.files.label_scores(split)
+    return path.is_file() and metadata.get(_HEADS) == digest_of_file(path)
 
 
 def is_made(run: TrainingRun, split: str) -> bool:
@@ -93,28 +104,48 @@ def _score(run: TrainingRun, splits: Sequence[str], store: FeatureStore, device:
             raise UserError(f"evaluation.splits: there are no {kind} in {store.folder}")
         rows = FeatureRows(store, index["row"].to_numpy(), label_ids(index["source"], settings.corpus.sources), device)
         embeddings, logits = forward(model, rows, settings)
-        _write(run, split, index, rows, embeddings, logits, digest_of_file(run.files.weights))
+        num_classes = len(settings.corpus.sources)
+        of_heads = _write_label_scores(run, split, index, logits[:, num_classes:])
+        _write(run, split, index, rows, embeddings, logits[:, :num_classes], {"weights": digest_of_file(run.files.weights), **of_heads})
 
 
 def load_model(run: TrainingRun, store: FeatureStore) -> torch.nn.Module:
     """The trained network of a run, in evaluation mode. Raises `UserError` when it is missing, damaged or of another shape."""
-    model = build_model(run.settings, store.shape[1:])
+    model = build_model(run.settings, store.shape[1:], head_sizes(recorded_classes(run.files, run.settings)))
     load_trained(model, run.files.weights)
     return model.eval()
 
 
 def _write(
-    run: TrainingRun, split: str, index: pd.DataFrame, rows: FeatureRows, embeddings: np.ndarray, logits: np.ndarray, weights: str
+    run: TrainingRun, split: str, index: pd.DataFrame, rows: FeatureRows, embeddings: np.ndarray, logits: np.ndarray, facts: dict
 ) -> None:
     table = index[["utt_id", "variant", "split", "language", "source"]].reset_index(drop=True)
     table["label"], table["prediction"] = rows.labels.cpu().numpy(), logits.argmax(axis=1)
     for number in range(logits.shape[1]):
         table[f"logit_{number}"] = logits[:, number]
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    metadata = {"weights": weights, "system": run.system, "train_set": run.train_set, "seed": run.seed}
+    metadata = {**facts, "system": run.system, "train_set": run.train_set, "seed": run.seed}
     metadata |= {"variants": variants_of(run.settings, split), _PARTNER: _write_embeddings(run, split, embeddings)}
     with atomic_path(run.files.scores(split)) as partial:
         pq.write_table(arrow.replace_schema_metadata({**arrow.schema.metadata, _KEY: json.dumps(metadata).encode()}), partial)
+
+
+def _write_label_scores(run: TrainingRun, split: str, index: pd.DataFrame, logits: np.ndarray) -> dict[str, str]:
+    """Writes utt_id, variant and of each further label prediction_<label> (a name), logit_<label>_<k>, row by row as in the scores.
+
+    Before those, as the embeddings are. logits: (N, all further classes). Returns what the scores say of it; {} without further heads.
+    """
+    if not (classes := recorded_classes(run.files, run.settings)):
+        return {}
+    columns: dict[str, np.ndarray] = {name: index[name].to_numpy() for name in ("utt_id", "variant")}
+    ends = np.cumsum(head_sizes(classes))
+    for (name, names), own in zip(classes.items(), np.split(logits, ends[:-1], axis=1), strict=True):
+        columns[f"prediction_{name}"] = np.array(names, dtype=object)[own.argmax(axis=1)]
+        columns |= {f"logit_{name}_{number}": own[:, number] for number in range(len(names))}
+    path = run.files.label_scores(split)
+    with atomic_path(path) as partial:
+        pq.write_table(pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False), partial)
+    return {_HEADS: digest_of_file(path)}
 
 
 def _write_embeddings(run: TrainingRun, split: str, embeddings: np.ndarray) -> str:
@@ -145,6 +176,20 @@ def read_scores(run: TrainingRun, split: str, *, unknown: bool = False) -> pd.Da
     scores = pd.read_parquet(run.files.scores(split))
     kept = _wanted(scores, run, split) & (unknown | (scores["label"] != UNKNOWN_LABEL))
     return scores[kept].reset_index(drop=True)
+
+
+def read_label_scores(run: TrainingRun, split: str) -> pd.DataFrame:
+    """What the further heads of a run say, a row for each of `read_scores(..., unknown=True)`, and what is so.
+
+    utt_id, variant, then for each label label_<label> (as utterances.csv has it today, "" = not known), prediction_<label> (a name),
+    logit_<label>_<k> in the order of `recorded_classes`. Raises `UserError`.
+    """
+    scores = read_scores(run, split, unknown=True)[["utt_id", "variant"]]
+    found, texts = pd.read_parquet(run.files.label_scores(split)), label_texts(run.settings)
+    table = scores.merge(found, on=["utt_id", "variant"], how="left", validate="one_to_one")
+    for name in texts:
+        table.insert(table.columns.get_loc(f"prediction_{name}"), f"label_{name}", table["utt_id"].map(texts[name]).fillna(""))
+    return table
 
 
 def _wanted(scores: pd.DataFrame, run: TrainingRun, split: str) -> pd.Series:

@@ -25,7 +25,7 @@ from sourcetracing.settings.places import config_files, config_path
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.sizes import check_sizes
 from sourcetracing.settings.systems import BASE, lineage, own_settings, refuse_shared, require_sound
-from sourcetracing.settings.training import check_perturbations
+from sourcetracing.settings.training import check_labels, check_perturbations
 
 PARTS = ("frontend", "backend")
 
@@ -257,6 +257,7 @@ def _check_together(settings: Settings) -> None:
             raise UserError(f"{name}.channels={channels}: must be a multiple of 8")
     check_fitted(settings)
     check_perturbations(settings)
+    check_labels(settings)
     check_sizes(settings)
     dev_languages = [name for name in settings.train.dev_languages if name != "all"]
     for key, names in [("train.languages", settings.train.languages), ("train.dev_languages", dev_languages), *_set_languages(settings)]:

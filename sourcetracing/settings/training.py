@@ -82,6 +82,11 @@ class Train:
     dev_languages: list[str] = setting(
         [], "languages whose dev rows choose the round (all: every one of the corpus); empty = the training languages"
     )
+    labels: list[str] = setting(
+        [],
+        "[source, vocoder]: a head for each of these columns of utterances.csv on one embedding (docs/labels.md); empty = source alone",
+    )
+    label_weights: list[float] = setting([], "of each of train.labels in the loss; empty = 1 for each", at_least=0, at_most=1e6)
     initial_weights: str = setting("", "checkpoint (ours or a published .pth/.pt) to start from; with epochs=0 it is only evaluated")
 
 
@@ -143,6 +148,40 @@ class Evaluation:
         choices=("utterance", "transcript"),
     )
     embeddings: bool = setting(True, "store the embedding of each row beside its logits")
+
+
+FIRST_LABEL = "source"  # what the classes of corpus.sources are values of
+
+
+def further_labels(train: Train) -> list[str]:
+    """The labels that have heads of their own, in the order of `train.labels`."""
+    return [name for name in train.labels if name != FIRST_LABEL]
+
+
+def weights_of_labels(train: Train) -> dict[str, float]:
+    """Label -> its weight in the loss; of FIRST_LABEL alone where `train.labels` is empty."""
+    labels = train.labels or [FIRST_LABEL]
+    return dict(zip(labels, train.label_weights or [1.0] * len(labels), strict=True))
+
+
+def check_labels(settings: Any) -> None:
+    """Raises `UserError` for labels that a run cannot be trained towards together, whatever the corpus has."""
+    rules, backend = settings.train, BACKENDS[settings.backend]
+    if twice := [name for name in rules.labels if rules.labels.count(name) > 1]:
+        raise UserError(f"train.labels: {twice[0]!r} is listed twice; name it once")
+    if rules.labels and FIRST_LABEL not in rules.labels:
+        raise UserError(f"train.labels={rules.labels}: {FIRST_LABEL} is what the classes of corpus.sources are of; name it, too")
+    if rules.label_weights and len(rules.label_weights) != len(rules.labels):
+        raise UserError(
+            f"train.label_weights has {len(rules.label_weights)} values for {len(rules.labels)} of train.labels: give one for each"
+        )
+    if rules.label_weights and not any(rules.label_weights):
+        raise UserError("train.label_weights: all are 0, so nothing would be learned")
+    if further_labels(rules) and (backend.fitted or backend.metric_loss):
+        how = "fitted in one go" if backend.fitted else "trained by a loss on embeddings"
+        raise UserError(f"train.labels={rules.labels}: backend={settings.backend} is {how} and has no further heads; leave it out")
+    if further_labels(rules) and rules.initial_weights and not rules.initial_weights.endswith(".safetensors"):
+        raise UserError("train.initial_weights: a published checkpoint has no further heads; leave train.labels out, or the checkpoint")
 
 
 PERTURBATIONS = ("crop_share", "time_masks", "band_masks", "channel_db")  # settings of `train` that change rows in every round

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.metrics.calibration import fit_temperature
+from sourcetracing.protocols.relatives import COARSE_LEVELS
 from sourcetracing.protocols.table import load_protocol
-from sourcetracing.scoring.scores import is_scored, read_scores, with_transcripts_as_units
+from sourcetracing.scoring.scores import is_scored, read_label_scores, read_scores, with_transcripts_as_units
 from sourcetracing.tables.hierarchy import LevelledRun, probabilities_of
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT
+from sourcetracing.training.label_classes import recorded_classes
 from sourcetracing.training.recorded import protocol_of_run
 from sourcetracing.training.runs import TrainingRun
 from sourcetracing.training.table_plans import languages_of
@@ -38,7 +40,19 @@ def levelled_run(run: TrainingRun) -> LevelledRun:
         probabilities_of(_logits(scores, run), temperature),
         temperature,
         protocol_of_run(run)["digest"][:8],
+        levels_of_heads(run),
     )
+
+
+def levels_of_heads(run: TrainingRun) -> dict[str, tuple[list[str], np.ndarray]]:
+    """Level -> its labels and their softmax (N, L), of the levels that further heads of the network say (`train.labels`)."""
+    classes = recorded_classes(run.files, run.settings)
+    said = {level: names for level, names in classes.items() if level in COARSE_LEVELS}
+    if not said:
+        return {}
+    scores = read_label_scores(run, REPORTED_SPLIT)
+    logits = {level: scores[[f"logit_{level}_{number}" for number in range(len(names))]].to_numpy() for level, names in said.items()}
+    return {level: (names, probabilities_of(logits[level], float("nan"))) for level, names in said.items()}
 
 
 def temperature_of(run: TrainingRun, languages: Sequence[str]) -> float:

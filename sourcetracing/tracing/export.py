@@ -16,6 +16,7 @@ from sourcetracing.runtime.files import atomic_path, write_json, write_text
 from sourcetracing.settings.paths import Paths
 from sourcetracing.settings.reading import to_yaml
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import SPLITS
 from sourcetracing.tracing.calibration import calibrate
 from sourcetracing.tracing.levels import write_labels
 from sourcetracing.tracing.model_card import UNDECIDED, model_card
@@ -28,8 +29,10 @@ CARD = "README.md"
 _RELATIVE = RunLayout(Path())
 COPIED = {
     _RELATIVE.weights: "the weights",
+    _RELATIVE.label_classes: "the classes of each head and how many training rows they had",
     _RELATIVE.calibration: "the temperature and how far probabilities are off",
     _RELATIVE.calibration_picture: "the same as a reliability diagram",
+    **{_RELATIVE.label_scores(split): f"what further heads say of the {split} rows" for split in SPLITS},
     _RELATIVE.scores("train"): "logits of the training rows, which the detector of unknown sources is fitted on",
     _RELATIVE.scored_embeddings("train"): "their embeddings",
     _RELATIVE.scores("dev"): "logits of the dev rows, which set the threshold and the temperature",

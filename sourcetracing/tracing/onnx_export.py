@@ -114,11 +114,11 @@ class WholeSystem(nn.Module):
         self.shaping = Shaping(system.settings.audio)
         self.front_end = _exportable(system.front_end.module)
         self.stored = getattr(torch, system.settings.store.dtype)
-        self.model = system.model
+        self.model, self.num_classes = system.model, len(system.classes)
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         embedding, logits = self.model(self.front_end(self.shaping(waveform)).to(self.stored).float())
-        return logits, embedding
+        return logits[:, : self.num_classes], embedding
 
 
 def export_onnx(system: TracingSystem, calibration: Calibration, path: Path) -> float:

@@ -25,6 +25,7 @@ from sourcetracing.settings.reading import read_config
 from sourcetracing.settings.recorded import CURE_SETTINGS, value_of
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.checkpoints import load_trained
+from sourcetracing.training.label_classes import head_sizes, recorded_classes
 from sourcetracing.training.networks import build_model
 from sourcetracing.training.runs import TrainingRun, set_name, system_label
 
@@ -34,7 +35,8 @@ NUM_NAMED = 3
 class TracingSystem:
     """Front-end and back-end of one run, in evaluation mode.
 
-    `classes` are its sources in the order of the logits, `run` is the run with its settings, `weights` the digest of its checkpoint.
+    `classes` are its sources in the order of the logits, `run` is the run with its settings, `weights` the digest of its checkpoint,
+    `label_classes` those of its further heads (`train.labels`), by label; their logits come behind those of the sources in `model`.
     front_end: one of the same settings that is there already.
     """
 
@@ -45,7 +47,8 @@ class TracingSystem:
         weights = run.files.weights
         self.front_end = front_end or build_front_end(run.settings)
         self.feature_shape = self.front_end.output_shape(self.window_samples)
-        model = build_model(run.settings, self.feature_shape)
+        self.label_classes = recorded_classes(run.files, run.settings)
+        model = build_model(run.settings, self.feature_shape, head_sizes(self.label_classes))
         load_trained(model, weights)
         self.model = model.eval().to(device)
         self.weights = digest_of_file(weights)
@@ -70,7 +73,7 @@ class TracingSystem:
         stored = features.to(self.device).float()
         with autocast(self.device, self.settings.compute.precision):
             embedding, logits = self.model(stored)
-        return embedding.float().cpu().numpy(), logits.float().cpu().numpy()
+        return embedding.float().cpu().numpy(), logits[:, : len(self.classes)].float().cpu().numpy()
 
 
 def run_in_folder(run_folder: str | Path, changes: Sequence[str] = ()) -> TrainingRun:

@@ -27,11 +27,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Targets:
-    """What a network should say of the loaded rows (B): their labels, those of their partners (None without mixup), and lambda."""
+    """What a network should say of the loaded rows (B): their labels, those of their partners (None without mixup), and lambda.
+
+    further, partner_further: (B, H), what else they are labelled with (`FurtherLabels.ids`).
+    """
 
     labels: Tensor
     partner_labels: Tensor | None
     lam: float
+    further: Tensor | None = None
+    partner_further: Tensor | None = None
 
 
 def shuffled_batches(
@@ -56,11 +61,18 @@ def load(rows: FeatureRows | PerturbedRows, batch: Batch, piece: np.ndarray, mod
     positions = batch.positions[piece]
     if batch.partners is None:
         inputs, labels = rows.batch(positions)
-        return inputs, Targets(labels, None, batch.lam)
+        return inputs, Targets(labels, None, batch.lam, _further(rows, positions))
     wanted, where = np.unique(np.concatenate([positions, batch.partners[piece]]), return_inverse=True)
     features, labels = rows.batch(wanted)
     own, other = torch.from_numpy(where).to(labels.device).chunk(2)
-    return regmix(features[own], features[other], batch.lam, mode=mode), Targets(labels[own], labels[other], batch.lam)
+    further = _further(rows, wanted)
+    targets = Targets(labels[own], labels[other], batch.lam, further[own], further[other])
+    return regmix(features[own], features[other], batch.lam, mode=mode), targets
+
+
+def _further(rows: FeatureRows | PerturbedRows, positions: np.ndarray) -> Tensor:
+    ids = rows.further_ids
+    return ids[torch.from_numpy(np.ascontiguousarray(positions, dtype=np.int64)).to(ids.device)]
 
 
 def cut(order: np.ndarray, batch_size: int, at_least: int = 2) -> Iterator[np.ndarray]:

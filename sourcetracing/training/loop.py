@@ -28,6 +28,7 @@ from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.schema import Settings
 from sourcetracing.training.batches import Batch, load, micro_batches
 from sourcetracing.training.fitting import Fitting
+from sourcetracing.training.label_classes import class_counts, further_labels_of
 from sourcetracing.training.metric_loss import MetricLoss
 from sourcetracing.training.networks import build_model
 from sourcetracing.training.objectives import Aim, CrossEntropy
@@ -68,10 +69,11 @@ def train_run(
         return folder
     group.wait()
     objective, languages = objective_of(settings), run.train_set.split("+")
-    train_rows = FeatureRows(store, *objective.train_rows(store, settings, languages), device)
+    rows, classes = objective.train_rows(store, settings, languages)
+    train_rows = FeatureRows(store, rows, classes, device, further_labels_of(store, rows, settings))
     dev_rows = select_rows(store, settings, "dev", languages, device)
     if group.is_first:
-        folder.open(settings, device)
+        folder.open(settings, device, class_counts(train_rows, settings))
     state = start_or_resume(settings, store.shape[1:], folder, objective, train_rows, group)
     if not len(dev_rows) and state.selected_by.startswith("dev_"):
         state.selected_by = LAST_EPOCH
@@ -116,6 +118,7 @@ def require_rows(runs: Sequence[TrainingRun]) -> dict[Path, int]:
         key = front_end_key(run.settings)
         store = stores[key] if key in stores else stores.setdefault(key, open_store(run.settings))
         rows, _ = objective_of(run.settings).train_rows(store, run.settings, run.train_set.split("+"))
+        further_labels_of(store, rows, run.settings)
         if BACKENDS[run.settings.backend].fitted:  # which statistics fit these features is known once it is built, in no time
             build_model(run.settings, store.shape[1:])
         num_rows[run.folder] = len(rows)
@@ -233,7 +236,7 @@ def evaluate(model: torch.nn.Module, rows: FeatureRows, settings: Settings, grou
         features, labels = rows.batch(positions)
         with autocast(features.device, settings.compute.precision):
             _, logits = model(features)
-        outputs.append((logits.float().cpu(), labels.cpu()))
+        outputs.append((logits[:, : len(settings.corpus.sources)].float().cpu(), labels.cpu()))
     outputs = [output for outputs_of_one in group.gather(outputs) for output in outputs_of_one]
     logits, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
     predictions = logits.argmax(dim=1)

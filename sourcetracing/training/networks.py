@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import FeatureRows
 from sourcetracing.features.ssl_front_end import load_trainable_ssl
+from sourcetracing.models.backends.label_heads import LabelHeads
 from sourcetracing.models.frontends.batch_wide_norm import BatchWideNorm
 from sourcetracing.models.frontends.layer_mix import LayerMix
 from sourcetracing.runtime.compute import autocast
@@ -22,11 +24,12 @@ from sourcetracing.settings.frontends import is_fine_tuned
 from sourcetracing.settings.schema import Settings
 
 
-def build_model(settings: Settings, feature_shape: tuple[int, ...]) -> nn.Module:
+def build_model(settings: Settings, feature_shape: tuple[int, ...], head_sizes: Sequence[int] = ()) -> nn.Module:
     """Maps rows of a store to (embedding (B, E), logits (B, classes)); initial weights depend on train.seed alone. Raises `UserError`.
 
-    feature_shape: of a row, (D, T) features, (layers, D, T) of all layers, or (samples,). A fine-tuned system is a Sequential of `encoder`
-    and `backend`; a learned sum of layers stands between them as `mix`, a published oddity before them as `level`.
+    head_sizes: classes of each further label, whose logits come behind (`split_logits`). feature_shape: of a row, (D, T) features,
+    (layers, D, T) of all layers, or (samples,). A fine-tuned system is a Sequential of `encoder` and `backend`; a learned sum of layers
+    stands between them as `mix`, a published oddity before them as `level`.
     """
     torch.manual_seed(seed_of(settings.train.seed, "weights"))
     parts: OrderedDict[str, nn.Module] = OrderedDict()
@@ -45,7 +48,14 @@ def build_model(settings: Settings, feature_shape: tuple[int, ...]) -> nn.Module
         parts["backend"] = build_backend(settings.backend, **sizes, **options)
     except ValueError as error:
         raise UserError(f"backend={settings.backend}: {error}") from None
+    if head_sizes:
+        parts["backend"] = LabelHeads(parts["backend"], head_sizes)
     return nn.Sequential(parts) if len(parts) > 1 else parts["backend"]
+
+
+def split_logits(logits: Tensor, num_classes: int, head_sizes: Sequence[int] = ()) -> list[Tensor]:
+    """Logits (B, C + further classes) of a network -> those of the classes (B, C), then those of each further label."""
+    return list(logits.split([num_classes, *head_sizes], dim=1))
 
 
 def build_backend(name: str, *, num_features: int, num_frames: int, num_classes: int, **options: Any) -> nn.Module:
@@ -67,7 +77,7 @@ def _output_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]
 
 @torch.inference_mode()
 def forward(model: torch.nn.Module, rows: FeatureRows, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings (N, E) and logits (N, C), float32, of all rows in order."""
+    """Embeddings (N, E) and all logits (N, C), those of further labels behind, float32, of all rows in order."""
     outputs = []
     size = settings.evaluation.batch_size
     for start in range(0, len(rows), size):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,11 +12,14 @@ from torch.nn import functional
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import FeatureRows, known_rows, languages_of
 from sourcetracing.features.store import FeatureStore
+from sourcetracing.models.losses.masked import masked_cross_entropy
 from sourcetracing.models.losses.mixup import regmix_loss
 from sourcetracing.runtime.process_group import ProcessGroup, size_of_group
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import FIRST_LABEL, further_labels, weights_of_labels
 from sourcetracing.training.balanced_batches import balanced_order
 from sourcetracing.training.batches import Batch, Targets, shuffled_batches
+from sourcetracing.training.networks import split_logits
 
 
 class Aim(Protocol):
@@ -54,6 +57,9 @@ class CrossEntropy:
     def __init__(self, settings: Settings, model: nn.Module, rows: FeatureRows):
         self.rules, self.num_rows = settings.train, len(rows)
         self.selected_by = settings.train.select
+        self.num_classes = len(settings.corpus.sources)
+        self.head_sizes = rows.further.sizes if isinstance(rows, FeatureRows) else []
+        self.weights_of_labels = weights_of_labels(self.rules)
         self.cells = (rows.labels.cpu().numpy(), languages_of(rows)) if self.rules.balance_classes else None
 
     @staticmethod
@@ -74,12 +80,27 @@ class CrossEntropy:
 
     def loss(self, embeddings: Tensor, logits: Tensor, targets: Targets) -> tuple[Tensor, float]:
         """Right are un-mixed rows; under mixed_only those whose main label comes first."""
-        labels, smoothing = targets.labels, self.rules.label_smoothing
-        right = (logits[: len(labels)].argmax(dim=1) == labels).sum().item()
-        if targets.partner_labels is None:
-            return functional.cross_entropy(logits, labels, label_smoothing=smoothing), right
-        how = {"mode": self.rules.mixup, "label_smoothing": smoothing}
-        return regmix_loss(logits, labels, targets.partner_labels, targets.lam, **how), right
+        labels = targets.labels
+        own, *of_heads = split_logits(logits, self.num_classes, self.head_sizes)
+        right = (own[: len(labels)].argmax(dim=1) == labels).sum().item()
+        loss = self._cross_entropy(own, labels, targets.partner_labels, targets.lam, functional.cross_entropy)
+        if not of_heads:
+            return loss, right
+        total = self.weights_of_labels[FIRST_LABEL] * loss
+        for head, name in enumerate(further_labels(self.rules)):
+            partner = None if targets.partner_further is None else targets.partner_further[:, head]
+            of_head = self._cross_entropy(of_heads[head], targets.further[:, head], partner, targets.lam, masked_cross_entropy)
+            total = total + self.weights_of_labels[name] * of_head
+        return total, right
+
+    def _cross_entropy(
+        self, logits: Tensor, labels: Tensor, partner: Tensor | None, lam: float, cross_entropy: Callable[..., Tensor]
+    ) -> Tensor:
+        smoothing = self.rules.label_smoothing
+        if partner is None:
+            return cross_entropy(logits, labels, label_smoothing=smoothing)
+        how = {"mode": self.rules.mixup, "label_smoothing": smoothing, "cross_entropy": cross_entropy}
+        return regmix_loss(logits, labels, partner, lam, **how)
 
     def after_step(self) -> None:
         pass

@@ -80,6 +80,7 @@ class PerturbedRows:
 
     def __init__(self, rows: FeatureRows, perturbation: Perturbation, seed: int, epoch: int):
         self.rows, self.perturbation, self.seed, self.epoch = rows, perturbation, seed, epoch
+        self.further_ids = rows.further_ids
 
     def batch(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
         """Features (B, F, T) float32 and labels (B,) of some positions, on the device."""

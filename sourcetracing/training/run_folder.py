@@ -2,6 +2,7 @@
 
 .lock  held by the process that trains it
 config.yaml, environment.json, classes.json, protocol.json (which protocol, made with which settings)  at the start
+label_classes.json  likewise, where there are several heads: label -> class -> training rows, classes in the order of the logits
 model.safetensors (best round), last.safetensors (to resume), history.csv, tensorboard/  after each round (`rounds`)
 last.safetensors also within a round, and progress.json each second: both are gone at the end
 model.json  last: a run with a model.json is finished
@@ -59,11 +60,16 @@ class RunFolder(RunLayout):
         """Whether some process holds the run's lock."""
         return is_held(self.lock)
 
-    def open(self, settings: Settings, device: torch.device) -> None:
-        """Writes down what is about to run, and on what. A run whose weights were deleted is no finished one from its first epoch on."""
+    def open(self, settings: Settings, device: torch.device, label_counts: dict[str, dict[str, int]] | None = None) -> None:
+        """Writes down what is about to run, and on what. A run whose weights were deleted is no finished one from its first epoch on.
+
+        label_counts: of a run with several heads, label -> class -> training rows.
+        """
         self.outcome.unlink(missing_ok=True)
         write_text(self.config, to_yaml(settings))
         write_json(self.classes, settings.corpus.sources)
+        if label_counts:
+            write_json(self.label_classes, label_counts)
         write_json(self.environment, environment(device))
         if protocol := protocol_facts(settings):
             write_json(self.protocol, protocol)

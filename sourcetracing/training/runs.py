@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -23,14 +24,15 @@ from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
 from sourcetracing.settings.recorded import idle_in_augment
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.systems import lineage
-from sourcetracing.settings.training import PERTURBATIONS, Experiment, Train, all_systems
+from sourcetracing.settings.training import PERTURBATIONS, Experiment, Train, all_systems, further_labels
+from sourcetracing.training.label_classes import digest_of_labels
 from sourcetracing.training.rounds import steps_per_round
 from sourcetracing.training.run_folder import RunFolder
 from sourcetracing.training.table_plans import plans_of
 
 # Settings of train from after the first runs: with their defaults they say nothing, and shall not rename those.
 _YOUNGER = {"dev_variants", "dev_languages", "steps", "steps_per_dev", "schedule", "warmup_steps", "label_smoothing", "ema_decay"}
-_YOUNGER |= {"balance_classes", "early_stop_looks", *PERTURBATIONS}
+_YOUNGER |= {"balance_classes", "labels", "label_weights", "early_stop_looks", *PERTURBATIONS}
 # What of `train` decides on a back-end that is fitted: its rows, and what a run is called.
 TRAIN_OF_FITTED = ("languages", "seed", "variants", "dev_variants", "dev_languages")
 
@@ -86,6 +88,8 @@ def run_recipe(settings: Settings) -> dict:
     backend = to_dict(getattr(settings, settings.backend)) if BACKENDS[settings.backend].options else {}
     recipe = {"backend": settings.backend, "options": backend, "train": _train_recipe(settings), "classes": settings.corpus.sources}
     recipe |= how_computed(settings)
+    if further_labels(settings.train):
+        recipe["labels"] = digest_of_labels(settings)
     if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
     if is_fine_tuned(settings):
@@ -205,10 +209,12 @@ def _require_systems(config: ConfigSources, experiment: Experiment) -> None:
                 raise UserError(f"{setting}: {error}") from None
 
 
-def _of_floor(config: ConfigSources, system: str) -> dict[str, str]:
-    """What words that are meant for the networks shall not change: its parts, and weights to start from where it has no use for them."""
+def _of_floor(config: ConfigSources, system: str) -> dict[str, Any]:
+    """What words that are meant for the networks shall not change: its parts; initial weights and further heads, where it has none."""
     own = config.own_parts(system)
-    return {**own, "train.initial_weights": ""} if BACKENDS[own["backend"]].fitted else own
+    fitted, metric_loss = BACKENDS[own["backend"]].fitted, BACKENDS[own["backend"]].metric_loss
+    own = {**own, "train.labels": [], "train.label_weights": []} if fitted or metric_loss else own
+    return {**own, "train.initial_weights": ""} if fitted else own
 
 
 def load_runs(config: ConfigSources) -> list[TrainingRun]:

@@ -93,7 +93,7 @@ def start_or_resume(
 ) -> TrainingState:
     """A fresh state, or the one that an interrupted run left behind."""
     device = train_rows.device
-    model = build_model(settings, feature_shape)
+    model = build_model(settings, feature_shape, train_rows.further.sizes)
     if settings.train.initial_weights:
         load_initial_weights(model, settings.backend, Path(settings.train.initial_weights))
     model = (synced(model, device) if group.size > 1 else model).to(device)

@@ -150,3 +150,30 @@ def test_scores_of_dev_change_the_probabilities(experiment):
     assert found.temperature == pytest.approx(grid[int(np.argmin(losses))], rel=2e-3)
     all_logits = eval_scores[[f"logit_{number}" for number in range(4)]].to_numpy()
     np.testing.assert_allclose(found.probabilities, softmax(all_logits / found.temperature, axis=1), atol=1e-6)
+
+
+def test_a_head_of_its_own_says_its_level(experiment, monkeypatch):
+    settings, trained = experiment
+    run, vocoders = trained[0], ["formant", "griffin_lim", "klatt"]
+    settings.train.labels = ["source", "vocoder"]
+    counts = {"source": dict.fromkeys(settings.corpus.sources, 9), "vocoder": dict.fromkeys(vocoders, 9)}
+    run.files.label_classes.write_text(json.dumps(counts))
+    scores = pd.read_parquet(run.files.scores("eval"))
+    logits = np.random.default_rng(0).normal(size=(len(scores), 3))
+    heads = scores[["utt_id", "variant"]].assign(prediction_vocoder=np.array(vocoders)[logits.argmax(axis=1)])
+    heads = heads.assign(**{f"logit_vocoder_{number}": logits[:, number] for number in range(3)})
+    heads.sample(frac=1, random_state=1).to_parquet(run.files.label_scores("eval"))
+    story = {"weights": digest_of_file(run.files.weights), "label_scores": digest_of_file(run.files.label_scores("eval"))}
+    table = pa.Table.from_pandas(scores, preserve_index=False).replace_schema_metadata({b"story": json.dumps(story).encode()})
+    pq.write_table(table, run.files.scores("eval"))
+    texts = pd.DataFrame({"vocoder": ""}, index=scores["utt_id"].unique())
+    monkeypatch.setattr("sourcetracing.scoring.scores.label_texts", lambda settings: texts)
+    write_utterances(settings)
+    found = levelled_run(run)
+    assert found.levels["vocoder"][0] == vocoders
+    np.testing.assert_allclose(found.levels["vocoder"][1], softmax(logits, axis=1), atol=1e-6)
+    made = experiment_report.hierarchy_of([run], settings)
+    row = made.cells.query("group == 'known' and kind == 'mono' and level == 'vocoder'").iloc[0]
+    true = scores["source"].map({name: values[2] for name, values in LABELS.items()})
+    own = (scores["language"] == "en") & (scores["label"] >= 0) & (true != "")
+    assert row["accuracy"] == pytest.approx((heads["prediction_vocoder"] == true)[own].mean())
