@@ -36,6 +36,7 @@ def words(tmp_path_factory) -> list[str]:
     sizes = ["audio.crop_seconds=0.4", "ecapa_tdnn.channels=8", "train.epochs=1", "evaluation.bootstrap_samples=20", "compute.workers=1"]
     speakers = ["speakers.k_max=4", "speakers.k_restarts=1", "speakers.restarts=1"]
     more = ["compute.device=cpu", "embedding_pictures.projections=[pca]", "embedding_pictures.variants=[original]"]
+    more += ["robustness.operations=[lowpass_3k4,babble_10db]", "robustness.utterances=4"]
     tables = ["experiment.tables=[table4,table6]", "augment.variants=[original,noise]"]
     return [*paths, *corpus, *sizes, *speakers, *more, *tables]
 
