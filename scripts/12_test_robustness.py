@@ -2,7 +2,8 @@
 
 Reads   exp/<name>/runs/ (trained runs; train and dev are scored where they are not), the audio of a part of eval, noises and rooms
 Writes  exp/<name>/robustness/<system>/<run>/ (answers-*/: logits and embedding of each utterance after each operation; figures.csv,
-        worst.csv, robustness.json) and exp/<name>/tables/robustness.{csv,md,png}, robustness_worst.csv; script 13 shows them in the report
+        worst.csv, robustness.json) and exp/<name>/tables/robustness.{csv,md,png}, robustness_worst.csv, and for runs that differ in
+        train.variants alone robustness_gains.{csv,md}; script 13 shows them in the report
 Costs   demo: 45 operations, three runs: 2.6 s of one core for each utterance, mostly ffmpeg's; a second call goes on where one ended
 Run     python scripts/12_test_robustness.py configs/demo_openset.yaml
         python scripts/12_test_robustness.py configs/demo_openset.yaml robustness.operations=[opus_16k,noise_10db+opus_16k]

@@ -35,6 +35,7 @@ from sourcetracing.scoring.scores import read_embeddings, read_scores, with_tran
 from sourcetracing.settings.operations import steps_of
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import trained_variants
 from sourcetracing.tracing.calibration import logits_of, train_languages
 from sourcetracing.tracing.system import score_splits
 from sourcetracing.training.matrix import those_trained
@@ -158,7 +159,7 @@ def _judge(wanted: Wanted, plan: Plan) -> None:
             "settings": to_dict(settings.robustness),
             "from_clean_dev": {"llrs": asdict(yardstick.line), "threshold": yardstick.threshold},
         }
-        write_json(files.record, {**said, "variants_in_training": variants_in_training(settings), "utterances": len(wanted.items)})
+        write_json(files.record, {**said, "variants_in_training": list(trained_variants(settings)), "utterances": len(wanted.items)})
 
 
 def _gains(wanted: Sequence[Wanted], plan: Plan) -> pd.DataFrame:
@@ -204,15 +205,10 @@ def _detector(run: TrainingRun) -> Detector:
     return make_detectors(replace(run.settings.openset, detectors=[name]))[name].fit(train.embeddings, train.logits, train.labels)
 
 
-def variants_in_training(settings: Settings) -> list[str]:
-    """The acoustic variants that a run has seen."""
-    return settings.train.variants or settings.augment.variants
-
-
 def in_training(operation: str, settings: Settings) -> str:
     """Which variants in training are of an operation's kind, joined by +; "" for none."""
     kinds = [] if operation == CLEAN else [step.variant for step in steps_of(operation)]
-    return "+".join(kind for kind in dict.fromkeys(kinds) if kind in variants_in_training(settings))
+    return "+".join(kind for kind in dict.fromkeys(kinds) if kind in trained_variants(settings))
 
 
 def _low_pass(operation: str) -> str:

@@ -91,6 +91,6 @@ def test_what_variants_in_training_buy(settings):
     gains = pd.DataFrame([{**keys, **row, **spared, "operation": name} for name in ("clean", "mp3_64k")])
     page = robustness_tab(table(), None, settings, {"11112222"}, None, gains)
     assert "more against stats_logreg (floor), trained on en, seed 1" in words(page)
-    assert "mp3_64k 80.0 50.0 +30.0 (+20.0 to +40.0) +25.0 (-1.0 to +50.0)" in words(page)
+    assert "64k 80.0 50.0 +30.0 (+20.0 to +40.0) +25.0 (-1.0 to +50.0)" in words(page)
     other = robustness_tab(table(), None, settings, {"11112222"}, None, gains.assign(protocol="3333"))
     assert "What variants" in words(page) and "What variants" not in words(other)
