@@ -18,7 +18,7 @@ import pandas as pd
 
 from sourcetracing.audio.formats import AUDIO_SUFFIXES, is_audio_name
 from sourcetracing.corpora.components import RESERVED, SEPARATORS
-from sourcetracing.corpora.corpus import UTTERANCE_COLUMNS, Corpus, asking_for, is_present, utterances_of_settings
+from sourcetracing.corpora.corpus import UTTERANCE_COLUMNS, Corpus, is_present, utterances_of_settings
 from sourcetracing.corpora.list_columns import SPLIT_WORDS
 from sourcetracing.corpora.mlaad import model_dir_of
 from sourcetracing.corpora.open_quotes import refuse_open_quotes
@@ -49,9 +49,6 @@ class FolderCorpus(Corpus):
         for note in notes:
             print(note)
         return rows
-
-    def of_every_source(self) -> pd.DataFrame:
-        return _read(asking_for(self.settings, [], ["all"]))[0]
 
     def files(self) -> pd.DataFrame:
         rows, _ = _read(self.settings)

@@ -7,6 +7,8 @@ utterances.csv and feature stores keep the true sources, so that one store serve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pandas as pd
 
@@ -33,7 +35,8 @@ def choose_by_label(settings: Settings) -> tuple[Corpus, list[str]]:
     corpus, label = corpus_of(settings), settings.corpus.label
     if label == SOURCE:
         return corpus, []
-    everything = with_components(corpus.of_every_source(), settings)
+    with redirect_stdout(StringIO()):  # what is left out is said when the wanted ones are read
+        everything = with_components(corpus.of_every_source(), settings)
     found = utterances_by_label(everything, settings)
     is_blank = everything[label] == ""
     classes = [f"{name} ({_named(found['system'][found['source'] == name].unique())})" for name in settings.corpus.sources]

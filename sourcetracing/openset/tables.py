@@ -13,6 +13,7 @@ from sourcetracing.openset.evaluation import ALL_LANGUAGES, FIGURES, POOLED
 from sourcetracing.openset.relatives import joined, relatives_part
 from sourcetracing.published.openset import published_openset
 from sourcetracing.runtime.files import write_frame, write_text
+from sourcetracing.settings.corpora import comparable_corpus
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import shown_system
 
@@ -68,7 +69,7 @@ def write_tables(parts: Sequence[pd.DataFrame], settings: Settings, relatives: S
 
 def add_published(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """With columns published_eer and published_detection_f1, where the baseline has published the same thing; else the table itself."""
-    if settings.corpus.reader != PUBLISHED_READER:
+    if comparable_corpus(settings.corpus) != PUBLISHED_READER:
         return table
     is_same = (table["split"] == "eval") & _is_pooled(table)
     for figure in ("eer", "detection_f1"):
@@ -83,7 +84,7 @@ def with_published_rows(table: pd.DataFrame, settings: Settings) -> pd.DataFrame
     Their columns: system (the work and its system), split PUBLISHED_SPLIT, published_figure and published_percent, as printed, and
     published_protocol, published_source, published_evidence, published_differs. No column of ours holds a figure of theirs.
     """
-    if settings.corpus.reader != PUBLISHED_READER:
+    if comparable_corpus(settings.corpus) != PUBLISHED_READER:
         return table
     found = published_openset()
     names = {"figure", "percent", "source", "evidence", "differs"}

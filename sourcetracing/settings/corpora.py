@@ -125,6 +125,11 @@ class Corpus:
     )
 
 
+def comparable_corpus(corpus: Corpus) -> str:
+    """The reader whose published figures ours may stand beside; "" where another label than the source is traced: those are of sources."""
+    return corpus.reader if corpus.label == SOURCE else ""
+
+
 @dataclass
 class Demo:
     """The demo corpus that the project synthesizes itself."""

@@ -20,6 +20,7 @@ from sourcetracing.errors import UserError
 from sourcetracing.metrics import bootstrap
 from sourcetracing.metrics import classification as metrics
 from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.corpora import comparable_corpus
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import all_systems, line_of_variants
 from sourcetracing.tables import class_lists
@@ -103,7 +104,7 @@ def make_tables(
         resampled_f1={count.key: count.resampled_f1 for count in counts if count.resampled_f1 is not None},
         missing=missing,
         notes=unique([*notes, *_notes_on_classes(counts, axes), *class_lists.notes_on_means(means)]),
-        corpus=settings.corpus.reader,
+        corpus=comparable_corpus(settings.corpus),
         seed=settings.seed,
     )
 

@@ -18,9 +18,10 @@ from sourcetracing.corpora.labels import (
     with_true_sources,
 )
 from sourcetracing.errors import UserError
+from sourcetracing.openset.tables import add_published, with_published_rows
 from sourcetracing.protocols.building import build_protocols
 from sourcetracing.protocols.table import load_protocol
-from sourcetracing.settings.corpora import Corpus
+from sourcetracing.settings.corpora import Corpus, comparable_corpus
 from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.recorded import (
     corpus_facts,
@@ -160,3 +161,11 @@ def test_another_label_is_another_recipe_and_the_default_renames_nothing():
     corpus = Corpus()
     assert "label" not in corpus_facts(corpus) and traced(corpus) == [corpus.sources, corpus.unknown_sources]
     assert corpus_facts(replace(corpus, label="vocoder"))["label"] == traced(replace(corpus, label="vocoder"))[-1] == "vocoder"
+
+
+def test_published_figures_are_of_sources_alone():
+    assert comparable_corpus(Corpus(reader="mcl_mlaad")) == "mcl_mlaad"
+    assert comparable_corpus(Corpus(reader="mcl_mlaad", label="vocoder")) == ""
+    settings = load_settings(["corpus.reader=mlaad_source_tracing", "corpus.label=vocoder"])
+    table = pd.DataFrame({"split": ["eval"]})
+    assert with_published_rows(table, settings) is table and add_published(table, settings) is table
