@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Corpus(ABC):
 
     advice = f"Run: {DOWNLOAD_COMMAND}"  # where files are missing
     num_named = 1  # missing files that the one-line message names
+    counts_models = False  # script 02 writes utterances by language and model as a table of its own
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -64,6 +66,12 @@ class Corpus(ABC):
 
         Paths are relative to paths.corpus, or absolute. Needs no audio. Raises `UserError`.
         """
+
+    def everything(self) -> pd.DataFrame:
+        """The rows that a proposal of known and unknown sources chooses from: all sources, in the settings' languages at least."""
+        everything = deepcopy(self.settings)
+        everything.corpus.unknown_sources = ["all"]
+        return type(self)(everything).prepare()
 
     def files(self) -> pd.DataFrame:
         """One row per file that is needed: path, language, source, present (bool)."""

@@ -30,7 +30,7 @@ _NOT_IN_TABLES |= {"store.block_rows", "train.micro_batch_size", "train.checkpoi
 _ARITHMETIC = ("compute.precision", "compute.encoder_precision", "compute.deterministic", "compute.engine")
 _ONE_SYSTEM = ("system", "frontend", "backend", "systems")
 # What is made with their defaults keeps the digest that it had before they were there.
-_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING, *DEMO_CHANGES}
+_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING, *DEMO_CHANGES, "mlaad.version"}
 
 
 def protocol_recipe(settings: Settings) -> dict[str, Any]:
