@@ -210,7 +210,9 @@ class Split:
         True, "keep the fractions within each language x source; false = within each language only, as published (D78)"
     )
     assignment: str = setting(
-        "seeded", "seeded: drawn here; published: the splits that come with the corpus", choices=("seeded", "published")
+        "seeded",
+        "seeded: drawn here; published: the splits that come with the corpus; openset: drawn by the rules of open_split",
+        choices=("seeded", "published", "openset"),
     )
     group_by: str = setting(
         "none", "keep utterances that share this in one split, against leakage", choices=("none", "transcript", "recording", "speaker")
