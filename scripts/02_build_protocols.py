@@ -2,8 +2,8 @@
 
 Reads   paths.corpus (fake/<language>/<model_dir>/*.wav and meta.csv, or your own layout); paths.protocols or mcl_mlaad.lists
 Writes  exp/<name>/utterances.csv, protocol.csv, label_assignment.txt, protocol.json, tables/table1_counts.csv, tables/leakage.csv,
-        tables/audio_facts.csv (of corpus.reader=mlaad tables/counts_by_model.csv; and bad_audio.csv, audio_notes.csv if any file is bad or odd); with --audit at most
-        tables/leakage_planned.csv;
+        tables/audio_facts.csv, of corpus.reader=mlaad tables/counts_by_model.csv (and bad_audio.csv, audio_notes.csv if any file is bad or
+        odd); with --audit at most tables/leakage_planned.csv; with --propose FILE only that file;
         the same below exp/<name>/protocols/<digest>/ where a protocol of other settings lies there, which stays
 Costs   reads all audio once: 1 s for the demo; nothing when nothing changed. --audit needs no audio
 Run     python scripts/02_build_protocols.py configs/demo.yaml
@@ -73,10 +73,10 @@ def _say_models(path: Path) -> None:
     models = read_csv(path, texts=["language", "source", "architecture"])
     by_language = models.groupby("language")["source"].nunique()
     least = models.loc[models["utterances"].idxmin()]
+    sizes, pairs = models["utterances"], f"{least['language']} {least['source']}"
     print(
-        f"\n{models['source'].nunique()} sources, {len(models)} pairs of language and source ({by_language.min()} to {by_language.max()} sources "
-        f"in a language), {models['utterances'].median():.0f} utterances in the median pair, least {least['utterances']} ({least['language']} "
-        f"{least['source']}): {path}"
+        f"\n{models['source'].nunique()} sources, {by_language.min()} to {by_language.max()} in a language; utterances of a source in a "
+        f"language: {sizes.min()} ({pairs}) to {sizes.max()}, median {sizes.median():.0f}: {path}"
     )
 
 

@@ -47,8 +47,9 @@ def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_set
     """Reads the corpus, checks every audio file, splits the utterances, looks for what the splits share.
 
     Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, leakage.csv, audio_facts.csv (of MLAAD
-    counts_by_model.csv) and, last, protocol.json: the settings and the digest of what they were made from. They lie at exp/<name>/, or, where a protocol of other settings
-    lies there, at exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true.
+    counts_by_model.csv) and, last, protocol.json: the settings and the digest of what they were made from. They lie at exp/<name>/, or,
+    where a protocol of other settings lies there, at exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still
+    true. split.assignment=openset leaves utterances out; those are in no table.
     train_sets, test_sets: languages joined by + that will be trained or tested on together.
 
     Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.

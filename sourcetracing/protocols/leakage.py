@@ -73,14 +73,12 @@ def audit(utterances: pd.DataFrame, protocol: pd.DataFrame, unknown_sources: Seq
     scopes = [_scope(utterances, name, rows) for name in _SCOPES]
     tables = []
     for kind in (*COLUMN_OF, *(UNKNOWN_KINDS if unknown_sources else ())):
-        if kind in COLUMN_OF:
-            values = _values(utterances, kind)[rows]
-        else:
-            values = _of_unknown(utterances.iloc[rows], splits, unknown_sources, kind)
+        own = kind in COLUMN_OF
+        values = _values(utterances, kind)[rows] if own else _of_unknown(utterances.iloc[rows], splits, unknown_sources, kind)
         num_known = int((values >= 0).sum())
         held = _held(values, splits)
         table = pd.concat([_count(values, splits, held, scope) for scope in (scopes if num_known else scopes[:1])], ignore_index=True)
-        num_asked = len(rows) if kind in COLUMN_OF else num_known  # the other rows are none of its business
+        num_asked = len(rows) if own else num_known  # the other rows are none of its business
         tables.append(table.assign(kind=kind, note=_notes(table, kind, num_known, num_asked)))
     return pd.concat(tables, ignore_index=True)[[*_TEXTS, *_COUNTS, *_SHARES, "note"]]
 
