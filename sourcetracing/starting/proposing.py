@@ -74,10 +74,13 @@ def propose(utterances: pd.DataFrame, settings: Settings) -> Proposal:
     total = counts.loc[rest].sum(axis=1)
     left_out = {name: f"{total[name]} utterances, too few for a known source" for name in rest if total[name] < least}
     known = _at_least_two([name for name in rest if name not in left_out], rules.least_per_source)
-    heldout = _heldout(counts.loc[known], least, rules.num_heldout_languages, seed)
+    heldout = _heldout(counts.loc[known], counts.loc[dev].sum(), least, rules.num_heldout_languages, seed)
     lines = []
     if len(heldout) < rules.num_heldout_languages:
-        lines.append(f"held out {len(heldout)} of {rules.num_heldout_languages} languages: of the others a known source has too much")
+        lines.append(f"held out {len(heldout)} of {rules.num_heldout_languages} languages: without more, too few sources stay known")
+    rest = counts.loc[known].drop(columns=heldout).sum(axis=1)
+    lost = {name: f"{rest[name]} utterances outside of the held-out languages" for name in known if rest[name] < least}
+    left_out, known = left_out | lost, [name for name in known if name not in lost]
     final = OpenSplit(**{**vars(rules), "dev_sources": dev, "heldout_languages": heldout})
     while True:
         chosen = utterances[utterances["source"].isin({*known, *dev, *evaluation})]
@@ -123,13 +126,24 @@ def _unknown(groups: pd.Series, rules: OpenSplit, seed: int) -> tuple[list[str],
     return found[0], found[1]
 
 
-def _heldout(counts: pd.DataFrame, least: int, wanted: int, seed: int) -> list[str]:
-    """Languages that some known source has, and without which each keeps `least` utterances. counts: known sources x languages."""
+def _heldout(counts: pd.DataFrame, of_dev: pd.Series, least: int, wanted: int, seed: int) -> list[str]:
+    """Languages to be held out: those first without which the fewest known sources lose too much, in the order of their lots.
+
+    counts: known sources x languages; of_dev: of dev's unknown sources, by language. Two sources at least stay known, each language held
+    out has one of those that do, and dev's unknown sources keep something.
+    """
+    lots = {name: seed_of(seed, "open set", "language", name) for name in counts.columns}
     chosen: list[str] = []
-    for name in sorted(counts.columns, key=lambda name: seed_of(seed, "open set", "language", name)):
-        rest = counts.drop(columns=[*chosen, name])
-        if len(chosen) < wanted and counts[name].any() and (rest.sum(axis=1) >= least).all():
-            chosen.append(name)
+    while len(chosen) < wanted:
+        possible = []
+        for name in counts.columns.drop(chosen):
+            stay = counts.drop(columns=[*chosen, name]).sum(axis=1) >= least
+            of_dev_stays = of_dev.drop([*chosen, name]).sum() >= least
+            if of_dev_stays and stay.sum() >= 2 and (counts.loc[stay, [*chosen, name]] > 0).any().all():
+                possible.append((int((~stay).sum()), lots[name], name))
+        if not possible:
+            break
+        chosen.append(min(possible)[2])
     return sorted(chosen)
 
 
