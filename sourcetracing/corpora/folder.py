@@ -1,7 +1,8 @@
 """A corpus of your own: a tree <paths.corpus>/<language>/<source>/**/*.wav, or a table (folder.table) with a row per audio file.
 
-The table is a CSV or TSV with a header: path, language, source [, speaker, transcript, recording, split]. A path is relative to
-paths.corpus, or absolute. The utt_id of a file is that path without its suffix, so it stays when labels are corrected.
+The table is a CSV or TSV with a header: path, language, source [, speaker, transcript, recording, split]; further columns are kept, such as
+vocoder (`sourcetracing.corpora.components`). A path is relative to paths.corpus, or absolute. The utt_id of a file is that path without its
+suffix, so it stays when labels are corrected.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from sourcetracing.audio.formats import AUDIO_SUFFIXES, is_audio_name
+from sourcetracing.corpora.components import RESERVED, SEPARATORS
 from sourcetracing.corpora.corpus import UTTERANCE_COLUMNS, Corpus, is_present, utterances_of_settings
 from sourcetracing.corpora.list_columns import SPLIT_WORDS
 from sourcetracing.corpora.mlaad import model_dir_of
@@ -29,7 +31,6 @@ from sourcetracing.settings.schema import Settings
 
 REQUIRED_COLUMNS = ("path", "language", "source")
 OPTIONAL_COLUMNS = ("speaker", "transcript", "recording", "split")
-SEPARATORS = (",", ";", "\t", "|")
 
 
 class FolderCorpus(Corpus):
@@ -65,7 +66,8 @@ def _read(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     _refuse_same_id(rows)
     for column in set(UTTERANCE_COLUMNS) - set(rows.columns):
         rows[column] = ""
-    columns = [*UTTERANCE_COLUMNS, *(["split"] if "split" in rows else [])]
+    further = [column for column in found.columns if column not in RESERVED]
+    columns = [*UTTERANCE_COLUMNS, *(["split"] if "split" in rows else []), *further]
     return rows[columns].sort_values("utt_id", ignore_index=True), notes
 
 
@@ -173,8 +175,9 @@ def _read_table(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     text = read_list(path)
     columns, separator = _read_header(text, path)
     cells = _read_cells(text, path, columns, separator)
-    extra = [column for column in columns if column and column not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
-    rows = cells[[column for column in columns if column in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]].copy()
+    ours = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
+    extra = [column for column in columns if column not in ours and column in RESERVED]
+    rows = cells[[column for column in columns if column in ours or column and column not in RESERVED]].copy()
     for column in REQUIRED_COLUMNS:
         _refuse(rows[column] == "", path, lambda row, column=column: f"empty {column}")
     for column in ("language", "source"):
@@ -184,7 +187,7 @@ def _read_table(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     _refuse_listed_twice(rows["path"], path)
     if "split" in rows:
         rows = _with_splits(rows, path)
-    return rows, [f"{path}: ignored the columns {', '.join(extra)}"] if extra else []
+    return rows, [f"{path}: ignored the columns {', '.join(extra)}, which the pipeline writes itself"] if extra else []
 
 
 def _hidden(column: str, name: str, hidden: dict[str, str]) -> str:

@@ -84,5 +84,6 @@ def _utterances_of(meta: pd.DataFrame, speaker_of: Callable[[str], str]) -> pd.D
         "speaker": meta["original_file"].map(speaker_of),
         "transcript": meta["transcript"],
         "recording": meta["original_file"],
+        "training_data": meta["training_data"],
     }
     return pd.DataFrame(columns)

@@ -153,7 +153,7 @@ def _folders_of(utterances: pd.DataFrame) -> list[str]:
 
 
 def _add_meta(utterances: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """Fills in transcript and recording from the meta.csv files, where they are.
+    """Fills in transcript, training data and recording from the meta.csv files, where they are.
 
     A recording is the file of M-AILABS whose text was spoken (`original_file`). It replaces the stem only if it is known for every
     utterance: half of one spelling and half of the other would hide what is shared.
@@ -164,6 +164,7 @@ def _add_meta(utterances: pd.DataFrame, root: Path) -> pd.DataFrame:
     meta = pd.concat(tables, ignore_index=True)
     meta = meta.set_index(meta["path"].str.removeprefix("./"))
     meta = meta[~meta.index.duplicated()]
-    added = utterances.assign(transcript=utterances["path"].map(meta["transcript"]).fillna(""))
+    found = {name: utterances["path"].map(meta[name]).fillna("") for name in ("transcript", "training_data")}
+    added = utterances.assign(**found)
     recording = utterances["path"].map(meta["original_file"])
     return added if recording.isna().any() else added.assign(recording=recording)

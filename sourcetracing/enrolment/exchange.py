@@ -16,23 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from sourcetracing.downloads.archives import allowed_bytes, safe_name
-from sourcetracing.enrolment.library import (
-    DAMAGE,
-    ENROL,
-    HEAD,
-    RECORD,
-    ROWS,
-    SOURCES,
-    Library,
-    Source,
-    System,
-    read_rows,
-    read_source,
-    read_system,
-    require_format,
-    require_source_name,
-    twin_of,
-)
+from sourcetracing.enrolment.library import ENROL, HEAD, RECORD, ROWS, SOURCES, Library
+from sourcetracing.enrolment.records import DAMAGE, Source, System, read_rows, read_source, read_system, require_format
+from sourcetracing.enrolment.source_names import require_source_name, twin_of
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import atomic_path
 from sourcetracing.settings.names import printable

@@ -11,71 +11,40 @@ The next writer removes what lies alone.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
 import time
-import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
+from sourcetracing.enrolment.records import (
+    DAMAGE,
+    FORMAT,
+    EnrolledFile,
+    Source,
+    System,
+    digest_of_rows,
+    read_rows,
+    read_source,
+    read_system,
+    require_format,
+    says_something,
+)
+from sourcetracing.enrolment.source_names import BUT_FOR_FORM, require_source_name, twin_of
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import atomic_path, digest_of_bytes, write_json
+from sourcetracing.runtime.files import atomic_path, write_json
 from sourcetracing.runtime.locks import held
-from sourcetracing.settings.names import invisible_sign, printable, require_folder_name
+from sourcetracing.settings.names import printable
 
-FORMAT = 1
 HEAD, SOURCES, RECORD, ROWS, SEARCH = "library.json", "sources", "source.json", "embeddings.npy", "search"
 WHAT = "a row for each file: the mean of its windows' embeddings"
 ENROL = "python scripts/enroll_source.py"
-_IN_NO_NAME = '<>:"/\\|?*'  # signs that no folder of Windows' disks can have in its name
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
 _HALF_WRITTEN = re.compile(r"\..+\.\d+\.partial\.\w+")  # of `atomic_path`, after a kill
-
-
-@dataclass(frozen=True)
-class System:
-    """Whose embeddings a library holds: two systems are one if their weights are. width: of an embedding."""
-
-    name: str
-    run: str
-    weights: str
-    width: int
-    classes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.run}, weights {self.weights[:8]})"
-
-    def is_same(self, other: System) -> bool:
-        """Whether embeddings of both can be compared."""
-        return (self.weights, self.width) == (other.weights, other.width)
-
-
-@dataclass(frozen=True)
-class EnrolledFile:
-    """A file that a source was enrolled from. path: as it was given; digest: `digest_of_file`."""
-
-    path: str
-    digest: str
-    duration_s: float
-    windows: int
-
-
-@dataclass(frozen=True)
-class Source:
-    """An enrolled source. rows: digest of its embeddings; date: of its last change."""
-
-    name: str
-    notes: str
-    date: str
-    files: tuple[EnrolledFile, ...]
-    rows: str
 
 
 class Library:
@@ -181,7 +150,7 @@ class Library:
         rows = np.ascontiguousarray(rows, np.float32)
         if rows.shape != (len(files), self.system.width):
             raise UserError(f"{name}: embeddings of shape {rows.shape}, where {len(files)} files of width {self.system.width} are enrolled")
-        if not (useful := _says_something(rows)).all():
+        if not (useful := says_something(rows)).all():
             path = printable(files[int(useful.argmin())].path)
             raise UserError(f"{path}: its embedding has NaN or infinite numbers, or nothing but zeros")
         with self.held():
@@ -192,7 +161,7 @@ class Library:
             kept = before.notes if before else ""
             together = np.concatenate([old, rows])
             every = (*(before.files if before else ()), *files)
-            source = Source(name, kept if notes is None else notes, _now(), every, _digest(together))
+            source = Source(name, kept if notes is None else notes, _now(), every, digest_of_rows(together))
             self.put(source, together)
         return source
 
@@ -231,7 +200,7 @@ class Library:
         others = [one for one in self.names() if one != instead_of]
         for names, whose in ((self.system.classes, "the class"), (others, "the source")):
             if (other := twin_of(name, names)) is not None:
-                raise UserError(f"{name!r} looks like {whose} {other!r}: {_BUT_FOR_FORM}. Use that name, or another")
+                raise UserError(f"{name!r} looks like {whose} {other!r}: {BUT_FOR_FORM}. Use that name, or another")
 
     def note(self, name: str, notes: str) -> None:
         """Changes what to remember of a source. Raises `UserError` where there is none."""
@@ -315,71 +284,6 @@ def _held(folder: Path) -> AbstractContextManager[None]:
     return held(folder / ".lock", f"another process is changing {folder}", wait=True, reentrant=True)
 
 
-_BUT_FOR_FORM = "they differ in letter case or Unicode form alone, and would be one folder on some disks"
-# What `read_source`, `read_rows` and `read_system` raise for content that is not what was written.
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, EOFError, MemoryError)
-
-
-def require_source_name(name: str) -> None:
-    """Raises `UserError` for a name that a folder on some disk cannot have, or that a command line would take for something else."""
-    require_folder_name("NAME", name, _IN_NO_NAME)
-    if name.startswith("."):
-        raise UserError(f"NAME={name!r}: a name without a dot in front is expected: such folders are hidden")
-    if name.startswith("-"):
-        raise UserError(f"NAME={name!r} reads like a flag; begin with a letter")
-    if name.endswith(".") or _folded(name.split(".")[0]).strip() in _DEVICES:
-        what = "ends with a dot" if name.endswith(".") else "is the name of a device"
-        raise UserError(f"NAME={name!r} {what}: folders on Windows' disks cannot be called so. Take another name")
-
-
-def twin_of(name: str, others: Iterable[str]) -> str | None:
-    """The first of other names that looks the same: but for letter case, Unicode form and width, and invisible signs. None without."""
-    folded = _folded(name)
-    return next((other for other in others if other != name and _folded(other) == folded), None)
-
-
-def _folded(name: str) -> str:
-    visible = "".join(sign for sign in name if not invisible_sign(sign))
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
-
-
-def read_system(content: bytes) -> tuple[System, object]:
-    """The system and the format that library.json tells. Raises one of `DAMAGE`."""
-    head = json.loads(content.decode("utf-8"))
-    found = System(**{**head["system"], "classes": tuple(head["system"]["classes"])})
-    if not isinstance(found.weights, str) or type(found.width) is not int or found.width < 1:
-        raise ValueError("no weights")
-    return found, head["format"]
-
-
-def read_source(name: str, content: bytes) -> Source:
-    """What source.json tells. Raises one of `DAMAGE`."""
-    record = json.loads(content.decode("utf-8"))
-    files = tuple(
-        EnrolledFile(str(one["path"]), str(one["digest"]), float(one["duration_s"]), int(one["windows"])) for one in record["files"]
-    )
-    if not files:
-        raise ValueError("no files")
-    return Source(name, str(record["notes"]), str(record["date"]), files, str(record["rows"]))
-
-
-def read_rows(file: IO[bytes], source: Source, width: int) -> np.ndarray:
-    """Embeddings (K, width) float32 of a source's files in embeddings.npy. Raises one of `DAMAGE` for others than were enrolled."""
-    rows = np.load(file, allow_pickle=False)
-    if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != width or len(rows) < len(source.files):
-        raise ValueError("another shape")
-    rows = rows[: len(source.files)]
-    if _digest(rows) != source.rows or not _says_something(rows).all():
-        raise ValueError("other numbers")
-    return rows
-
-
-def require_format(where: str, form: object) -> None:
-    """Raises `UserError` for a format of another version. where: the file that says so."""
-    if form != FORMAT:
-        raise UserError(f"{where} has format {form!r}, and this version reads {FORMAT}. Use the version that wrote it")
-
-
 def _read_head(path: Path) -> System:
     try:
         found, form = read_system(path.read_bytes())
@@ -387,15 +291,6 @@ def _read_head(path: Path) -> System:
         raise UserError(f"{path} is damaged or no library of sources. Name another folder, or restore it from an export") from None
     require_format(str(path), form)
     return found
-
-
-def _says_something(rows: np.ndarray) -> np.ndarray:
-    """(K,) whether embeddings (K, E) have a direction."""
-    return np.isfinite(rows).all(axis=1) & rows.any(axis=1)
-
-
-def _digest(rows: np.ndarray) -> str:
-    return digest_of_bytes(np.ascontiguousarray(rows, "<f4").tobytes())
 
 
 def _now() -> str:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from sourcetracing.enrolment.library import SEARCH, Library, Source
+from sourcetracing.enrolment.library import SEARCH, Library
+from sourcetracing.enrolment.records import Source
 from sourcetracing.enrolment.search import LEAST_CODED, SourceSearch
 from sourcetracing.runtime.files import (
     atomic_path,

@@ -36,7 +36,7 @@ def architectures_of(utterances: pd.DataFrame) -> pd.Series:
     """The architecture of each source (index) in an utterance table (columns source and, if known, architecture).
 
     Sources are of one where `plain_name` of their names or of their architectures are the same, or are so by way of others. It is called
-    by the first of those names.
+    by the name that most of them have.
     """
     pairs = utterances[["source"]].assign(key=utterances["source"].map(_once(plain_name, utterances["source"])))
     if "architecture" in utterances:
@@ -46,9 +46,10 @@ def architectures_of(utterances: pd.DataFrame) -> pd.Series:
     pairs = pairs.drop_duplicates()
     sources, keys = pd.factorize(pairs["source"], sort=True), pd.factorize(pairs["key"], sort=True)
     groups = linked_groups([sources[0], keys[0]])
-    first = pairs.assign(group=groups).groupby("group")["key"].min()
+    by_group = pairs.assign(group=groups).sort_values("key").groupby("group")["key"]
+    name = by_group.agg(lambda keys: keys.mode().iloc[0])
     of_source = pd.Series(groups, index=pairs["source"].to_numpy())
-    return of_source[~of_source.index.duplicated()].map(first).sort_index()
+    return of_source[~of_source.index.duplicated()].map(name).sort_index()
 
 
 def linked_groups(columns: list[np.ndarray]) -> np.ndarray:

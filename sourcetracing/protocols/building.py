@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from sourcetracing.audio.checking import CHECK_FORMAT, check_corpus
+from sourcetracing.corpora.components import with_components
 from sourcetracing.corpora.corpus import Corpus, corpus_of
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.audio_facts import TEXTS, table_of_facts
@@ -61,7 +62,7 @@ def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_set
 def _build(settings: Settings, train_sets: Sequence[str], test_sets: Sequence[str]) -> BuiltProtocol:
     corpus = corpus_of(settings)
     corpus.check()
-    utterances = corpus.prepare()
+    utterances = with_components(corpus.prepare(), settings)
     require_usable_names((), utterances["source"].unique())
     inputs = _digest_of_inputs(corpus, utterances)
     note_settings_of_older_record(settings, inputs)
@@ -118,7 +119,7 @@ def _write_speaker_groups(corpus: Corpus, layout: Layout) -> None:
 def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
     """The leakage audit and where it lies: of the protocol on disk, or else of the one that would be built, without its audio."""
     layout, corpus = Layout.of(settings), corpus_of(settings)
-    utterances = corpus.prepare()
+    utterances = with_components(corpus.prepare(), settings)
     if _left_out_last_time(layout, _digest_of_inputs(corpus, utterances)) is not None:
         return read_audit(layout.leakage), layout.leakage
     leakage = audit(utterances, _split(utterances, settings), _unknown_sources(utterances, settings))

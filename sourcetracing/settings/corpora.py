@@ -57,9 +57,14 @@ class ReaderEntry(Entry):
 
     shapes: settings that decide which utterances there are, or how they sound, besides corpus.*, split.*, seed and what lies at paths.*.
     They are recorded with a protocol and with speakers' labels: with others of them, others are made beside those.
+    components: which of `COMING_ALONG` says what its sources are made of; "" = what the corpus itself says.
     """
 
     shapes: tuple[str, ...] = ()
+    components: str = ""
+
+
+COMING_ALONG = ("mlaad", "demo")  # tables of acoustic models, vocoders and architectures in `sourcetracing/corpora/components.csv`
 
 
 # What makes other audio of the demo than it once was: left out of every record at their defaults, so that nothing older is renamed.
@@ -73,14 +78,19 @@ READERS = Registry(
         "demo": ReaderEntry(
             "sourcetracing.corpora.demo:DemoCorpus",
             shapes=("demo.utterances_per_source", "demo.speakers_per_language", *DEMO_CHANGES),
+            components="demo",
         ),
         "mlaad_source_tracing": ReaderEntry(
-            "sourcetracing.corpora.mlaad_source_tracing:MlaadSourceTracing", shapes=("mlaad.version", "mlaad.keep_duplicates")
+            "sourcetracing.corpora.mlaad_source_tracing:MlaadSourceTracing",
+            shapes=("mlaad.version", "mlaad.keep_duplicates"),
+            components="mlaad",
         ),
         "mcl_mlaad": ReaderEntry(
-            "sourcetracing.corpora.mcl_mlaad:MclMlaad", shapes=("mlaad.version", "mlaad.keep_duplicates", "mcl_mlaad.lists")
+            "sourcetracing.corpora.mcl_mlaad:MclMlaad",
+            shapes=("mlaad.version", "mlaad.keep_duplicates", "mcl_mlaad.lists"),
+            components="mlaad",
         ),
-        "mlaad": ReaderEntry("sourcetracing.corpora.mlaad_any:AnyMlaad", shapes=("mlaad.version", "mlaad.on_missing")),
+        "mlaad": ReaderEntry("sourcetracing.corpora.mlaad_any:AnyMlaad", shapes=("mlaad.version", "mlaad.on_missing"), components="mlaad"),
         "folder": ReaderEntry("sourcetracing.corpora.folder:FolderCorpus", shapes=("folder.table",)),
         "awkward": ReaderEntry("sourcetracing.corpora.awkward:AwkwardCorpus", shapes=("folder.table",)),
     },
@@ -93,6 +103,12 @@ def shapes_of(reader: str) -> tuple[str, ...]:
     return entry.shapes if isinstance(entry, ReaderEntry) else ()
 
 
+def components_of(reader: str) -> str:
+    """`ReaderEntry.components`; one from outside may be a plain `Entry`."""
+    entry = READERS[reader]
+    return entry.components if isinstance(entry, ReaderEntry) else ""
+
+
 @dataclass
 class Corpus:
     reader: str = setting("demo", "which corpus provides the utterances", choices=READERS)
@@ -103,6 +119,11 @@ class Corpus:
         items=SOME,
     )
     unknown_sources: list[str] = setting([], "sources that are no class, for open-set trials in dev and eval; [all] = every other one")
+    components: str = setting(
+        "",
+        "what sources are made of: a CSV with columns source (or utt_id), vocoder, acoustic_model, architecture ...; mlaad: labels that "
+        "come along for its systems; empty = what the corpus says",
+    )
 
 
 @dataclass

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sourcetracing.corpora.components import with_components
 from sourcetracing.corpora.corpus import corpus_of
 from sourcetracing.errors import UserError
 from sourcetracing.protocols.architectures import architectures_of
@@ -46,7 +47,7 @@ def write_proposal(settings: Settings, out: Path) -> list[str]:
         raise UserError(f"--propose {out}: settings are read from .yaml files. Call it {out.with_suffix('.yaml')}")
     if out.exists():
         raise UserError(f"{out} exists already and is not overwritten. Choose another file for --propose")
-    proposal = propose(corpus_of(settings).everything(), settings)
+    proposal = propose(with_components(corpus_of(settings).everything(), settings), settings)
     write_text(out, "\n".join(yaml_of(proposal, settings)) + "\n")
     per_split = proposal.counts.sum()
     return [

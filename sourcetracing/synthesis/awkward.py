@@ -49,7 +49,18 @@ COUNTS: dict[str, dict[str, tuple[int, int, int]]] = {
     "inf": {"en": (0, 0, 4), "fr": (0, 0, 3)},
     "None": {"de": (0, 0, 3), "nan": (0, 0, 2)},
 }
-TABLE_COLUMNS = ("path", "language", "source", "speaker", "transcript", "split")
+# Labels with holes and odd names. Of "inf" and "True" nothing is known; two known sources share a vocoder, an unknown one has it, too.
+COMPONENTS: dict[str, tuple[str, str, str]] = {
+    "007": ("espeak-ng", "nan", "formant, old"),
+    "nan": ("espeak-ng", "", "formant, old"),
+    "NA": ("espeak-ng", "1e3", "phase"),
+    "acme/tts-v2": ("NA", "lpc/18", ""),
+    "voice, large": ("", "1e3", "phase"),
+    "1e3": ("", "007", "sinusoids"),
+    "null": ("espeak-ng", "1e3", "phase"),
+    "None": ("", "007", ""),
+}
+TABLE_COLUMNS = ("path", "language", "source", "speaker", "transcript", "split", "acoustic_model", "vocoder", "architecture")
 UTTERANCES_PER_SPEAKER = 2
 _SENTENCES = 24  # of a language: fewer than its utterances, so that most are read by several sources, in several splits
 _TRANSCRIPTS = ("NA", "null", "1234", 'She said, "nan".')  # of the first utterances of each language, in place of a sentence
@@ -88,7 +99,8 @@ class AwkwardFile:
     @property
     def row(self) -> tuple[str, ...]:
         """Its cells below `TABLE_COLUMNS`."""
-        return self.path, self.language, self.source, self.speaker, self.transcript, self.split
+        components = COMPONENTS.get(self.source, ("", "", ""))
+        return self.path, self.language, self.source, self.speaker, self.transcript, self.split, *components
 
 
 def plan_files(seed: int) -> list[AwkwardFile]:

@@ -12,8 +12,9 @@ import numpy as np
 
 from sourcetracing.enrolment.acceptance import Acceptance, acceptance_threshold, dev_scores
 from sourcetracing.enrolment.decision import ENROLLED, KNOWN, decide
-from sourcetracing.enrolment.library import Library, System
+from sourcetracing.enrolment.library import Library
 from sourcetracing.enrolment.models import Models, models_in
+from sourcetracing.enrolment.records import System
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.settings.names import printable
 from sourcetracing.tracing.system import score_splits

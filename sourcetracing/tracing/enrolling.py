@@ -11,7 +11,9 @@ import numpy as np
 
 from sourcetracing.audio.bad_audio import BadAudio
 from sourcetracing.enrolment.exchange import export_sources, import_sources
-from sourcetracing.enrolment.library import EnrolledFile, Library, Source, require_source_name
+from sourcetracing.enrolment.library import Library
+from sourcetracing.enrolment.records import EnrolledFile, Source
+from sourcetracing.enrolment.source_names import require_source_name
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import digest_of_file
 from sourcetracing.runtime.progress import bar

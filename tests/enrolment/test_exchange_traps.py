@@ -14,7 +14,8 @@ import pytest
 
 from sourcetracing.downloads import archives
 from sourcetracing.enrolment.exchange import export_sources, import_sources
-from sourcetracing.enrolment.library import EnrolledFile, Library
+from sourcetracing.enrolment.library import Library
+from sourcetracing.enrolment.records import EnrolledFile
 from sourcetracing.errors import UserError
 from tests.support.enrolled import SYSTEM, content_of, enrol, files_of, library_of, rows_of
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sourcetracing.enrolment.library import EnrolledFile, Library, System
+from sourcetracing.enrolment.library import Library
+from sourcetracing.enrolment.records import EnrolledFile, System
 from sourcetracing.errors import UserError
 from tests.support.enrolled import OTHER_SYSTEM, SYSTEM, content_of, enrol, files_of, library_of, rows_of
 from tests.support.places import ROOT

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sourcetracing.enrolment.library import EnrolledFile, Library, System
+from sourcetracing.enrolment.library import Library
+from sourcetracing.enrolment.records import EnrolledFile, System
 from sourcetracing.runtime.files import digest_of_bytes
 
 SYSTEM = System("lfcc_ecapa_tdnn", "en-seed1", "ab" * 16, 4, ("known", "classé"))
