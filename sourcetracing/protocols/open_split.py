@@ -178,19 +178,16 @@ def _require_filled(table: pd.DataFrame, protocol: pd.DataFrame, known: Sequence
     """Raises `UserError` for a split without known or unknown sources, and for a known source with too little to train on."""
     is_known = table["source"].isin(list(known)).to_numpy()
     splits = protocol["split"].to_numpy()
-    relax = _relax(table, is_known, rules)
-    for name in SPLITS:
-        if getattr(split, name) and not (is_known & (splits == name)).any():
-            raise UserError(f"split.assignment=openset leaves {name} no utterance of a known source{relax}")
-    for name in ("dev", "eval"):
-        if not (~is_known & (splits == name)).any():
-            raise UserError(f"split.assignment=openset leaves {name} no utterance of an unknown source{relax}")
+    wanted = [(name, "a known", is_known) for name in SPLITS if getattr(split, name)]
+    for name, whose, rows in [*wanted, ("dev", "an unknown", ~is_known), ("eval", "an unknown", ~is_known)]:
+        if not (rows & (splits == name)).any():
+            raise UserError(f"split.assignment=openset leaves {name} no utterance of {whose} source{_relax(table, is_known, rules)}")
     counts = table["source"][is_known & (splits == "train")].value_counts().reindex(known, fill_value=0)
     if (counts < rules.least_per_source).any():
         name = counts.index[counts < rules.least_per_source][0]
         raise UserError(
             f"corpus.sources: {name} has {counts[name]} training utterances, and open_split.least_per_source={rules.least_per_source}. "
-            f"Take it out of corpus.sources, or lower that{relax.replace('. Take', ', or take')}"
+            f"Take it out of corpus.sources, or lower that{_relax(table, is_known, rules).replace('. Take', ', or take')}"
         )
 
 

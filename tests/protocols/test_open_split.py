@@ -125,7 +125,7 @@ def test_what_is_unknown_links_nothing():
     assert lines[0] == "open_split.disjoint: the speaker of every utterance is unknown, so nothing keeps it in one split"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_audit_finds_nothing_in_a_drawn_protocol_and_every_planted_leak(seed):
     table = make()
     protocol = draw(table, seed)
