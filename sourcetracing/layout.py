@@ -228,6 +228,7 @@ class Layout(FolderLayout):
     speaker_groups = OfProtocol("speaker_groups.csv")
     label_assignment = OfProtocol("label_assignment.txt")
     counts = OfProtocol("tables/table1_counts.csv")
+    model_counts = OfProtocol("tables/counts_by_model.csv")
     audio_facts = OfProtocol("tables/audio_facts.csv")
     leakage = OfProtocol("tables/leakage.csv")
     planned_leakage = OfProtocol("tables/leakage_planned.csv")

@@ -49,6 +49,7 @@ class Corpus(ABC):
 
     advice = f"Run: {DOWNLOAD_COMMAND}"  # where files are missing
     num_named = 1  # missing files that the one-line message names
+    counts_models = False  # script 02 writes utterances by language and model as a table of its own
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

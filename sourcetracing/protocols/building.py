@@ -25,10 +25,12 @@ from sourcetracing.protocols.audio_facts import TEXTS, table_of_facts
 from sourcetracing.protocols.coverage import count_cells, missing_lines, require_classes, unknown_lines
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit, read_audit
+from sourcetracing.protocols.open_split import draw_open_set
 from sourcetracing.protocols.records import PROTOCOL_COMMAND, note_settings_of_older_record, write_record
-from sourcetracing.protocols.table import balance_lines, count_utterances, read_table, split_balance, split_utterances
+from sourcetracing.protocols.table import balance_lines, count_models, count_utterances, read_table, split_balance, split_utterances
 from sourcetracing.runtime.files import digest_of_json, is_half_written, read_csv, write_csv, write_text, written_together
 from sourcetracing.runtime.locks import held
+from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.settings.names import require_usable_names
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.recorded import audio_rules, corpus_facts
@@ -54,9 +56,10 @@ class BuiltProtocol:
 def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_sets: Sequence[str] = ()) -> BuiltProtocol:
     """Reads the corpus, checks every audio file, splits the utterances, looks for what the splits share.
 
-    Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, leakage.csv, audio_facts.csv and, last,
-    protocol.json: the settings and the digest of what they were made from. They lie at exp/<name>/, or, where a protocol of other settings
-    lies there, at exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true.
+    Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, leakage.csv, audio_facts.csv (of MLAAD
+    counts_by_model.csv) and, last, protocol.json: the settings and the digest of what they were made from. They lie at exp/<name>/, or,
+    where a protocol of other settings lies there, at exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still
+    true. split.assignment=openset leaves utterances out; those are in no table.
     train_sets, test_sets: languages joined by + that will be trained or tested on together.
 
     Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.
@@ -78,17 +81,23 @@ def _build(settings: Settings, train_sets: Sequence[str], test_sets: Sequence[st
         counts, leakage = read_csv(layout.counts, texts=["language"]), read_audit(layout.leakage)
         facts, remarks = read_csv(layout.audio_facts, texts=TEXTS), lines + _remarks(utterances, protocol, settings, train_sets, test_sets)
         return BuiltProtocol(counts, leakage, facts, remarks, num_left_out, is_new=False)
-    _split(utterances, settings, train_sets)  # refuses what cannot be meant before all audio is read
+    first = _split(utterances, settings, train_sets)  # refuses what cannot be meant before all audio is read
+    utterances = utterances[utterances["utt_id"].isin(set(first["utt_id"]))].reset_index(drop=True)
     utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
-    protocol = _split(utterances, settings, train_sets)
+    if settings.split.assignment == "openset":
+        protocol = first[first["utt_id"].isin(set(utterances["utt_id"]))].reset_index(drop=True)
+    else:
+        protocol = _split(utterances, settings, train_sets)
     traced = relabelled(utterances, settings)
     counts = count_utterances(traced, protocol, settings.corpus.sources, settings.corpus.languages)
-    leakage, facts = audit(utterances, protocol), table_of_facts(traced)
+    leakage, facts = audit(utterances, protocol, _unknown_sources(utterances, settings)), table_of_facts(traced)
     tables = [(utterances.drop(columns="split", errors="ignore"), layout.utterances), (protocol, layout.protocol)]
     with written_together(layout.protocol_record):
         for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage), (facts, layout.audio_facts)]:
             write_csv(table, path)
         _write_speaker_groups(corpus, layout)
+        if corpus.counts_models:
+            write_csv(count_models(utterances, protocol), layout.model_counts)
         write_text(layout.label_assignment, format_labels(assign_labels(traced["source"], settings.corpus.sources)))
         write_record(settings, inputs, protocol, len(problems))
     remarks = lines + _remarks(utterances, protocol, settings, train_sets, test_sets)
@@ -132,14 +141,21 @@ def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
     utterances = _prepared(corpus, settings)
     if _left_out_last_time(layout, _digest_of_inputs(corpus, utterances, settings)) is not None:
         return read_audit(layout.leakage), layout.leakage
-    leakage = audit(utterances, _split(utterances, settings))
+    leakage = audit(utterances, _split(utterances, settings), _unknown_sources(utterances, settings))
     write_csv(leakage, layout.planned_leakage)
     return leakage, layout.planned_leakage
 
 
 def _split(utterances: pd.DataFrame, settings: Settings, train_sets: Sequence[str] = ()) -> pd.DataFrame:
     strata, traced = strata_by_label(utterances, settings), relabelled(utterances, settings)
-    protocol = split_utterances(strata, settings.split, settings.seed, _unknown_sources(strata, settings))
+    if settings.split.assignment == "openset":
+        unknown = _unknown_sources(utterances, settings)
+        known = settings.corpus.sources if settings.corpus.label == SOURCE else sorted(set(utterances["source"]) - set(unknown))
+        draw = draw_open_set(utterances, known, settings.split, settings.open_split, settings.seed)
+        protocol = draw.protocol
+        print("".join(f"{line}\n" for line in draw.lines), end="")
+    else:
+        protocol = split_utterances(strata, settings.split, settings.seed, _unknown_sources(strata, settings))
     require_classes(traced, count_cells(traced, protocol), settings.corpus, settings.split, train_sets)
     return protocol
 
@@ -148,6 +164,7 @@ def _digest_of_inputs(corpus: Corpus, utterances: pd.DataFrame, settings: Settin
     """Changes when a file is added, removed or rewritten, or when a list or a setting that shapes the protocol does."""
     root, groups = corpus.root, corpus.speaker_groups()
     listed = [] if groups is None else [groups.astype(str).to_numpy().tolist()]
+    listed += [to_dict(settings.open_split)] if settings.split.assignment == "openset" else []
     stats = [_size_and_time(root / path) for path in utterances["path"]]
     rows = utterances.astype(str).to_numpy().tolist()
     return digest_of_json(

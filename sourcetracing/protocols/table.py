@@ -152,6 +152,23 @@ def count_utterances(utterances: pd.DataFrame, protocol: pd.DataFrame, sources: 
     return rows.assign(hours=(rows["hours"] / 3600).round(3)).rename_axis("language").reset_index()
 
 
+def count_models(utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFrame:
+    """One row for each language and source: architecture, utterances, train, dev, eval, hours, distinct speakers, transcripts, recordings.
+
+    What is not known of an utterance counts nowhere.
+    """
+    described = utterances if "architecture" in utterances else utterances.assign(architecture="")
+    table = described.drop(columns="split", errors="ignore").merge(protocol, on="utt_id", validate="one_to_one")
+    by_model = table.groupby(["language", "source"])
+    splits = pd.crosstab([table["language"], table["source"]], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    named = {
+        f"{name}s": by_model[name].agg(lambda values: values[values != ""].nunique()) for name in ("speaker", "transcript", "recording")
+    }
+    hours = (by_model["duration_s"].sum() / 3600).round(3).rename("hours")
+    first = [by_model["architecture"].first(), by_model.size().rename("utterances")]
+    return pd.concat([*first, splits, hours, pd.DataFrame(named)], axis=1).reset_index()
+
+
 def read_table(path: Path, columns: Sequence[str], next_command: str) -> pd.DataFrame:
     """A CSV of ours, text but for NUMBER_COLUMNS. Raises `UserError` when it is missing or lacks a column."""
     if not path.is_file():

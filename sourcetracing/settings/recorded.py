@@ -15,6 +15,7 @@ from typing import Any
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.corpora import DEMO_CHANGES, SOURCE, Corpus, Split, shapes_of
 from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment
+from sourcetracing.settings.open_split import PROPOSAL, OpenSplit
 from sourcetracing.settings.schema import Settings
 
 _CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources", "corpus.label")
@@ -30,12 +31,17 @@ _NOT_IN_TABLES |= {"store.block_rows", "train.micro_batch_size", "train.checkpoi
 _ARITHMETIC = ("compute.precision", "compute.encoder_precision", "compute.deterministic", "compute.engine")
 _ONE_SYSTEM = ("system", "frontend", "backend", "systems")
 # What is made with their defaults keeps the digest that it had before they were there.
-_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING, *DEMO_CHANGES, "corpus.label"}
+_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING, *DEMO_CHANGES, "corpus.label", "mlaad.version"}
 
 
 def protocol_recipe(settings: Settings) -> dict[str, Any]:
     """What script 02 goes by: the utterances, their splits, the seed."""
-    return _values(settings, (*_utterances(settings), *(f"split.{field.name}" for field in fields(Split)), "seed"))
+    return _values(settings, (*_utterances(settings), *(f"split.{field.name}" for field in fields(Split)), *_open_split(settings), "seed"))
+
+
+def _open_split(settings: Settings) -> tuple[str, ...]:
+    names = [field.name for field in fields(OpenSplit) if field.name not in PROPOSAL]
+    return tuple(f"open_split.{name}" for name in names) if settings.split.assignment == "openset" else ()
 
 
 def label_recipe(settings: Settings) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sourcetracing.settings.explaining import Explain
 from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Rawboost, Store
 from sourcetracing.settings.grouping import Grouping
 from sourcetracing.settings.metric_learning import MetricLearning
+from sourcetracing.settings.open_split import OpenSplit
 from sourcetracing.settings.openset import Openset
 from sourcetracing.settings.parts import load_outside_parts
 from sourcetracing.settings.paths import Compute, Executor, Paths
@@ -46,6 +47,7 @@ class _Groups:
     folder: Folder = field(default_factory=Folder)
     download: Download = field(default_factory=Download)
     split: Split = field(default_factory=Split)
+    open_split: OpenSplit = field(default_factory=OpenSplit)
     audio: Audio = field(default_factory=Audio)
     augment: Augment = field(default_factory=Augment)
     finetune: Finetune = field(default_factory=Finetune)
