@@ -3,8 +3,8 @@
 A step is that of one cell of configs/demo.yaml: ECAPA-TDNN of 48 channels, 8 rows of (80, 399) plus 8 mixed ones, forward, backward, Adam.
 `apart` is what script 05 does, one network after the other. An ensemble stacks the weights of `cells` networks and maps one forward pass
 over them, so that they share each operation. With compile=true a compiled network is started twice, with an empty and with a filled
-cache of kernels, and tells what each first step took, compilers included; without a C++ compiler it is left out. Losses of the first steps show
-parity: the first ones differ by rounding, the third ones by what Adam makes of it, for it divides small gradients by their size.
+cache of kernels, and tells what each first step took, compilers included; without a C++ compiler it is left out. Losses of the first
+steps show parity: the first ones differ by rounding, the third ones by what Adam makes of it, for it divides small gradients by their size.
 
 Each way has a process of its own; they take turns. Times are processor time, of all threads, which other programs change less than the
 clock on the wall (clock=wall, for an idle machine).
