@@ -187,11 +187,12 @@ def test_absolute_paths_inside_are_relative_and_outside_keep_their_place(tree, t
         ).prepare()
 
 
-def test_extra_columns_are_ignored_in_one_line(tree, capsys):
-    text = "path,language,source,mood,\n" + "".join(f"{name},{name[:2]},{name[3]},x,\n" for name in FOUR)
-    FolderCorpus(settings_for(tree, table=write_table(tree, text))).prepare()
+def test_further_columns_are_kept_but_for_names_that_we_write_ourselves(tree, capsys):
+    text = "path,language,source,mood,digest,\n" + "".join(f"{name},{name[:2]},{name[3]},x,y,\n" for name in FOUR)
+    rows = FolderCorpus(settings_for(tree, table=write_table(tree, text))).prepare()
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.endswith("ignored the columns mood")
+    assert line.endswith("ignored the columns digest, which the pipeline writes itself")
+    assert set(rows["mood"]) == {"x"} and "digest" not in rows
 
 
 @pytest.mark.parametrize(
