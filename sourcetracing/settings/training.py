@@ -86,7 +86,9 @@ class Train:
         [],
         "[source, vocoder]: a head for each of these columns of utterances.csv on one embedding (docs/labels.md); empty = source alone",
     )
-    label_weights: list[float] = setting([], "of each of train.labels in the loss; empty = 1 for each", at_least=0, at_most=1e6)
+    label_weights: list[float] = setting(
+        [], "of each of train.labels in the loss; empty = 1 for each", at_least=0, at_most=1e6, may_repeat=True
+    )
     initial_weights: str = setting("", "checkpoint (ours or a published .pth/.pt) to start from; with epochs=0 it is only evaluated")
 
 
@@ -167,8 +169,6 @@ def weights_of_labels(train: Train) -> dict[str, float]:
 def check_labels(settings: Any) -> None:
     """Raises `UserError` for labels that a run cannot be trained towards together, whatever the corpus has."""
     rules, backend = settings.train, BACKENDS[settings.backend]
-    if twice := [name for name in rules.labels if rules.labels.count(name) > 1]:
-        raise UserError(f"train.labels: {twice[0]!r} is listed twice; name it once")
     if rules.labels and FIRST_LABEL not in rules.labels:
         raise UserError(f"train.labels={rules.labels}: {FIRST_LABEL} is what the classes of corpus.sources are of; name it, too")
     if rules.label_weights and len(rules.label_weights) != len(rules.labels):
