@@ -187,11 +187,12 @@ def test_absolute_paths_inside_are_relative_and_outside_keep_their_place(tree, t
         ).prepare()
 
 
-def test_extra_columns_are_ignored_in_one_line(tree, capsys):
-    text = "path,language,source,mood,\n" + "".join(f"{name},{name[:2]},{name[3]},x,\n" for name in FOUR)
-    FolderCorpus(settings_for(tree, table=write_table(tree, text))).prepare()
+def test_further_columns_are_kept_but_for_names_of_our_own(tree, capsys):
+    text = "path,language,source,mood,digest,\n" + "".join(f"{name},{name[:2]},{name[3]},x,y,z\n" for name in FOUR)
+    rows = FolderCorpus(settings_for(tree, table=write_table(tree, text))).prepare()
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.endswith("ignored the columns mood")
+    assert line.endswith("ignored the columns digest, which the pipeline writes itself")
+    assert rows.columns.tolist() == [*UTTERANCE_COLUMNS, "mood"] and set(rows["mood"]) == {"x"}
 
 
 @pytest.mark.parametrize(
@@ -244,3 +245,12 @@ def test_an_absent_table_is_refused(tree):
     for verb in (FolderCorpus.prepare, FolderCorpus.download):
         with pytest.raises(UserError, match="folder.table=.*path, language, source"):
             verb(FolderCorpus(settings_for(tree, table=tree / "none.csv")))
+
+
+def test_a_source_may_have_two_vocoders_and_holes(tree):
+    cells = ["hifigan", "NA", "", "hifigan"]
+    text = "path,language,source,Vocoder\n" + "".join(
+        f"{name},{name[:2]},{name[3]},{cell}\n" for name, cell in zip(FOUR, cells, strict=True)
+    )
+    rows = FolderCorpus(settings_for(tree, table=write_table(tree, text))).prepare().set_index("path")
+    assert rows.loc[list(FOUR), "vocoder"].tolist() == cells
