@@ -2,6 +2,7 @@
 # make demo-full   every table of the paper on the demo corpus (half an hour)
 # make demo-openset     known or unknown source, GE2E, embeddings, tracing a file, on the demo corpus (minutes)
 # make demo-verification   one source or two, enrolled sources, single cases and groups of files, on three languages of the demo corpus (minutes)
+# make demo-robust   what survives codecs, telephones, noise and rooms, with and without such variants in training, on three languages (minutes)
 # make awkward     every script on a small corpus of unequal sources, odd names and odd files (minutes)
 # make demo-detection   real or fake: layers, mixtures and pruning of training data, on a demo corpus of its own (minutes)
 # make test        set everything up and run the tests of every module (minutes)
@@ -27,6 +28,8 @@ OPENSET_STAGES := 01_download_resources 02_build_protocols 04_preprocess_dataset
 OPENSET_REPORTS := 07_ood_detector 08_generate_embeddings 09_visualize_embeddings 13_make_tables
 VERIFICATION_STAGES := 01_download_resources 02_build_protocols 03_label_speakers 04_preprocess_dataset 05_train_matrix \
                        06_get_classification_metrics 10_verify_sources 13_make_tables
+ROBUST_STAGES := 01_download_resources 02_build_protocols 04_preprocess_dataset 05_train_matrix 06_get_classification_metrics \
+                 12_test_robustness 13_make_tables
 # Of the demo corpus: French files of each vocoder, the first ones to enrol and others to judge.
 FRENCH := data/demo/fake/fr
 AWKWARD_STAGES := $(subst 11_,07_ood_detector 08_generate_embeddings 09_visualize_embeddings 10_verify_sources 11_,$(STAGES))
@@ -35,7 +38,7 @@ VERIFICATION_SYSTEM ?= lfcc_ecapa_tdnn
 DETECTION_STAGES := 00_build_manifest 01_extract_layers 02_layer_sweep 03_augmented_baseline 04_dataset_mixing 05_pruning 06_augment_pruned \
                     07_report
 
-.PHONY: demo demo-full demo-openset demo-verification awkward demo-detection stages all-stages openset-stages detection-stages test test-all fuzz test-gpu benchmark benchmark-gpu lint clean-demo setup
+.PHONY: demo demo-full demo-openset demo-verification demo-robust awkward demo-detection stages all-stages openset-stages detection-stages test test-all fuzz test-gpu benchmark benchmark-gpu lint clean-demo setup
 
 demo: setup
 	@$(MAKE) --no-print-directory stages CONFIG=configs/demo.yaml
@@ -61,6 +64,9 @@ demo-verification: setup
 	$(BIN)/python scripts/compare_audio.py "$(FRENCH)/sinusoidal/*_0003?.wav" "$(FRENCH)/phase_vocoder/*_0003?.wav" --run "$$run"; \
 	$(BIN)/python scripts/group_audio.py $(patsubst %,"$(FRENCH)/%/*_0003?.wav",sinusoidal phase_vocoder channel_vocoder) --run "$$run" \
 	    --csv $$out/groups.csv --html $$out/groups.html
+
+demo-robust: setup
+	@$(MAKE) --no-print-directory stages CONFIG=configs/demo_robust.yaml STAGES="$(ROBUST_STAGES)"
 
 awkward: setup
 	@$(MAKE) --no-print-directory stages CONFIG=configs/awkward.yaml STAGES="$(AWKWARD_STAGES)"

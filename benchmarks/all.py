@@ -47,6 +47,7 @@ PARTS = (
     "ge2e_loss",
     "nsd",
     "rawboost",
+    "robustness",
     "mixing",
     "protocols",
     "growth",

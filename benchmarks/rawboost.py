@@ -15,9 +15,9 @@ import numpy as np
 import scipy.signal
 from _rounds import Bench
 
-from sourcetracing.detection.features.rawboost import between, draw_filter, limited, rawboost
+from sourcetracing.features.rawboost import between, draw_filter, limited, rawboost
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.detection import Rawboost
+from sourcetracing.settings.frontends import Rawboost
 
 RATE, LENGTHS = 16000, (1, 4, 10)
 SETTINGS = Rawboost()

@@ -21,7 +21,7 @@ from sourcetracing.settings.reading import ConfigSources
 from sourcetracing.training.dev_floor import dev_beside_floor
 from sourcetracing.training.matrix import train_runs
 from sourcetracing.training.other_runs import others_line
-from sourcetracing.training.plan import describe_plan, make_plan, only, read_shard
+from sourcetracing.training.plan import describe_plan, describe_variants, make_plan, only, read_shard
 from sourcetracing.training.runs import load_runs
 
 FLAGS = {
@@ -40,6 +40,8 @@ def main(config: ConfigSources, flags: dict[str, str]) -> None:
     if runs:
         utterances, protocol = load_protocol(settings)
         print(describe_plan(make_plan(runs, utterances.merge(protocol, on="utt_id")), runs), flush=True)
+    if heard := describe_variants(runs):
+        print(heard, flush=True)
     train_runs(runs)
     print(f"{len(runs)} trained runs in {Layout.of(settings).runs}")
     if beside_floor := dev_beside_floor(all_runs):

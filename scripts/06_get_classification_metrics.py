@@ -19,6 +19,7 @@ from sourcetracing.tables.labels import write_label_table
 from sourcetracing.tables.of_runs import floor_text
 from sourcetracing.training.matrix import TRAIN_COMMAND, those_trained
 from sourcetracing.training.other_runs import others_line
+from sourcetracing.training.plan import describe_variants
 from sourcetracing.training.runs import load_runs
 
 
@@ -32,6 +33,8 @@ def main(config: ConfigSources) -> None:
     print(f"06 metrics: {len(trained)} runs", flush=True)
     score_runs(trained)
     print(write_reports(trained))
+    if heard := describe_variants(trained):
+        print(heard)
     if beside_floor := floor_text(trained, config.resolve()):
         print(f"\n{beside_floor}\n")
     if of_labels := write_label_table(trained, config.resolve()):

@@ -3,7 +3,8 @@
 Reads   exp/<name>/runs/ (trained runs; train, dev and eval are scored where they are not) and features/; dev and eval with unknown sources
         (corpus.unknown_sources)
 Writes  exp/<name>/openset/<system>/<run>/ (scores_dev.parquet, scores_eval.parquet: each detector's score of each row; figures.csv, *.png,
-        detectors.json) and exp/<name>/tables/openset.{csv,md}, openset_by_language.csv
+        relatives.csv, detectors.json) and exp/<name>/tables/openset.{csv,md}, openset_by_language.csv, openset_relatives.csv (with and
+        without relatives among the known sources: docs/hierarchy.md)
 Costs   demo: about half a minute on 2 cores; what belongs to the scores on disk is kept
 Run     python scripts/07_ood_detector.py configs/demo_openset.yaml
         python scripts/07_ood_detector.py configs/mlaad5_source_tracing.yaml configs/as_published/published_ood.yaml  # where 63 % came from

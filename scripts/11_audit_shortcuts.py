@@ -25,7 +25,7 @@ def main(config: ConfigSources) -> None:
     print(f"11 shortcuts: {layout.root}", flush=True)
     print(f"\n{report_shortcuts(config)}\n")
     print(f"wrote {layout.shortcut_text}")
-    say_next("python scripts/13_make_tables.py CONFIG.yaml")
+    say_next("python scripts/12_test_robustness.py CONFIG.yaml   or: python scripts/13_make_tables.py CONFIG.yaml")
 
 
 if __name__ == "__main__":

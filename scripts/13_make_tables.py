@@ -4,7 +4,8 @@ Reads   exp/<name>/runs/*/*/scores/eval.parquet, history.csv, model.json, enviro
         what 07, 09 and 11 left, for their tabs in the report
 Writes  exp/<name>/tables/: for each of experiment.tables <table>.{csv,md,tex}, the published figures beside ours, <table>_means.csv and
         pictures; by language also <table>_per_class.csv, <table>_confusion.csv (of table4 without table4_); claims.csv, significance.csv,
-        rank_stability.csv, floor.csv (which systems beat the floor);   exp/<name>/report.html
+        rank_stability.csv, floor.csv (which systems beat the floor); hierarchy.{csv,md}, hierarchy_means.csv and a picture for each system
+        (architecture, acoustic model, vocoder, source: docs/hierarchy.md);   exp/<name>/report.html
         where tables of other settings lie there, all of it below exp/<name>/tables/<digest>/; both stay
 Costs   demo: about 2 s; the same scores give the same bytes
 Run     python scripts/13_make_tables.py configs/demo.yaml

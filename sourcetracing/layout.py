@@ -103,6 +103,7 @@ class RunLayout(FolderLayout):
     config = At("config.yaml")
     environment = At("environment.json")
     classes = At("classes.json")
+    labels = At("labels.json")  # of an export: architecture, acoustic model, vocoder of each source
     label_classes = At("label_classes.json")  # where train.labels asks for several heads
     protocol = At("protocol.json")
     weights = At("model.safetensors")
@@ -149,6 +150,7 @@ class OpensetLayout(FolderLayout):
 
     record = At("detectors.json")
     figures = At("figures.csv")
+    relatives = At("relatives.csv")
     lock = At(".lock")
     curves = At("curves.png")
     histograms = At("histograms.png")
@@ -177,6 +179,19 @@ class VerificationLayout(FolderLayout):
     def scores(self, split: str) -> Path:
         """Parquet: enrol, test, label, condition, then two columns for each scoring: its score and its log-likelihood ratio."""
         return self.root / f"scores_{split}.parquet"
+
+
+class RobustnessLayout(FolderLayout):
+    """What `sourcetracing.robustness` makes of one run."""
+
+    record = At("robustness.json")
+    figures = At("figures.csv")
+    worst = At("worst.csv")
+    lock = At(".lock")
+
+    def answers(self, digest: str) -> Path:
+        """The folder of its answers after post-processing, by what they hang on."""
+        return self.root / f"answers-{digest}"
 
 
 class TablesLayout(FolderLayout):
@@ -213,6 +228,7 @@ class Layout(FolderLayout):
     speaker_groups = OfProtocol("speaker_groups.csv")
     label_assignment = OfProtocol("label_assignment.txt")
     counts = OfProtocol("tables/table1_counts.csv")
+    model_counts = OfProtocol("tables/counts_by_model.csv")
     audio_facts = OfProtocol("tables/audio_facts.csv")
     leakage = OfProtocol("tables/leakage.csv")
     planned_leakage = OfProtocol("tables/leakage_planned.csv")
@@ -226,6 +242,7 @@ class Layout(FolderLayout):
     runs = At("runs")
     openset = At("openset")
     verification = At("verification")
+    robustness = At("robustness")
     unknown_speaker_embeddings = At("verification/speakers/embeddings.npy")
 
     speakers = At("speakers")
@@ -248,9 +265,16 @@ class Layout(FolderLayout):
     openset_table = At("tables/openset.csv")
     openset_text = At("tables/openset.md")
     openset_by_language = At("tables/openset_by_language.csv")
+    openset_relatives = At("tables/openset_relatives.csv")
     verification_table = At("tables/verification.csv")
     verification_text = At("tables/verification.md")
     verification_det = At("tables/verification_det.png")
+    robustness_table = At("tables/robustness.csv")
+    robustness_text = At("tables/robustness.md")
+    robustness_worst = At("tables/robustness_worst.csv")
+    robustness_picture = At("tables/robustness.png")
+    robustness_gains = At("tables/robustness_gains.csv")
+    robustness_gains_text = At("tables/robustness_gains.md")
     enrolment_table = At("tables/enrolment.csv")
     enrolment_text = At("tables/enrolment.md")
     enrolment_picture = At("tables/enrolment.png")
@@ -260,6 +284,14 @@ class Layout(FolderLayout):
     metric_learning = At("tables/metric_learning.csv")
     metric_learning_lock = At("tables/.metric_learning.lock")
     embedding_table = At("tables/embeddings.csv")
+    explanation = At("explanation")
+    explanation_record = At("explanation/made.json")
+    explanation_table = At("tables/explanation.csv")
+    explanation_sources = At("tables/explanation_sources.csv")
+    explanation_checks = At("tables/explanation_checks.csv")
+    explanation_deletion = At("tables/explanation_deletion.csv")
+    explanation_text = At("tables/explanation.md")
+    explanation_picture = At("tables/explanation.png")
     label_table = At("tables/labels.csv")
     label_text = At("tables/labels.md")
 
@@ -313,6 +345,14 @@ class Layout(FolderLayout):
     def verification_of(self, system: str, run_name: str) -> VerificationLayout:
         """How a run tells same-source pairs from others."""
         return VerificationLayout(self.verification / system / run_name)
+
+    def explanation_of(self, system: str, run_name: str) -> Path:
+        """Parquet: drops of a run's LLRs, a row for each utterance and band (`sourcetracing.explanation.run_values`)."""
+        return self.explanation / system / f"{run_name}.parquet"
+
+    def robustness_of(self, system: str, run_name: str) -> RobustnessLayout:
+        """What of a run survives post-processing."""
+        return RobustnessLayout(self.robustness / system / run_name)
 
     def trials(self, split: str) -> Path:
         """The list of trials of a split, as CSV; its models stand beside it."""

@@ -14,9 +14,9 @@ from tests.support.places import ROOT
 
 # Each package imports those before it alone. The networks know nothing of files, settings or errors.
 ORDER = (
-    *("models", "errors", "settings", "layout", "runtime", "audio", "metrics", "drawing", "downloads", "published", "synthesis", "corpora"),
-    *("protocols", "speakers", "features", "training", "scoring", "tables", "openset", "embeddings", "verification", "enrolment"),
-    *("shortcuts", "report", "tracing", "casework"),
+    *("models", "errors", "settings", "layout", "runtime", "audio", "metrics", "drawing", "downloads", "published", "synthesis"),
+    *("postprocessing", "corpora", "protocols", "speakers", "features", "training", "scoring", "tables", "openset", "embeddings"),
+    *("verification", "enrolment", "shortcuts", "tracing", "robustness", "report", "explanation", "casework"),
     "starting",
     *("detection.data", "detection.features", "detection.classifier", "detection.experiments", "detection.report"),
 )

@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -295,11 +296,11 @@ def test_a_list_of_parts_with_a_name_that_is_none_is_refused(module_of, words):
 
 
 def test_every_file_that_times_something_is_run(module_of):
-    """The others: of parts, campaigns, what judges figures or tests, computes from rates, extrapolates for three minutes, needs 3 GB."""
+    """The others: of parts, campaigns, what judges figures or tests, computes from rates, takes minutes, needs 3 GB, was not taken up."""
     campaigns = {"mutation", "kill_campaign", "disk_full_campaign", "bootstrap_coverage", "enrolment_growth"}
-    others = {"all", "gpu", "gpu_limits", "scaling_table", "real_scale", "small_corpora", "enrolment_search"} | campaigns
+    alone = {"gpu", "gpu_limits", "scaling_table", "real_scale", "small_corpora", "enrolment_search", "training_ensemble"}
     helpers = {path.stem for path in BENCHMARKS if path.stem.startswith("_")} | {"straightforward_networks"}
-    assert {path.stem for path in BENCHMARKS} == set(module_of("all").PARTS) | others | helpers
+    assert {path.stem for path in BENCHMARKS} == set(module_of("all").PARTS) | {"all"} | alone | campaigns | helpers
 
 
 def run_all(tmp_path, *words: str) -> tuple[str, str]:
@@ -322,7 +323,19 @@ def test_one_that_failed_starts_in_another_folder(module_of, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["gpu_limits", "nsd", "all", "gpu", "scaling_table", "mutation", "bootstrap_coverage", "small_corpora", "enrolment_growth"]
+    "name",
+    [
+        "gpu_limits",
+        "nsd",
+        "all",
+        "gpu",
+        "scaling_table",
+        "mutation",
+        "bootstrap_coverage",
+        "small_corpora",
+        "enrolment_growth",
+        "training_ensemble",
+    ],
 )
 def test_each_tells_of_itself(name):
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--help"]
@@ -335,6 +348,15 @@ def test_the_limits_of_a_gpu_are_computed():
     command = [sys.executable, str(FOLDER / "gpu_limits.py"), "utterances=2"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [line.count("|") for line in done.stdout.splitlines()[2:]] == [7] * 4 and "wav2vec2-base, layer 5" in done.stdout
+
+
+@pytest.mark.slow
+def test_networks_trained_as_one_have_the_losses_of_networks_trained_apart(tmp_path):
+    command = [sys.executable, str(FOLDER / "training_ensemble.py"), "miniature", f"json={tmp_path / 'rows'}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    first_losses = re.search(r"^ +ensemble +losses of the first step (\S+) apart", done.stdout, re.MULTILINE)
+    assert float(first_losses[1]) < 1e-4
+    assert "training step of the demo, ensemble" in [row["what"] for row in rows_of(tmp_path)]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from sourcetracing.casework.case_tables import (
     enrolled_evidence,
     enrolled_table,
     facts_table,
+    levels_table,
     neighbours_table,
     shares_table,
     signed,
@@ -40,6 +41,7 @@ from sourcetracing.drawing.templates import render
 from sourcetracing.drawing.text import ABSENT
 from sourcetracing.enrolment.decision import ENROLLED
 from sourcetracing.errors import UserError
+from sourcetracing.explanation.explainer import Explainer, Shown
 from sourcetracing.runtime.files import write_text
 from sourcetracing.settings.names import printable
 from sourcetracing.settings.reading import to_yaml
@@ -66,6 +68,7 @@ class Answer:
     decision: str
     sentences: list[str]
     sources: pd.DataFrame
+    levels: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,13 @@ class Section:
     reliability: pd.DataFrame | None = None
     decisions: pd.DataFrame | None = None
     cautions: Sequence[str] = ()
+    explanation: Shown | None = None
 
 
-def case_writer(path: str | None, language: str | None = None) -> Report | None:
+def case_writer(path: str | None, language: str | None = None, explainer: Explainer | None = None) -> Report | None:
     """What writes the page once files are traced; None where none is wanted. language: what they are spoken in, where that is known.
 
-    Raises `UserError`.
+    explainer: that has explained the files by then. Raises `UserError`.
     """
     if path is None:
         if language is not None:
@@ -106,7 +110,8 @@ def case_writer(path: str | None, language: str | None = None) -> Report | None:
     def write(
         tracer: Tracer, results: Sequence[FileTrace | Failure], library: EnrolledSources | None, enrolled: Mapping[str, EnrolledAnswer]
     ) -> None:
-        write_case(out, tracer, results, language=language, library=library, enrolled=enrolled)
+        shown = explainer.shown if explainer else {}
+        write_case(out, tracer, results, language=language, library=library, enrolled=enrolled, explained=shown)
         print(f"wrote {out}")
 
     return write
@@ -120,13 +125,15 @@ def write_case(
     language: str | None = None,
     library: EnrolledSources | None = None,
     enrolled: Mapping[str, EnrolledAnswer] | None = None,
+    explained: Mapping[str, Shown] | None = None,
 ) -> None:
-    """Writes the page. library: that the files were compared with; enrolled: path -> what it says of the file."""
+    """Writes the page. library: that the files were compared with; enrolled: path -> what it says of the file; explained: path -> why."""
     case = Case.of(tracer, language)
     common, answers = common_folder([result.path for result in results]), enrolled or {}
     sections = [
         case.section(number, result, short_name(result.path, common), answers.get(result.path)) for number, result in enumerate(results, 1)
     ]
+    sections = [replace(one, explanation=(explained or {}).get(result.path)) for one, result in zip(sections, results, strict=True)]
     system = tracer.system
     page = render(
         __file__,
@@ -217,9 +224,9 @@ class Case:
             sentences.insert(1, "What follows holds only if the source is one of the known ones after all.")
         if of_corpus := [note for note in result.notes if note.startswith(OF_CORPUS)]:
             sentences.insert(0, f"This file is {of_corpus[0]}.")
-        return Answer(
-            source, probability, evidence, signed(evidence) if evidence else ABSENT, DECISIONS[result.is_unknown], sentences, table
-        )
+        lr, decision = signed(evidence) if evidence else ABSENT, DECISIONS[result.is_unknown]
+        levels = self.tracer.levels_of(result)
+        return Answer(source, probability, evidence, lr, decision, sentences, table, levels_table(levels) if levels else None)
 
     def method(self) -> list[str]:
         """What the likelihood ratios of the page are, one paragraph each."""

@@ -13,6 +13,7 @@ from sourcetracing.casework.reliability import Share
 from sourcetracing.casework.wording import NO_SUPPORT, Evidence, strength_of
 from sourcetracing.settings.names import printable
 from sourcetracing.tracing.enrolled import EnrolledAnswer
+from sourcetracing.tracing.levels import LevelAnswer
 
 
 def signed(evidence: Evidence) -> str:
@@ -28,6 +29,12 @@ def sources_table(names: Sequence[str], probabilities: Sequence[float], evidence
         table["log10 LR"] = [signed(evidence) for evidence in evidences]
         table["support"] = [_support(evidence) for evidence in evidences]
     return table
+
+
+def levels_table(answers: Sequence[LevelAnswer]) -> pd.DataFrame:
+    """How far down the tree of labels the answer is sure."""
+    rows = [(one.level.replace("_", " "), one.label, f"{one.probability:.3f}", "yes" if one.is_named else "no", one.why) for one in answers]
+    return pd.DataFrame(rows, columns=["level", "likeliest", "probability", "sure", "because"])
 
 
 def neighbours_table(neighbours: Sequence[Neighbour]) -> pd.DataFrame:

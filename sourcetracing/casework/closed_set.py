@@ -9,11 +9,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from sourcetracing.casework.wording import Evidence
 from sourcetracing.errors import UserError
-from sourcetracing.metrics.calibration import Calibration
+from sourcetracing.metrics.calibration import Calibration, class_llrs
 from sourcetracing.metrics.empirical_bounds import empirical_bounds
 from sourcetracing.metrics.verification import cllr
 from sourcetracing.scoring.scores import read_scores
@@ -57,13 +56,3 @@ class ClosedSet:
         with np.errstate(divide="ignore"):
             llrs = class_llrs(np.log(probabilities_C)[None])[0]
         return [Evidence.within(float(llr), self.low, self.high, self.utterances) for llr in llrs]
-
-
-def class_llrs(log_p_NC: np.ndarray) -> np.ndarray:
-    """(N, C) log posterior odds of each class against all others, less its prior odds where all C are as probable, 1 : (C - 1).
-
-    Infinite where a probability is 0 or 1.
-    """
-    num_classes = log_p_NC.shape[1]
-    others = np.stack([logsumexp(np.delete(log_p_NC, number, axis=1), axis=1) for number in range(num_classes)], axis=1)
-    return log_p_NC - others + math.log(num_classes - 1)

@@ -8,11 +8,13 @@ import pandas as pd
 
 from sourcetracing.corpora import noise_corpora
 from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, Resource, corpus_of
+from sourcetracing.corpora.labels import labelled_corpus
 from sourcetracing.downloads.http import remote_size
 from sourcetracing.downloads.records import free_bytes, size_text
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.runtime.files import write_text
+from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.settings.schema import Settings
 
 NUM_NAMED = 10  # missing files that the terminal shows; the list on disk has all
@@ -24,7 +26,9 @@ def _noise_corpora(settings: Settings) -> list[noise_corpora.NoiseCorpus]:
 
 def download_all(settings: Settings) -> dict[str, int]:
     """Fetches or makes what is missing; how many utterances and noise files there are then. Raises `UserError`."""
-    corpus, noises = corpus_of(settings), _noise_corpora(settings)
+    if settings.corpus.label != SOURCE:
+        corpus_of(settings).download_lists()  # they say which sources have the labels
+    corpus, noises = labelled_corpus(settings), _noise_corpora(settings)
     corpus.download()
     for noise in noises:
         noise_corpora.download(noise, settings)
@@ -33,7 +37,7 @@ def download_all(settings: Settings) -> dict[str, int]:
 
 def count_files(settings: Settings) -> tuple[pd.DataFrame, list[str]]:
     """(language, source, needed, present, missing of everything; the missing utterances), the latter also written to missing_files.txt."""
-    corpus = corpus_of(settings)
+    corpus = labelled_corpus(settings)
     table = pd.concat([corpus.inventory(), *(noise_corpora.inventory(noise, settings) for noise in _noise_corpora(settings))])
     missing = corpus.missing_files()
     listing = Layout.of(settings).missing_files
@@ -60,7 +64,7 @@ def print_counts(settings: Settings) -> None:
 
 def print_plan(settings: Settings) -> None:
     """Script 01 --dry-run: what would be fetched, from where, how large, under which licence. Servers are asked for sizes nobody knows."""
-    resources = corpus_of(settings).resources()
+    resources = labelled_corpus(settings).resources()
     resources = [*resources, *(noise_corpora.resource(noise, settings) for noise in _noise_corpora(settings))]
     rows = [_plan_row(resource, settings) for resource in resources]
     print(_left_aligned(pd.DataFrame(rows)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -49,6 +49,7 @@ class Corpus(ABC):
 
     advice = f"Run: {DOWNLOAD_COMMAND}"  # where files are missing
     num_named = 1  # missing files that the one-line message names
+    counts_models = False  # script 02 writes utterances by language and model as a table of its own
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -64,6 +65,13 @@ class Corpus(ABC):
 
         Paths are relative to paths.corpus, or absolute. Needs no audio. Raises `UserError`.
         """
+
+    def of_every_source(self) -> pd.DataFrame:
+        """As `prepare`, of every source that there is: what corpus.label chooses from. Needs no audio where `prepare` needs none."""
+        return type(self)(asking_for(self.settings, [], ["all"])).prepare()
+
+    def download_lists(self) -> None:  # noqa: B027 - most corpora have none
+        """Fetches what says which utterances there are, where that is not here; nothing elsewhere."""
 
     def files(self) -> pd.DataFrame:
         """One row per file that is needed: path, language, source, present (bool)."""
@@ -102,6 +110,11 @@ class Corpus(ABC):
     def speaker_groups(self) -> pd.DataFrame | None:
         """path, language, source, heldout, group (seen or unseen speaker) where the corpus's authors say so; None elsewhere."""
         return None
+
+
+def asking_for(settings: Settings, sources: list[str], unknown_sources: list[str]) -> Settings:
+    """The same settings with other sources."""
+    return replace(settings, corpus=replace(settings.corpus, sources=sources, unknown_sources=unknown_sources))
 
 
 def corpus_of(settings: Settings) -> Corpus:

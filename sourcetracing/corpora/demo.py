@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import soundfile
 
-from sourcetracing.corpora.corpus import Corpus, Resource, require_names
+from sourcetracing.corpora.corpus import UTTERANCE_COLUMNS, Corpus, Resource, require_names
 from sourcetracing.corpora.made_folders import MadeFolder, made_resources, make_folders, noise_folders, recipe_of, seed_of_audio
-from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances
+from sourcetracing.corpora.mlaad import META_COLUMNS, read_utterances, utterance_id
 from sourcetracing.runtime.files import write_text
 from sourcetracing.settings.schema import Settings
 from sourcetracing.synthesis import make, plan
@@ -39,6 +39,12 @@ class DemoCorpus(Corpus):
 
     def prepare(self) -> pd.DataFrame:
         return read_utterances(self.root, self.settings.corpus.languages, _sources(self.settings), plan.speaker_of)
+
+    def of_every_source(self) -> pd.DataFrame:
+        """As they would be made; twins apart, which are the same generator with another number."""
+        planned = _planned(self.settings, list(plan.ARCHITECTURES))
+        rows = [(utterance_id(one.path), one.path, one.language, one.source) for one in planned]
+        return pd.DataFrame(rows, columns=list(UTTERANCE_COLUMNS[:4]))
 
     def files(self) -> pd.DataFrame:
         rows = [
@@ -72,11 +78,16 @@ def _sources(settings: Settings) -> list[str]:
 
 def _folders(settings: Settings) -> list[MadeFolder]:
     """Corpus, noises, room responses; a folder with somebody else's noises or responses is left out of the making."""
+    utterances = _planned(settings, _sources(settings))
+    corpus = MadeFolder("corpus", Path(settings.paths.corpus), recipe_of(settings, *_CORPUS_KEYS), utterances, make.make_utterance)
+    return [corpus, *noise_folders(settings)]
+
+
+def _planned(settings: Settings, sources: list[str]) -> list[plan.Utterance]:
     demo = settings.demo
-    sources = _sources(settings)
     require_names("corpus.languages", settings.corpus.languages, plan.LOCALES, "the demo corpus")
     require_names("corpus.sources", sources, {**plan.ARCHITECTURES, **plan.TWINS}, "the demo corpus")
-    utterances = plan.plan_utterances(
+    return plan.plan_utterances(
         settings.corpus.languages,
         sources,
         demo.utterances_per_source,
@@ -85,8 +96,6 @@ def _folders(settings: Settings) -> list[MadeFolder]:
         shared_transcripts=demo.shared_transcripts,
         recording=Recording(demo.level_spread_db, demo.channel == "file", demo.trim),
     )
-    corpus = MadeFolder("corpus", Path(settings.paths.corpus), recipe_of(settings, *_CORPUS_KEYS), utterances, make.make_utterance)
-    return [corpus, *noise_folders(settings)]
 
 
 def _write_meta(made: MadeFolder) -> None:

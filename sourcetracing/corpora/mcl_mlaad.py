@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, UTTERANCE_COLUMNS, Resource
+from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, UTTERANCE_COLUMNS, Resource, asking_for
 from sourcetracing.corpora.mlaad import utterance_id
 from sourcetracing.corpora.mlaad_source_tracing import MlaadSourceTracing
 from sourcetracing.corpora.published_lists import ImportedLists, describe, read_lists
@@ -43,6 +43,10 @@ class MclMlaad(MlaadSourceTracing):
         if self.settings.mcl_mlaad.published_counts:
             _check_counts(utterances, self.settings.corpus)
         return utterances
+
+    def of_every_source(self) -> pd.DataFrame:
+        """Of the paper's four: imported lists are read by their names."""
+        return MclMlaad(asking_for(self.settings, list(SOURCES), [])).prepare()
 
     @cached_property
     def _imported(self) -> ImportedLists:

@@ -5,27 +5,15 @@ MLAAD: the multi-language audio anti-spoofing dataset, N. M. Mueller et al. 2024
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, UTTERANCE_COLUMNS, require_names
+from sourcetracing.corpora.mlaad_meta import META_COLUMNS, read_meta_table
 from sourcetracing.errors import UserError
-from sourcetracing.runtime.files import read_csv, require_inside
-
-META_COLUMNS = (
-    "path",
-    "original_file",
-    "language",
-    "is_original_language",
-    "duration",
-    "training_data",
-    "model_name",
-    "architecture",
-    "transcript",
-)
+from sourcetracing.runtime.files import require_inside
 
 
 def model_dir_of(model_name: str) -> str:
@@ -39,14 +27,19 @@ def utterance_id(path: str) -> str:
     return "/".join(parts[1:] if parts[0] == "fake" else parts)
 
 
+def reader_of(original_file: str) -> str:
+    """The M-AILABS reader whose recording gave the text: <locale>/by_book/<female|male>/<reader>/... -> <locale>/<reader>.
+
+    "" for books of several (by_book/mix), and for any other form.
+    """
+    parts = original_file.removeprefix("./").split("/")
+    is_named = len(parts) >= 5 and parts[1] == "by_book" and parts[2] in ("female", "male")
+    return f"{parts[0]}/{parts[3]}" if is_named else ""
+
+
 def read_meta(path: Path) -> pd.DataFrame:
-    """One meta.csv as text columns. Raises `UserError` naming the file when it is missing, empty or lacks a column."""
-    try:
-        table = read_csv(path, sep="|", quoting=csv.QUOTE_NONE, encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing. Run: {DOWNLOAD_COMMAND}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no MLAAD meta.csv: {error}") from None
+    """One meta.csv with all of v5's columns, and paths of its form. Raises `UserError` naming the file when it is anything else."""
+    table = read_meta_table(path)
     if missing := [column for column in META_COLUMNS if column not in table]:
         raise UserError(f"{path} has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
     require_inside(table["path"], str(path))

@@ -1,4 +1,4 @@
-"""MLAAD's audio: fetched from the Hub or from the parts of the v5 archive, compared with the utterances that a protocol needs.
+"""MLAAD's audio: fetched from the Hub or from the parts of an archive, compared with the utterances that a protocol needs.
 
 MLAAD: the multi-language audio anti-spoofing dataset, N. M. Mueller et al. 2024, arXiv:2401.09512. Licence CC BY-NC 4.0.
 """
@@ -13,6 +13,7 @@ import pandas as pd
 
 from sourcetracing.corpora.corpus import Corpus, Resource, is_present
 from sourcetracing.corpora.mlaad import read_meta
+from sourcetracing.corpora.mlaad_release import release_of
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.downloads.hub import fetch_hub, list_hub
 from sourcetracing.downloads.records import discard, mark_complete, only_run
@@ -45,9 +46,14 @@ class MlaadCorpus(Corpus):
     def download_lists(self) -> None:
         """Fetches them unless they are here."""
 
+    def wanted(self) -> pd.DataFrame:
+        """The utterances whose files are fetched."""
+        return self.needed
+
     def download(self) -> None:
         self.download_lists()
-        missing = self.needed[~is_present(self.needed["path"], self.root)]
+        wanted = self.wanted()
+        missing = wanted[~is_present(wanted["path"], self.root)]
         if missing.empty:
             return
         with only_run(self.root):
@@ -67,27 +73,29 @@ class MlaadCorpus(Corpus):
         if not all(resource.is_here for resource in lists):
             return [*lists, *self.audio_resources(self.num_published)]
         num_missing = int((~self.files()["present"]).sum())
-        here = Resource("MLAAD v5", "", 0, LICENCE, str(self.root), is_here=True)
+        here = Resource(f"MLAAD {self.settings.mlaad.version}", "", 0, LICENCE, str(self.root), is_here=True)
         return [*lists, *(self.audio_resources(num_missing) if num_missing else [here])]
 
     def audio_resources(self, num_files: int) -> list[Resource]:
         """What fetching some files takes; for the archive always all of its parts."""
         mlaad, root = self.settings.mlaad, str(self.root)
         if mlaad.origin == "archive":
-            return [Resource(f"MLAAD v5 ({part.name})", part.urls[0], None, LICENCE, root, remote=part) for part in _archive_parts(mlaad)]
-        where = f"https://huggingface.co/datasets/{mlaad.hub_id}/tree/{mlaad.hub_revision}"
-        name = f"MLAAD v5 ({num_files:,} files)"
+            name = f"MLAAD {mlaad.version}"
+            return [Resource(f"{name} ({part.name})", part.urls[0], None, LICENCE, root, remote=part) for part in _archive_parts(mlaad)]
+        where = f"https://huggingface.co/datasets/{mlaad.hub_id}/tree/{release_of(mlaad).revision}"
+        name = f"MLAAD {mlaad.version} ({num_files:,} files)"
         return [Resource(name, where, num_files * BYTES_PER_UTTERANCE, LICENCE, root, is_estimate=True)]
 
     def _download_from_hub(self, missing: pd.DataFrame) -> None:
-        hub_id, revision = self.settings.mlaad.hub_id, self.settings.mlaad.hub_revision
+        hub_id, revision = self.settings.mlaad.hub_id, release_of(self.settings.mlaad).revision
         listing = list_hub(hub_id, revision, _folders_of(missing), setting_name="mlaad.hub_revision")
         absent = missing[~missing["path"].isin(listing.files)]
         if len(absent):
-            raise UserError(
-                f"{hub_id} at {listing.commit[:12]} lacks {len(absent)} of the files needed, the first is {absent['path'].iloc[0]}. "
-                "Try another mlaad.hub_revision, or mlaad.origin=archive"
-            )
+            lacks = f"{hub_id} at {listing.commit[:12]} lacks {len(absent)} of the files needed, the first is {absent['path'].iloc[0]}"
+            if self.settings.mlaad.on_missing == "fail":
+                raise UserError(f"{lacks}. Try another mlaad.hub_revision, or mlaad.origin=archive")
+            print(lacks)
+            missing = missing.drop(absent.index)
         meta = [path for path in (f"{folder}/meta.csv" for folder in _folders_of(missing)) if path in listing.files]
         wanted = {path: listing.files[path] for path in [*meta, *missing["path"].drop_duplicates()]}
         fetch_hub(hub_id, listing.commit, wanted, self.root, sha256=listing.sha256)
@@ -95,6 +103,7 @@ class MlaadCorpus(Corpus):
 
     def _download_archive(self, folders: list[str]) -> None:
         mlaad, store = self.settings.mlaad, self.root / "archive"
+        release_of(mlaad)  # refuses what is not known
         checksums = self._published_checksums(store)
         files = [RemoteFile(part.name, part.urls, checksum=checksums[part.name]) for part in _archive_parts(mlaad)]
         paths = fetch(files, store, self.settings.download)

@@ -16,10 +16,12 @@ import pandas as pd
 
 from sourcetracing.corpora.corpus import DOWNLOAD_COMMAND, UTTERANCE_COLUMNS, Resource, utterances_of_settings
 from sourcetracing.corpora.mlaad_audio import MlaadCorpus
+from sourcetracing.corpora.mlaad_release import refuse_other_version
 from sourcetracing.downloads.http import RemoteFile, fetch
 from sourcetracing.errors import UserError
 from sourcetracing.runtime.files import read_csv
 from sourcetracing.settings.corpora import Mlaad
+from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import SPLITS
 
 SIZE_BYTES = 689_783  # of the published zip
@@ -31,6 +33,10 @@ class MlaadSourceTracing(MlaadCorpus):
     """Its utterances come with `split`, in the order of the protocols."""
 
     num_published = 56_891  # 57,000 rows, 109 of them twice
+
+    def __init__(self, settings: Settings) -> None:
+        refuse_other_version(settings.mlaad, settings.corpus.reader)
+        super().__init__(settings)
 
     @cached_property
     def needed(self) -> pd.DataFrame:

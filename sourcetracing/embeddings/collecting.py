@@ -21,6 +21,7 @@ from sourcetracing.runtime.npy import create_array, write_at
 from sourcetracing.runtime.progress import bar
 from sourcetracing.scoring.matrix import score_runs
 from sourcetracing.scoring.scores import read_scores, variants_of
+from sourcetracing.settings.recorded import traced
 from sourcetracing.settings.training import SPLITS
 from sourcetracing.speakers.records import LABEL_COMMAND, require_labels
 from sourcetracing.training.runs import TrainingRun
@@ -50,7 +51,7 @@ def _digest_of_inputs(run: TrainingRun) -> str:
     tables = [layout.utterances, layout.protocol, layout.pseudo_speakers]
     digests = [digest_of_file(path) if path.is_file() else "" for path in [run.files.weights, *tables]]
     variants = [variants_of(run.settings, split) for split in SPLITS]
-    return digest_of_json([digests, corpus.languages, corpus.sources, corpus.unknown_sources, variants])
+    return digest_of_json([digests, corpus.languages, *traced(corpus), variants])
 
 
 def _on_all_splits(run: TrainingRun) -> TrainingRun:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.drawing.colours import CATEGORIES
-from sourcetracing.settings.frontends import VARIANTS
+from sourcetracing.settings.frontends import ALL_VARIANTS
 from sourcetracing.settings.training import SPLITS
 
 LABELS = ("source", "language", "speaker", "pseudo_speaker", "split", "known", "variant")
@@ -53,7 +53,7 @@ def colouring_of(index: pd.DataFrame, label: str, sources: Sequence[str]) -> Col
     """
     texts = label_texts(index, label)
     counts = texts[texts != ""].value_counts()
-    order = {"split": SPLITS, "known": ("known", "unknown"), "variant": VARIANTS, "source": tuple(sources)}.get(label, ())
+    order = {"split": SPLITS, "known": ("known", "unknown"), "variant": ALL_VARIANTS, "source": tuple(sources)}.get(label, ())
     values = [value for value in order if value in counts] + sorted(set(counts.index) - set(order), key=_by_number)
     styled = set(counts.sort_index().sort_values(ascending=False, kind="stable").index[:NUM_STYLES])
     numbers = iter(range(NUM_STYLES))

@@ -26,6 +26,7 @@ from sourcetracing.runtime.parallel import map_unordered, resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.openset import BEST_ON_DEV
 from sourcetracing.settings.reading import to_dict
+from sourcetracing.settings.recorded import traced
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.verification import SCORINGS
 from sourcetracing.training.matrix import those_trained
@@ -83,7 +84,7 @@ def recipe_of(subject: Subject, settings: Settings) -> str:
         "method": METHOD_VERSION,
         "inputs": subject.inputs,
         "utterances": digest_of_file(Layout.of(settings).utterances),
-        "sources": [settings.corpus.sources, settings.corpus.unknown_sources],
+        "sources": traced(settings.corpus),
         "enrolment": to_dict(settings.enrolment),
         "compare_by": settings.trace.compare_by,
         "num_trials": settings.verification.trials_per_condition,

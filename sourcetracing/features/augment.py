@@ -1,4 +1,4 @@
-"""Acoustic variants of an utterance: reverberation, babble, music, noise (MCL-MLAAD paper, section 2.1; D5 to D8).
+"""Acoustic variants of an utterance: reverberation, babble, music, noise (MCL-MLAAD paper, section 2.1; D5 to D8); others by `channels`.
 
 The recipe is that of REFD (Xie et al., the source that the published code took it from): each variant starts from the clean signal; noise
 clips begin at a random place; babble sums several talkers, each at its own SNR against the clean level. What a variant sounds like depends
@@ -14,10 +14,12 @@ import numpy as np
 import scipy.fft
 
 from sourcetracing.errors import UserError
+from sourcetracing.features.channels import Channels
 from sourcetracing.features.noise_bank import ClipBank
 from sourcetracing.features.noise_files import NOISE_KINDS, RIR
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.frontends import Augment
+from sourcetracing.settings.frontends import CHANNEL_VARIANTS, Audio, Augment, Rawboost
+from sourcetracing.settings.schema import Settings
 
 LEVEL_FLOOR = 1e-4  # part of the published level formula; quiet clips come out weaker than the SNR says
 
@@ -47,11 +49,19 @@ def add_reverb(clean: np.ndarray, response: np.ndarray) -> np.ndarray:
 class Augmenter:
     """Makes the variants of cropped utterances from banks of clips. Raises `UserError` when babble wants more talkers than there are."""
 
-    def __init__(self, augment: Augment, banks: Mapping[str, ClipBank], seed: int):
+    def __init__(
+        self, augment: Augment, banks: Mapping[str, ClipBank], seed: int, *, rate: int = Audio().sample_rate, boost: Rawboost | None = None
+    ):
         self.augment, self.banks, self.seed = augment, banks, seed
+        self.channels = Channels(augment, boost or Rawboost(), rate, seed)
         fewest = augment.babble_talkers[0]
         if "speech" in banks and not 1 <= fewest <= len(banks["speech"]):
             raise UserError(f"augment.babble_talkers={augment.babble_talkers}: there are {len(banks['speech'])} speech files to sum")
+
+    @classmethod
+    def of(cls, settings: Settings, banks: Mapping[str, ClipBank]) -> Augmenter:
+        """The one that settings describe."""
+        return cls(settings.augment, banks, settings.seed, rate=settings.audio.sample_rate, boost=settings.rawboost)
 
     def variants(self, clean: np.ndarray, utt_id: str) -> np.ndarray:
         """(samples,) float32 -> (variants, samples) float32, in the order of augment.variants."""
@@ -65,6 +75,8 @@ class Augmenter:
         """One variant (samples,) float32 of an utterance; the same for the same (seed, utt_id, variant) and audio."""
         if variant == "original":
             return clean
+        if variant in CHANNEL_VARIANTS:
+            return self.channels(clean, utt_id, variant)
         generator = rng(self.seed, utt_id, variant)
         if variant == "reverb":
             responses = self.banks[RIR]

@@ -69,7 +69,7 @@ class BlockMaker:
     def __init__(self, job: StoreJob, front_end: FrontEnd):
         self.job, self.settings, self.front_end = job, job.settings, front_end
         self.num_samples = crop_samples(job.settings)
-        self.augmenter = Augmenter(job.settings.augment, open_banks(job.noise_manifests), job.settings.seed)
+        self.augmenter = Augmenter.of(job.settings, open_banks(job.noise_manifests))
 
     def __call__(self, block: int) -> int:
         """Makes a block durable on disk and returns its CRC-32. Raises `UserError`."""

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sourcetracing.corpora.labels import with_true_sources
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.blocks import StoreJob, crop_samples
+from sourcetracing.features.channels import coder_version, refuse_channels
 from sourcetracing.features.engines import engine_facts, refuse_what_cannot
 from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.making import make_blocks, opened
@@ -47,7 +49,7 @@ from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import advance_audio, bar
 from sourcetracing.settings.frontends import FRONTENDS, stored_front_end
-from sourcetracing.settings.recorded import sound_recipe
+from sourcetracing.settings.recorded import augment_recipe, sound_recipe
 from sourcetracing.settings.schema import Settings
 
 
@@ -82,7 +84,7 @@ def store_recipe(settings: Settings, items: pd.DataFrame) -> dict:
         "format": STORE_FORMAT,
         "frontend": {kind: options},
         "audio": audio,
-        "augment": asdict(settings.augment),
+        "augment": augment_recipe(settings),
         "dtype": settings.store.dtype,
         "seed": settings.seed,
         "num_utterances": len(items),
@@ -95,7 +97,7 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
 
     utterances: columns utt_id, path, language, source, digest; protocol: columns utt_id, split, whose order the rows follow.
     """
-    items = list_items(utterances, protocol)
+    items = list_items(with_true_sources(utterances, settings), protocol)
     if items.empty:
         raise UserError(
             "the protocol names no utterance of these languages and sources. Run: python scripts/02_build_protocols.py CONFIG.yaml"
@@ -119,6 +121,7 @@ def extract_features(settings: Settings, utterances: pd.DataFrame, protocol: pd.
         return made.folder
     if FRONTENDS[stored_front_end(settings)].is_encoder:
         refuse_what_cannot(settings, pick_device(settings.compute.device))  # before there is a folder
+    refuse_channels(settings.augment, items["source"].unique())
     with only_writer(folder):
         if not is_finished(folder):
             num_noises = {kind: len(bank) for kind, bank in banks.items()}
@@ -134,7 +137,7 @@ def find_store(settings: Settings, utterances: pd.DataFrame, protocol: pd.DataFr
 
     Where the noises and their bank are at hand they must be the store's too; a machine that only trains need not have them.
     """
-    items, noises = list_items(utterances, protocol), noises_at_hand(settings)
+    items, noises = list_items(with_true_sources(utterances, settings), protocol), noises_at_hand(settings)
     if store := _made_before(settings, store_recipe(settings, items), noises):
         return store
     hint = _made_otherwise(settings, items, noises) if FRONTENDS[stored_front_end(settings)].is_encoder else ""
@@ -193,7 +196,7 @@ def _fill_store(settings: Settings, items: pd.DataFrame, manifests: dict[str, Pa
             advance_audio(progress, _count(writer, [block], variants), hours_per_utterance)
     extraction = _how_it_went(settings, front_end, missing * hours_per_utterance, time.perf_counter() - started)
     checkpoint = {"checkpoint_commit": front_end.commit} if front_end.commit else {}
-    facts |= {**checkpoint, "variants": variants, "versions": library_versions(), "extraction": extraction}
+    facts |= {**checkpoint, "variants": variants, "versions": library_versions() | coder_version(variants), "extraction": extraction}
     writer.finish(list_rows(items, variants), facts)
 
 

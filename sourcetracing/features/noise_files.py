@@ -68,7 +68,7 @@ class Clips:
 
 def needed_kinds(augment: Augment) -> list[str]:
     """The banks that the chosen variants draw from."""
-    kinds = {RIR if variant == "reverb" else variant for variant in augment.variants if variant != "original"}
+    kinds = {RIR if variant == "reverb" else variant for variant in augment.variants if variant in ("reverb", *NOISE_KINDS)}
     if augment.force_speech and kinds & set(NOISE_KINDS):
         kinds = kinds - set(NOISE_KINDS) | {"speech"}
     return sorted(kinds)

@@ -14,13 +14,24 @@ from sourcetracing.features.extracting import find_store
 from sourcetracing.features.store import FeatureStore
 from sourcetracing.protocols.table import load_protocol, select
 from sourcetracing.runtime.compute import free_bytes
+from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.parallel import memory_budget, share_of_device
+from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.settings.schema import Settings
 
 
 def open_store(settings: Settings) -> FeatureStore:
-    """The finished feature store of an experiment's settings. Raises `UserError` naming the script that makes what is missing."""
-    return find_store(settings, *load_protocol(settings, unknown=True))
+    """The finished feature store of an experiment's settings. Raises `UserError` naming the script that makes what is missing.
+
+    With another corpus.label its index says that in the place of the source, and its name which labels these are.
+    """
+    utterances, protocol = load_protocol(settings, unknown=True)
+    store = find_store(settings, utterances, protocol)
+    if settings.corpus.label != SOURCE:
+        store.index["source"] = store.index["utt_id"].map(utterances.set_index("utt_id")["source"])
+        labels = store.index[["utt_id", "source"]].drop_duplicates().to_numpy().tolist()
+        store.name += f"-{digest_of_json([settings.corpus.label, labels])[:8]}"
+    return store
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class FeatureStore:
 
     def __init__(self, folder: Path, facts: dict, index: pd.DataFrame, header_bytes: int):
         self.folder, self.facts, self.index, self._header_bytes = folder, facts, index, header_bytes
+        self.name = folder.name  # what runs on it are told apart by
         self.shape, self.dtype = tuple(facts["shape"]), np.dtype(facts["dtype"])
 
     @classmethod

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 
 from sourcetracing.errors import UserError
 
@@ -82,3 +83,13 @@ def reliability(log_probabilities_NC: np.ndarray, labels_N: np.ndarray, num_bins
     right = probabilities.argmax(axis=1) == labels_N
     nll = -float(log_probabilities_NC[np.arange(len(labels_N)), labels_N].mean())
     return Reliability(len(labels_N), float(right.mean()), nll, calibration_error(probabilities, labels_N, num_bins))
+
+
+def class_llrs(log_p_NC: np.ndarray) -> np.ndarray:
+    """(N, C) log posterior odds of each class against all others, less its prior odds where all C are as probable, 1 : (C - 1).
+
+    Infinite where a probability is 0 or 1.
+    """
+    num_classes = log_p_NC.shape[1]
+    others = np.stack([logsumexp(np.delete(log_p_NC, number, axis=1), axis=1) for number in range(num_classes)], axis=1)
+    return log_p_NC - others + math.log(num_classes - 1)

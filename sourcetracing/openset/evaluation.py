@@ -45,17 +45,32 @@ def evaluate(
     """
     rows = []
     for language, own in _languages(table):
-        units, names = pd.factorize(table["unit"].to_numpy()[own])
-        classes = _as_classes(table["label"].to_numpy()[own], num_classes)
-        first_row = np.full(len(names), len(own))
-        np.minimum.at(first_row, units, np.arange(len(own)))
-        resampler = Resampler(classes[first_row], num_classes + 1, num_samples, rng(seed, "open set", language))
+        units, resampler = _units_of(table.iloc[own], num_classes, num_samples, rng(seed, "open set", language))
         for variant, inside in _variants(table["variant"].to_numpy()[own], split_up=language == ALL_LANGUAGES):
             part = Part(table.iloc[own[inside]], units[inside], resampler, num_classes)
             own_scores = {name: values[own[inside]] for name, values in scores.items()}
             for name, figures in part.figures(own_scores, thresholds).items():
                 rows.append({"detector": name, "language": language, "variant": variant, **part.counts, **figures})
     return pd.DataFrame(rows)
+
+
+def evaluate_pooled(
+    table: pd.DataFrame, scores: Mapping[str, np.ndarray], thresholds: Mapping[str, float], num_classes: int, num_samples: int, seed: int
+) -> pd.DataFrame:
+    """The pooled rows of `evaluate` alone, of all languages and variants: the same figures and intervals."""
+    units, resampler = _units_of(table, num_classes, num_samples, rng(seed, "open set", ALL_LANGUAGES))
+    part = Part(table, units, resampler, num_classes)
+    found = part.figures(scores, thresholds)
+    return pd.DataFrame([{"detector": name, **part.counts, **figures} for name, figures in found.items()])
+
+
+def _units_of(table: pd.DataFrame, num_classes: int, num_samples: int, generator: np.random.Generator) -> tuple[np.ndarray, Resampler]:
+    """(the number of the unit of each row (N,), what draws the units within their class)."""
+    units, names = pd.factorize(table["unit"].to_numpy())
+    classes = _as_classes(table["label"].to_numpy(), num_classes)
+    first_row = np.full(len(names), len(table))
+    np.minimum.at(first_row, units, np.arange(len(table)))
+    return units, Resampler(classes[first_row], num_classes + 1, num_samples, generator)
 
 
 def _languages(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:

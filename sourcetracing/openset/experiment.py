@@ -1,8 +1,8 @@
 """Open-set detection for the trained runs of an experiment: fit on train, threshold from dev, report eval (script 07).
 
 Below exp/<name>/openset/<system>/<run>/ lie scores_dev.parquet and scores_eval.parquet (the score of every detector for each row),
-figures.csv, the pictures, and, written last, detectors.json: the thresholds and what all of it was made from. While that is unchanged,
-nothing is made again.
+figures.csv, relatives.csv (eval's unknown sources by their relation to known ones), the pictures, and, written last, detectors.json: the
+thresholds and what all of it was made from. While that is unchanged, nothing is made again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from sourcetracing.metrics.ranking import threshold_at_eer
 from sourcetracing.openset.detectors import make_detectors
 from sourcetracing.openset.evaluation import evaluate
 from sourcetracing.openset.pictures import draw_pictures
+from sourcetracing.openset.relatives import TEXTS as RELATIVES_TEXTS
+from sourcetracing.openset.relatives import figures_by_relation, named_by_relation
 from sourcetracing.openset.tables import TEXTS, write_tables
 from sourcetracing.openset.trials import Trials, load_trials, padded, require_both_kinds
+from sourcetracing.protocols.relatives import load_labels
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import (
     atomic_path,
@@ -39,12 +42,13 @@ from sourcetracing.scoring.matrix import score_runs, unscored
 from sourcetracing.scoring.scores import with_transcripts_as_units
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.training import SPLITS
+from sourcetracing.tables.levelled_runs import levelled_run
 from sourcetracing.training.matrix import those_trained
 from sourcetracing.training.recorded import overlays_of_run, protocol_of_run
 from sourcetracing.training.runs import TrainingRun
 
 JUDGED = ("dev", "eval")
-METHOD_VERSION = 3  # goes up when the same scores give other figures
+METHOD_VERSION = 4  # goes up when the same scores give other figures
 
 
 def run_openset(runs: Sequence[TrainingRun]) -> str:
@@ -62,7 +66,9 @@ def run_openset(runs: Sequence[TrainingRun]) -> str:
     to_do = [run for run in trained if not is_up_to_date(run)]
     for run in bar(to_do, total=len(to_do), desc="detectors", unit="run", disable=not to_do):
         judge(run)
-    text = write_tables([_figures_of(run) for run in trained], trained[0].settings)
+    files = [openset_files(run) for run in trained]
+    relatives = [_with_run(run, read_csv(one.relatives, texts=RELATIVES_TEXTS)) for run, one in zip(trained, files, strict=True)]
+    text = write_tables([_figures_of(run) for run in trained], trained[0].settings, relatives)
     return text + (f"\n{lack}; they stand in no table" if lack else "")
 
 
@@ -84,6 +90,7 @@ def recipe_of(run: TrainingRun) -> str:
         "scores": {split: digest_of_file(run.files.scores(split)) for split in SPLITS},
         "openset": to_dict(settings.openset),
         "evaluation": to_dict(settings.evaluation),
+        "labels": load_labels(settings).T.to_dict(),
         "train_variants": settings.train.variants,
         "seed": settings.seed,
     }
@@ -122,6 +129,7 @@ def _judge(run: TrainingRun) -> None:
             with atomic_path(files.scores(split)) as partial:
                 trials[split].table.assign(**scores[split]).to_parquet(partial, index=False)
         figures = pd.concat([_figures(run, trials[split], scores[split], thresholds).assign(split=split) for split in JUDGED])
+        write_frame(_figures_by_relation(run, trials["eval"], scores["eval"], thresholds), files.relatives)
         figures["dev_eer_at_threshold"] = figures["detector"].map({name: eer for name, (eer, _) in points.items()})
         write_frame(figures, files.figures)
         draw_pictures(trials["eval"], scores["eval"], thresholds, f"{run.system}, {run.train_set}, eval", files)
@@ -143,16 +151,32 @@ def detector_scores(train: Trials, trials: dict[str, Trials], run: TrainingRun) 
     return found
 
 
+def _figures_by_relation(run: TrainingRun, trials: Trials, scores: dict[str, np.ndarray], thresholds: dict[str, float]) -> pd.DataFrame:
+    settings, table = run.settings, _with_units(run, trials)
+    labels = load_labels(settings)
+    how = {"num_samples": settings.evaluation.bootstrap_samples, "seed": settings.seed}
+    figures = figures_by_relation(table, scores, thresholds, settings.corpus.sources, labels, **how)
+    if figures.empty:
+        return figures
+    return figures.merge(named_by_relation(levelled_run(run), settings.corpus.sources, labels, **how), on="subset", how="left")
+
+
 def _figures(run: TrainingRun, trials: Trials, scores: dict[str, np.ndarray], thresholds: dict[str, float]) -> pd.DataFrame:
-    settings = run.settings
-    table = trials.table.assign(unit=trials.table["utt_id"])
-    if settings.evaluation.bootstrap_by == "transcript":
-        table = with_transcripts_as_units(table, load_protocol(settings, unknown=True)[0])
+    settings, table = run.settings, _with_units(run, trials)
     figures = evaluate(table, scores, thresholds, len(settings.corpus.sources), settings.evaluation.bootstrap_samples, settings.seed)
     return figures.assign(threshold=figures["detector"].map(thresholds))
 
 
+def _with_units(run: TrainingRun, trials: Trials) -> pd.DataFrame:
+    if run.settings.evaluation.bootstrap_by == "transcript":
+        return with_transcripts_as_units(trials.table, load_protocol(run.settings, unknown=True)[0])
+    return trials.table.assign(unit=trials.table["utt_id"])
+
+
 def _figures_of(run: TrainingRun) -> pd.DataFrame:
-    table = read_csv(openset_files(run).figures, texts=TEXTS)
+    return _with_run(run, read_csv(openset_files(run).figures, texts=TEXTS))
+
+
+def _with_run(run: TrainingRun, table: pd.DataFrame) -> pd.DataFrame:
     what = {"system": run.system, "train_set": run.train_set, "seed": run.seed, "run": run.folder.name}
     return table.assign(**what, compat=overlays_of_run(run), protocol=protocol_of_run(run)["digest"][:8])

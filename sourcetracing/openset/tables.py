@@ -10,8 +10,10 @@ import pandas as pd
 
 from sourcetracing.layout import Layout
 from sourcetracing.openset.evaluation import ALL_LANGUAGES, FIGURES, POOLED
+from sourcetracing.openset.relatives import joined, relatives_part
 from sourcetracing.published.openset import published_openset
 from sourcetracing.runtime.files import write_frame, write_text
+from sourcetracing.settings.corpora import comparable_corpus
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import shown_system
 
@@ -45,8 +47,11 @@ LEGEND = (
 )
 
 
-def write_tables(parts: Sequence[pd.DataFrame], settings: Settings) -> str:
-    """Writes tables/openset.{csv,md} and openset_by_language.csv from the figures of all runs; returns the text for a terminal."""
+def write_tables(parts: Sequence[pd.DataFrame], settings: Settings, relatives: Sequence[pd.DataFrame] = ()) -> str:
+    """Writes tables/openset.{csv,md}, openset_by_language.csv and openset_relatives.csv; returns the text for a terminal.
+
+    parts, relatives: the figures of each run, of all unknown sources and by their relation to known ones (`relatives`).
+    """
     layout = Layout.of(settings)
     table = add_published(pd.concat(parts, ignore_index=True), settings)
     table = table[[*KEYS, *(column for column in table.columns if column not in KEYS)]]
@@ -54,14 +59,17 @@ def write_tables(parts: Sequence[pd.DataFrame], settings: Settings) -> str:
     ours = with_published_rows(table[everywhere], settings)
     for path, rows in ((layout.openset_table, ours), (layout.openset_by_language, table[~everywhere])):
         write_frame(rows, path)
-    write_text(layout.openset_text, markdown(table, settings) + _others_part(ours))
+    related = joined(relatives)
+    write_frame(related, layout.openset_relatives)
+    write_text(layout.openset_text, markdown(table, settings) + relatives_part(related, settings.experiment.floor) + _others_part(ours))
     shown = terminal(table, settings.experiment.floor)
-    return f"{shown}\n\ntables: {layout.openset_table}, {layout.openset_by_language.name}\npictures: {layout.openset}"
+    names = ", ".join(map(str, (layout.openset_table, layout.openset_by_language.name, layout.openset_relatives.name)))
+    return f"{shown}\n\ntables: {names}\npictures: {layout.openset}"
 
 
 def add_published(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """With columns published_eer and published_detection_f1, where the baseline has published the same thing; else the table itself."""
-    if settings.corpus.reader != PUBLISHED_READER:
+    if comparable_corpus(settings.corpus) != PUBLISHED_READER:
         return table
     is_same = (table["split"] == "eval") & _is_pooled(table)
     for figure in ("eer", "detection_f1"):
@@ -76,7 +84,7 @@ def with_published_rows(table: pd.DataFrame, settings: Settings) -> pd.DataFrame
     Their columns: system (the work and its system), split PUBLISHED_SPLIT, published_figure and published_percent, as printed, and
     published_protocol, published_source, published_evidence, published_differs. No column of ours holds a figure of theirs.
     """
-    if settings.corpus.reader != PUBLISHED_READER:
+    if comparable_corpus(settings.corpus) != PUBLISHED_READER:
         return table
     found = published_openset()
     names = {"figure", "percent", "source", "evidence", "differs"}

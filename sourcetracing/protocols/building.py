@@ -11,19 +11,29 @@ import pandas as pd
 
 from sourcetracing.audio.checking import CHECK_FORMAT, check_corpus
 from sourcetracing.corpora.components import with_components
-from sourcetracing.corpora.corpus import Corpus, corpus_of
+from sourcetracing.corpora.corpus import Corpus
+from sourcetracing.corpora.labels import (
+    choose_by_label,
+    labelled_corpus,
+    relabelled,
+    strata_by_label,
+    utterances_by_label,
+    with_true_sources,
+)
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.audio_facts import TEXTS, table_of_facts
 from sourcetracing.protocols.coverage import count_cells, missing_lines, require_classes, unknown_lines
 from sourcetracing.protocols.label_assignment import assign_labels, format_labels
 from sourcetracing.protocols.leakage import audit, read_audit
+from sourcetracing.protocols.open_split import draw_open_set
 from sourcetracing.protocols.records import PROTOCOL_COMMAND, note_settings_of_older_record, write_record
-from sourcetracing.protocols.table import balance_lines, count_utterances, read_table, split_balance, split_utterances
+from sourcetracing.protocols.table import balance_lines, count_models, count_utterances, read_table, split_balance, split_utterances
 from sourcetracing.runtime.files import digest_of_json, is_half_written, read_csv, write_csv, write_text, written_together
 from sourcetracing.runtime.locks import held
+from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.settings.names import require_usable_names
 from sourcetracing.settings.reading import to_dict
-from sourcetracing.settings.recorded import audio_rules
+from sourcetracing.settings.recorded import audio_rules, corpus_facts
 from sourcetracing.settings.schema import Settings
 
 
@@ -46,9 +56,10 @@ class BuiltProtocol:
 def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_sets: Sequence[str] = ()) -> BuiltProtocol:
     """Reads the corpus, checks every audio file, splits the utterances, looks for what the splits share.
 
-    Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, leakage.csv, audio_facts.csv and, last,
-    protocol.json: the settings and the digest of what they were made from. They lie at exp/<name>/, or, where a protocol of other settings
-    lies there, at exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still true.
+    Writes utterances.csv, protocol.csv, label_assignment.txt, tables/table1_counts.csv, leakage.csv, audio_facts.csv (of MLAAD
+    counts_by_model.csv) and, last, protocol.json: the settings and the digest of what they were made from. They lie at exp/<name>/, or,
+    where a protocol of other settings lies there, at exp/<name>/protocols/<digest>/ (`Layout`). Nothing is done when the digest is still
+    true. split.assignment=openset leaves utterances out; those are in no table.
     train_sets, test_sets: languages joined by + that will be trained or tested on together.
 
     Raises `UserError` for a missing corpus, bad audio, or splits that leave a source untrained.
@@ -58,46 +69,62 @@ def build_protocols(settings: Settings, train_sets: Sequence[str] = (), test_set
 
 
 def _build(settings: Settings, train_sets: Sequence[str], test_sets: Sequence[str]) -> BuiltProtocol:
-    corpus = corpus_of(settings)
+    corpus, lines = choose_by_label(settings)
     corpus.check()
-    utterances = with_components(corpus.prepare(), settings)
+    utterances = _prepared(corpus, settings)
     require_usable_names((), utterances["source"].unique())
-    inputs = _digest_of_inputs(corpus, utterances)
+    inputs = _digest_of_inputs(corpus, utterances, settings)
     note_settings_of_older_record(settings, inputs)
     layout = Layout.of(settings)
     if (num_left_out := _left_out_last_time(layout, inputs)) is not None:
         protocol = read_table(layout.protocol, ["utt_id", "split"], PROTOCOL_COMMAND)
         counts, leakage = read_csv(layout.counts, texts=["language"]), read_audit(layout.leakage)
-        facts, remarks = read_csv(layout.audio_facts, texts=TEXTS), _remarks(utterances, protocol, settings, train_sets, test_sets)
+        facts, remarks = read_csv(layout.audio_facts, texts=TEXTS), lines + _remarks(utterances, protocol, settings, train_sets, test_sets)
         return BuiltProtocol(counts, leakage, facts, remarks, num_left_out, is_new=False)
-    _split(utterances, settings, train_sets)  # refuses what cannot be meant before all audio is read
+    first = _split(utterances, settings, train_sets)  # refuses what cannot be meant before all audio is read
+    utterances = utterances[utterances["utt_id"].isin(set(first["utt_id"]))].reset_index(drop=True)
     utterances, problems = check_corpus(utterances, Path(settings.paths.corpus), settings)
-    protocol = _split(utterances, settings, train_sets)
-    counts = count_utterances(utterances, protocol, settings.corpus.sources, settings.corpus.languages)
-    leakage, facts = audit(utterances, protocol), table_of_facts(utterances)
+    if settings.split.assignment == "openset":
+        protocol = first[first["utt_id"].isin(set(utterances["utt_id"]))].reset_index(drop=True)
+    else:
+        protocol = _split(utterances, settings, train_sets)
+    traced = relabelled(utterances, settings)
+    counts = count_utterances(traced, protocol, settings.corpus.sources, settings.corpus.languages)
+    leakage, facts = audit(utterances, protocol, _unknown_sources(utterances, settings)), table_of_facts(traced)
     tables = [(utterances.drop(columns="split", errors="ignore"), layout.utterances), (protocol, layout.protocol)]
     with written_together(layout.protocol_record):
         for table, path in [*tables, (counts, layout.counts), (leakage, layout.leakage), (facts, layout.audio_facts)]:
             write_csv(table, path)
         _write_speaker_groups(corpus, layout)
-        write_text(layout.label_assignment, format_labels(assign_labels(utterances["source"], settings.corpus.sources)))
+        if corpus.counts_models:
+            write_csv(count_models(utterances, protocol), layout.model_counts)
+        write_text(layout.label_assignment, format_labels(assign_labels(traced["source"], settings.corpus.sources)))
         write_record(settings, inputs, protocol, len(problems))
-    remarks = _remarks(utterances, protocol, settings, train_sets, test_sets)
+    remarks = lines + _remarks(utterances, protocol, settings, train_sets, test_sets)
     return BuiltProtocol(counts, leakage, facts, remarks, len(problems), is_new=True)
+
+
+def _prepared(corpus: Corpus, settings: Settings) -> pd.DataFrame:
+    """The utterances with a label of the settings, under their true sources."""
+    utterances = with_components(corpus.prepare(), settings)
+    return with_true_sources(utterances_by_label(utterances, settings), settings)
 
 
 def _remarks(
     utterances: pd.DataFrame, protocol: pd.DataFrame, settings: Settings, train_sets: Sequence[str], test_sets: Sequence[str]
 ) -> list[str]:
-    cells = count_cells(utterances, protocol)
+    cells = count_cells(relabelled(utterances, settings), protocol)
     lines = unknown_lines(cells, settings.corpus)
     if settings.split.group_by != "none":
-        lines += balance_lines(split_balance(utterances, protocol, settings.split, _unknown_sources(utterances, settings)))
+        lines += balance_lines(
+            split_balance(strata := strata_by_label(utterances, settings), protocol, settings.split, _unknown_sources(strata, settings))
+        )
     return lines + missing_lines(cells, settings.corpus, train_sets, test_sets, own_dev=not settings.train.dev_languages)
 
 
 def _unknown_sources(utterances: pd.DataFrame, settings: Settings) -> list[str]:
-    return [source for source in utterances["source"].unique() if source not in settings.corpus.sources]
+    """Of true sources: those with an utterance whose label is no class."""
+    return utterances["source"][~utterances[settings.corpus.label].isin(settings.corpus.sources)].unique().tolist()
 
 
 def _write_speaker_groups(corpus: Corpus, layout: Layout) -> None:
@@ -110,29 +137,38 @@ def _write_speaker_groups(corpus: Corpus, layout: Layout) -> None:
 
 def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
     """The leakage audit and where it lies: of the protocol on disk, or else of the one that would be built, without its audio."""
-    layout, corpus = Layout.of(settings), corpus_of(settings)
-    utterances = with_components(corpus.prepare(), settings)
-    if _left_out_last_time(layout, _digest_of_inputs(corpus, utterances)) is not None:
+    layout, corpus = Layout.of(settings), labelled_corpus(settings)
+    utterances = _prepared(corpus, settings)
+    if _left_out_last_time(layout, _digest_of_inputs(corpus, utterances, settings)) is not None:
         return read_audit(layout.leakage), layout.leakage
-    leakage = audit(utterances, _split(utterances, settings))
+    leakage = audit(utterances, _split(utterances, settings), _unknown_sources(utterances, settings))
     write_csv(leakage, layout.planned_leakage)
     return leakage, layout.planned_leakage
 
 
 def _split(utterances: pd.DataFrame, settings: Settings, train_sets: Sequence[str] = ()) -> pd.DataFrame:
-    protocol = split_utterances(utterances, settings.split, settings.seed, _unknown_sources(utterances, settings))
-    require_classes(utterances, count_cells(utterances, protocol), settings.corpus, settings.split, train_sets)
+    strata, traced = strata_by_label(utterances, settings), relabelled(utterances, settings)
+    if settings.split.assignment == "openset":
+        unknown = _unknown_sources(utterances, settings)
+        known = settings.corpus.sources if settings.corpus.label == SOURCE else sorted(set(utterances["source"]) - set(unknown))
+        draw = draw_open_set(utterances, known, settings.split, settings.open_split, settings.seed)
+        protocol = draw.protocol
+        print("".join(f"{line}\n" for line in draw.lines), end="")
+    else:
+        protocol = split_utterances(strata, settings.split, settings.seed, _unknown_sources(strata, settings))
+    require_classes(traced, count_cells(traced, protocol), settings.corpus, settings.split, train_sets)
     return protocol
 
 
-def _digest_of_inputs(corpus: Corpus, utterances: pd.DataFrame) -> str:
+def _digest_of_inputs(corpus: Corpus, utterances: pd.DataFrame, settings: Settings) -> str:
     """Changes when a file is added, removed or rewritten, or when a list or a setting that shapes the protocol does."""
-    settings, root, groups = corpus.settings, corpus.root, corpus.speaker_groups()
+    root, groups = corpus.root, corpus.speaker_groups()
     listed = [] if groups is None else [groups.astype(str).to_numpy().tolist()]
+    listed += [to_dict(settings.open_split)] if settings.split.assignment == "openset" else []
     stats = [_size_and_time(root / path) for path in utterances["path"]]
     rows = utterances.astype(str).to_numpy().tolist()
     return digest_of_json(
-        [rows, stats, to_dict(settings.split), audio_rules(settings.audio), to_dict(settings.corpus), settings.seed, *listed]
+        [rows, stats, to_dict(settings.split), audio_rules(settings.audio), corpus_facts(settings.corpus), settings.seed, *listed]
     )
 
 

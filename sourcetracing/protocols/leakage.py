@@ -6,12 +6,14 @@ tracing share recordings between splits; `split.group_by` draws splits that do n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from sourcetracing.protocols.architectures import architectures_of
 from sourcetracing.protocols.splitting import value_codes
 from sourcetracing.protocols.table import rows_of, split_codes
 from sourcetracing.runtime.files import read_csv
@@ -19,6 +21,7 @@ from sourcetracing.settings.training import SPLITS
 
 PAIRS = (("train", "dev"), ("train", "eval"), ("dev", "eval"))
 COLUMN_OF = {"file": "path", "transcript": "transcript", "recording": "recording", "speaker": "speaker", "audio": "digest"}
+UNKNOWN_KINDS = ("unknown source", "architecture")  # only where there are unknown sources
 GROUPABLE = ("transcript", "recording", "speaker")  # what split.group_by can keep in one split
 ALL = "all"  # stands in the columns language and source where a row is about all of them
 NOT_CHECKED = "not checked"
@@ -27,6 +30,8 @@ _UNKNOWN = {
     "recording": "no source recording is known",
     "speaker": "no speaker is known",
     "audio": "the audio was not read",
+    "unknown source": "there is no unknown source",
+    "architecture": "there is no unknown source",
 }
 _SCOPES = {"overall": [], "language": ["language"], "source": ["source"], "cell": ["language", "source"]}
 _TEXTS = ["kind", "scope", "language", "source", "first", "second"]
@@ -43,12 +48,14 @@ class _Scope:
     names: pd.DataFrame
 
 
-def audit(utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFrame:
+def audit(utterances: pd.DataFrame, protocol: pd.DataFrame, unknown_sources: Sequence[str] = ()) -> pd.DataFrame:
     """Counts what each two splits share: one row for each kind, scope, language, source and pair of splits.
 
     utterances: columns utt_id, language, source and any of path, transcript, recording, speaker, digest; protocol: utt_id, split.
+    unknown_sources: with any, dev and eval are looked at for those alone in two more kinds: unknown source (dev's and eval's are the same)
+    and architecture (`architectures_of`: train, or dev's unknown sources, have it too).
     Columns of the result:
-      kind               file (one path or utt_id), transcript, recording, speaker, audio (one digest)
+      kind               file (one path or utt_id), transcript, recording, speaker, audio (one digest), and the two
       scope              overall, language, source, cell (language x source): what has to agree besides, for a value to count as shared
       language, source   which; "all" where the scope does not say
       first, second      the two splits
@@ -65,12 +72,14 @@ def audit(utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFrame:
     rows, splits = rows_of(protocol, utterances), split_codes(protocol)
     scopes = [_scope(utterances, name, rows) for name in _SCOPES]
     tables = []
-    for kind in COLUMN_OF:
-        values = _values(utterances, kind)[rows]
+    for kind in (*COLUMN_OF, *(UNKNOWN_KINDS if unknown_sources else ())):
+        own = kind in COLUMN_OF
+        values = _values(utterances, kind)[rows] if own else _of_unknown(utterances.iloc[rows], splits, unknown_sources, kind)
         num_known = int((values >= 0).sum())
         held = _held(values, splits)
         table = pd.concat([_count(values, splits, held, scope) for scope in (scopes if num_known else scopes[:1])], ignore_index=True)
-        tables.append(table.assign(kind=kind, note=_notes(table, kind, num_known, len(rows))))
+        num_asked = len(rows) if own else num_known  # the other rows are none of its business
+        tables.append(table.assign(kind=kind, note=_notes(table, kind, num_known, num_asked)))
     return pd.concat(tables, ignore_index=True)[[*_TEXTS, *_COUNTS, *_SHARES, "note"]]
 
 
@@ -89,6 +98,15 @@ def _values(utterances: pd.DataFrame, kind: str) -> np.ndarray:
     if kind == "file":
         return _files(utterances)
     return value_codes(utterances[column]) if column in utterances else np.full(len(utterances), -1)
+
+
+def _of_unknown(utterances: pd.DataFrame, splits: np.ndarray, unknown_sources: Sequence[str], kind: str) -> np.ndarray:
+    """The source, or its architecture, of each row of train and of each of an unknown source, numbered; -1 elsewhere."""
+    asked = utterances["source"].isin(list(unknown_sources)).to_numpy() | (splits == SPLITS.index("train"))
+    names = utterances["source"]
+    if kind == "architecture":
+        names = names.map(architectures_of(utterances))
+    return np.where(asked, pd.factorize(names)[0], -1)
 
 
 def _files(utterances: pd.DataFrame) -> np.ndarray:
@@ -162,7 +180,11 @@ def read_audit(path: Path) -> pd.DataFrame:
 def summarize(table: pd.DataFrame) -> list[str]:
     """What a user has to know of an audit: a line for each kind."""
     overall = table[table["scope"] == "overall"]
-    return [f"{kind}: {_summary(kind, overall[overall['kind'] == kind])}" for kind in COLUMN_OF]
+    return [f"{kind}: {_summary(kind, overall[overall['kind'] == kind])}" for kind in _kinds_of(overall)]
+
+
+def _kinds_of(overall: pd.DataFrame) -> list[str]:
+    return [kind for kind in (*COLUMN_OF, *UNKNOWN_KINDS) if (overall["kind"] == kind).any()]
 
 
 def _summary(kind: str, rows: pd.DataFrame) -> str:
@@ -175,6 +197,8 @@ def _summary(kind: str, rows: pd.DataFrame) -> str:
     phrases += filter(None, notes)
     if kind in GROUPABLE and is_shared.any():
         phrases.append(f"split.assignment=seeded split.group_by={kind} builds a split without it")
+    if kind in UNKNOWN_KINDS and is_shared.any():
+        phrases.append("split.assignment=openset builds a split without it")
     return "; ".join(phrases)
 
 
@@ -193,7 +217,7 @@ def overall_table(table: pd.DataFrame) -> pd.DataFrame:
     )
     wide = overall.pivot(index="kind", columns="pair", values="shown")[[f"{first} → {second}" for first, second in PAIRS]]
     wide["note"] = overall.groupby("kind")["note"].agg(lambda notes: "; ".join(filter(None, notes.unique())))
-    return wide.loc[list(COLUMN_OF)].reset_index().rename_axis(columns=None)
+    return wide.loc[_kinds_of(overall)].reset_index().rename_axis(columns=None)
 
 
 def worst_cells(table: pd.DataFrame, count: int = 5) -> pd.DataFrame:

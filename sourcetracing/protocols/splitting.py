@@ -76,7 +76,7 @@ def draw_groups(utterances: pd.DataFrame, strata: Strata, split: Split, seed: in
     groups = _groups_of(utterances, split.group_by)
     held_out = np.zeros(groups.max(initial=-1) + 1, bool)
     held_out[groups[np.array(strata.is_unknown, bool)[strata.codes]]] = True
-    drawn = _greedy(groups, held_out, strata, split, rng(seed, "split", "groups", split.group_by))[groups]
+    drawn = spread_groups(groups, held_out, strata, split, rng(seed, "split", "groups", split.group_by))[groups]
     for name, wanted, count in zip(SPLITS, fractions_of(split, False), np.bincount(drawn, minlength=3), strict=True):
         if wanted and not count:
             raise UserError(
@@ -105,7 +105,7 @@ def _groups_of(utterances: pd.DataFrame, column: str) -> np.ndarray:
     return groups
 
 
-def _greedy(groups: np.ndarray, held_out: np.ndarray, strata: Strata, split: Split, generator: np.random.Generator) -> np.ndarray:
+def spread_groups(groups: np.ndarray, held_out: np.ndarray, strata: Strata, split: Split, generator: np.random.Generator) -> np.ndarray:
     """The split of each group (G,): group after group into the split that lags most behind its share of what was given out so far.
 
     The shares are those of the utterances seen so far, not of all: else train would take every large group.

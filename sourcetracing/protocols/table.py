@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
+from sourcetracing.corpora.labels import relabelled
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.records import PROTOCOL_COMMAND, require_protocol
@@ -151,6 +152,23 @@ def count_utterances(utterances: pd.DataFrame, protocol: pd.DataFrame, sources: 
     return rows.assign(hours=(rows["hours"] / 3600).round(3)).rename_axis("language").reset_index()
 
 
+def count_models(utterances: pd.DataFrame, protocol: pd.DataFrame) -> pd.DataFrame:
+    """One row for each language and source: architecture, utterances, train, dev, eval, hours, distinct speakers, transcripts, recordings.
+
+    What is not known of an utterance counts nowhere.
+    """
+    described = utterances if "architecture" in utterances else utterances.assign(architecture="")
+    table = described.drop(columns="split", errors="ignore").merge(protocol, on="utt_id", validate="one_to_one")
+    by_model = table.groupby(["language", "source"])
+    splits = pd.crosstab([table["language"], table["source"]], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    named = {
+        f"{name}s": by_model[name].agg(lambda values: values[values != ""].nunique()) for name in ("speaker", "transcript", "recording")
+    }
+    hours = (by_model["duration_s"].sum() / 3600).round(3).rename("hours")
+    first = [by_model["architecture"].first(), by_model.size().rename("utterances")]
+    return pd.concat([*first, splits, hours, pd.DataFrame(named)], axis=1).reset_index()
+
+
 def read_table(path: Path, columns: Sequence[str], next_command: str) -> pd.DataFrame:
     """A CSV of ours, text but for NUMBER_COLUMNS. Raises `UserError` when it is missing or lacks a column."""
     if not path.is_file():
@@ -171,12 +189,14 @@ def read_table(path: Path, columns: Sequence[str], next_command: str) -> pd.Data
 def load_protocol(settings: Settings, *, unknown: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The utterances of the corpus' languages and sources, and the whole protocol, as script 02 wrote them.
 
+    Their column source is what is traced (`sourcetracing.corpora.labels`).
     unknown: also those of corpus.unknown_sources, which are no class. Raises `UserError` where the protocols there are were made with other
     settings.
     """
     require_protocol(settings)
     layout, command = Layout.of(settings), PROTOCOL_COMMAND
-    utterances = read_table(layout.utterances, ["utt_id", "path", "language", "source", "duration_s", "digest"], command)
+    columns = ["utt_id", "path", "language", "source", "duration_s", "digest", settings.corpus.label]
+    utterances = relabelled(read_table(layout.utterances, columns, command), settings)
     protocol = read_table(layout.protocol, ["utt_id", "split"], command)
     check_protocol(protocol, utterances)
     corpus = settings.corpus

@@ -11,15 +11,23 @@ import pandas as pd
 from sourcetracing.enrolment.tables import TEXTS as ENROLMENT_TEXTS
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout, OpensetLayout, TablesLayout
+from sourcetracing.openset.relatives import TEXTS as RELATIVES_TEXTS
 from sourcetracing.openset.tables import TEXTS as OPENSET_TEXTS
 from sourcetracing.protocols.leakage import read_audit
 from sourcetracing.protocols.records import protocol_facts
+from sourcetracing.protocols.relatives import load_labels, notes_on_labels
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.report.embeddings_tab import embeddings_tab, read_runs
+from sourcetracing.report.explanation_tab import CHECK_TEXTS, SOURCE_TEXTS, explanation_tab
+from sourcetracing.report.hierarchy_tab import hierarchy_tab
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
+from sourcetracing.report.robustness_tab import robustness_tab
 from sourcetracing.report.table_tabs import claims_tab, labels_tab, shortcuts_tab, speakers_tab
 from sourcetracing.report.verification_tab import verification_tab
+from sourcetracing.robustness.gains import TEXTS as GAINS_TEXTS
+from sourcetracing.robustness.tables import TEXTS as ROBUSTNESS_TEXTS
+from sourcetracing.robustness.tables import WORST_TEXTS
 from sourcetracing.runtime.files import is_whole, read_csv, write_frame
 from sourcetracing.runtime.outcomes import digest_of_inputs, made_once
 from sourcetracing.scoring.scores import is_scored
@@ -30,9 +38,13 @@ from sourcetracing.shortcuts.audit import best_system, dev_figures
 from sourcetracing.speakers.counts import TEXTS as SPEAKER_TEXTS
 from sourcetracing.speakers.counts import count_groups
 from sourcetracing.speakers.records import labels_of
+from sourcetracing.tables import hierarchy_text
 from sourcetracing.tables.claims import check_claims
 from sourcetracing.tables.floor import against_floor
+from sourcetracing.tables.hierarchy import Hierarchy, make_hierarchy
+from sourcetracing.tables.hierarchy_text import write_hierarchy
 from sourcetracing.tables.labels import TEXTS as LABEL_TEXTS
+from sourcetracing.tables.levelled_runs import levelled_runs
 from sourcetracing.tables.making import Tables
 from sourcetracing.tables.of_runs import table_of, with_units
 from sourcetracing.tables.pictures import write_curves, write_pictures
@@ -77,16 +89,24 @@ def _files_read(settings: Settings, trained: Sequence[TrainingRun]) -> list[Path
         layout.speaker_counts,
         layout.openset_table,
         layout.openset_by_language,
+        layout.openset_relatives,
         layout.label_table,
         layout.verification_table,
         layout.verification_det,
         layout.enrolment_table,
         layout.enrolment_picture,
+        layout.robustness_table,
+        layout.robustness_worst,
+        layout.robustness_picture,
+        layout.robustness_gains,
     ]
+    found += [layout.explanation_sources, layout.explanation_checks, layout.explanation_picture]
     found += [layout.shortcut_table, layout.shortcut_means, *sorted(layout.openset.glob("*/*/*"))]
     for run in files:
         found += [
             run.scores(REPORTED_SPLIT),
+            run.scores("dev"),
+            run.label_scores(REPORTED_SPLIT),
             run.history,
             *run.records,
             run.embeddings.pictures_record,
@@ -111,9 +131,27 @@ def _report(settings: Settings, trained: Sequence[TrainingRun], lack: str) -> st
     statistics = compare(made) | {"floor": floor}
     for name, frame in statistics.items():
         write_frame(frame, TablesLayout(layout.tables).csv(name))
-    write_page(made, runs, statistics, settings)
-    lines = ["", *(f"{terminal(tables)}\n" for tables in made), f"tables: {layout.tables}", f"report: {layout.report}"]
+    levels = hierarchy_of(trained, settings)
+    write_hierarchy(levels, layout.tables, settings.name, settings.experiment.floor)
+    write_page(made, runs, statistics, settings, levels)
+    lines = [
+        "",
+        *(f"{terminal(tables)}\n" for tables in made),
+        f"{hierarchy_text.terminal(levels)}\n",
+        f"tables: {layout.tables}",
+        f"report: {layout.report}",
+    ]
     return "\n".join([*lines, *filter(None, (tables_of_others(settings), lack))])
+
+
+def hierarchy_of(trained: Sequence[TrainingRun], settings: Settings) -> Hierarchy:
+    """The figures of all runs level by level, known and unknown sources."""
+    evaluation, labels = settings.evaluation, load_labels(settings)
+    is_labelled = (labels.reindex(settings.corpus.sources).fillna("") != "").any(axis=None)
+    runs = levelled_runs(trained) if is_labelled else []
+    made = make_hierarchy(runs, settings.corpus.sources, labels, evaluation.bootstrap_samples, settings.seed)
+    made.notes += notes_on_labels(settings)
+    return made
 
 
 def compare(made: Sequence[Tables]) -> dict[str, pd.DataFrame]:
@@ -125,14 +163,26 @@ def compare(made: Sequence[Tables]) -> dict[str, pd.DataFrame]:
     return found
 
 
-def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: dict[str, pd.DataFrame], settings: Settings) -> None:
+def write_page(
+    made: Sequence[Tables],
+    runs: Sequence[ScoredRun],
+    statistics: dict[str, pd.DataFrame],
+    settings: Settings,
+    levels: Hierarchy,
+) -> None:
     """Writes report.html."""
     layout = Layout.of(settings)
     more_tabs = {
         **tabs_of_tables(made[1:]),
         "Claims": claims_tab(statistics["claims"], statistics["significance"], statistics["rank_stability"]),
+        "Levels": hierarchy_tab(levels, settings.experiment.floor, _tree_pictures(layout, levels)),
+        "Open set": openset_tab(
+            *_openset_tables(layout),
+            _openset_pictures(layout),
+            settings.experiment.floor,
+            _read(layout.openset_relatives, RELATIVES_TEXTS),
+        ),
         "Labels": labels_tab(_label_table(layout, runs)),
-        "Open set": openset_tab(*_openset_tables(layout), _openset_pictures(layout), settings.experiment.floor),
         "Verification": verification_tab(
             _read(layout.verification_table, VERIFICATION_TEXTS),
             settings,
@@ -141,9 +191,23 @@ def write_page(made: Sequence[Tables], runs: Sequence[ScoredRun], statistics: di
             _read(layout.enrolment_table, ENROLMENT_TEXTS),
             _bytes(layout.enrolment_picture),
         ),
+        "Robustness": robustness_tab(
+            _read(layout.robustness_table, ROBUSTNESS_TEXTS),
+            _read(layout.robustness_worst, WORST_TEXTS),
+            settings,
+            {run.protocol for run in runs},
+            _bytes(layout.robustness_picture),
+            _read(layout.robustness_gains, GAINS_TEXTS),
+        ),
         "Embeddings": embeddings_tab(*read_runs([(run.system, run.train_set, run.seed, run.folder) for run in runs])),
         "Speakers": speakers_tab(_speaker_counts(settings), _facts(layout.speakers_record), _bytes(layout.speaker_objective_figure)),
         "Shortcuts": shortcuts_tab(_shortcut_means(layout, runs)),
+        "Why": explanation_tab(
+            _read(layout.explanation_sources, SOURCE_TEXTS),
+            _read(layout.explanation_checks, CHECK_TEXTS),
+            _bytes(layout.explanation_picture),
+            {run.protocol for run in runs},
+        ),
     }
     context = {"name": settings.name, "settings_yaml": to_yaml(settings), "environment": environment_of(runs)}
     leakage = read_audit(layout.leakage) if layout.leakage.is_file() else None
@@ -189,6 +253,14 @@ def _openset_pictures(layout: Layout) -> dict[str, dict[str, bytes]]:
     """Run folder's name -> file name -> PNG bytes."""
     found = [files for path in sorted(layout.openset.glob("*/*")) if is_whole((files := OpensetLayout(path)).record)]
     return {files.root.name: {path.name: image for path in files.pictures if (image := _bytes(path))} for files in found}
+
+
+def _tree_pictures(layout: Layout, levels: Hierarchy) -> dict[str, bytes]:
+    files, systems = TablesLayout(layout.tables), dict.fromkeys(system for system, _ in levels.confusions)
+    return {
+        f"{system}: answers of each source, in the order of the tree": files.picture(f"hierarchy_{system}").read_bytes()
+        for system in systems
+    }
 
 
 def _facts(path: Path) -> dict | None:

@@ -12,6 +12,8 @@ from sourcetracing.drawing.charts import HeatTable, heat_table
 from sourcetracing.drawing.templates import macros
 from sourcetracing.drawing.text import percent, readable
 from sourcetracing.openset.evaluation import ALL_LANGUAGES, POOLED
+from sourcetracing.openset.relatives import LEGEND as RELATIVES_LEGEND
+from sourcetracing.openset.relatives import NO_LABELS, blocks, missing
 from sourcetracing.openset.tables import COLUMNS, LEGEND, OTHERS_LEGEND, headline, others_table, ours_of, published_notes
 from sourcetracing.settings.training import shown_system
 
@@ -28,18 +30,28 @@ def openset_tab(
     by_language: pd.DataFrame | None,
     pictures: Mapping[str, Mapping[str, bytes]],
     floor: Sequence[str] = (),
+    relatives: pd.DataFrame | None = None,
 ) -> Markup:
     """Figures of all detectors for each run, AUROC by variant and language, and the pictures; nothing without a table.
 
     table, by_language: tables/openset.csv and openset_by_language.csv; pictures: run folder's name -> file name -> PNG bytes.
-    floor: systems that are marked as such.
+    floor: systems that are marked as such. relatives: tables/openset_relatives.csv.
     """
     if table is None or table.empty or not set(COLUMNS.values()) <= set(table):  # the last: of an earlier version's script 07
         return Markup()
     others, table = others_table(table), ours_of(table)
     runs = headline(table).groupby(["system", "train_set", "seed"], sort=False)
     cells = [_facts(rows, table, by_language, pictures) | {"system": shown_system(name, floor)} for (name, *_), rows in runs]
-    return TAB.openset(LEGEND, cells, OTHERS_LEGEND, others)
+    return TAB.openset(LEGEND, cells, OTHERS_LEGEND, others, _relatives(relatives, floor))
+
+
+def _relatives(table: pd.DataFrame | None, floor: Sequence[str]) -> dict:
+    """What the template shows of unknown sources with and without relatives; nothing where script 07 has not written it."""
+    if table is None:
+        return {}
+    if table.empty:
+        return {"legend": NO_LABELS, "tables": [], "missing": []}
+    return {"legend": RELATIVES_LEGEND, "tables": list(blocks(table, floor)), "missing": missing(table)}
 
 
 def _facts(rows: pd.DataFrame, table: pd.DataFrame, by_language: pd.DataFrame | None, pictures: Mapping[str, Mapping[str, bytes]]) -> dict:

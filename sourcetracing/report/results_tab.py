@@ -31,7 +31,7 @@ from sourcetracing.tables.text import classes_phrase, varies
 from sourcetracing.training.fitting import FITTED
 
 SECTIONS = macros(__file__, "results.html")
-VARIANT_NAMES = {"original": "clean", "reverb": "in a room", "speech": "babble"}  # those that are not their own name
+VARIANT_NAMES = {"original": "clean", "reverb": "in a room", "speech": "babble", "copy_synthesis": "vocoded again"}  # else its own name
 
 
 def write_report(

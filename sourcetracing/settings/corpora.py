@@ -49,6 +49,7 @@ LANGUAGE_NAMES = {
     "zh-cn": "Chinese",
 }
 SIX_LANGUAGES = tuple(LANGUAGE_NAMES)[:6]
+SOURCE = "source"  # corpus.label as it is unless said otherwise
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ COMING_ALONG = ("mlaad", "demo")  # tables of acoustic models, vocoders and arch
 # What makes other audio of the demo than it once was: left out of every record at their defaults, so that nothing older is renamed.
 DEMO_CHANGES = ("demo.seed", "demo.level_spread_db", "demo.channel", "demo.trim", "demo.shared_transcripts")
 
+PINNED_VERSION = "v5"  # of MLAAD: the one that has official splits, and whose commit and archive are known
+
 READERS = Registry(
     "corpus reader",
     {
@@ -79,11 +82,16 @@ READERS = Registry(
             components="demo",
         ),
         "mlaad_source_tracing": ReaderEntry(
-            "sourcetracing.corpora.mlaad_source_tracing:MlaadSourceTracing", shapes=("mlaad.keep_duplicates",), components="mlaad"
+            "sourcetracing.corpora.mlaad_source_tracing:MlaadSourceTracing",
+            shapes=("mlaad.version", "mlaad.keep_duplicates"),
+            components="mlaad",
         ),
         "mcl_mlaad": ReaderEntry(
-            "sourcetracing.corpora.mcl_mlaad:MclMlaad", shapes=("mlaad.keep_duplicates", "mcl_mlaad.lists"), components="mlaad"
+            "sourcetracing.corpora.mcl_mlaad:MclMlaad",
+            shapes=("mlaad.version", "mlaad.keep_duplicates", "mcl_mlaad.lists"),
+            components="mlaad",
         ),
+        "mlaad": ReaderEntry("sourcetracing.corpora.mlaad_any:AnyMlaad", shapes=("mlaad.version", "mlaad.on_missing"), components="mlaad"),
         "folder": ReaderEntry("sourcetracing.corpora.folder:FolderCorpus", shapes=("folder.table",)),
         "awkward": ReaderEntry("sourcetracing.corpora.awkward:AwkwardCorpus", shapes=("folder.table",)),
     },
@@ -106,6 +114,11 @@ def components_of(reader: str) -> str:
 class Corpus:
     reader: str = setting("demo", "which corpus provides the utterances", choices=READERS)
     languages: list[str] = setting(list(SIX_LANGUAGES), "language codes used, in the order of the tables", items=SOME)
+    label: str = setting(
+        SOURCE,
+        "what is traced: source, architecture, acoustic_model, vocoder, or another column of utterances.csv; corpus.sources and "
+        "corpus.unknown_sources are then its values",
+    )
     sources: list[str] = setting(
         ["espeak_formant", "espeak_klatt", "griffin_lim", "lpc_vocoder"],
         "sources = classes, in the order of the class ids",
@@ -117,6 +130,11 @@ class Corpus:
         "what sources are made of: a CSV with columns source (or utt_id), vocoder, acoustic_model, architecture ...; mlaad: labels that "
         "come along for its systems; empty = what the corpus says",
     )
+
+
+def comparable_corpus(corpus: Corpus) -> str:
+    """The reader whose published figures ours may stand beside; "" where another label than the source is traced: those are of sources."""
+    return corpus.reader if corpus.label == SOURCE else ""
 
 
 @dataclass
@@ -147,11 +165,21 @@ class Demo:
 
 @dataclass
 class Mlaad:
-    """Where MLAAD v5 and its source-tracing protocols come from (docs/data.md)."""
+    """Which MLAAD, and where it and its source-tracing protocols come from (docs/data.md)."""
 
-    origin: str = setting("hub", "hub: single files from the Hugging Face Hub; archive: the eleven parts of v5", choices=("hub", "archive"))
+    version: str = setting(
+        PINNED_VERSION, "release, such as v9: recorded with the protocol. Official splits, commit and archive are known of v5 alone"
+    )
+    on_missing: str = setting(
+        "fail", "files that a meta.csv lists and that are not there, of corpus.reader=mlaad: fail, or skip them", choices=("fail", "skip")
+    )
+    origin: str = setting(
+        "hub", "hub: single files from the Hugging Face Hub; archive: its parts (eleven of v5)", choices=("hub", "archive")
+    )
     hub_id: str = setting("mueller91/MLAAD", "data set on the Hub; gated: accept its terms there and set HF_TOKEN")
-    hub_revision: str = setting("30c3dec763fa4803f11c2df1557d3b0828395366", "commit of that data set, or a branch such as main")
+    hub_revision: str = setting(
+        "30c3dec763fa4803f11c2df1557d3b0828395366", "commit of that data set, or a branch; of another version than v5 main, unless set"
+    )
     archive_url: str = setting(
         "https://owncloud.fraunhofer.de/index.php/s/tL2Y1FKrWiX4ZtP/download?path=%2Fv5&files=", "address of a part without its file name"
     )
@@ -214,7 +242,9 @@ class Split:
         True, "keep the fractions within each language x source; false = within each language only, as published (D78)"
     )
     assignment: str = setting(
-        "seeded", "seeded: drawn here; published: the splits that come with the corpus", choices=("seeded", "published")
+        "seeded",
+        "seeded: drawn here; published: the splits that come with the corpus; openset: drawn by the rules of open_split",
+        choices=("seeded", "published", "openset"),
     )
     group_by: str = setting(
         "none", "keep utterances that share this in one split, against leakage", choices=("none", "transcript", "recording", "speaker")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sourcetracing.settings.declaring import LARGEST_SEED, RANGE, SOME, setting
+from sourcetracing.settings.declaring import LARGEST_SEED, SOME, setting
 from sourcetracing.settings.parts import Entry, Registry
 
 COPIES = ("clean", "rawboost", "codec")
@@ -151,31 +151,6 @@ class LayerFeatures:
     published_norm: bool = setting(
         False, "every layer of augmented copies, and of plain ones the encoder's very last, pass its final LayerNorm, as published (D60)"
     )
-
-
-@dataclass
-class Rawboost:
-    """RawBoost (Tak et al. 2022, arXiv:2111.04433): ranges are [least, most], drawn uniformly."""
-
-    algorithm: int = setting(
-        5,
-        "1: convolutive, 2: impulsive, 3: stationary noise; 4: 1, 2, 3 in series; 5: 1, 2; 6: 1, 3; 7: 2, 3; 8: 1 and 2 in parallel",
-        choices=(0, 1, 2, 3, 4, 5, 6, 7, 8),
-    )
-    bands: int = setting(5, "notches of a filter", at_least=1, at_most=100)
-    center_hz: list[float] = setting([20.0, 8000.0], "centre of a notch", at_least=0, at_most=192_000, items=RANGE)
-    width_hz: list[float] = setting([100.0, 1000.0], "width of a notch", at_least=1, at_most=192_000, items=RANGE)
-    taps: list[int] = setting(
-        [10, 100], "length of a notch's filter; an even number becomes the next odd one", at_least=1, at_most=10000, items=RANGE
-    )
-    gain_db: list[float] = setting([0.0, 0.0], "gain of a filter", at_least=-200, at_most=200, items=RANGE)
-    orders: int = setting(5, "algorithm 1: powers of the signal that are added up, each with a filter of its own", at_least=1, at_most=20)
-    bias_db: list[float] = setting(
-        [5.0, 20.0], "algorithm 1: powers above the first are weaker than gain_db by so much", at_least=-200, at_most=200, items=RANGE
-    )
-    impulse_percent: float = setting(10.0, "algorithm 2: at most so many percent of the samples are hit", at_least=0, at_most=100)
-    impulse_gain: float = setting(2.0, "algorithm 2: the most by which they change, times their own size", at_least=0, at_most=1000)
-    snr_db: list[float] = setting([10.0, 40.0], "algorithm 3: signal to noise", at_least=-100, at_most=200, items=RANGE)
 
 
 @dataclass

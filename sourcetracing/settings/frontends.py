@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sourcetracing.settings.declaring import RANGE, SOME, setting
+from sourcetracing.settings.operations import OPERATIONS
 from sourcetracing.settings.parts import Entry, Registry
 
-VARIANTS = ("original", "reverb", "speech", "music", "noise")
+VARIANTS = ("original", "reverb", "speech", "music", "noise")  # the paper's, which are made unless others are asked for
+CHANNEL_VARIANTS = ("codec", "telephone", "rawboost", "copy_synthesis")  # these need no noises
+ALL_VARIANTS = (*VARIANTS, *CHANNEL_VARIANTS)
+COPY_VOCODERS = ("griffin_lim", "lpc_vocoder", "world", "phase_vocoder", "sinusoidal", "channel_vocoder")
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Audio:
 
 @dataclass
 class Augment:
-    variants: list[str] = setting(list(VARIANTS), "acoustic variants stored for each utterance", choices=VARIANTS, items=SOME)
+    variants: list[str] = setting(list(VARIANTS), "acoustic variants stored for each utterance", choices=ALL_VARIANTS, items=SOME)
     noise_snr_db: list[float] = setting([0.0, 15.0], "SNR range of the noise variant, dB", at_least=-100, at_most=100, items=RANGE)
     speech_snr_db: list[float] = setting(
         [13.0, 20.0], "SNR range of the speech (babble) variant, dB", at_least=-100, at_most=100, items=RANGE
@@ -61,6 +65,53 @@ class Augment:
     stacked: bool = setting(False, "each variant is made from the one before instead of the clean signal, as published (D6)")
     force_speech: bool = setting(False, "music and noise variants mix in speech, as published (D5)")
     real_rirs: bool = setting(False, "also draw from real_rirs_isotropic_noises; published: simulated only (D8)")
+    codecs: list[str] = setting(
+        ["mp3_64k", "mp3_32k", "aac_64k", "aac_32k", "opus_32k", "opus_16k", "vorbis_q3", "vorbis_q0"],
+        "variant codec: one of them for each utterance, each as likely",
+        choices=tuple(name for name, entry in OPERATIONS.items() if entry.family == "codec"),
+        items=SOME,
+    )
+    telephones: list[str] = setting(
+        ["a_law", "mu_law", "amr_nb_12k2"],
+        "variant telephone: likewise, at the codec's own rate, mostly 8 kHz",
+        choices=tuple(name for name, entry in OPERATIONS.items() if entry.family == "telephone"),
+        items=SOME,
+    )
+    telephone_noisy: float = setting(0.5, "share of the calls that white noise is added to before they are coded", at_least=0, at_most=1)
+    telephone_snr_db: list[float] = setting([10.0, 30.0], "SNR range of that noise, dB", at_least=-100, at_most=100, items=RANGE)
+    vocoder: str = setting(
+        "sinusoidal",
+        "variant copy_synthesis: what each utterance goes through; none that is a source of the corpus (docs/variants.md)",
+        choices=COPY_VOCODERS,
+    )
+
+
+@dataclass
+class Rawboost:
+    """RawBoost (Tak et al. 2022, arXiv:2111.04433): ranges are [least, most], drawn uniformly.
+
+    For the variant `rawboost`, and for detection's copies.
+    """
+
+    algorithm: int = setting(
+        5,
+        "1: convolutive, 2: impulsive, 3: stationary noise; 4: 1, 2, 3 in series; 5: 1, 2; 6: 1, 3; 7: 2, 3; 8: 1 and 2 in parallel",
+        choices=(0, 1, 2, 3, 4, 5, 6, 7, 8),
+    )
+    bands: int = setting(5, "notches of a filter", at_least=1, at_most=100)
+    center_hz: list[float] = setting([20.0, 8000.0], "centre of a notch", at_least=0, at_most=192_000, items=RANGE)
+    width_hz: list[float] = setting([100.0, 1000.0], "width of a notch", at_least=1, at_most=192_000, items=RANGE)
+    taps: list[int] = setting(
+        [10, 100], "length of a notch's filter; an even number becomes the next odd one", at_least=1, at_most=10000, items=RANGE
+    )
+    gain_db: list[float] = setting([0.0, 0.0], "gain of a filter", at_least=-200, at_most=200, items=RANGE)
+    orders: int = setting(5, "algorithm 1: powers of the signal that are added up, each with a filter of its own", at_least=1, at_most=20)
+    bias_db: list[float] = setting(
+        [5.0, 20.0], "algorithm 1: powers above the first are weaker than gain_db by so much", at_least=-200, at_most=200, items=RANGE
+    )
+    impulse_percent: float = setting(10.0, "algorithm 2: at most so many percent of the samples are hit", at_least=0, at_most=100)
+    impulse_gain: float = setting(2.0, "algorithm 2: the most by which they change, times their own size", at_least=0, at_most=1000)
+    snr_db: list[float] = setting([10.0, 40.0], "algorithm 3: signal to noise", at_least=-100, at_most=200, items=RANGE)
 
 
 @dataclass

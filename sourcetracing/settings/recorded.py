@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import reduce
 from typing import Any
 
 from sourcetracing.settings.backends import BACKENDS
-from sourcetracing.settings.corpora import DEMO_CHANGES, Split, shapes_of
-from sourcetracing.settings.frontends import FRONTENDS, Audio
+from sourcetracing.settings.corpora import DEMO_CHANGES, SOURCE, Corpus, Split, shapes_of
+from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment
+from sourcetracing.settings.open_split import PROPOSAL, OpenSplit
 from sourcetracing.settings.schema import Settings
 
-_CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources")
+_CORPUS = ("corpus.reader", "corpus.languages", "corpus.sources", "corpus.unknown_sources", "corpus.label")
 AUDIO_RULES = ("audio.min_seconds", "audio.silence_peak_dbfs", "audio.on_bad_audio", "audio.on_truncated", "audio.channel")
 AUDIO_RULES += ("audio.trim_silence_db",)  # a file may be too short without the silence at its ends
 _CLUSTERS = ("speakers.embedder", "speakers.k", "speakers.k_max", "speakers.k_restarts", "speakers.restarts")
@@ -30,12 +31,17 @@ _NOT_IN_TABLES |= {"store.block_rows", "train.micro_batch_size", "train.checkpoi
 _ARITHMETIC = ("compute.precision", "compute.encoder_precision", "compute.deterministic", "compute.engine")
 _ONE_SYSTEM = ("system", "frontend", "backend", "systems")
 # What is made with their defaults keeps the digest that it had before they were there.
-_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING, *DEMO_CHANGES}
+_ADDED = {"audio.on_truncated", "audio.channel", "audio.trim_silence_db", *_SHAPING, *DEMO_CHANGES, "corpus.label", "mlaad.version"}
 
 
 def protocol_recipe(settings: Settings) -> dict[str, Any]:
     """What script 02 goes by: the utterances, their splits, the seed."""
-    return _values(settings, (*_utterances(settings), *(f"split.{field.name}" for field in fields(Split)), "seed"))
+    return _values(settings, (*_utterances(settings), *(f"split.{field.name}" for field in fields(Split)), *_open_split(settings), "seed"))
+
+
+def _open_split(settings: Settings) -> tuple[str, ...]:
+    names = [field.name for field in fields(OpenSplit) if field.name not in PROPOSAL]
+    return tuple(f"open_split.{name}" for name in names) if settings.split.assignment == "openset" else ()
 
 
 def label_recipe(settings: Settings) -> dict[str, Any]:
@@ -59,7 +65,8 @@ def table_recipe(settings: Settings) -> dict[str, Any]:
 
     Of `config.resolve()`: what single systems have of their own stands in `systems`. Languages and seed of single runs are no part of it.
     """
-    names = [f"{group}.{field.name}" for group in _TABLE_GROUPS for field in fields(getattr(settings, group))]
+    groups = (*_TABLE_GROUPS, "rawboost") if "rawboost" in settings.augment.variants else _TABLE_GROUPS
+    names = [f"{group}.{field.name}" for group in groups for field in fields(getattr(settings, group))]
     names = [*_ONE_SYSTEM, *_ARITHMETIC, *(name for name in names if name not in _NOT_IN_TABLES)]
     recipe = {**protocol_recipe(settings), **label_recipe(settings), **grouping_recipe(settings), **_values(settings, tuple(names))}
     return {**recipe, "systems": _in_use(recipe)}
@@ -136,6 +143,16 @@ def audio_rules(audio: Audio) -> dict[str, Any]:
     return {name: getattr(audio, name) for name in names if f"audio.{name}" not in _ADDED or getattr(audio, name) != getattr(Audio(), name)}
 
 
+def corpus_facts(corpus: Corpus) -> dict[str, Any]:
+    """All settings of corpus, for a digest; the label only where it is not the source."""
+    return {name: value for name, value in vars(corpus).items() if name != "label" or value != SOURCE}
+
+
+def traced(corpus: Corpus) -> list[Any]:
+    """What is traced, for a digest: classes, unknown sources, and the label unless that is the source."""
+    return [corpus.sources, corpus.unknown_sources, *([] if corpus.label == SOURCE else [corpus.label])]
+
+
 def channel_recipe(audio: Audio) -> dict[str, str]:
     """What the recipe of noises and cut recordings takes besides its own: which channel they are of, unless it is the mean."""
     return {} if audio.channel == Audio().channel else {"channel": audio.channel}
@@ -154,6 +171,26 @@ def cures_of(audio: Audio) -> dict[str, Any]:
 def sound_recipe(audio: Audio) -> dict[str, Any]:
     """What the recipe of anything made of an utterance takes besides its own: channel and cures, where they are not the defaults."""
     return {**channel_recipe(audio), **cures_of(audio)}
+
+
+# Settings of augment that one variant alone reads.
+_OF_VARIANTS = {
+    "codec": ("codecs",),
+    "telephone": ("telephones", "telephone_noisy", "telephone_snr_db"),
+    "copy_synthesis": ("vocoder",),
+}
+
+
+def idle_in_augment(augment: Augment) -> set[str]:
+    """Settings of augment that none of its variants reads; what is made without these variants keeps the digest that it had before them."""
+    return {name for variant, names in _OF_VARIANTS.items() if variant not in augment.variants for name in names}
+
+
+def augment_recipe(settings: Settings) -> dict[str, Any]:
+    """What the recipe of anything made of acoustic variants takes of them."""
+    idle = idle_in_augment(settings.augment)
+    boost = {"rawboost": asdict(settings.rawboost)} if "rawboost" in settings.augment.variants else {}
+    return {name: value for name, value in asdict(settings.augment).items() if name not in idle} | boost
 
 
 def _word(value: Any) -> str:

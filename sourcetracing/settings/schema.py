@@ -12,15 +12,18 @@ from typing import Any
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.corpora import Corpus, Demo, Download, Folder, MclMlaad, Mlaad, Split
 from sourcetracing.settings.declaring import LARGEST_SEED, setting
-from sourcetracing.settings.detection import Codec, Detection, LayerFeatures, Logreg, Mixing, Pruning, Rawboost, Selection
+from sourcetracing.settings.detection import Codec, Detection, LayerFeatures, Logreg, Mixing, Pruning, Selection
 from sourcetracing.settings.embeddings import EmbeddingPictures
 from sourcetracing.settings.enrolment import Enrolment
-from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Store
+from sourcetracing.settings.explaining import Explain
+from sourcetracing.settings.frontends import FRONTENDS, Audio, Augment, Finetune, Rawboost, Store
 from sourcetracing.settings.grouping import Grouping
 from sourcetracing.settings.metric_learning import MetricLearning
+from sourcetracing.settings.open_split import OpenSplit
 from sourcetracing.settings.openset import Openset
 from sourcetracing.settings.parts import load_outside_parts
 from sourcetracing.settings.paths import Compute, Executor, Paths
+from sourcetracing.settings.robustness import Robustness
 from sourcetracing.settings.speakers import Speakers
 from sourcetracing.settings.tracing import Trace
 from sourcetracing.settings.training import Evaluation, Experiment, Train
@@ -44,6 +47,7 @@ class _Groups:
     folder: Folder = field(default_factory=Folder)
     download: Download = field(default_factory=Download)
     split: Split = field(default_factory=Split)
+    open_split: OpenSplit = field(default_factory=OpenSplit)
     audio: Audio = field(default_factory=Audio)
     augment: Augment = field(default_factory=Augment)
     finetune: Finetune = field(default_factory=Finetune)
@@ -57,7 +61,9 @@ class _Groups:
     embedding_pictures: EmbeddingPictures = field(default_factory=EmbeddingPictures)
     verification: Verification = field(default_factory=Verification)
     enrolment: Enrolment = field(default_factory=Enrolment)
+    robustness: Robustness = field(default_factory=Robustness)
     trace: Trace = field(default_factory=Trace)
+    explain: Explain = field(default_factory=Explain)
     grouping: Grouping = field(default_factory=Grouping)
     detection: Detection = field(default_factory=Detection)
     layer_features: LayerFeatures = field(default_factory=LayerFeatures)

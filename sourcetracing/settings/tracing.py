@@ -22,6 +22,12 @@ class Trace:
         "how windows make one answer: mean of their probabilities (one odd window cannot decide), or of the logarithms (sharper)",
         choices=("probability", "log_probability"),
     )
+    level_confidence: float = setting(
+        0.9,
+        "calibrated probability from which on an architecture, acoustic model, vocoder or source is named as sure; docs/hierarchy.md",
+        at_least=0.5,
+        at_most=1,
+    )
     detector: str = setting(
         BEST_ON_DEV,
         "what tells unknown sources from known ones. best_on_dev: of openset.detectors the one with the highest AUROC on dev in the run's "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sourcetracing.errors import UserError
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.declaring import LARGEST_SEED, SOME, setting
-from sourcetracing.settings.frontends import VARIANTS
+from sourcetracing.settings.frontends import ALL_VARIANTS
 
 SPLITS = ("train", "dev", "eval")
 
@@ -77,14 +77,14 @@ class Train:
         10.0, "a kill costs at most so many; 0: a round is saved at its end only, as always under torchrun", at_least=0, at_most=1e6
     )
     select: str = setting("dev_macro_f1", "which dev figure picks the round (F1: ties by loss)", choices=("dev_macro_f1", "dev_loss"))
-    variants: list[str] = setting([], "acoustic variants to train and develop on; empty = all stored", choices=VARIANTS)
-    dev_variants: list[str] = setting([], "acoustic variants that dev chooses the round on; empty = train.variants", choices=VARIANTS)
+    variants: list[str] = setting([], "acoustic variants to train and develop on; empty = all stored", choices=ALL_VARIANTS)
+    dev_variants: list[str] = setting([], "acoustic variants that dev chooses the round on; empty = train.variants", choices=ALL_VARIANTS)
     dev_languages: list[str] = setting(
         [], "languages whose dev rows choose the round (all: every one of the corpus); empty = the training languages"
     )
     labels: list[str] = setting(
         [],
-        "[source, vocoder]: a head for each of these columns of utterances.csv on one embedding (docs/labels.md); empty = source alone",
+        "[source, vocoder]: a head for each of these columns of utterances.csv on one embedding (docs/labels.md); empty = corpus.label",
     )
     label_weights: list[float] = setting(
         [], "of each of train.labels in the loss; empty = 1 for each", at_least=0, at_most=1e6, may_repeat=True
@@ -117,10 +117,24 @@ def shown_system(system: str, floor: Sequence[str]) -> str:
     return f"{system} (floor)" if system in floor else system
 
 
+def trained_variants(settings: Any) -> tuple[str, ...]:
+    """The acoustic variants that a system hears in training."""
+    return tuple(settings.train.variants or settings.augment.variants)
+
+
+def line_of_variants(heard: Mapping[str, Sequence[str]]) -> str:
+    """Which systems heard which variants in training, where that differs, else "". heard: system -> its variants."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for system, variants in heard.items():
+        groups.setdefault(tuple(variants), []).append(system)
+    said = "; ".join(f"{', '.join(systems)}: {', '.join(variants)}" for variants, systems in groups.items())
+    return f"Trained on different acoustic variants. {said}." if len(groups) > 1 else ""
+
+
 @dataclass
 class Evaluation:
     splits: list[str] = setting(["eval"], "splits that get scored", choices=SPLITS, items=SOME)
-    variants: list[str] = setting([], "acoustic variants that dev and eval are scored on; empty = all stored", choices=VARIANTS)
+    variants: list[str] = setting([], "acoustic variants that dev and eval are scored on; empty = all stored", choices=ALL_VARIANTS)
     batch_size: int = setting(64, "rows per forward pass", at_least=1, at_most=65536)
     zero_division: float = setting(
         0.0,
@@ -138,35 +152,32 @@ class Evaluation:
     embeddings: bool = setting(True, "store the embedding of each row beside its logits")
 
 
-FIRST_LABEL = "source"  # what the classes of corpus.sources are values of
+def further_labels(settings: Any) -> list[str]:
+    """The labels that have heads of their own besides corpus.label, in the order of `train.labels`."""
+    return [name for name in settings.train.labels if name != settings.corpus.label]
 
 
-def further_labels(train: Train) -> list[str]:
-    """The labels that have heads of their own, in the order of `train.labels`."""
-    return [name for name in train.labels if name != FIRST_LABEL]
-
-
-def weights_of_labels(train: Train) -> dict[str, float]:
-    """Label -> its weight in the loss; of FIRST_LABEL alone where `train.labels` is empty."""
-    labels = train.labels or [FIRST_LABEL]
-    return dict(zip(labels, train.label_weights or [1.0] * len(labels), strict=True))
+def weights_of_labels(settings: Any) -> dict[str, float]:
+    """Label -> its weight in the loss; of corpus.label alone where `train.labels` is empty."""
+    labels = settings.train.labels or [settings.corpus.label]
+    return dict(zip(labels, settings.train.label_weights or [1.0] * len(labels), strict=True))
 
 
 def check_labels(settings: Any) -> None:
     """Raises `UserError` for labels that a run cannot be trained towards together, whatever the corpus has."""
     rules, backend = settings.train, BACKENDS[settings.backend]
-    if rules.labels and FIRST_LABEL not in rules.labels:
-        raise UserError(f"train.labels={rules.labels}: {FIRST_LABEL} is what the classes of corpus.sources are of; name it, too")
+    if rules.labels and settings.corpus.label not in rules.labels:
+        raise UserError(f"train.labels={rules.labels}: {settings.corpus.label} is what corpus.label traces; name it, too")
     if rules.label_weights and len(rules.label_weights) != len(rules.labels):
         raise UserError(
             f"train.label_weights has {len(rules.label_weights)} values for {len(rules.labels)} of train.labels: give one for each"
         )
     if rules.label_weights and not any(rules.label_weights):
         raise UserError("train.label_weights: all are 0, so nothing would be learned")
-    if further_labels(rules) and (backend.fitted or backend.metric_loss):
+    if further_labels(settings) and (backend.fitted or backend.metric_loss):
         how = "fitted in one go" if backend.fitted else "trained by a loss on embeddings"
         raise UserError(f"train.labels={rules.labels}: backend={settings.backend} is {how} and has no further heads; leave it out")
-    if further_labels(rules) and rules.initial_weights and not rules.initial_weights.endswith(".safetensors"):
+    if further_labels(settings) and rules.initial_weights and not rules.initial_weights.endswith(".safetensors"):
         raise UserError("train.initial_weights: a published checkpoint has no further heads; leave train.labels out, or the checkpoint")
 
 

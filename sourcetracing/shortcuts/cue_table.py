@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.runtime.progress import bar
 from sourcetracing.settings.frontends import Audio
-from sourcetracing.settings.recorded import cures_of, sound_recipe
+from sourcetracing.settings.recorded import augment_recipe, cures_of, sound_recipe
 from sourcetracing.settings.schema import Settings
 from sourcetracing.shortcuts.cues import crop_cues, file_cues
 from sourcetracing.shortcuts.stamped_files import read_stamp, write_stamped
@@ -48,7 +48,7 @@ def cue_table(settings: Settings, *, cured: bool = True) -> pd.DataFrame:
     path = cues_path(settings, cured=cured)
     made_from = {"recipe": _recipe(heard, items), "noises": {kind: bank.digest for kind, bank in banks.items()}}
     if read_stamp(path) != made_from:
-        maker = CueMaker(heard, Augmenter(settings.augment, banks, settings.seed))
+        maker = CueMaker(heard, Augmenter.of(settings, banks))
         write_stamped(pd.DataFrame(_all_rows(maker, items, settings)), path, made_from)
     return pd.read_parquet(path)
 
@@ -105,5 +105,5 @@ def _recipe(settings: Settings, items: pd.DataFrame) -> dict:
     audio = {key: getattr(settings.audio, key) for key in ("sample_rate", "crop_seconds", "crop_train", "crop_eval")}
     audio |= sound_recipe(settings.audio)
     rows = items[[*ITEM_COLUMNS, "digest"]].to_numpy().tolist()
-    shared = {"audio": audio, "augment": asdict(settings.augment), "seed": settings.seed}
+    shared = {"audio": audio, "augment": augment_recipe(settings), "seed": settings.seed}
     return {"format": CUES_FORMAT, **shared, "utterances": digest_of_json(rows)}

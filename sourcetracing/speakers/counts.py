@@ -7,7 +7,7 @@ import pandas as pd
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.records import protocol_facts
 from sourcetracing.runtime.files import atomic_path
-from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.settings.corpora import LANGUAGE_NAMES, comparable_corpus
 from sourcetracing.settings.schema import Settings
 from sourcetracing.speakers.groups import FREQUENT, NEVER_SEEN, RARE, SEEN, UNSEEN, Grouping, group_speakers, published_counts
 from sourcetracing.speakers.records import labels_of
@@ -26,7 +26,7 @@ def count_groups(settings: Settings, utterances: pd.DataFrame, protocol: pd.Data
     for held_out in settings.corpus.languages:
         grouping = group_speakers(settings, held_out, utterances, protocol)
         rows.append({"held_out": held_out, "language": LANGUAGE_NAMES.get(held_out, held_out), **_counts(grouping)})
-        if settings.corpus.reader == "mcl_mlaad":
+        if comparable_corpus(settings.corpus) == "mcl_mlaad":
             rows[-1] |= _published(held_out)
     made_from = protocol_facts(settings) or {"digest": ""}
     table = pd.DataFrame(rows).assign(protocol=made_from["digest"][:8], labels=labels_of(settings))

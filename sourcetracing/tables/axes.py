@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import shown_system
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT, ScoredRun
@@ -18,7 +19,7 @@ MONO, CROSS, PARTIAL = "mono", "cross", "partial"
 class Axes:
     """Systems, sets, variants, seeds and classes. `place_of`: (train set, test set) -> (row, column) of the display.
 
-    `floor`: systems that the others have to beat (`experiment.floor`).
+    `floor`: systems that the others have to beat (`experiment.floor`). `label`: what the classes are values of (`corpus.label`).
     """
 
     systems: list[str]
@@ -31,6 +32,7 @@ class Axes:
     family_of: dict[str, str]
     split: str = REPORTED_SPLIT
     floor: list[str] = field(default_factory=list)
+    label: str = SOURCE
 
     @property
     def all_variants(self) -> list[str]:
@@ -89,6 +91,7 @@ def axes_of(runs: list[ScoredRun], settings: Settings, expected: list[tuple[str,
         classes=list(settings.corpus.sources),
         family_of=family_of_languages(settings),
         floor=list(settings.experiment.floor),
+        label=settings.corpus.label,
     )
 
 

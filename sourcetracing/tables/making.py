@@ -20,8 +20,9 @@ from sourcetracing.errors import UserError
 from sourcetracing.metrics import bootstrap
 from sourcetracing.metrics import classification as metrics
 from sourcetracing.runtime.seeding import rng
+from sourcetracing.settings.corpora import comparable_corpus
 from sourcetracing.settings.schema import Settings
-from sourcetracing.settings.training import all_systems
+from sourcetracing.settings.training import all_systems, line_of_variants
 from sourcetracing.tables import class_lists
 from sourcetracing.tables.axes import CROSS, MONO, POOLED, Axes, axes_of, kind_of_cell, unique
 from sourcetracing.tables.scored_runs import ScoredRun
@@ -103,7 +104,7 @@ def make_tables(
         resampled_f1={count.key: count.resampled_f1 for count in counts if count.resampled_f1 is not None},
         missing=missing,
         notes=unique([*notes, *_notes_on_classes(counts, axes), *class_lists.notes_on_means(means)]),
-        corpus=settings.corpus.reader,
+        corpus=comparable_corpus(settings.corpus),
         seed=settings.seed,
     )
 
@@ -157,6 +158,8 @@ def _selected(run: ScoredRun, axes: Axes) -> ScoredRun:
 
 
 def _notes_on_runs(runs: Sequence[ScoredRun], missing: Sequence[tuple], expected: Sequence[tuple]) -> Iterator[str]:
+    if line := line_of_variants({run.system: run.trained_on for run in runs if run.trained_on}):
+        yield line
     if len({frozenset(run.scores["variant"].unique()) for run in runs}) > 1:
         yield "Runs were scored on different acoustic variants: their pooled figures do not compare; look at single variants."
     if missing:

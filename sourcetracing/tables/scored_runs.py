@@ -12,6 +12,7 @@ import pandas as pd
 
 from sourcetracing.layout import RunLayout
 from sourcetracing.scoring.scores import is_scored, read_scores
+from sourcetracing.settings.training import trained_variants
 from sourcetracing.speakers.records import labels_of
 from sourcetracing.training.recorded import overlays_of_run, protocol_of_run
 from sourcetracing.training.runs import TrainingRun
@@ -35,6 +36,7 @@ class ScoredRun:
     as_published: str = ""  # the overlays of published behaviour that it was made with; column `compat` of the tables
     protocol: str = ""  # 8 hex digits of the protocol that it was trained and is tested on
     labels: str = ""  # of the speakers that groups of speakers are made of (`labels_of`)
+    trained_on: tuple[str, ...] = ()  # the acoustic variants that it heard
 
 
 def scored_runs(trained: Sequence[TrainingRun]) -> list[ScoredRun]:
@@ -50,6 +52,7 @@ def scored_runs(trained: Sequence[TrainingRun]) -> list[ScoredRun]:
             overlays_of_run(run),
             protocol_of_run(run)["digest"][:8],
             labels_of(run.settings),
+            trained_variants(run.settings),
         )
         for run in trained
         if run.files.is_finished and is_scored(run, REPORTED_SPLIT)

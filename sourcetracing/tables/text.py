@@ -9,6 +9,7 @@ from pathlib import Path
 from sourcetracing.drawing.text import ABSENT, SAME, WITHOUT_SPREAD, percent, spread_text
 from sourcetracing.layout import TablesLayout
 from sourcetracing.runtime.files import write_text
+from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.tables.axes import CROSS, MONO, POOLED
 from sourcetracing.tables.class_lists import chance_text, classes_text, range_text
 from sourcetracing.tables.comparison import PUBLISHED_SPREAD, has_published, marks_of, published_matrix, published_variant
@@ -65,9 +66,10 @@ def terminal(tables: Tables, variant: str = POOLED) -> str:
 
 
 def classes_phrase(tables: Tables, digits: int = 0) -> str:
-    """Over how many classes the figures are, and chance: `4 classes, chance 25`."""
+    """Over how many classes the figures are, and chance: `4 classes, chance 25`; `4 classes of vocoder` with another `corpus.label`."""
     classes, chance = classes_text(tables.cells), chance_text(tables.cells, digits)
-    return f"{classes} classes{' with test items' if varies(tables) else ''}, chance {chance}"
+    label = "" if tables.axes.label == SOURCE else f" of {tables.axes.label}"
+    return f"{classes} classes{label}{' with test items' if varies(tables) else ''}, chance {chance}"
 
 
 def varies(tables: Tables) -> bool:

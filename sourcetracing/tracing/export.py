@@ -18,6 +18,7 @@ from sourcetracing.settings.reading import to_yaml
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import SPLITS
 from sourcetracing.tracing.calibration import calibrate
+from sourcetracing.tracing.levels import write_labels
 from sourcetracing.tracing.model_card import UNDECIDED, model_card
 from sourcetracing.tracing.onnx_export import export_onnx
 from sourcetracing.tracing.system import TracingSystem, run_in_folder, score_splits
@@ -65,7 +66,7 @@ def _refuse_strangers(folder: Path, run_folder: Path) -> None:
     """Only an empty folder, or an earlier export, is written to; what else lies there would be uploaded along."""
     if folder.resolve() == run_folder.resolve():
         raise UserError(f"--folder {folder} is the run itself; name another folder")
-    ours = {CARD, *(path.parts[0] for path in (*COPIED, *WRITTEN, _RELATIVE.encoder))}
+    ours = {CARD, *(path.parts[0] for path in (*COPIED, *WRITTEN, _RELATIVE.labels, _RELATIVE.encoder))}
     strangers = [path.name for path in sorted(folder.iterdir()) if path.name not in ours] if folder.is_dir() else []
     if strangers or folder.is_file():
         raise UserError(f"--folder {folder} holds other things ({', '.join(strangers[:3]) or 'it is a file'}); name a new or empty folder")
@@ -84,6 +85,9 @@ def write_folder(
             shutil.copyfile(run.folder / name, partial)
     there |= _copy_encoder(run.settings, folder / _RELATIVE.encoder)
     write_json(folder / _RELATIVE.classes, system.classes)
+    (folder / _RELATIVE.labels).unlink(missing_ok=True)  # likewise
+    if write_labels(run, folder / _RELATIVE.labels):
+        there[_RELATIVE.labels] = "architecture, acoustic model and vocoder of the sources, which levels are named by"
     card = model_card(system, calibration, rule, {**WRITTEN, **there}, licence)
     write_text(folder / CARD, str(card))
     write_text(folder / _RELATIVE.config, to_yaml(portable(settings)))

@@ -37,6 +37,7 @@ class Outputs:
     report: Path | None = None  # whoever writes it
 
 
+Explain = Callable[[Tracer, FileTrace], str]  # returns what to print below a file's answer
 Report = Callable[[Tracer, Sequence[FileTrace | Failure], EnrolledSources | None, Mapping[str, EnrolledAnswer]], None]
 
 
@@ -47,19 +48,20 @@ def trace_files(
     outputs: Outputs,
     library: Path | None = None,
     report: Report | None = None,
+    explain: Explain | None = None,
 ) -> None:
     """Traces what the words name and prints each answer. Raises `UserError` at the end when some files could not be traced.
 
     Answers that the JSON file holds for the same files, system and settings are kept; it is written every 20 s and when anything ends the
     run, so it can be killed. library: of enrolled sources, among which each file is looked for as well. report: gets all results at the
-    end, the library and by path what it says; every file is traced anew then.
+    end, the library and by path what it says. explain: is called with each file's answer. With either, every file is traced anew.
     """
     files, num_left_out = list_files(words)
     require_no_overwriting([outputs.json, outputs.csv, outputs.report], files)
     tracer = Tracer.load(run_folder, changes)
     enrolled = EnrolledSources.load(library, tracer) if library else None
     with _only_writer(outputs.json):
-        _trace_files(files, num_left_out, tracer, outputs, enrolled, report)
+        _trace_files(files, num_left_out, tracer, outputs, enrolled, report, explain)
 
 
 def _trace_files(
@@ -69,6 +71,7 @@ def _trace_files(
     outputs: Outputs,
     enrolled: EnrolledSources | None,
     report: Report | None,
+    explain: Explain | None,
 ) -> None:
     print(about(tracer.system), flush=True)
     if num_left_out:
@@ -77,7 +80,7 @@ def _trace_files(
     if enrolled:
         header["library"] = enrolled.header()
         header["when_not_to_believe"] += enrolled.limits()
-    answers = Answers(outputs, tracer, header, files, enrolled, keeps_results=report is not None)
+    answers = Answers(outputs, tracer, header, files, enrolled, keeps_results=report is not None, explain=explain)
     try:
         with bar(total=len(files), desc="trace", unit="file", disable=len(files) == 1) as progress:
             for path in files:
@@ -109,19 +112,20 @@ class Answers:
         enrolled: EnrolledSources | None = None,
         *,
         keeps_results: bool = False,
+        explain: Explain | None = None,
     ):
         self.outputs, self.tracer, self.header, self.files, self.enrolled = outputs, tracer, header, files, enrolled
         self.entries: list[dict[str, Any]] = []
         self.names: dict[str, str] = {}
         self.known = _read_known(outputs.json, header)
         self.keeps_results, self.results, self.of_library = keeps_results, list[FileTrace | Failure](), dict[str, EnrolledAnswer]()
-        self.saved_at = time.monotonic()
+        self.explain, self.saved_at = explain, time.monotonic()
 
     def add(self, path: Path) -> str:
         """Traces a file, or finds it traced; returns what to print of it."""
         facts = _facts(path)
         timeline = self._timeline(path)
-        known = None if self.keeps_results else self.known.get(str(path))
+        known = None if self.keeps_results or self.explain else self.known.get(str(path))
         if known and known["facts"] == facts and (timeline is None or timeline.is_file()):
             self.entries.append(known)
             return f"{printable(str(path))}: traced before, kept ({self.outputs.json})"
@@ -138,6 +142,8 @@ class Answers:
         self.entries.append({**entry, "facts": facts})
         if timeline and isinstance(result, FileTrace):
             text += self._draw(result, timeline)
+        if self.explain and isinstance(result, FileTrace):
+            text += self.explain(self.tracer, result)
         if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
             self.save()
         return text

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sourcetracing.protocols.relatives import SOURCE_LEVEL
 from sourcetracing.runtime.files import atomic_path, write_json
+from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.settings.names import printable
 from sourcetracing.settings.recorded import sound_recipe
 from sourcetracing.tracing.enrolled import COLUMNS
+from sourcetracing.tracing.levels import lines_of
 from sourcetracing.tracing.phrases import about, limits
 from sourcetracing.tracing.tracer import FileTrace, Tracer
 
-FORMAT = 1  # raise it when the JSON changes
+FORMAT = 2  # raise it when the JSON changes
 _DECISIONS = {True: "unknown", False: "known", None: "not decided"}
 
 
@@ -42,6 +45,8 @@ def text_of(result: FileTrace | Failure, tracer: Tracer) -> str:
         lines.append(f"  {verdict}  ({tracer.rule.name} {result.unknown_score:.4g}, {side} the threshold {tracer.rule.threshold:.4g})")
     width = max(map(len, tracer.system.classes))
     lines += [f"    {name:<{width}}  {probability:.3f}" for name, probability in top_sources(result, tracer)]
+    if levels := tracer.levels_of(result):
+        lines += [f"  named from {tracer.levels.confidence:g} on:", *(f"    {line}" for line in lines_of(levels))]
     return "\n".join([*lines, *(f"  note: {note}" for note in result.notes)])
 
 
@@ -61,11 +66,13 @@ def header_of(tracer: Tracer) -> dict[str, Any]:
             "about": about(system),
             "weights": system.weights,
             "classes": system.classes,
+            **({} if system.settings.corpus.label == SOURCE else {"label": system.settings.corpus.label}),
             "languages": tracer.calibration.languages,
             "corpus": system.settings.name,
         },
         "calibration": asdict(tracer.calibration),
         "unknown": {"detector": rule.name, "threshold": rule.threshold, "origin": rule.origin, "dev_eer": rule.eer} if rule else None,
+        "levels": tracer.levels.header() if tracer.levels else [],
         "settings": {
             **asdict(tracer.trace),
             "window_seconds": tracer.audio.crop_seconds,
@@ -89,6 +96,7 @@ def entry_of(result: FileTrace | Failure, tracer: Tracer) -> dict[str, Any]:
         "unknown_score": result.unknown_score,
         "top": [{"source": name, "probability": round(probability, 6)} for name, probability in top_sources(result, tracer)],
         "probabilities": _named(classes, result.probabilities),
+        "levels": [answer.entry() for answer in tracer.levels_of(result)],
         "duration_s": round(result.duration_s, 4),
         "num_windows": len(result.starts_s),
         "num_silent": result.num_silent,
@@ -116,6 +124,9 @@ def write_results_json(path: Path, header: dict[str, Any], entries: list[dict[st
 def write_results_csv(path: Path, tracer: Tracer, entries: list[dict[str, Any]], *, with_enrolled: bool = False) -> None:
     """One row per file; p_<source> are the probabilities. Empty runs where a file was not traced.
 
+    Where sources have labels: each coarser level with what is named there (empty where nothing is), the probability of its likeliest label,
+    and `named`, the levels that are named, joined by +.
+
     with_enrolled: the nearest enrolled source, and the final answer, as the last columns.
     """
     columns = [
@@ -131,10 +142,12 @@ def write_results_csv(path: Path, tracer: Tracer, entries: list[dict[str, Any]],
         "num_silent",
     ]
     rows = [{**_row(entry, tracer), "path": printable(entry["path"])} for entry in entries]
+    coarse = [record.level for record in tracer.levels.records if record.level != SOURCE_LEVEL] if tracer.levels else []
+    levels = [*(name for level in coarse for name in (f"level_{level}", f"level_{level}_probability")), "named"] if coarse else []
     named = [f"p_{name}" for name in tracer.system.classes]
     last = [*(f"enrolled_{name}" for name in COLUMNS), "final_decision", "final_source"] if with_enrolled else []
     with atomic_path(path) as partial:
-        table = pd.DataFrame(rows, columns=[*columns, *named, "notes", "reason", *last])
+        table = pd.DataFrame(rows, columns=[*columns, *levels, *named, "notes", "reason", *last])
         counts = ("num_windows", "num_silent", *(["enrolled_files"] if with_enrolled else []))
         table.astype(dict.fromkeys(counts, "Int64")).to_csv(partial, index=False)
 
@@ -148,6 +161,9 @@ def _row(entry: dict[str, Any], tracer: Tracer) -> dict[str, Any]:
         "source": best["source"],
         "probability": best["probability"],
         "unknown_threshold": tracer.rule.threshold if tracer.rule else None,
+        **{f"level_{one['level']}": one["label"] if one["named"] else "" for one in entry["levels"]},
+        **{f"level_{one['level']}_probability": one["probability"] for one in entry["levels"]},
+        "named": "+".join(one["level"] for one in entry["levels"] if one["named"]),
         **{f"p_{name}": probability for name, probability in entry["probabilities"].items()},
         "notes": "; ".join(entry["notes"]),
         **{f"enrolled_{name}": value for name, value in (entry.get("enrolled") or {}).items()},

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sourcetracing.metrics.calibration import Calibration
-from sourcetracing.settings.corpora import LANGUAGE_NAMES
+from sourcetracing.settings.corpora import LANGUAGE_NAMES, SOURCE
 from sourcetracing.settings.frontends import Audio
 from sourcetracing.settings.schema import Settings
+from sourcetracing.settings.training import trained_variants
 from sourcetracing.tracing.calibration import train_languages
 from sourcetracing.tracing.system import TracingSystem
 from sourcetracing.tracing.unknown import UnknownRule
@@ -22,8 +23,13 @@ def about(system: TracingSystem) -> str:
     languages = language_names(train_languages(system.run))
     return (
         f"{system.run.system}, trained on the corpus {settings.name!r} (reader {settings.corpus.reader}) in {languages}; "
-        f"it knows {len(system.classes)} sources: {', '.join(system.classes)}"
+        f"it knows {len(system.classes)} {_what_is_traced(settings)}: {', '.join(system.classes)}"
     )
+
+
+def _what_is_traced(settings: Settings) -> str:
+    label = settings.corpus.label
+    return "sources" if label == SOURCE else f"values of {label} (corpus.label), which it calls sources"
 
 
 def language_names(codes: list[str]) -> str:
@@ -40,7 +46,7 @@ def limits(system: TracingSystem, calibration: Calibration | None, rule: Unknown
         f"Every answer is one of its {len(system.classes)} sources; a generator it never heard is at best called unknown. "
         f"{_on_unknown(rule)}",
         f"It heard {language_names(train_languages(system.run))} in training. {_on_languages(calibration)}",
-        f"It heard {conditions(settings)}, no codec, no telephone. Coded, cut or mixed recordings may change the answer.",
+        f"It heard {conditions(settings)}{_not_heard(settings)}. Coded, cut or mixed recordings may change the answer.",
         f"It hears windows of {settings.audio.crop_seconds:g} s. Shorter files are repeated to fill one and are less sure than they look.",
         _on_calibration(calibration, settings),
     ]
@@ -48,11 +54,15 @@ def limits(system: TracingSystem, calibration: Calibration | None, rule: Unknown
 
 def conditions(settings: Settings) -> str:
     """In what sound a system was trained: clean files, and what was added to them."""
-    variants = settings.train.variants or settings.augment.variants
+    variants = trained_variants(settings)
     added = [variant for variant in variants if variant != "original"]
     clean = "clean files" if "original" in variants else ""
     more = f"artificial {', '.join(added)}" if added else ""
     return " and ".join(part for part in (clean, more) if part)
+
+
+def _not_heard(settings: Settings) -> str:
+    return "".join(f", no {variant}" for variant in ("codec", "telephone") if variant not in trained_variants(settings))
 
 
 def _on_unknown(rule: UnknownRule | None) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from sourcetracing.audio.conditioning import shaped
 from sourcetracing.errors import UserError
 from sourcetracing.features.blocks import crop_samples
-from sourcetracing.features.front_end import build_front_end
+from sourcetracing.features.front_end import FrontEnd, build_front_end
 from sourcetracing.features.rows import open_store
 from sourcetracing.layout import RunLayout
 from sourcetracing.runtime.compute import autocast
@@ -37,14 +37,15 @@ class TracingSystem:
 
     `classes` are its sources in the order of the logits, `run` is the run with its settings, `weights` the digest of its checkpoint,
     `label_classes` those of its further heads (`train.labels`), by label; their logits come behind those of the sources in `model`.
+    front_end: one of the same settings that is there already.
     """
 
-    def __init__(self, run: TrainingRun, device: torch.device):
+    def __init__(self, run: TrainingRun, device: torch.device, front_end: FrontEnd | None = None):
         self.run, self.settings, self.device = run, run.settings, device
         self.classes: list[str] = run.settings.corpus.sources
         self.window_samples = crop_samples(run.settings)
         weights = run.files.weights
-        self.front_end = build_front_end(run.settings)
+        self.front_end = front_end or build_front_end(run.settings)
         self.feature_shape = self.front_end.output_shape(self.window_samples)
         self.label_classes = recorded_classes(run.files, run.settings)
         model = build_model(run.settings, self.feature_shape, head_sizes(self.label_classes))
@@ -59,9 +60,17 @@ class TracingSystem:
         They are shaped (`sourcetracing.audio.conditioning`) and their features rounded to `store.dtype`, as those that the network was
         trained on. Rows that do not fit it come out as NaN.
         """
+        return self.judge(self.features(waveforms))
+
+    def features(self, waveforms: np.ndarray | Tensor) -> Tensor:
+        """What of waveforms (B, samples) a store would hold, (B, ...) in `store.dtype`: the same for all runs of one front-end."""
         heard = shaped(np.asarray(waveforms, dtype=np.float32), self.settings.audio)
-        features = self.front_end(torch.as_tensor(heard))
-        stored = features.to(getattr(torch, self.settings.store.dtype)).to(self.device).float()
+        return self.front_end(torch.as_tensor(heard)).to(getattr(torch, self.settings.store.dtype))
+
+    @torch.inference_mode()
+    def judge(self, features: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings (B, E), logits (B, C), float32, of `features`."""
+        stored = features.to(self.device).float()
         with autocast(self.device, self.settings.compute.precision):
             embedding, logits = self.model(stored)
         return embedding.float().cpu().numpy(), logits[:, : len(self.classes)].float().cpu().numpy()

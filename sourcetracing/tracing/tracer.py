@@ -24,6 +24,7 @@ from sourcetracing.runtime.compute import prepare_device
 from sourcetracing.settings.frontends import Audio
 from sourcetracing.tracing.calibration import calibrate
 from sourcetracing.tracing.corpus_files import corpus_files, corpus_note
+from sourcetracing.tracing.levels import LevelAnswer, Levels, fit_levels
 from sourcetracing.tracing.system import TracingSystem, run_in_folder
 from sourcetracing.tracing.unknown import UnknownRule, fit_rule
 
@@ -50,11 +51,18 @@ class FileTrace:
 
 
 class Tracer:
-    """A system with its calibration and its rule for unknown sources; called with a path it gives a `FileTrace`."""
+    """A system with its calibration, its rule for unknown sources and its levels; called with a path it gives a `FileTrace`."""
 
-    def __init__(self, system: TracingSystem, calibration: Calibration, rule: UnknownRule | None, audio: Audio | None = None):
-        """audio: how files are read; None: as those that the system was trained on."""
-        self.system, self.calibration, self.rule = system, calibration, rule
+    def __init__(
+        self,
+        system: TracingSystem,
+        calibration: Calibration,
+        rule: UnknownRule | None,
+        audio: Audio | None = None,
+        levels: Levels | None = None,
+    ):
+        """audio: how files are read; None: as those that the system was trained on. levels: None where no source has labels."""
+        self.system, self.calibration, self.rule, self.levels = system, calibration, rule, levels
         self.trace, self.audio = system.settings.trace, audio or system.settings.audio
         self.corpus = corpus_files(system.settings)
         self.hop_samples = max(1, round((1 - self.trace.overlap) * system.window_samples))
@@ -65,14 +73,19 @@ class Tracer:
         audio = run_in_folder(run_folder, changes).settings.audio
         run = run_in_folder(run_folder, [word for word in changes if not word.startswith(_OF_TRACED_FILES)])
         device = prepare_device(run.settings.compute)
-        return cls(TracingSystem(run, device), calibrate(run, device), fit_rule(run, device), audio)
+        calibration, rule = calibrate(run, device), fit_rule(run, device)
+        return cls(TracingSystem(run, device), calibration, rule, audio, fit_levels(run, calibration, rule))
+
+    def levels_of(self, result: FileTrace) -> list[LevelAnswer]:
+        """How far down the tree of labels the answer for a file is sure; [] without labels."""
+        return self.levels(result.probabilities, result.is_unknown) if self.levels else []
 
     def __call__(self, path: str | Path) -> FileTrace:
         """Raises `BadAudio` for a file that cannot be read, is too short or silent throughout."""
         rate = self.audio.sample_rate
         with open_trimmed(path, self.audio) as (source, blocks):
             windows = Windows(blocks, self.system.window_samples, self.hop_samples)
-            loud = _Loud(windows, self.trace.silence_peak_dbfs)
+            loud = LoudWindows(windows, self.trace.silence_peak_dbfs)
             parts = [self._evaluate(path, group) for group in _groups(loud, self.trace.batch_windows)]
         heard_s = windows.num_samples / rate
         self._refuse_useless(path, source, parts)
@@ -134,7 +147,7 @@ def _groups(windows: Iterable[tuple[int, np.ndarray]], size: int) -> Iterator[li
         yield group
 
 
-class _Loud:
+class LoudWindows:
     """The windows that are not silent; counts the others."""
 
     def __init__(self, windows: Windows, peak_dbfs: float):

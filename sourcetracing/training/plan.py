@@ -16,7 +16,7 @@ from sourcetracing.runtime.parallel import resolve_workers
 from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.checking import did_you_mean
 from sourcetracing.settings.paths import Compute
-from sourcetracing.settings.training import shown_system
+from sourcetracing.settings.training import line_of_variants, shown_system, trained_variants
 from sourcetracing.training.pace import MEASURED_STEPS, duration_in_words, measured_rate, read_pace
 from sourcetracing.training.rounds import num_rounds, rows_per_round, word_for_rounds
 from sourcetracing.training.run_folder import RunFolder
@@ -94,6 +94,11 @@ def _seconds_per_row(runs: Sequence[tuple[TrainingRun, RunFolder]], utterances: 
     if rates:
         return float(pd.concat(rates).median()), 0
     return measured_rate(read_pace(folder) for _, folder in runs)
+
+
+def describe_variants(runs: Sequence[TrainingRun]) -> str:
+    """Which systems hear which acoustic variants in training, where that differs, else ""."""
+    return line_of_variants({run.system: trained_variants(run.settings) for run in runs})
 
 
 def describe_plan(plan: Sequence[SystemPlan], runs: Sequence[TrainingRun]) -> str:

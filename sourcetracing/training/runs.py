@@ -21,6 +21,7 @@ from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned, stored_front_end
 from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
+from sourcetracing.settings.recorded import idle_in_augment
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.systems import lineage
 from sourcetracing.settings.training import PERTURBATIONS, Experiment, Train, all_systems, further_labels
@@ -60,8 +61,9 @@ def set_name(languages: Sequence[str]) -> str:
 def run_of(settings: Settings, store_name: str) -> TrainingRun:
     """The run that settings describe: train.languages (empty = all of the corpus) and train.seed of their system.
 
-    store_name: the feature store's folder name, which stands for everything that shaped the features. The settings of the run say float32
-    or bf16 for compute.precision=auto and, where the encoder learns, the commit for ssl.revision=main: what is hashed, recorded and used.
+    store_name: the feature store's, which stands for everything that shaped the features and, with corpus.label, for the labels of its
+    rows. The settings of the run say float32 or bf16 for compute.precision=auto and, where the encoder learns, the commit for
+    ssl.revision=main: what is hashed, recorded and used.
     The commit of a frozen encoder stands in its store.
     """
     asked, settings = settings, resolved(settings, ask_hub=is_fine_tuned(settings))
@@ -86,7 +88,7 @@ def run_recipe(settings: Settings) -> dict:
     backend = to_dict(getattr(settings, settings.backend)) if BACKENDS[settings.backend].options else {}
     recipe = {"backend": settings.backend, "options": backend, "train": _train_recipe(settings), "classes": settings.corpus.sources}
     recipe |= how_computed(settings)
-    if further_labels(settings.train):
+    if further_labels(settings):
         recipe["labels"] = digest_of_labels(settings)
     if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}
@@ -113,15 +115,25 @@ def settings_of_recipe(settings: Settings) -> list[str]:
     kind, rules = stored_front_end(settings), BACKENDS[settings.backend]
     groups = ["train", "augment"]
     groups += [group for group in (kind, settings.backend) if hasattr(settings, group)]
+    groups += ["rawboost"] if "rawboost" in settings.augment.variants else []
     groups += ["metric_learning"] if rules.metric_loss else []
     groups += ["ssl", "finetune"] if is_fine_tuned(settings) else []
-    single = ["compute.precision", "compute.deterministic", "corpus.sources", "audio.sample_rate", "audio.crop_seconds", "store.dtype"]
+    single = [
+        "compute.precision",
+        "compute.deterministic",
+        "corpus.sources",
+        "corpus.label",
+        "audio.sample_rate",
+        "audio.crop_seconds",
+        "store.dtype",
+    ]
     single += ["audio.channel", "audio.trim_silence_db", "audio.normalize", "audio.band_limit_hz"]
     single += ["compute.encoder_precision", "compute.engine"] if FRONTENDS[kind].is_encoder else []
     named = [f"{group}.{name}" for group in dict.fromkeys(groups) for name in to_dict(getattr(settings, group))]
     if rules.fitted:
         named = [name for name in named if not name.startswith("train.") or name.removeprefix("train.") in TRAIN_OF_FITTED]
     idle = {"metric_learning.neighbours", "train.checkpoint_minutes", "train.epochs" if settings.train.steps else "train.steps_per_dev"}
+    idle |= {f"augment.{name}" for name in idle_in_augment(settings.augment)}
     return [*single, *(name for name in named if name not in idle)]
 
 
@@ -216,7 +228,7 @@ def load_runs(config: ConfigSources) -> list[TrainingRun]:
         # Runs of one front-end share a store; looking for it once for each front-end is enough.
         key = front_end_key(settings)
         if key not in store_names:
-            store_names[key] = _store_of(settings).folder.name
+            store_names[key] = _store_of(settings).name
         runs.append(run_of(settings, store_names[key]))
     return runs
 
@@ -242,12 +254,12 @@ def front_ends(config: ConfigSources) -> list[Settings]:
 def front_end_key(settings: Settings) -> tuple:
     """What runs have in common that share a feature store."""
     kind = stored_front_end(settings)
-    return (kind, *(repr(getattr(settings, group, None)) for group in (kind, "audio", "augment", "store")))
+    return (kind, *(repr(getattr(settings, group, None)) for group in (kind, "audio", "augment", "rawboost", "store")))
 
 
 def load_run(settings: Settings) -> TrainingRun:
     """The one run that settings describe. Raises `UserError` when its feature store is missing."""
-    return run_of(settings, open_store(settings).folder.name)
+    return run_of(settings, open_store(settings).name)
 
 
 def require_two_classes(runs: Sequence[TrainingRun]) -> None:

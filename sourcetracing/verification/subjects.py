@@ -9,6 +9,7 @@ from functools import partial
 from sourcetracing.layout import Layout, VerificationLayout
 from sourcetracing.protocols.records import protocol_facts
 from sourcetracing.runtime.files import digest_of_file
+from sourcetracing.settings.recorded import traced
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import SPLITS
 from sourcetracing.speakers.embedders import embedder_key
@@ -58,7 +59,7 @@ def subject_of_speakers(settings: Settings) -> Subject:
     facts = protocol_facts(settings) or {"digest": ""}
     keys = {"system": OF_SPEAKERS, "train_set": "", "seed": None, "run": embedder, "compat": "", "protocol": facts["digest"][:SHORT]}
     inputs = {"embedder": embedder_key(settings), "utterances": digest_of_file(layout.utterances), "protocol": facts["digest"]}
-    inputs["corpus"] = [settings.corpus.languages, settings.corpus.sources, settings.corpus.unknown_sources]
+    inputs["corpus"] = [settings.corpus.languages, *traced(settings.corpus)]
     name = f"{OF_SPEAKERS}, {embedder}"
     files = layout.verification_of(OF_SPEAKERS, embedder)
     return Subject(keys, name, inputs, files, partial(speaker_baseline, settings), LEFT_OUT_FOR_SPEAKERS)

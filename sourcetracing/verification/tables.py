@@ -12,6 +12,7 @@ import pandas as pd
 from sourcetracing.layout import Layout
 from sourcetracing.published.verification import THE_SAME, published_verification
 from sourcetracing.runtime.files import write_frame, write_text
+from sourcetracing.settings.corpora import comparable_corpus
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.training import shown_system
 from sourcetracing.verification.evaluation import ALL, act_dcf_name, min_dcf_name
@@ -138,7 +139,9 @@ def published_beside(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     rows, given = table[table["split"] == "eval"], settings.verification.trials
     counted = (rows["targets"] + rows["nontargets"]).groupby(rows["condition"]).first() if given else pd.Series(dtype=int)
     of_folder = {condition.partition(": ")[0]: int(count) for condition, count in counted.items()}
-    return published_verification(settings.corpus.reader, {**of_folder, **({Path(given).stem: int(counted[ALL])} if given else {})})
+    return published_verification(
+        comparable_corpus(settings.corpus), {**of_folder, **({Path(given).stem: int(counted[ALL])} if given else {})}
+    )
 
 
 def _published_part(table: pd.DataFrame, settings: Settings) -> list[str]:

@@ -7,8 +7,9 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from sourcetracing.casework.closed_set import ClosedSet, class_llrs
+from sourcetracing.casework.closed_set import ClosedSet
 from sourcetracing.errors import UserError
+from sourcetracing.metrics.calibration import class_llrs
 
 
 def world(rows_per_class: int, spread: float = 1.0, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -171,3 +171,14 @@ def test_the_plan_of_the_archive_names_every_part():
     assert len(addresses) == 11
     assert addresses[0].endswith("files=mlaad_v5.z01")
     assert addresses[-1].endswith("files=mlaad_v5.zip")
+
+
+def test_the_whole_of_another_version_gives_all_tables_and_the_audio_that_is_named(tmp_path, words):
+    whole = [*words, "corpus.reader=mlaad", "mlaad.version=v9", "corpus.sources=[griffin_lim]"]
+    root = tmp_path / "mlaad"
+    with FakeHub(FILES) as hub:
+        assert "complete: 8 utterances" in download(whole, hub.url)
+        assert audio_below(root) == {path for path in FILES if path.endswith(".wav") and "griffin_lim" in path}
+        tables = {path.relative_to(root).as_posix() for path in root.rglob("meta.csv")}
+        assert tables == {path for path in FILES if path.endswith("meta.csv")}
+        assert "complete: 16 utterances" in download([*whole, "corpus.unknown_sources=[suno/bark]"], hub.url)

@@ -13,13 +13,17 @@ from sourcetracing.detection.report.page import write_detection_report
 from sourcetracing.embeddings.colouring import LABELS, colouring_of
 from sourcetracing.embeddings.page import write_page
 from sourcetracing.embeddings.projections import Projection
+from sourcetracing.openset.relatives import FIGURE_COLUMNS, NAMED_COLUMNS
 from sourcetracing.openset.tables import COLUMNS
+from sourcetracing.protocols.relatives import COARSE_LEVELS
 from sourcetracing.report.embeddings_tab import embeddings_tab
+from sourcetracing.report.hierarchy_tab import hierarchy_tab
 from sourcetracing.report.openset_tab import openset_tab
 from sourcetracing.report.results_tab import tabs_of_tables, write_report
 from sourcetracing.report.table_tabs import claims_tab, shortcuts_tab, speakers_tab
 from sourcetracing.settings.reading import to_yaml
 from sourcetracing.tables.claims import check_claims
+from sourcetracing.tables.hierarchy import LevelledRun, make_hierarchy
 from sourcetracing.tables.making import make_tables
 from sourcetracing.tables.significance import compare_systems, rank_stability
 from tests.support.detection import detection_settings, make_detection
@@ -54,13 +58,29 @@ def report(folder):
     more = {
         **tabs_of_tables([tables]),
         NAME: claims_tab(check_claims([tables]), compare_systems(tables).assign(table=NAME), ranks),
-        "Open set": openset_tab(*openset_tables(), {"run": {"curves.png": b"png"}}),
+        "Levels": hierarchy_tab(hierarchy(), [], {NAME: b"png"}),
+        "Open set": openset_tab(*openset_tables(), {"run": {"curves.png": b"png"}}, (), relatives_table()),
         "Embeddings": embeddings_tab(NUMBERS, {NAME: {NAME: b"png"}}),
         "Speakers": speakers_tab(pd.DataFrame({NAME: [NAME]}), {"agreement": {NAME: {"adjusted_rand_index": 0.5}}}, b"png"),
         "Shortcuts": shortcuts_tab(means),
     }
     story = {"name": NAME, "settings_yaml": to_yaml(settings), "environment": {"git_commit": NAME, NAME: {NAME: NAME}}}
     return write_report(tables, runs, folder / "report.html", more_tabs=more, corpus=pd.DataFrame({"language": [NAME]}), **story)
+
+
+def hierarchy():
+    """Of one system, a known source and an unknown one, all of the same name, as are their labels."""
+    labels = pd.DataFrame(NAME, index=[NAME, f"{NAME}2"], columns=list(COARSE_LEVELS)).rename_axis("source")
+    rows = pd.DataFrame({"unit": [NAME, "2"], "language": NAME, "source": labels.index})
+    made = make_hierarchy([LevelledRun(NAME, NAME, 1, [NAME], rows, np.ones((2, 1)))], [NAME], labels, 5, 1)
+    made.notes.append(NAME)
+    return made
+
+
+def relatives_table():
+    """tables/openset_relatives.csv of one detector."""
+    facts = {"system": NAME, "train_set": NAME, "seed": 1, "subset": "unknown", "detector": NAME, "sources": 1}
+    return pd.DataFrame([facts | {column: 0.5 for column in [*FIGURE_COLUMNS, *NAMED_COLUMNS] if column not in facts}])
 
 
 def openset_tables():

@@ -24,6 +24,7 @@ DOORS = [
 ]
 DOORS += [
     "scripts/trace_audio.py",
+    "scripts/explain_runs.py",
     "scripts/group_audio.py",
     "scripts/export_model.py",
     "scripts/detection/segment_recordings.py",

@@ -21,6 +21,7 @@ WHOLE = {
     "demo/runs/s/r/scores/eval.parquet": ("06_get_classification_metrics", lambda path: pd.DataFrame({"x": [1.0] * 99}).to_parquet(path)),
     "demo/openset/s/r/figures.csv": ("07_ood_detector", lambda path: path.write_text("detector,auroc\nnsd,0.5\n")),
     "demo/verification/s/r/figures.csv": ("10_verify_sources", lambda path: path.write_text("scoring,eer\ncosine,0.5\n")),
+    "demo/robustness/s/r/figures.csv": ("12_test_robustness", lambda path: path.write_text("operation,auroc\nclean,0.5\n")),
     "demo/detection/files.csv": ("detection/00_build_manifest", lambda path: path.write_text("file_id,corpus\na,b\n")),
     "noise_bank/noise-1.npy": ("04_preprocess_dataset", lambda path: np.save(path, np.zeros(99, np.int16))),
 }

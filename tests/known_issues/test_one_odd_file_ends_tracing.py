@@ -24,8 +24,11 @@ class FakeTracer:
     """Answers by file name: odd.wav breaks, stop.wav is where somebody presses Ctrl-C."""
 
     trace = SimpleNamespace(top_k=2)
-    rule = calibration = None
+    rule = calibration = levels = None
     system = SimpleNamespace(classes=["a", "b"])
+
+    def levels_of(self, result: FileTrace) -> list:
+        return []
 
     def __call__(self, path: Path) -> FileTrace:
         if path.name == "odd.wav":

@@ -67,6 +67,7 @@ def test_every_file_of_its_shape_is_there_and_none_takes_the_papers_names(alone)
         "claims.csv",
         "significance.csv",
         "rank_stability.csv",
+        *("hierarchy.csv", "hierarchy_means.csv", "hierarchy.md"),
         "floor.csv",
         "made_with.json",
         *(f"{system}_curves.png" for system in SYSTEMS),

@@ -36,6 +36,7 @@ def words(tmp_path_factory) -> list[str]:
     sizes = ["audio.crop_seconds=0.4", "ecapa_tdnn.channels=8", "train.epochs=1", "evaluation.bootstrap_samples=20", "compute.workers=1"]
     speakers = ["speakers.k_max=4", "speakers.k_restarts=1", "speakers.restarts=1"]
     more = ["compute.device=cpu", "embedding_pictures.projections=[pca]", "embedding_pictures.variants=[original]"]
+    more += ["robustness.operations=[lowpass_3k4,babble_10db]", "robustness.utterances=4"]
     tables = ["experiment.tables=[table4,table6]", "augment.variants=[original,noise]"]
     return [*paths, *corpus, *sizes, *speakers, *more, *tables]
 
@@ -126,6 +127,10 @@ def test_help_names_every_group_that_a_script_reads_and_scripts_name_what_comes_
     # The other settings of a trained run are those in its folder, and not for this script to change.
     unnamed, shown = run("scripts/trace_audio.py", str(audio), "--run", str(trained.folder))
     assert unnamed <= set(RUN) and f"next: python scripts/export_model.py {trained.folder}" in shown
+    explained = ["--explain", str(tmp_path / "why"), "explain.windows=1"]
+    assert run("scripts/trace_audio.py", str(audio), "--run", str(trained.folder), *explained)[0] <= set(RUN)
+    unnamed, shown = run("scripts/explain_runs.py", *words, "explain.utterances=2")
+    assert unnamed == set() and f"next: python scripts/13_make_tables.py {typed}" in shown
     of_library = ["--run", str(trained.folder), "--library", str(tmp_path / "library"), "verification.trials_per_condition=20"]
     unnamed, shown = run("scripts/enroll_source.py", "new", str(audio), *of_library, "enrolment.min_seconds=0.1")
     assert unnamed <= set(RUN) and f"next: python scripts/trace_audio.py FILE.wav --run {trained.folder} --library" in shown

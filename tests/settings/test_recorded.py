@@ -19,6 +19,7 @@ from sourcetracing.settings.reading import load_settings
 from sourcetracing.settings.recorded import differences, label_recipe, protocol_recipe
 from sourcetracing.settings.schema import Settings
 from tests.support.audio_files import write_wav
+from tests.support.mlaad_trees import MODELS, write_tree
 from tests.support.small_corpus import write_small_corpus
 
 NAMES = {kind: frozenset(fields_of(kind)) for kind, _ in fields_of(Settings).values() if is_dataclass(kind)}
@@ -68,6 +69,9 @@ def words_of(reader: str, root: Path) -> list[list[str]]:
     if reader in ("folder", "awkward"):
         table = write_table(root)
         return [[*said, "corpus.sources=[a,b]", table]]
+    if reader == "mlaad":
+        write_tree(root)
+        return [[f"corpus.reader={reader}", f"paths.corpus={root}", "corpus.languages=[en]", f"corpus.sources=[{MODELS[0].name}]"]]
     named = [*said, write_protocols(root), f"corpus.sources=[{','.join(SOURCES)}]"]
     if reader == "mlaad_source_tracing":
         return [named]

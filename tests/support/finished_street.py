@@ -10,7 +10,7 @@ from tests.support.fork_server import ForkServer
 LEVELS = {"quiet": 0.02, "loud": 0.2, "foreign": 0.6}
 SCRIPTS = ("02_build_protocols", "03_label_speakers", "04_preprocess_dataset", "05_train_matrix", "06_get_classification_metrics")
 SCRIPTS += ("07_ood_detector", "08_generate_embeddings", "09_visualize_embeddings", "10_verify_sources", "11_audit_shortcuts")
-SCRIPTS += ("13_make_tables",)
+SCRIPTS += ("12_test_robustness", "13_make_tables")
 
 
 def street_words(root: Path) -> list[str]:
@@ -22,7 +22,8 @@ def street_words(root: Path) -> list[str]:
     sizes = ["audio.crop_seconds=0.4", "ecapa_tdnn.channels=8", "train.epochs=1", "evaluation.bootstrap_samples=20", "compute.workers=1"]
     speakers = ["speakers.k_max=4", "speakers.k_restarts=1", "speakers.restarts=1", "experiment.train_sets=[en]", "experiment.floor=[]"]
     more = ["compute.device=cpu", "embedding_pictures.projections=[pca]", "augment.variants=[original,noise]"]
-    return [str(settings), *paths, *corpus, *sizes, *speakers, *more]
+    robust = ["robustness.operations=[lowpass_3k4,noise_10db,quieter_6db+opus_16k]", "robustness.utterances=6"]
+    return [str(settings), *robust, *paths, *corpus, *sizes, *speakers, *more]
 
 
 def write_audio(root: Path) -> None:

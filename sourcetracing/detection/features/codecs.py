@@ -6,11 +6,9 @@ the encoder's delay in: configs/as_published/published_ai4t_features.yaml has th
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
-from sourcetracing.audio.ffmpeg import run_pipe
+from sourcetracing.audio.codecs import fitted, known_encoders, there_and_back
 from sourcetracing.errors import UserError
 from sourcetracing.settings.detection import Codec
 
@@ -42,17 +40,6 @@ def through_codec(waveform: np.ndarray, rate: int, encoder: str, kbps: int) -> n
     if encoder not in known_encoders():
         raise UserError(f"this ffmpeg has no encoder {encoder}. Install one that has (pip install imageio-ffmpeg), or set codec.kinds")
     stream, delay = ("adts", AAC_DELAY) if encoder == "aac" else ("ogg", 0)  # both need no seeking
-    raw = ["-f", "f32le", "-ar", str(rate), "-ac", "1"]
-    coding = ["-c:a", encoder, "-b:a", f"{kbps}k", "-strict", "experimental", "-threads", "1"]
-    encoded = run_pipe([*raw, "-i", "pipe:0", *coding, "-f", stream, "pipe:1"], np.ascontiguousarray(waveform, "<f4").tobytes())
-    source = "aac" if encoder == "aac" else "ogg"
-    decoded = np.frombuffer(run_pipe(["-f", source, "-i", "pipe:0", *raw, "pipe:1"], encoded), "<f4")[delay:]
-    fitted = np.pad(decoded[: len(waveform)], (0, max(0, len(waveform) - len(decoded))))  # the last frame is cut, a missing rest is silence
-    return fitted.astype(np.float32, copy=False)
-
-
-@cache
-def known_encoders() -> frozenset[str]:
-    """The names of the encoders that ffmpeg was built with. Raises `UserError` where there is no ffmpeg."""
-    lines = run_pipe(["-encoders"]).decode(errors="replace").splitlines()
-    return frozenset(words[1] for words in map(str.split, lines) if len(words) > 1)
+    coding = ["-c:a", encoder, "-b:a", f"{kbps}k", "-strict", "experimental"]
+    decoded = there_and_back(waveform, rate, coding, stream, source="aac" if encoder == "aac" else "")
+    return fitted(decoded[delay:], len(waveform))

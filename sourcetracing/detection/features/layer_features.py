@@ -33,11 +33,11 @@ from sourcetracing.detection.data.layout import DetectionLayout
 from sourcetracing.detection.data.manifest import BUILD_COMMAND, audio_path, load_manifest
 from sourcetracing.detection.features.codecs import codec_copy
 from sourcetracing.detection.features.layer_store import LayerStore, files_digest, layer_folder, layer_recipe, layers_of
-from sourcetracing.detection.features.rawboost import rawboost
 from sourcetracing.errors import UserError
 from sourcetracing.features import ray_cluster as cluster
 from sourcetracing.features.engines import converted, engine_facts, is_torch, refuse_what_cannot
 from sourcetracing.features.front_end import convert_once
+from sourcetracing.features.rawboost import rawboost
 from sourcetracing.features.resolved import checkpoint_facts, resolved, revision_of
 from sourcetracing.features.ssl_front_end import load_ssl
 from sourcetracing.features.store import BlockFile, StoreWriter, is_finished, library_versions, only_writer, write_block

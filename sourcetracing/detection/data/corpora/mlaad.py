@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sourcetracing.corpora.mlaad import read_meta, utterance_id
+from sourcetracing.corpora.mlaad import read_meta, reader_of, utterance_id
 from sourcetracing.detection.data.corpora.rows import audio_below, make_rows, stem
 from sourcetracing.detection.data.manifest import BONAFIDE, SPOOF, root_of
 from sourcetracing.errors import UserError
@@ -32,15 +32,8 @@ def read_mailabs(settings: Settings, subset: str, root: Path) -> pd.DataFrame:
         paths = sorted({f"{name}.wav" for name in read_mlaad(settings, "mlaad", root_of(settings, "mlaad"))["recording"] if name})
     else:
         paths = _all_recordings(root)
-    recordings, speakers = [stem(path) for path in paths], [_speaker_of(path) for path in paths]
+    recordings, speakers = [stem(path) for path in paths], [reader_of(path) for path in paths]
     return make_rows(paths, [BONAFIDE] * len(paths), speaker=speakers, recording=recordings)
-
-
-def _speaker_of(path: str) -> str:
-    """<locale>/<speaker>; "" for books of several."""
-    parts = path.split("/")
-    is_named = len(parts) >= 5 and parts[1] == "by_book" and parts[2] in ("female", "male")
-    return f"{parts[0]}/{parts[3]}" if is_named else ""
 
 
 def _all_recordings(root: Path) -> list[str]:

@@ -12,7 +12,7 @@ import scipy.fft
 import scipy.signal
 
 from sourcetracing.errors import UserError
-from sourcetracing.settings.detection import Rawboost
+from sourcetracing.settings.frontends import Rawboost
 
 # Anything that draws: ours is a Generator; the fixtures were made with a RandomState.
 Draws = np.random.Generator | np.random.RandomState
@@ -91,6 +91,8 @@ def notch_filter(bands: Sequence[tuple[float, float, int]], gain_db: float, rate
     taps = np.ones(1)
     for center_hz, width_hz, num_taps in bands:
         edges_hz = np.clip([center_hz - width_hz / 2, center_hz + width_hz / 2], EDGE_HZ, rate / 2 - EDGE_HZ)
+        if edges_hz[0] >= edges_hz[1]:  # all of it lies above half the sample rate
+            continue
         taps = np.convolve(taps, scipy.signal.firwin(num_taps + (num_taps + 1) % 2, edges_hz, window="hamming", fs=rate))
     _, response = scipy.signal.freqz(taps, worN=RESPONSE_POINTS)
     return taps * (10 ** (gain_db / 20) / np.abs(response).max())

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sourcetracing.detection.features.rawboost import convolutive, filter_sum, impulsive, limited, notch_filter, rawboost, stationary
 from sourcetracing.errors import UserError
+from sourcetracing.features.rawboost import convolutive, filter_sum, impulsive, limited, notch_filter, rawboost, stationary
 from sourcetracing.runtime.seeding import rng
-from sourcetracing.settings.detection import Rawboost
+from sourcetracing.settings.frontends import Rawboost
 from tests.support.places import GOLDEN
 
 FACTS = json.loads((GOLDEN / "rawboost.json").read_text())
@@ -107,3 +107,11 @@ def test_only_a_peak_above_one_is_lowered():
 def test_a_range_that_is_none_is_refused(change):
     with pytest.raises(UserError, match=f"rawboost.{next(iter(change))}=.*the lower one first"):
         rawboost(np.zeros(100, np.float32), RATE, replace(OPTIONS, **change), rng(1))
+
+
+def test_notches_above_half_the_sample_rate_take_nothing_away():
+    """At 8 kHz some drawn notches lie wholly above 4 kHz; they once ended a run in scipy's words."""
+    lies_above, lies_within = (6000.0, 500.0, 31), (1000.0, 300.0, 31)
+    np.testing.assert_allclose(notch_filter([lies_above], -6.0, 8000), [10 ** (-6 / 20)])
+    np.testing.assert_allclose(notch_filter([lies_within, lies_above], 0, 8000), notch_filter([lies_within], 0, 8000))
+    assert np.isfinite(rawboost(np.ones(800, np.float32), 8000, OPTIONS, np.random.default_rng(0))).all()

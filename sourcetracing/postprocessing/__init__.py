@@ -1,0 +1,1 @@
+"""What a file may have gone through after it was made: codecs, telephones, noise, rooms, gain, tempo, cuts, denoising."""

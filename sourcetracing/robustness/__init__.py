@@ -1,0 +1,1 @@
+"""Script 12: what of a run survives codecs, telephones, noise and other post-processing."""
