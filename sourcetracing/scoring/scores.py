@@ -46,7 +46,7 @@ def is_scored(run: TrainingRun, split: str) -> bool:
 
 
 def _has_own_label_scores(run: TrainingRun, split: str, metadata: dict) -> bool:
-    if not further_labels(run.settings.train):
+    if not further_labels(run.settings):
         return True
     path = run.files.label_scores(split)
     return path.is_file() and metadata.get(_HEADS) == digest_of_file(path)

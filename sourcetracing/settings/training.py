@@ -84,7 +84,7 @@ class Train:
     )
     labels: list[str] = setting(
         [],
-        "[source, vocoder]: a head for each of these columns of utterances.csv on one embedding (docs/labels.md); empty = source alone",
+        "[source, vocoder]: a head for each of these columns of utterances.csv on one embedding (docs/labels.md); empty = corpus.label",
     )
     label_weights: list[float] = setting(
         [], "of each of train.labels in the loss; empty = 1 for each", at_least=0, at_most=1e6, may_repeat=True
@@ -152,35 +152,32 @@ class Evaluation:
     embeddings: bool = setting(True, "store the embedding of each row beside its logits")
 
 
-FIRST_LABEL = "source"  # what the classes of corpus.sources are values of
+def further_labels(settings: Any) -> list[str]:
+    """The labels that have heads of their own besides corpus.label, in the order of `train.labels`."""
+    return [name for name in settings.train.labels if name != settings.corpus.label]
 
 
-def further_labels(train: Train) -> list[str]:
-    """The labels that have heads of their own, in the order of `train.labels`."""
-    return [name for name in train.labels if name != FIRST_LABEL]
-
-
-def weights_of_labels(train: Train) -> dict[str, float]:
-    """Label -> its weight in the loss; of FIRST_LABEL alone where `train.labels` is empty."""
-    labels = train.labels or [FIRST_LABEL]
-    return dict(zip(labels, train.label_weights or [1.0] * len(labels), strict=True))
+def weights_of_labels(settings: Any) -> dict[str, float]:
+    """Label -> its weight in the loss; of corpus.label alone where `train.labels` is empty."""
+    labels = settings.train.labels or [settings.corpus.label]
+    return dict(zip(labels, settings.train.label_weights or [1.0] * len(labels), strict=True))
 
 
 def check_labels(settings: Any) -> None:
     """Raises `UserError` for labels that a run cannot be trained towards together, whatever the corpus has."""
     rules, backend = settings.train, BACKENDS[settings.backend]
-    if rules.labels and FIRST_LABEL not in rules.labels:
-        raise UserError(f"train.labels={rules.labels}: {FIRST_LABEL} is what the classes of corpus.sources are of; name it, too")
+    if rules.labels and settings.corpus.label not in rules.labels:
+        raise UserError(f"train.labels={rules.labels}: {settings.corpus.label} is what corpus.label traces; name it, too")
     if rules.label_weights and len(rules.label_weights) != len(rules.labels):
         raise UserError(
             f"train.label_weights has {len(rules.label_weights)} values for {len(rules.labels)} of train.labels: give one for each"
         )
     if rules.label_weights and not any(rules.label_weights):
         raise UserError("train.label_weights: all are 0, so nothing would be learned")
-    if further_labels(rules) and (backend.fitted or backend.metric_loss):
+    if further_labels(settings) and (backend.fitted or backend.metric_loss):
         how = "fitted in one go" if backend.fitted else "trained by a loss on embeddings"
         raise UserError(f"train.labels={rules.labels}: backend={settings.backend} is {how} and has no further heads; leave it out")
-    if further_labels(rules) and rules.initial_weights and not rules.initial_weights.endswith(".safetensors"):
+    if further_labels(settings) and rules.initial_weights and not rules.initial_weights.endswith(".safetensors"):
         raise UserError("train.initial_weights: a published checkpoint has no further heads; leave train.labels out, or the checkpoint")
 
 

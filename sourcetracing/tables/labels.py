@@ -21,7 +21,7 @@ from sourcetracing.runtime.files import write_frame, write_text
 from sourcetracing.runtime.seeding import rng
 from sourcetracing.scoring.scores import is_scored, read_label_scores, read_scores
 from sourcetracing.settings.schema import Settings
-from sourcetracing.settings.training import FIRST_LABEL, further_labels
+from sourcetracing.settings.training import further_labels
 from sourcetracing.tables.scored_runs import REPORTED_SPLIT
 from sourcetracing.training.label_classes import recorded_counts
 from sourcetracing.training.recorded import protocol_of_run
@@ -53,7 +53,7 @@ def label_table(trained: Sequence[TrainingRun], settings: Settings) -> pd.DataFr
     """COLUMNS, for each scored run that has further heads; no rows without any."""
     rows = []
     for run in trained:
-        if not further_labels(run.settings.train) or not is_scored(run, REPORTED_SPLIT):
+        if not further_labels(run.settings) or not is_scored(run, REPORTED_SPLIT):
             continue
         key = {"system": run.system, "train": run.train_set, "seed": run.seed}
         key["protocol"] = protocol_of_run(run)["digest"][:8]
@@ -70,7 +70,7 @@ def _answers(run: TrainingRun) -> dict[str, _Answers]:
     )
     found = {}
     for label, counts in recorded_counts(run.files, run.settings).items():
-        if label == FIRST_LABEL:
+        if label == run.settings.corpus.label:
             rows = facts.assign(text=scores["source"], prediction=sources[scores["prediction"]])
         else:
             rows = facts.assign(text=said[f"label_{label}"], prediction=said[f"prediction_{label}"])

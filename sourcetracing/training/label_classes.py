@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sourcetracing.corpora.components import COMPONENTS, RESERVED
+from sourcetracing.corpora.labels import with_true_sources
 from sourcetracing.errors import UserError
 from sourcetracing.features.rows import UNKNOWN_LABEL, FeatureRows, FurtherLabels, label_ids
 from sourcetracing.features.store import FeatureStore
@@ -15,8 +16,9 @@ from sourcetracing.layout import RunLayout
 from sourcetracing.protocols.table import load_protocol
 from sourcetracing.runtime.files import digest_of_json
 from sourcetracing.settings.checking import did_you_mean
+from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.settings.schema import Settings
-from sourcetracing.settings.training import FIRST_LABEL, further_labels
+from sourcetracing.settings.training import further_labels
 
 
 def label_texts(settings: Settings) -> pd.DataFrame:
@@ -25,13 +27,14 @@ def label_texts(settings: Settings) -> pd.DataFrame:
     Raises `UserError` for a label that utterances.csv has no column of.
     """
     utterances, _ = load_protocol(settings, unknown=True)
-    there = [*COMPONENTS, *(name for name in utterances if name not in COMPONENTS and name not in RESERVED)]
-    for name in further_labels(settings.train):
+    utterances = with_true_sources(utterances, settings)
+    there = [SOURCE, *COMPONENTS, *(name for name in utterances if name not in COMPONENTS and name not in RESERVED)]
+    for name in further_labels(settings):
         if name not in there:
-            raise UserError(f"train.labels: {name!r} is no label{did_you_mean(name, there)}; there are source, {', '.join(there)}")
+            raise UserError(f"train.labels: {name!r} is no label{did_you_mean(name, there)}; there are {', '.join(there)}")
         if name not in utterances:
             raise UserError(f"train.labels: utterances.csv has no {name} yet. Run: python scripts/02_build_protocols.py CONFIG.yaml")
-    return utterances.set_index("utt_id")[further_labels(settings.train)]
+    return utterances.set_index("utt_id")[further_labels(settings)]
 
 
 def digest_of_labels(settings: Settings) -> str:
@@ -43,7 +46,7 @@ def digest_of_labels(settings: Settings) -> str:
 
 def further_labels_of(store: FeatureStore, rows: np.ndarray, settings: Settings) -> FurtherLabels | None:
     """Those of training rows, their classes sorted by name; None without further labels. Raises `UserError` for one with a single class."""
-    if not further_labels(settings.train):
+    if not further_labels(settings):
         return None
     utt_ids = store.index.set_index("row").loc[rows, "utt_id"]
     texts = label_texts(settings).reindex(utt_ids)
@@ -58,10 +61,10 @@ def further_labels_of(store: FeatureStore, rows: np.ndarray, settings: Settings)
 
 
 def class_counts(rows: FeatureRows, settings: Settings) -> dict[str, dict[str, int]]:
-    """Label -> class -> training rows, the classes of corpus.sources first; {} without further labels."""
+    """Label -> class -> training rows, corpus.label with the classes of corpus.sources first; {} without further labels."""
     if not rows.further.classes:
         return {}
-    found = {FIRST_LABEL: (settings.corpus.sources, rows.labels.cpu().numpy())}
+    found = {settings.corpus.label: (settings.corpus.sources, rows.labels.cpu().numpy())}
     found |= {name: (classes, ids) for (name, classes), ids in zip(rows.further.classes.items(), rows.further.ids.T, strict=True)}
     return {
         name: dict(zip(classes, np.bincount(ids[ids != UNKNOWN_LABEL], minlength=len(classes)).tolist(), strict=True))
@@ -71,7 +74,7 @@ def class_counts(rows: FeatureRows, settings: Settings) -> dict[str, dict[str, i
 
 def recorded_counts(files: RunLayout, settings: Settings) -> dict[str, dict[str, int]]:
     """`class_counts` of a run, by its record; {} where it has no further heads. Raises `UserError`."""
-    if not further_labels(settings.train):
+    if not further_labels(settings):
         return {}
     try:
         return json.loads(files.label_classes.read_text(encoding="utf-8"))
@@ -81,7 +84,7 @@ def recorded_counts(files: RunLayout, settings: Settings) -> dict[str, dict[str,
 
 def recorded_classes(files: RunLayout, settings: Settings) -> dict[str, list[str]]:
     """Further label -> its classes in the order of the logits, of a run; {} where it has no further heads. Raises `UserError`."""
-    return {name: list(counts) for name, counts in recorded_counts(files, settings).items() if name != FIRST_LABEL}
+    return {name: list(counts) for name, counts in recorded_counts(files, settings).items() if name != settings.corpus.label}
 
 
 def head_sizes(classes: dict[str, list[str]]) -> list[int]:

@@ -16,7 +16,7 @@ from sourcetracing.models.losses.masked import masked_cross_entropy
 from sourcetracing.models.losses.mixup import regmix_loss
 from sourcetracing.runtime.process_group import ProcessGroup, size_of_group
 from sourcetracing.settings.schema import Settings
-from sourcetracing.settings.training import FIRST_LABEL, further_labels, weights_of_labels
+from sourcetracing.settings.training import further_labels, weights_of_labels
 from sourcetracing.training.balanced_batches import balanced_order
 from sourcetracing.training.batches import Batch, Targets, shuffled_batches
 from sourcetracing.training.networks import split_logits
@@ -59,7 +59,8 @@ class CrossEntropy:
         self.selected_by = settings.train.select
         self.num_classes = len(settings.corpus.sources)
         self.head_sizes = rows.further.sizes if isinstance(rows, FeatureRows) else []
-        self.weights_of_labels = weights_of_labels(self.rules)
+        weights = weights_of_labels(settings)
+        self.weight, self.head_weights = weights[settings.corpus.label], [weights[name] for name in further_labels(settings)]
         self.cells = (rows.labels.cpu().numpy(), languages_of(rows)) if self.rules.balance_classes else None
 
     @staticmethod
@@ -86,11 +87,11 @@ class CrossEntropy:
         loss = self._cross_entropy(own, labels, targets.partner_labels, targets.lam, functional.cross_entropy)
         if not of_heads:
             return loss, right
-        total = self.weights_of_labels[FIRST_LABEL] * loss
-        for head, name in enumerate(further_labels(self.rules)):
+        total = self.weight * loss
+        for head, weight in enumerate(self.head_weights):
             partner = None if targets.partner_further is None else targets.partner_further[:, head]
             of_head = self._cross_entropy(of_heads[head], targets.further[:, head], partner, targets.lam, masked_cross_entropy)
-            total = total + self.weights_of_labels[name] * of_head
+            total = total + weight * of_head
         return total, right
 
     def _cross_entropy(

@@ -88,7 +88,7 @@ def run_recipe(settings: Settings) -> dict:
     backend = to_dict(getattr(settings, settings.backend)) if BACKENDS[settings.backend].options else {}
     recipe = {"backend": settings.backend, "options": backend, "train": _train_recipe(settings), "classes": settings.corpus.sources}
     recipe |= how_computed(settings)
-    if further_labels(settings.train):
+    if further_labels(settings):
         recipe["labels"] = digest_of_labels(settings)
     if BACKENDS[settings.backend].metric_loss:
         recipe["metric_learning"] = {key: value for key, value in to_dict(settings.metric_learning).items() if key != "neighbours"}

@@ -245,3 +245,12 @@ def test_an_absent_table_is_refused(tree):
     for verb in (FolderCorpus.prepare, FolderCorpus.download):
         with pytest.raises(UserError, match="folder.table=.*path, language, source"):
             verb(FolderCorpus(settings_for(tree, table=tree / "none.csv")))
+
+
+def test_a_source_may_have_two_vocoders_and_holes(tree):
+    cells = ["hifigan", "NA", "", "hifigan"]
+    text = "path,language,source,Vocoder\n" + "".join(
+        f"{name},{name[:2]},{name[3]},{cell}\n" for name, cell in zip(FOUR, cells, strict=True)
+    )
+    rows = FolderCorpus(settings_for(tree, table=write_table(tree, text))).prepare().set_index("path")
+    assert rows.loc[list(FOUR), "vocoder"].tolist() == cells

@@ -217,5 +217,22 @@ def test_settings_that_cannot_be_meant(words, message):
 
 def test_the_floor_goes_without_heads():
     config = read_config(["train.labels=[source,vocoder]", "train.label_weights=[1,1]"])
-    assert further_labels(config.resolve().train) == ["vocoder"]
-    assert further_labels(config.resolve(_of_floor(config, "stats_logreg"), system="stats_logreg").train) == []
+    assert further_labels(config.resolve()) == ["vocoder"]
+    assert further_labels(config.resolve(_of_floor(config, "stats_logreg"), system="stats_logreg")) == []
+
+
+def test_another_label_is_traced_and_the_true_source_is_a_further_one(tmp_path, store):
+    words = ["corpus.label=vocoder", "corpus.sources=['NA','griffin, lim']", "train.labels=[source,vocoder]", "train.languages=[en]"]
+    settings = small_settings(tmp_path, *words)
+    write_tables(settings, store)
+    store.index["source"] = store.index["utt_id"].map(truth_of(run_of(settings, "some-store"))["vocoder"])  # as `open_store` has it
+    run = run_of(settings, "some-store")
+    train_run(run, store, CPU)
+    score_run(run, store, CPU)
+    recorded = json.loads(run.files.label_classes.read_text())
+    assert recorded == {"vocoder": {"NA": 12, "griffin, lim": 20}, "source": {"a": 12, "b": 12, "c": 8}}
+    said = read_label_scores(run, "eval")
+    said = said[truth_of(run).loc[said["utt_id"], "vocoder"].to_numpy() != ""]  # script 02 leaves the others out of a corpus
+    assert len(said) > 16 and said["label_source"].tolist() == said["utt_id"].str.split("/").str[1].tolist()
+    assert set(label_table([run], settings)["label"]) == {"vocoder", "source"}
+    assert write_label_table([run], settings)
