@@ -29,7 +29,7 @@ def test_json_holds_the_very_name(tmp_path):
 
 def test_csv_and_terminal_show_it(tmp_path):
     failure = Failure(NAME, "is missing")
-    tracer = type("Tracer", (), {"rule": None, "system": type("System", (), {"classes": ["a"]})})
+    tracer = type("Tracer", (), {"rule": None, "levels": None, "system": type("System", (), {"classes": ["a"]})})
     write_results_csv(tmp_path / "out.csv", tracer, [entry_of(failure, tracer)])
     assert (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()[1].startswith("gr\\xfc\\xdfe.wav,failed,")
     assert text_of(failure, tracer) == "gr\\xfc\\xdfe.wav: NOT TRACED: is missing"

@@ -36,7 +36,7 @@ def store(run: TrainingRun, variants: list[str], *, embeddings: bool = True) -> 
     index = pd.DataFrame({"utt_id": ["u", "v"], "variant": variants, "split": "eval", "language": "en", "source": "a"})
     values = np.array([[float(variant == "noise")] * 3 for variant in variants], np.float32)
     rows = SimpleNamespace(labels=torch.zeros(2, dtype=torch.int64))
-    scores._write(run, "eval", index, rows, values, values, digest_of_file(run.files.weights))
+    scores._write(run, "eval", index, rows, values, values, {"weights": digest_of_file(run.files.weights)})
 
 
 def test_a_kill_between_the_two_files_leaves_a_run_that_is_not_scored(run, monkeypatch):
