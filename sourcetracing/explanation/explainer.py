@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +35,10 @@ class Explainer:
 
     def __call__(self, tracer: Tracer, result: FileTrace) -> str:
         """Writes <name>.png, .csv and .json; returns what to print. What cannot be explained is said: the answer counts all the same."""
-        picture, csv, json = (self.folder / fitting_name(f"{self._name(result.path)}.{kind}") for kind in ("png", "csv", "json"))
+        picture, csv, values = (self.folder / fitting_name(f"{self._name(result.path)}.{kind}") for kind in ("png", "csv", "json"))
         try:
             found = explain_file(tracer, result)
-            write_explanation(found, tracer.system.weights, csv, json)
+            write_explanation(found, tracer.system.weights, csv, values)
             draw_explanation(found, picture)
         except OSError:
             raise
@@ -48,9 +49,19 @@ class Explainer:
         return f"\n{text}"
 
     def _name(self, path: str) -> str:
-        """Two files of the same name get two, told apart by a digest of the path."""
+        """Two files of the same name get two, told apart by a digest of the path: what an earlier call explained is not written over."""
         name = Path(path).name
-        return name if self._names.setdefault(name, path) == path else f"{name}-{digest_of_json(path)[:8]}"
+        if name not in self._names:
+            self._names[name] = _explained_in(self.folder / fitting_name(f"{name}.json")) or path
+        return name if self._names[name] == path else f"{name}-{digest_of_json(path)[:8]}"
+
+
+def _explained_in(path: Path) -> str:
+    """The file that an explanation is of; "" without one."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _sentence(line: str) -> str:

@@ -53,10 +53,15 @@ def drawn_operation(augment: Augment, variant: str, draw: np.random.Generator) -
 
 
 def copy_synthesis(clean: np.ndarray, rate: int, vocoder: str, draw: np.random.Generator) -> np.ndarray:
-    """(samples,) at `rate` Hz analysed and made again by a vocoder of the demo, which hears 16 kHz; as long. Raises `UserError`."""
+    """(samples,) at `rate` Hz analysed and made again by a vocoder of the demo, which hears 16 kHz; as long and as loud.
+
+    Raises `UserError`.
+    """
     first, *_ = CHECKPOINTS[vocoder]
     made = VOCODERS[vocoder](resample(clean, rate, VOCODER_HZ), draw, **first)
-    return fitted(resample(made, VOCODER_HZ, rate), len(clean)).astype(np.float32, copy=False)
+    made = fitted(resample(made, VOCODER_HZ, rate), len(clean)).astype(np.float32, copy=False)
+    level, wanted = (float(np.sqrt(np.square(sound, dtype=np.float64).mean())) for sound in (made, clean))
+    return made * np.float32(wanted / level) if level > 0 else made  # else its level would tell copies apart
 
 
 def refuse_channels(augment: Augment, sources: Collection[str]) -> None:

@@ -38,10 +38,12 @@ def apply(name: str, waveform: np.ndarray, rate: int, *words: str | int, clips: 
     As long as before and in step with it but for the families time and length. words: seed and utt_id; what is random depends on them and
     the operation's name alone. clips: for babble and music, by kind. Raises `UserError` for an unknown name, or what this machine lacks.
     """
-    for step, entry in zip(name.split(CHAIN), steps_of(name), strict=True):
+    steps = name.split(CHAIN)
+    for place, (step, entry) in enumerate(zip(steps, steps_of(name), strict=True)):
         if lack := _lack(entry, clips or {}):
             raise UserError(f"operation {step}: {lack}")
-        made = entry.load()(waveform, Sound(rate, rng(*words, step), clips or {}), **entry.parameters)
+        again = [turn] if (turn := steps[:place].count(step)) else []  # the same noise twice would add up as one
+        made = entry.load()(waveform, Sound(rate, rng(*words, step, *again), clips or {}), **entry.parameters)
         waveform = np.ascontiguousarray(made, dtype=np.float32)
     return waveform
 

@@ -2,13 +2,15 @@
 
 Below exp/<name>/robustness/<system>/<run>/answers-<digest>/ lie Parquet files, a row for each operation and utterance: operation, utt_id,
 made_of, embedding, logits. Each file is whole or not there; further operations and utterances are further files. The digest is of the
-weights and of how they compute; made_of of the utterance's bytes, the operation's noises and the ffmpeg.
+weights and of how they compute; made_of of the utterance's bytes, what the operation does, its noises and the ffmpeg.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from sourcetracing.robustness.utterances import CLEAN, Hearing
 from sourcetracing.runtime.files import atomic_path, digest_of_file, digest_of_json
 from sourcetracing.runtime.parallel import in_threads, resolve_workers
 from sourcetracing.runtime.progress import bar
-from sourcetracing.settings.operations import steps_of
+from sourcetracing.settings.operations import OperationEntry, steps_of
 from sourcetracing.tracing.system import TracingSystem
 from sourcetracing.training.runs import TrainingRun, front_end_key
 
@@ -55,7 +57,20 @@ def made_of(item, operation: str, clips: Mapping[str, ClipBank]) -> str:
     steps = [] if operation == CLEAN else steps_of(operation)
     needs_ffmpeg = any(step.encoder or step.filter for step in steps)
     noises = [clips[step.clips].digest for step in steps if step.clips]
-    return digest_of_json([item.digest, ffmpeg_version() if needs_ffmpeg else "", noises])[:16]
+    return digest_of_json([item.digest, ffmpeg_version() if needs_ffmpeg else "", noises, [_what_it_does(step) for step in steps]])[:16]
+
+
+def _what_it_does(step: OperationEntry) -> list:
+    return [step.target, _code_of(step.load()), {name: str(value) for name, value in step.parameters.items()}]
+
+
+@cache
+def _code_of(function: Callable) -> str:
+    """A function's text, so that answers of another version of it are not taken for its own; "" where nobody has it."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return ""
 
 
 def read_answers(wanted: Wanted) -> pd.DataFrame:
@@ -64,7 +79,9 @@ def read_answers(wanted: Wanted) -> pd.DataFrame:
     for path in sorted(wanted.folder.glob("*.parquet")):
         try:
             parts.append(pd.read_parquet(path, columns=COLUMNS))
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None):  # a disk that does not answer now: what it holds is whole
+                raise
             path.unlink()
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 

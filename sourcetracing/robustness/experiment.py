@@ -75,12 +75,12 @@ def robustness_of(runs: Sequence[TrainingRun]) -> str:
             score_splits(one.run, ["train", "dev"], device)
             if not _is_up_to_date(one, plan):
                 _judge(one, plan)
-    table, worst = (_gathered(wanted, name, texts) for name, texts in (("figures", TEXTS), ("worst", WORST_TEXTS)))
-    notes = [f"left out: {name}: {reason}" for name, reason in plan.left_out.items()]
-    notes += [f"{lack}; they stand in no table"] if lack else []
-    draw_heat_map(table, settings, layout.robustness_picture)
-    gains = _gains(wanted, plan)
-    return write_tables(table, worst, settings, notes) + (f"\n\n{write_gains(gains, settings)}" if len(gains) else "")
+        # Inside the lock, too: files of a run are those of the call that wrote last.
+        table, worst = (_gathered(wanted, name, texts) for name, texts in (("figures", TEXTS), ("worst", WORST_TEXTS)))
+        notes = [f"left out: {name}: {reason}" for name, reason in plan.left_out.items()]
+        notes += [f"{lack}; they stand in no table"] if lack else []
+        draw_heat_map(table, settings, layout.robustness_picture)
+        return write_tables(table, worst, settings, notes) + write_gains(_gains(wanted, plan), settings)
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -103,7 +103,10 @@ def _wanted(run: TrainingRun, items: pd.DataFrame) -> Wanted:
     settings, languages = run.settings, train_languages(run)
     own = drawn(items, languages, settings.robustness.utterances, settings.seed)
     if not own["source"].isin(settings.corpus.sources).any():
-        raise UserError(f"{run.system} on {run.train_set}: eval has no utterance of a known source in {', '.join(languages)}")
+        spread = ", ".join(languages)
+        if len(own) < items["language"].isin(languages).sum():
+            raise UserError(f"robustness.utterances={len(own)}: none of those drawn in {spread} is of a known source; ask for more")
+        raise UserError(f"{run.system} on {run.train_set}: eval has no utterance of a known source in {spread}")
     return Wanted(run, own)
 
 

@@ -80,15 +80,22 @@ def _resampled(judged: Judged, predictions: np.ndarray, draws, units: np.ndarray
 
 
 def write_gains(table: pd.DataFrame, settings: Settings) -> str:
-    """Writes tables/robustness_gains.{csv,md} of PAIR, protocol and the columns of `gains_of`; returns the text for a terminal."""
+    """Writes tables/robustness_gains.{csv,md} of PAIR, protocol and the columns of `gains_of`; the text for a terminal, "" without any.
+
+    Those of an earlier call, of other runs or operations, do not stay.
+    """
     layout = Layout.of(settings)
+    if table.empty:
+        for path in (layout.robustness_gains, layout.robustness_gains_text):
+            path.unlink(missing_ok=True)
+        return ""
     write_frame(table[[*PAIR, *(name for name in table.columns if name not in PAIR)]], layout.robustness_gains)
     lines, shown = [f"# What variants in training buy: {settings.name}", "", LEGEND], [LEGEND]
     for name, texts in gain_texts(table, settings.experiment.floor):
         lines += ["", f"## {name}", "", *markdown_lines(texts)]
         shown += ["", name, texts.to_string(index=False)]
     write_text(layout.robustness_gains_text, "\n".join(lines) + "\n")
-    return "\n".join([*shown, f"tables: {layout.robustness_gains}, {layout.robustness_gains_text.name}"])
+    return "\n".join(["", "", *shown, f"tables: {layout.robustness_gains}, {layout.robustness_gains_text.name}"])
 
 
 def gain_texts(table: pd.DataFrame, floor: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:

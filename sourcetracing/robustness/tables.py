@@ -128,7 +128,7 @@ def markdown_lines(frame: pd.DataFrame) -> list[str]:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def terminal(table: pd.DataFrame, settings: Settings) -> str:

@@ -209,7 +209,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 
 def _markdown_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _latex_cell(tables: Tables, system: str, row: str, column: str) -> str:

@@ -21,7 +21,7 @@ from sourcetracing.settings.backends import BACKENDS
 from sourcetracing.settings.frontends import FRONTENDS, is_fine_tuned, stored_front_end
 from sourcetracing.settings.names import fitting_name
 from sourcetracing.settings.reading import ConfigSources, system_parts, to_dict
-from sourcetracing.settings.recorded import idle_in_augment
+from sourcetracing.settings.recorded import augment_recipe, idle_in_augment
 from sourcetracing.settings.schema import Settings
 from sourcetracing.settings.systems import lineage
 from sourcetracing.settings.training import PERTURBATIONS, Experiment, Train, all_systems, further_labels
@@ -254,7 +254,7 @@ def front_ends(config: ConfigSources) -> list[Settings]:
 def front_end_key(settings: Settings) -> tuple:
     """What runs have in common that share a feature store."""
     kind = stored_front_end(settings)
-    return (kind, *(repr(getattr(settings, group, None)) for group in (kind, "audio", "augment", "rawboost", "store")))
+    return (kind, *(repr(getattr(settings, group, None)) for group in (kind, "audio", "store")), repr(augment_recipe(settings)))
 
 
 def load_run(settings: Settings) -> TrainingRun:

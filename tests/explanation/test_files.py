@@ -162,6 +162,16 @@ def test_the_folder_must_not_be_a_file(tmp_path):
         Explainer(tmp_path / "file")
 
 
+def test_files_of_one_name_keep_their_explanations_from_call_to_call(tracer, tmp_path):
+    for folder in ("b", "a", "b"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        write_wav(tmp_path / folder / "x.wav", 1.0, 3)
+        Explainer(tmp_path / "why")(tracer, tracer(tmp_path / folder / "x.wav"))
+    found = {json.loads(path.read_text(encoding="utf-8"))["path"] for path in (tmp_path / "why").glob("*.json")}
+    assert found == {str(tmp_path / folder / "x.wav") for folder in "ab"}
+    assert len(list((tmp_path / "why").glob("*.png"))) == 2
+
+
 def run_script(*words: str | Path) -> int:
     main = runpy.run_path(str(ROOT / "scripts" / "trace_audio.py"))
     with pytest.raises(SystemExit) as ended:

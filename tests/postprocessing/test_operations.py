@@ -120,6 +120,13 @@ def test_snrs_are_exact(kind, snr_db):
     assert 10 * np.log10((clean.astype(np.float64) ** 2).sum() / (noise**2).sum()) == pytest.approx(snr_db, abs=0.01)
 
 
+def test_the_same_noise_twice_in_a_chain_is_two_noises():
+    """Powers add up: 10 dB and 10 dB are 7.0 dB. One noise twice would be 4.0 dB."""
+    clean = voice(2, seed=3)
+    noise = apply("noise_10db+noise_10db", clean, RATE, 1, "u").astype(np.float64) - clean
+    assert 10 * np.log10((clean.astype(np.float64) ** 2).sum() / (noise**2).sum()) == pytest.approx(7.0, abs=0.3)
+
+
 def test_what_is_drawn_hangs_on_words_and_name():
     clean = voice()
     first = apply("noise_10db", clean, RATE, 1, "u/1") - clean

@@ -101,3 +101,11 @@ def test_tables_for_programs_and_people(tmp_path):
     assert "## coded against plain (floor), trained on en, seed 688" in text and "coded against plain (floor)" in shown
     row = table.set_index("operation").loc["mp3_16k"]
     assert f"{100 * row['gain']:+.1f} ({100 * row['gain_low']:+.1f} to {100 * row['gain_high']:+.1f})" in text
+
+
+def test_without_pairs_gains_of_an_earlier_call_do_not_stay(tmp_path):
+    settings = Settings()
+    settings.paths.exp = str(tmp_path)
+    write_gains(gains_of(judged(), MORE, LESS).assign(**dict(zip(PAIR, ("coded", "plain", "en", 688), strict=True))), settings)
+    assert write_gains(pd.DataFrame(), settings) == ""
+    assert not list(Layout.of(settings).robustness_gains.parent.glob("robustness_gains*"))
