@@ -221,6 +221,7 @@ class RowsInMemory:
 
     def __init__(self, num_rows: int):
         self.features, self.labels = torch.randn(num_rows, 6, generator=torch.Generator().manual_seed(1)), torch.arange(num_rows) % 2
+        self.further_ids = torch.zeros((num_rows, 0), dtype=torch.int64)
 
     def batch(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         return self.features[positions], self.labels[positions]
@@ -242,7 +243,7 @@ class WithoutNorm(nn.Module):
 def test_gradients_of_micro_batches_add_up_to_the_batchs(mixup, micro_batch_size):
     results = []
     for size in (0, micro_batch_size):
-        settings = load_settings([f"train.mixup={mixup}", f"train.micro_batch_size={size}"])
+        settings = load_settings(["corpus.sources=[griffin_lim,lpc_vocoder]", f"train.mixup={mixup}", f"train.micro_batch_size={size}"])
         torch.manual_seed(3)
         model = WithoutNorm()
         state = TrainingState(model, CrossEntropy(settings, model, []), make_optimizer(model, settings))
