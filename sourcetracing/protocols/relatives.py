@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator
 
 import pandas as pd
 
+from sourcetracing.corpora.labels import relabelled
 from sourcetracing.errors import UserError
 from sourcetracing.layout import Layout
 from sourcetracing.protocols.records import PROTOCOL_COMMAND
@@ -71,7 +72,10 @@ def _labels_found(utterances: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
 
 
 def load_labels(settings: Settings) -> pd.DataFrame:
-    """`labels_of_sources` of the corpus as script 02 wrote it, unknown sources included; without rows where it has not written any."""
+    """`labels_of_sources` of the corpus as script 02 wrote it, unknown sources included; without rows where it has not written any.
+
+    With another corpus.label its values are the sources: of each vocoder, say, the architecture that all its utterances have.
+    """
     return labels_of_sources(_utterances(settings))
 
 
@@ -87,7 +91,7 @@ def _utterances(settings: Settings) -> pd.DataFrame:
     path = Layout.of(settings).utterances
     if not path.is_file():
         return pd.DataFrame({"source": pd.Series(dtype=object)})
-    return read_table(path, ["source"], PROTOCOL_COMMAND)
+    return relabelled(read_table(path, ["source", settings.corpus.label], PROTOCOL_COMMAND), settings)
 
 
 def relations(labels: pd.DataFrame, known: Collection[str]) -> pd.Series:

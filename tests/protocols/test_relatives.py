@@ -116,6 +116,18 @@ def test_labels_on_disk(tmp_path):
     assert notes_on_labels(settings) == ["1e3 has several labels of vocoder (None, nan), so it counts as unlabelled there"]
 
 
+def test_with_another_label_traced_its_values_are_the_sources(tmp_path):
+    """A vocoder of the name of a system is not that system."""
+    settings = Settings()
+    settings.paths.exp, settings.corpus.label = str(tmp_path), "vocoder"
+    path = Layout.of(settings).utterances
+    path.parent.mkdir(parents=True)
+    path.write_text("utt_id,source,architecture,vocoder\n1,lpc,arch,hifigan\n2,b,arch,hifigan\n3,c,other,lpc\n", encoding="utf-8")
+    found = load_labels(settings)
+    assert found["architecture"].to_dict() == {"hifigan": "arch", "lpc": "other"}
+    assert found["vocoder"].to_dict() == {"hifigan": "hifigan", "lpc": "lpc"}
+
+
 def test_the_order_of_the_tree():
     order = tree_order(table_of(MLAAD), ["vits", "never heard of", "xtts_v2", "suno/bark", "Metavoice-1B", "stranger", "xtts_v1.1"])
     assert order == ["Metavoice-1B", "suno/bark", "xtts_v1.1", "xtts_v2", "vits", "never heard of", "stranger"]
