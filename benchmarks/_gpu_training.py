@@ -72,6 +72,7 @@ class _Noise:
     def __init__(self, size: int, samples: int, device: torch.device):
         self.features = (torch.randn(size, samples) * 0.1).to(device)
         self.labels = (torch.arange(size) % len(SOURCES)).to(device)
+        self.further_ids = torch.zeros((size, 0), dtype=torch.int64, device=device)
 
     def batch(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         return self.features[positions], self.labels[positions]

@@ -71,6 +71,7 @@ def serve(folder: str, way: str, samples: int, is_tiny: bool) -> None:
 
     class Rows:
         features, labels = torch.randn(size, samples) * 0.1, torch.arange(size) % 4
+        further_ids = torch.zeros((size, 0), dtype=torch.int64)
 
         def batch(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
             return self.features[positions], self.labels[positions]

@@ -78,6 +78,9 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, str]:
     lines = text.lines[text.num_skipped :]
     separator = text.separator or max(SEPARATORS, key=lambda sign: len({*_KEYS, *COMPONENTS} & set(_words(lines, sign))))
     refuse_open_quotes(text, separator, path)
+    words = [word for word in _words(lines, separator) if word]
+    if twice := next((word for word in words if words.count(word) > 1), ""):
+        raise UserError(f"{where} has two columns {twice!r}; keep one")
     try:
         table = read_csv(StringIO("\n".join(lines)), sep=separator).fillna("")
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:

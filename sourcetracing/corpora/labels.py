@@ -102,3 +102,11 @@ def strata_by_label(utterances: pd.DataFrame, settings: Settings) -> pd.DataFram
         return utterances
     has_several = utterances.groupby(SOURCE)[label].transform("nunique") > 1
     return utterances.assign(source=utterances[SOURCE].where(~has_several, utterances[SOURCE] + " [" + utterances[label] + "]"))
+
+
+def refuse_other_labels(settings: Settings, what: str) -> None:
+    """Raises `UserError` where another label than the source is traced: `what` chooses among sources by their architectures."""
+    if settings.corpus.label != SOURCE:
+        raise UserError(
+            f"{what} chooses among sources, and corpus.label={settings.corpus.label} traces another column: use one without the other"
+        )

@@ -15,6 +15,7 @@ from sourcetracing.corpora.corpus import Corpus
 from sourcetracing.corpora.labels import (
     choose_by_label,
     labelled_corpus,
+    refuse_other_labels,
     relabelled,
     strata_by_label,
     utterances_by_label,
@@ -30,7 +31,6 @@ from sourcetracing.protocols.records import PROTOCOL_COMMAND, note_settings_of_o
 from sourcetracing.protocols.table import balance_lines, count_models, count_utterances, read_table, split_balance, split_utterances
 from sourcetracing.runtime.files import digest_of_json, is_half_written, read_csv, write_csv, write_text, written_together
 from sourcetracing.runtime.locks import held
-from sourcetracing.settings.corpora import SOURCE
 from sourcetracing.settings.names import require_usable_names
 from sourcetracing.settings.reading import to_dict
 from sourcetracing.settings.recorded import audio_rules, corpus_facts
@@ -149,9 +149,8 @@ def audit_protocol(settings: Settings) -> tuple[pd.DataFrame, Path]:
 def _split(utterances: pd.DataFrame, settings: Settings, train_sets: Sequence[str] = ()) -> pd.DataFrame:
     strata, traced = strata_by_label(utterances, settings), relabelled(utterances, settings)
     if settings.split.assignment == "openset":
-        unknown = _unknown_sources(utterances, settings)
-        known = settings.corpus.sources if settings.corpus.label == SOURCE else sorted(set(utterances["source"]) - set(unknown))
-        draw = draw_open_set(utterances, known, settings.split, settings.open_split, settings.seed)
+        refuse_other_labels(settings, "split.assignment=openset")
+        draw = draw_open_set(utterances, settings.corpus.sources, settings.split, settings.open_split, settings.seed)
         protocol = draw.protocol
         print("".join(f"{line}\n" for line in draw.lines), end="")
     else:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from sourcetracing.corpora.components import with_components
 from sourcetracing.corpora.corpus import corpus_of
+from sourcetracing.corpora.labels import refuse_other_labels
 from sourcetracing.errors import UserError
 from sourcetracing.protocols.architectures import architectures_of
 from sourcetracing.protocols.coverage import count_cells
@@ -47,6 +48,7 @@ def write_proposal(settings: Settings, out: Path) -> list[str]:
         raise UserError(f"--propose {out}: settings are read from .yaml files. Call it {out.with_suffix('.yaml')}")
     if out.exists():
         raise UserError(f"{out} exists already and is not overwritten. Choose another file for --propose")
+    refuse_other_labels(settings, "--propose")
     proposal = propose(with_components(corpus_of(settings).of_every_source(), settings), settings)
     write_text(out, "\n".join(yaml_of(proposal, settings)) + "\n")
     per_split = proposal.counts.sum()

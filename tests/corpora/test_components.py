@@ -70,6 +70,7 @@ def test_labels_by_utterance(tmp_path):
     ("text", "said"),
     [
         ("source,vocoder\na,x\na,y\n", "says two things of source 'a'"),
+        ("source,vocoder,Vocoder\na,x,y\n", "has two columns 'vocoder'"),
         ("source\na\n", "no column of labels beside source"),
         ("model,vocoder\na,x\n", "neither a column utt_id nor source; it has: model, vocoder"),
         ("source,vocoder\nb,x\n", "no source of it is in this corpus, such as 'b'"),
