@@ -127,11 +127,13 @@ def _with_interval(value: float, low: float, high: float) -> str:
 
 
 def write_label_table(trained: Sequence[TrainingRun], settings: Settings) -> str:
-    """Writes tables/labels.{csv,md}; returns the text for a terminal, "" where no run has further heads: then nothing is written."""
-    table = label_table(trained, settings)
+    """Writes tables/labels.{csv,md}; returns the text for a terminal, "" where no run has further heads: then earlier ones do not stay."""
+    table, layout = label_table(trained, settings), Layout.of(settings)
     if table.empty:
+        for path in (layout.label_table, layout.label_text):
+            path.unlink(missing_ok=True)
         return ""
-    layout, shown = Layout.of(settings), for_people(table)
+    shown = for_people(table)
     write_frame(table, layout.label_table)
     cells = [
         [text.replace("|", "\\|") for text in map(str, row)] for row in [shown.columns, ["---"] * len(shown.columns), *shown.to_numpy()]

@@ -31,7 +31,7 @@ def label_texts(settings: Settings) -> pd.DataFrame:
     there = [SOURCE, *COMPONENTS, *(name for name in utterances if name not in COMPONENTS and name not in RESERVED)]
     for name in further_labels(settings):
         if name not in there:
-            raise UserError(f"train.labels: {name!r} is no label{did_you_mean(name, there)}; there are {', '.join(there)}")
+            raise UserError(f"train.labels: {name!r} is no label{did_you_mean(name, there)}")
         if name not in utterances:
             raise UserError(f"train.labels: utterances.csv has no {name} yet. Run: python scripts/02_build_protocols.py CONFIG.yaml")
     return utterances.set_index("utt_id")[further_labels(settings)]
