@@ -70,14 +70,21 @@ def robustness_of(runs: Sequence[TrainingRun]) -> str:
     wanted = [_wanted(run, items) for run in trained]
     layout = Layout.of(settings)
     with held(layout.robustness / ".lock", f"another process is writing {layout.robustness}", wait=True):
-        make_answers(wanted, plan.operations, plan.clips, device)
         for one in wanted:
             score_splits(one.run, ["train", "dev"], device)
+        can_judge = [bool(_clean_dev(one.run)[1].any()) for one in wanted]
+        if not any(can_judge):
+            raise UserError(_without_dev(wanted[0].run))
+        blind = [_without_dev(one.run) for one, can in zip(wanted, can_judge, strict=True) if not can]
+        wanted = [one for one, can in zip(wanted, can_judge, strict=True) if can]
+        make_answers(wanted, plan.operations, plan.clips, device)
+        for one in wanted:
             if not _is_up_to_date(one, plan):
                 _judge(one, plan)
         # Inside the lock, too: files of a run are those of the call that wrote last.
         table, worst = (_gathered(wanted, name, texts) for name, texts in (("figures", TEXTS), ("worst", WORST_TEXTS)))
         notes = [f"left out: {name}: {reason}" for name, reason in plan.left_out.items()]
+        notes += [f"left out: {reason}" for reason in blind]
         notes += [f"{lack}; they stand in no table"] if lack else []
         draw_heat_map(table, settings, layout.robustness_picture)
         return write_tables(table, worst, settings, notes) + write_gains(_gains(wanted, plan), settings)
@@ -187,18 +194,29 @@ def _table(wanted: Wanted) -> pd.DataFrame:
     return table.assign(unit=table["utt_id"])
 
 
-def _yardstick(run: TrainingRun) -> Yardstick:
-    """Raises `UserError` where clean dev has no known source in the training languages."""
+def _clean_dev(run: TrainingRun) -> tuple[pd.DataFrame, pd.Series]:
+    """The score rows of dev, and which of them LLRs and threshold come from: clean ones of known sources in the training languages."""
+    rows = read_scores(_with_all_splits(run), "dev", unknown=True)
+    return rows, rows["language"].isin(train_languages(run)) & (rows["label"] != UNKNOWN_LABEL) & (rows["variant"] == ORIGINAL)
+
+
+def _with_all_splits(run: TrainingRun) -> TrainingRun:
     all_splits = replace(run.settings.evaluation, splits=["train", "dev"], embeddings=True)
-    run = replace(run, settings=replace(run.settings, evaluation=all_splits))
-    rows, embeddings = read_scores(run, "dev", unknown=True), read_embeddings(run, "dev")
-    kept = rows["language"].isin(train_languages(run)) & (rows["label"] != UNKNOWN_LABEL) & (rows["variant"] == ORIGINAL)
-    if not kept.any():
-        raise UserError(
-            f"{run.system} on {run.train_set}: dev has no clean utterance of a known source in these languages to calibrate on. "
-            f"{ORIGINAL} must be among augment.variants and evaluation.variants, and the languages must have dev rows"
-        )
-    dev = rows[kept]
+    return replace(run, settings=replace(run.settings, evaluation=all_splits))
+
+
+def _without_dev(run: TrainingRun) -> str:
+    return (
+        f"{run.system} on {run.train_set}: dev has no clean utterance of a known source in these languages to calibrate on. "
+        f"{ORIGINAL} must be among augment.variants and evaluation.variants, and the languages must have dev rows"
+    )
+
+
+def _yardstick(run: TrainingRun) -> Yardstick:
+    """Of a run with clean dev rows (`_clean_dev`)."""
+    rows, kept = _clean_dev(run)
+    run = _with_all_splits(run)
+    embeddings, dev = read_embeddings(run, "dev"), rows[kept]
     return Yardstick.of(_detector(run), embeddings[kept.to_numpy()], logits_of(dev), dev["label"].to_numpy())
 
 
